@@ -1,0 +1,35 @@
+# Meson and ninja.
+
+# What decides the shape of the build besides meson's own files: which rooms and folders exist.
+build_shape() {
+    printf '%s\n' "$1"
+    ls -d src/*/meson.build src/main.c tests/unit/*/meson.build tests/cases/meson.build fuzz/targets \
+        2>/dev/null || true
+}
+
+# configure_tree FOLDER [MESON OPTION...]: sets up or, when the shape has changed, configures again.
+configure_tree() {
+    local folder=$1 shape
+    shift
+    local rooms=${TIDEGATE_ROOMS:-}
+    set -- "$@" "-Drooms=${rooms// /,}"
+    shape=$(build_shape "$*")
+    if [ ! -f "$folder/build.ninja" ]; then
+        rm -rf "$folder/meson-private" "$folder/meson-info"
+        meson setup "$folder" "$@" >&2 || return 1
+    elif [ "$shape" != "$(cat "$folder/shape" 2>/dev/null)" ]; then
+        meson setup --reconfigure "$folder" "$@" >&2 || return 1
+    fi
+    printf '%s\n' "$shape" >"$folder/shape"
+}
+
+# build_tree FOLDER [TARGET...]
+build_tree() {
+    local folder=$1
+    shift
+    configure_tree "$folder" && ninja -C "$folder" "$@" >&2
+}
+
+build_asan_tree() {
+    configure_tree build-asan -Db_sanitize=address,undefined -Db_lundef=false && ninja -C build-asan "$@" >&2
+}

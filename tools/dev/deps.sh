@@ -1,0 +1,59 @@
+# Debian packages and Node. Each step looks first and is quick when nothing is missing.
+
+BUILD_PACKAGES="gcc libc6-dev meson ninja-build pkg-config libuv1-dev libssl-dev libnghttp2-dev
+    libwslay-dev libcurl4-openssl-dev libjson-c-dev libyaml-dev libsqlite3-dev libpq-dev
+    libsodium-dev libsmartcols-dev libcmocka-dev ca-certificates"
+TEST_PACKAGES="nodejs npm tmux sqlite3 curl procps"
+CHECK_PACKAGES="clang clang-tidy clang-format cppcheck libclang-rt-14-dev"
+BENCH_PACKAGES="nginx-light postgresql chromium"
+
+# A command that comes with another package than Debian's counts as well (npm inside nodejs).
+package_present() {
+    case $1 in
+        npm) have npm && return 0 ;;
+        nodejs) have node && return 0 ;;
+    esac
+    [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]
+}
+
+# install_packages NAME...: those that are missing, after one `apt-get update` a run.
+install_packages() {
+    local package missing=()
+    for package in "$@"; do
+        package_present "$package" || missing+=("$package")
+    done
+    [ ${#missing[@]} -eq 0 ] && return 0
+    have apt-get || { say "missing: ${missing[*]}; this script installs with apt-get only"; return 1; }
+
+    local as_root=()
+    if [ "$(id -u)" != 0 ]; then
+        have sudo || { say "missing: ${missing[*]}; install them as root"; return 1; }
+        as_root=(sudo)
+    fi
+    say "installing ${missing[*]}"
+    if [ -z "${APT_UPDATED:-}" ]; then
+        "${as_root[@]}" apt-get -qq update >&2
+        APT_UPDATED=1
+    fi
+    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
+        apt-get -qq -y install --no-install-recommends "${missing[@]}" </dev/null >&2
+}
+
+install_deps() {
+    local wanted=$BUILD_PACKAGES word
+    for word in "$@"; do
+        case $word in
+            --tests) wanted+=" $TEST_PACKAGES" ;;
+            --checks) wanted+=" $CHECK_PACKAGES" ;;
+            --bench) wanted+=" $TEST_PACKAGES $BENCH_PACKAGES" ;;
+            *) die "install-deps knows --tests, --checks and --bench, not '$word'" ;;
+        esac
+    done
+    # shellcheck disable=SC2086 # a list of names
+    install_packages $wanted
+    case " $* " in
+        *" --bench "*) # Debian starts it on port 80; ours runs from its own configuration
+            if have systemctl; then systemctl disable --now nginx >/dev/null 2>&1 || true
+            elif [ -x /etc/init.d/nginx ]; then /etc/init.d/nginx stop >/dev/null 2>&1 || true; fi ;;
+    esac
+}

@@ -1,0 +1,2 @@
+run_lint() { die "not yet"; }
+run_fuzz() { die "not yet"; }

@@ -1,0 +1,1 @@
+run_tests() { install_deps; build_tree "$BUILD"; meson test -C "$BUILD" "$@"; }
