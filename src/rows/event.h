@@ -1,0 +1,168 @@
+/* rows/event.h: what arrives at the gate, and what it answers.
+ *
+ * An event is a value: the sender fills it, the engine copies it into its queue, the core reads it. Slices
+ * in it are borrowed and must stay alive until the verdict is delivered (or, for a settle, are copied by
+ * the engine on submission). A verdict goes back by (loop, slot, generation), never by pointer. */
+#pragma once
+
+#include "rows/rows.h"
+
+enum event_kind {
+    EVENT_IDENTIFY, /* a key that is not in the loop's cache */
+    EVENT_CALL,     /* may this model call start? */
+    EVENT_EXTEND,   /* a stream asks for more output */
+    EVENT_REROUTE,  /* the next attempt goes to another route */
+    EVENT_SETTLE,   /* an allowed call is over */
+    EVENT_ADMIN,    /* a change by an admin */
+    EVENT_TICK,     /* time */
+    EVENT_KIND_COUNT,
+};
+
+struct reply_to {
+    uint32_t loop, slot, generation;
+};
+
+#define CALL_ROUTES_MAX ATTEMPTS_MAX
+
+/* What the relay knows of a call before it starts. Estimates are tokens: the core turns them into money. */
+struct call_event {
+    int64_t account_id, key_id;
+    int32_t model_index;         /* in the policy of `policy_ver` */
+    int32_t api;                 /* enum api of policy/policy.h */
+    int64_t policy_ver;
+    enum thread_kind thread_kind;
+    char thread_hash[HASH_HEX + 1];       /* keyed hash of the signal; empty for THREAD_KEY_DAY */
+    char parent_hash[HASH_HEX + 1];       /* of x-tidegate-parent; empty = none */
+    char issued_hash[HASH_HEX + 1];       /* of previous_response_id / conversation; empty = none */
+    bool stream;
+    bool thread_named;           /* for keys that must name their thread */
+    int64_t body_bytes;
+    int64_t input_bytes_bound;   /* the `bytes` estimator: a true bound of input tokens for text */
+    bool input_unbounded;        /* images, files, stored state: bound is the context window */
+    int64_t output_limit;        /* asked by the client; -1 = not in the request */
+    int64_t output_floor;        /* thinking budget + 1, or 0: a lowered limit may not go below */
+    int64_t output_count;        /* `n`: answers asked for; >= 1 */
+    int64_t price_multiplier_pct;/* service_tier, speed: 100 = list price */
+    uint32_t routes_closed;      /* bit i: route i is cooling or unusable for this call */
+    int64_t routes_open_ms;      /* when the soonest closed route opens again; 0 = unknown */
+    bool user_credential;        /* the caller sent its own provider credential */
+};
+
+struct extend_event {
+    int64_t hold_id;
+    int64_t output_tokens;   /* relayed so far, estimated from bytes */
+    int64_t want_tokens;     /* further tokens to allow beyond what was allowed */
+    int64_t input_exact;     /* total input once the provider named it; -1 = unknown */
+};
+
+struct reroute_event {
+    int64_t hold_id;
+    int32_t route_index;     /* of the model's routes */
+    int32_t failed_status;   /* of the attempt given up; 0 = no answer */
+    enum reason failed_reason;
+};
+
+struct settle_event {
+    int64_t hold_id;
+    bool dispatched;         /* false: not one byte left the process; everything is given back */
+    bool unbilled;           /* the last attempt is known as unbilled */
+    struct usage usage;      /* of the last attempt */
+    int32_t status;          /* its HTTP status; 0 = no answer */
+    enum reason reason;      /* REASON_OK or why it ended badly */
+    uint32_t flags;          /* enum ledger_flag bits known to the relay */
+    int64_t input_tokens_seen;/* for the `learned` estimate; -1 = none */
+    int64_t output_bytes;    /* text bytes of deltas, for bytes per output token; 0 = unknown */
+    char issued_hash[HASH_HEX + 1]; /* id the provider gave to this answer; empty = none */
+};
+
+enum admin_verb {
+    ADMIN_ACCOUNT_PUT,   /* create, or change plan / organisation / state */
+    ADMIN_KEY_PUT,       /* create */
+    ADMIN_KEY_REVOKE,
+    ADMIN_NOTE,          /* a configuration change, for the ledger */
+    ADMIN_ADJUST,        /* a later truth about a settled call */
+};
+struct admin_event {
+    enum admin_verb verb;
+    char actor[32];
+    bool must_be_new;            /* creating: an existing name is refused */
+    struct account_row account;  /* by name; id 0 = look up or create */
+    struct key_row key;          /* id or hash */
+    struct slice note;           /* JSON for the ledger */
+};
+
+struct event {
+    enum event_kind kind;
+    struct reply_to reply;
+    int64_t arrived_ms;
+    int64_t wait_until_ms;  /* CALL: deadline of the waiting line; 0 = never waited yet. The engine sets it. */
+    union {
+        struct {
+            char key_hash[HASH_HEX + 1];
+            char act_for[NAME_MAX_BYTES + 1];      /* x-tidegate-account; "" = none */
+            char act_plan[NAME_MAX_BYTES + 1];
+        } identify;
+        struct call_event call;
+        struct extend_event extend;
+        struct reroute_event reroute;
+        struct settle_event settle;
+        struct admin_event admin;
+    };
+};
+
+/* Who a key speaks for; loops keep it in a cache until the identity version moves. */
+struct identity {
+    int64_t key_id, account_id;
+    enum key_role role;
+    int64_t expires_ms;
+    bool thread_required;
+    bool banned;
+    char account[NAME_MAX_BYTES + 1];
+    char plan[NAME_MAX_BYTES + 1];
+};
+
+enum verdict_kind { VERDICT_ALLOWED, VERDICT_REFUSED, VERDICT_WAIT };
+
+/* Of a refusal: enough to say who hit which limit, how much is used, and when it frees up. */
+struct refusal {
+    enum reason reason;
+    int64_t limit_id;                    /* 0 = not a limit */
+    char limit_name[NAME_MAX_BYTES + 1];
+    int32_t counts, per, window;         /* tbl/counts.h; meaningful with a limit */
+    int64_t used, held, cap, ask;        /* micro-USD of a cost limit, else units */
+    int64_t resets_at_ms;                /* 0 = never, or unknown */
+    int64_t retry_after_ms;              /* the first instant at which the same ask could pass, as a wait; 0 = waiting cannot help */
+    int64_t ledger_id;                   /* the row that explains it; 0 = none */
+};
+
+struct limit_left { /* the tightest limit of a kind, for RateLimit headers */
+    char name[48];
+    int64_t cap, left, reset_ms; /* reset_ms: wait until it opens wholly */
+    bool set, money;
+};
+
+struct verdict {
+    enum event_kind event;
+    enum verdict_kind kind;
+    struct reply_to reply;
+    struct refusal refusal;      /* REFUSED, WAIT */
+    /* CALL allowed: */
+    int64_t hold_id;             /* also the request id */
+    int64_t thread_id;
+    int32_t route_index;
+    enum payer payer;
+    int64_t output_limit;        /* to put into the request; -1 = leave the request as it is */
+    bool output_lowered;
+    int64_t output_allowed;      /* tokens that may be relayed now; INT64_MAX = the whole answer is held */
+    int64_t est_input;
+    int64_t bytes_per_token_milli; /* learned bytes per output token x 1000 */
+    struct limit_left tightest_requests, tightest_money;
+    /* IDENTIFY: */
+    struct identity identity;
+    int64_t identity_version;
+    /* SETTLE: */
+    int64_t cost_micros;
+    /* ADMIN: */
+    enum status_of_admin { ADMIN_DONE, ADMIN_NOT_FOUND, ADMIN_EXISTS, ADMIN_INVALID } admin;
+    int64_t new_id, new_id_2;
+};

@@ -1,0 +1,222 @@
+/* rows/rows.h: every row of the store as the core sees it (DESIGN section 8).
+ *
+ * Rows are plain memory of their owner, no pointers but `inputs` (borrowed). Ids are positive int64:
+ * epoch (20 bits) and a counter (43 bits); 0 means none. Names are NUL-terminated and bounded; what is
+ * longer is refused at the edge. Each row has a _valid (for data that comes from outside or the store)
+ * and a _check (for what we are about to write: a violation is our bug). */
+#pragma once
+
+#include "base/slice.h"
+#include "base/units.h"
+#include "rows/usage.h"
+#include "tbl/reasons.h"
+
+#define NAME_MAX_BYTES 127
+#define HASH_HEX 64
+
+#define ID_EPOCH_BITS 20
+#define ID_COUNTER_BITS 43
+
+struct node_row {
+    int64_t node_id, epoch, lease_until_ms, batch_no, high_water_ms;
+    char config_hash[HASH_HEX + 1];
+};
+
+enum account_state { ACCOUNT_OK, ACCOUNT_BANNED };
+struct account_row {
+    int64_t account_id;
+    char name[NAME_MAX_BYTES + 1]; /* unique; what operators call it */
+    char plan[NAME_MAX_BYTES + 1];
+    char organisation[NAME_MAX_BYTES + 1];
+    enum account_state state;
+    int64_t created_ms, version;
+};
+
+enum key_role { ROLE_USER, ROLE_SERVICE, ROLE_OBSERVER, ROLE_ADMIN, ROLE_COUNT };
+struct key_row {
+    int64_t key_id, account_id;
+    char hash_hex[HASH_HEX + 1]; /* unkeyed hash of the secret; the secret itself is shown once */
+    char label[NAME_MAX_BYTES + 1];
+    char shown[16];              /* first characters, to recognise it by */
+    enum key_role role;
+    bool revoked, thread_required;
+    int64_t created_ms, expires_ms; /* 0 = never */
+    char may_act_for[NAME_MAX_BYTES + 1]; /* prefix of account names a service key may name; "" = none */
+    int64_t version;
+};
+
+enum thread_kind { /* how a thread was recognised; part of its identity (DESIGN section 13) */
+    THREAD_NAMED,            /* x-tidegate-thread */
+    THREAD_CLAUDE_CODE,      /* x-claude-code-session-id */
+    THREAD_METADATA_SESSION, /* session inside metadata.user_id */
+    THREAD_ID_HEADER,        /* thread-id */
+    THREAD_SESSION_HEADER,   /* session-id */
+    THREAD_X_SESSION,        /* x-session-id */
+    THREAD_PROMPT_CACHE_KEY,
+    THREAD_CONVERSATION,
+    THREAD_KEY_DAY,          /* nothing sent: one a key and day */
+    THREAD_KIND_COUNT,
+};
+struct thread_row {
+    int64_t thread_id, account_id, root_id; /* root_id = thread_id for a root */
+    enum thread_kind kind;
+    char sig_hash[HASH_HEX + 1];
+    int64_t created_ms, last_ms;
+    int64_t last_input;        /* input tokens of the last settled call: the `learned` estimate */
+    int64_t last_input_bytes;  /* body bytes of that call */
+    int64_t version;
+};
+
+enum subject_kind {
+    SUBJECT_GATEWAY, /* account 0, name "" */
+    SUBJECT_ACCOUNT, /* account, name "" */
+    SUBJECT_KEY,     /* account, name = key id in decimal */
+    SUBJECT_TREE,    /* account, name = root thread id in decimal */
+    SUBJECT_MODEL,   /* account 0, name = model: what was learned about it, later its limits */
+    SUBJECT_KIND_COUNT,
+};
+struct subject_row {
+    int64_t subject_id, account_id;
+    enum subject_kind kind;
+    char name[NAME_MAX_BYTES + 1];
+};
+
+/* One limit of one subject in one window. */
+struct meter {
+    int64_t limit_id;
+    int64_t window_ms;  /* start of the window; of a token bucket: when `settled` was last drained; 0 = lifetime */
+    int64_t settled;    /* micro-USD, or units of the count; of a bucket: level in units x period_ms */
+    int64_t held;       /* promised to work in flight */
+    int64_t bound;      /* true worst case of that work */
+    int64_t aux;        /* free for the count */
+};
+#define METERS_MAX 24 /* of one subject, older windows with open holds included */
+struct meter_row {
+    int64_t subject_id, node_id; /* node_id 0 = shared by all gateways */
+    int32_t meter_count;
+    struct meter meters[METERS_MAX];
+    int64_t seen_ms, version;    /* version 0 = not stored yet */
+};
+
+enum payer { PAYER_COMPANY, PAYER_USER };
+
+struct hold_part {
+    int64_t limit_id, subject_id, window_ms;
+    int64_t held, bound; /* micro-USD of a cost limit; 1 of a concurrency limit; units of a bucket */
+};
+#define HOLD_PARTS_MAX 16
+
+enum attempt_state { ATTEMPT_OPEN, ATTEMPT_UNBILLED, ATTEMPT_DONE };
+struct attempt {
+    char provider[64], model[NAME_MAX_BYTES + 1]; /* the upstream's model id */
+    enum attempt_state state;
+    int32_t status;      /* HTTP status of its answer, 0 = none */
+    enum reason reason;  /* why it was given up; REASON_OK */
+};
+#define ATTEMPTS_MAX 6
+
+enum on_abort { ON_ABORT_BILLS_ALL, ON_ABORT_STOPS };
+
+enum hold_state { HOLD_OPEN };
+struct hold_row {
+    int64_t hold_id, node_id, epoch;
+    int64_t account_id, key_id, thread_id, root_id;
+    enum payer payer;
+    enum hold_state state;
+    enum on_abort on_abort; /* of the attempt in flight: an orphan is booked at held or at bound */
+    int32_t part_count;
+    struct hold_part parts[HOLD_PARTS_MAX];
+    int32_t attempt_count;
+    struct attempt attempts[ATTEMPTS_MAX];
+    char model[NAME_MAX_BYTES + 1]; /* public name */
+    int64_t held_micros, bound_micros; /* the cost part, also where no cost limit is in force */
+    int64_t est_micros;    /* estimated cost at the start */
+    int64_t est_input;     /* tokens */
+    int64_t body_bytes;
+    char estimator[16];
+    int64_t created_ms;
+    int64_t policy_ver, price_ver;
+    struct slice inputs;   /* JSON: what the decision saw; borrowed */
+};
+
+enum ledger_kind {
+    LEDGER_SETTLE,   /* an attempt's actual or estimated cost */
+    LEDGER_UNBILLED, /* an attempt that cost nothing: it failed in a way known as unbilled */
+    LEDGER_RELEASE,  /* nothing left the process */
+    LEDGER_ORPHAN,   /* a hold whose owner died, booked whole */
+    LEDGER_ADJUST,   /* a later truth */
+    LEDGER_REFUSAL,  /* the first of its kind in a minute */
+    LEDGER_ADMIN,    /* a change by an admin */
+    LEDGER_KIND_COUNT,
+};
+enum ledger_flag {
+    LEDGER_ESTIMATED = 1,     /* usage was not reported; it is an estimate */
+    LEDGER_PARTLY_PRICED = 2, /* a used category has no price */
+    LEDGER_UNPRICED = 4,      /* the model has no price: cost 0 is not a fact */
+    LEDGER_PROVIDER_COST = 8, /* cost is the provider's own figure */
+    LEDGER_COST_DISPUTED = 16,/* provider's figure and the book's differ by more than a factor of 4 */
+    LEDGER_CLIENT_GONE = 32,
+    LEDGER_CUT = 64,          /* the answer broke off upstream, or we ended it */
+    LEDGER_LOWERED = 128,     /* the output limit was lowered to fit */
+    LEDGER_DRAINED = 256,     /* read to its end after the client had gone */
+};
+struct ledger_row {
+    int64_t id, at_ms;
+    enum ledger_kind kind;
+    int64_t hold_id;
+    int32_t attempt;
+    char source[32];          /* who says so: "relay", "crash", "admin:NAME", ... */
+    int64_t account_id, key_id, thread_id, root_id;
+    char model[NAME_MAX_BYTES + 1], provider[64], upstream_model[NAME_MAX_BYTES + 1];
+    enum payer payer;
+    struct usage usage;
+    int64_t cost_micros, est_micros, bound_micros;
+    int64_t started_ms;       /* when the gate allowed the call; 0 where there was none */
+    char estimator[16];
+    enum reason reason;
+    int32_t status;           /* of the upstream's answer */
+    uint32_t flags;
+    int64_t policy_ver, price_ver;
+    struct slice inputs;      /* JSON; borrowed */
+};
+
+struct refusal_row {
+    int64_t account_id, key_id, limit_id, minute_ms, count, ledger_id;
+    char model[NAME_MAX_BYTES + 1];
+    enum reason reason;
+};
+
+struct issued_row {
+    char id_hash[HASH_HEX + 1]; /* keyed hash of the provider's id */
+    int64_t account_id, at_ms;
+    char provider[64];
+};
+
+/* The stable number of a configured limit: usage follows the name while the fingerprint (what is counted,
+ * per whom, over which window) stays. */
+struct limit_def_row {
+    int64_t limit_id, since_ms;
+    char name[NAME_MAX_BYTES + 1];
+    char fingerprint[HASH_HEX + 1];
+};
+
+const char *role_word(enum key_role role);
+MUST_USE bool role_from_word(struct slice word, enum key_role *role);
+const char *thread_kind_word(enum thread_kind kind);
+const char *ledger_kind_word(enum ledger_kind kind);
+MUST_USE bool ledger_kind_from_word(struct slice word, enum ledger_kind *kind);
+
+bool account_valid(const struct account_row *row);
+bool key_valid(const struct key_row *row);
+bool thread_valid(const struct thread_row *row);
+bool subject_valid(const struct subject_row *row);
+bool meter_row_valid(const struct meter_row *row);
+bool hold_valid(const struct hold_row *row);
+bool ledger_valid(const struct ledger_row *row);
+void meter_row_check(const struct meter_row *row);
+void hold_check(const struct hold_row *row);
+void ledger_check(const struct ledger_row *row);
+
+/* Names that people choose (accounts, labels, plans): printable, 1..NAME_MAX_BYTES, no control bytes,
+ * no leading or trailing space. */
+bool name_valid(struct slice name);
