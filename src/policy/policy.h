@@ -1,0 +1,164 @@
+/* policy/policy.h: the checked, immutable configuration. conf/ builds it, everyone reads it.
+ *
+ * A policy is reference-counted and swapped whole between batches; what was decided under one keeps it
+ * until it is over. Strings are NUL-terminated and live as long as the policy. Indices (model_index,
+ * route_index, provider index) are valid within one policy version only. Secrets of credentials are in
+ * it and are wiped when it is freed: never log a policy. */
+#pragma once
+
+#include "base/arena.h"
+#include "base/units.h"
+#include "rows/rows.h"
+#include "tbl/counts.h"
+
+enum dialect { DIALECT_OPENAI, DIALECT_ANTHROPIC };
+enum api { API_CHAT, API_RESPONSES, API_MESSAGES, API_COUNT_TOKENS, API_EMBEDDINGS, API_COUNT };
+const char *api_word(enum api api);   /* "chat", "responses", "messages", "count_tokens", "embeddings" */
+const char *api_path(enum api api);   /* "/v1/chat/completions", ... : what clients call */
+
+/* Prices in micro-USD per million tokens; -1 = no price (null), which is not 0. */
+struct price_set {
+    int64_t input, output, cache_read, cache_write_5m, cache_write_1h;
+};
+#define PRICE_TIERS_MAX 4
+struct price {
+    const char *id;
+    struct price_set base;
+    int32_t tier_count;
+    struct {
+        int64_t above_input_tokens; /* applies to the whole request once its total input passes this */
+        struct price_set set;
+    } tiers[PRICE_TIERS_MAX];       /* ascending */
+    int64_t context, max_output;    /* tokens; 0 = unknown */
+};
+
+enum credential_from { CREDENTIAL_NONE, CREDENTIAL_SECRET, CREDENTIAL_FROM_REQUEST };
+struct header_pair {
+    const char *name, *value;
+};
+struct credential {
+    enum credential_from from;
+    const char *id;        /* a name for pools, stickiness and logs: "anthropic/company" */
+    char *secret;          /* CREDENTIAL_SECRET; never logged, wiped on free */
+    int32_t header_count;
+    struct header_pair headers[8]; /* attribute spend, e.g. X-HF-Bill-To */
+};
+
+struct provider {
+    const char *name;
+    enum dialect dialect;
+    uint32_t apis;         /* bit per enum api */
+    bool tls;
+    const char *host;      /* for DNS, SNI and certificate checks */
+    uint16_t port;
+    const char *host_header; /* host, with the port where it is not the scheme's own */
+    const char *base_path;   /* "" or "/v1": what comes before the api's own path; never ends in '/' */
+    const char *ca_file;     /* NULL = the system's roots */
+    enum on_abort on_abort;
+    struct credential company, user;
+    int64_t connect_ms, first_byte_ms, between_bytes_ms; /* deadlines */
+    int64_t drain_max_ms;
+};
+
+enum tier { TIER_FREE, TIER_PREMIUM };
+#define ROUTES_MAX ATTEMPTS_MAX
+struct route {
+    int32_t provider;        /* index */
+    const char *model;       /* upstream id */
+    const struct price *price; /* NULL = unpriced */
+};
+struct model {
+    const char *name;
+    enum tier tier;
+    bool hidden_reasoning;   /* bills output it does not show: holds its whole output bound */
+    int64_t max_output;      /* bound of an answer where the request names none; never 0 */
+    int64_t context;         /* bound of an input that cannot be bounded otherwise; never 0 */
+    int32_t route_count;
+    struct route routes[ROUTES_MAX];
+};
+
+enum hold_mode { HOLD_MODE_STREAM, HOLD_MODE_STRICT, HOLD_MODE_NONE };
+
+struct plan_cap {
+    const char *plan;
+    int64_t cap;
+};
+#define CAP_UNLIMITED (-1)   /* a limit whose cap is not set for this subject */
+struct limit {
+    const char *name;
+    int64_t limit_id;        /* stable across restarts; given by the engine before the policy is used */
+    char fingerprint[HASH_HEX + 1];
+    enum count_kind counts;
+    enum per_kind per;
+    enum window_kind window;
+    const struct zone *zone; /* calendar windows; NULL = UTC */
+    int64_t rate, period_ms, burst;   /* bucket: `rate` units every period_ms, at most `burst` at once */
+    enum at_cap_kind at_cap;
+    enum hold_mode hold;
+    int64_t cap_default;     /* micro-USD of money, else units; CAP_UNLIMITED = none */
+    int32_t plan_cap_count;
+    struct plan_cap *plan_caps;
+    /* `of:` filters; NULL / -1 = any */
+    const char *of_model;
+    int32_t of_tier;
+    int line;                /* in the configuration, for explanations */
+};
+
+enum orphan_rule { ORPHAN_CHARGE, ORPHAN_RELEASE };
+enum unpriced_rule { UNPRICED_REFUSE_UNDER_COST_LIMITS, UNPRICED_ALLOW, UNPRICED_REFUSE };
+enum durability { DURABILITY_DISK, DURABILITY_OS };
+
+#define LISTENS_MAX 8
+struct listen {
+    const char *host;        /* numeric address; NULL for a unix socket */
+    uint16_t port;
+    const char *unix_path;
+};
+
+struct policy {
+    int refs;                /* atomic; policy_ref / policy_unref */
+    struct arena arena;      /* owns every string and array */
+    int64_t version;         /* given by the engine: counts up with every swap */
+    int64_t price_version;
+    char config_hash[HASH_HEX + 1];
+
+    int32_t provider_count, model_count, limit_count, price_count, plan_count;
+    struct provider *providers;
+    struct model *models;    /* sorted by name */
+    struct limit *limits;    /* in configuration order */
+    struct price *prices;    /* sorted by id */
+    const char **plans;
+    const char *default_plan;
+
+    int32_t listen_count;
+    struct listen listens[LISTENS_MAX];
+    const char *store;       /* "sqlite:PATH" or "memory:" */
+    const char *control;     /* path of the control socket; NULL = beside the store */
+    enum durability durability;
+    const struct zone *zone; /* default zone of calendar windows */
+    const char *zone_name;
+    int32_t loops;           /* 0 = one per core, at least 2 */
+
+    int64_t held_wait_ms, step_tokens, min_answer_tokens;
+    int64_t head_deadline_ms, body_deadline_ms, idle_ms;
+    int64_t body_bytes_max, head_bytes_max;
+    int32_t headers_max, connections_max;
+    int64_t stop_grace_ms;   /* SIGTERM: how long calls in flight may go on */
+    enum orphan_rule orphans;
+    enum unpriced_rule unpriced;
+    bool log_json;
+};
+
+struct policy *policy_ref(struct policy *policy);
+void policy_unref(struct policy *policy);
+
+/* NULL / -1 when absent. Names are exact; models also match the alias rules of spec/wire.md section 6
+ * only where a price is looked up, never for routing. */
+int32_t policy_model_index(const struct policy *policy, struct slice name);
+int32_t policy_provider_index(const struct policy *policy, struct slice name);
+const struct limit *policy_limit_by_id(const struct policy *policy, int64_t limit_id);
+/* Prices: exact id, else without a dated suffix, a vendor prefix or a variant suffix. */
+const struct price *policy_price(const struct policy *policy, struct slice id);
+/* The cap of `limit` for an account of `plan`; CAP_UNLIMITED = the limit does not apply. */
+int64_t policy_cap(const struct limit *limit, const char *plan);
+bool policy_has_plan(const struct policy *policy, struct slice plan);

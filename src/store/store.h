@@ -1,0 +1,115 @@
+/* store/store.h: transactions over rows: SQLite, or memory (PostgreSQL comes with the same SQL text).
+ *
+ * One writer: all calls but the reader door's are made by the engine's thread, between store_begin and
+ * store_commit or store_rollback. Rows are copied in and out; text in out-rows' slices lives until the
+ * next call. Writes are absolute values; a row with a version is written WHERE version = what was read,
+ * and the stored version is one higher: the writer sets row->version to the new one on success.
+ * After any status but OK or NOT_FOUND the transaction must be rolled back. DESIGN section 8. */
+#pragma once
+
+#include "base/buf.h"
+#include "base/status.h"
+#include "rows/rows.h"
+
+struct store;
+
+struct store_error {
+    char text[512]; /* for a person: what failed and what to do */
+};
+
+#define STORE_SCHEMA_VERSION 1
+
+struct store_options {
+    bool full_sync;       /* durability: disk */
+    bool read_only;
+};
+
+/* `url`: "sqlite:PATH" or "memory:". Takes the exclusive lock on PATH.lock, creates or migrates the
+ * schema, checks that it is not newer. STATUS_BUSY: another gateway holds it (its process id is in the
+ * text); STATUS_NEWER; STATUS_IO; STATUS_INVALID (not a store, or damaged). */
+MUST_USE enum status store_open(const char *url, const struct store_options *options,
+    struct store **store, struct store_error *error);
+void store_close(struct store *store);
+/* What failed last, for logs and store_unavailable. */
+const char *store_last_error(const struct store *store);
+
+/* Hands out the next epoch durably (one transaction of its own) and reads what the engine starts from. */
+MUST_USE enum status store_node_start(struct store *store, int64_t now_ms, const char *config_hash,
+    struct node_row *node, unsigned char signal_key[32]);
+
+/* Renews the lease and stores batch_no and high_water_ms with the batch; STATUS_FENCED when the epoch is
+ * no longer ours. */
+MUST_USE enum status store_begin(struct store *store, const struct node_row *node);
+MUST_USE enum status store_commit(struct store *store);
+void store_rollback(struct store *store);
+/* Reads only: no lease, no write lock, nothing durable at its end (store_rollback ends it). */
+MUST_USE enum status store_begin_read(struct store *store);
+
+MUST_USE enum status store_account_get(struct store *store, int64_t account_id, struct account_row *row);
+MUST_USE enum status store_account_by_name(struct store *store, const char *name, struct account_row *row);
+MUST_USE enum status store_account_put(struct store *store, struct account_row *row); /* version 0 = insert */
+MUST_USE enum status store_key_get(struct store *store, int64_t key_id, struct key_row *row);
+MUST_USE enum status store_key_by_hash(struct store *store, const char *hash_hex, struct key_row *row);
+MUST_USE enum status store_key_put(struct store *store, struct key_row *row);
+/* Bumped by the engine with every change of an account or key, in the same transaction. */
+MUST_USE enum status store_identity_version(struct store *store, int64_t *version);
+MUST_USE enum status store_identity_bump(struct store *store, int64_t version);
+
+MUST_USE enum status store_thread_get(struct store *store, int64_t thread_id, struct thread_row *row);
+MUST_USE enum status store_thread_find(struct store *store, int64_t account_id, enum thread_kind kind,
+    const char *sig_hash, struct thread_row *row);
+MUST_USE enum status store_thread_put(struct store *store, struct thread_row *row);
+
+MUST_USE enum status store_subject_find(struct store *store, enum subject_kind kind, int64_t account_id,
+    const char *name, struct subject_row *row);
+MUST_USE enum status store_subject_put(struct store *store, const struct subject_row *row); /* insert */
+
+MUST_USE enum status store_meter_get(struct store *store, int64_t subject_id, struct meter_row *row);
+MUST_USE enum status store_meter_put(struct store *store, struct meter_row *row);
+
+MUST_USE enum status store_hold_get(struct store *store, int64_t hold_id, struct hold_row *row);
+MUST_USE enum status store_hold_insert(struct store *store, const struct hold_row *row);
+MUST_USE enum status store_hold_update(struct store *store, const struct hold_row *row);
+MUST_USE enum status store_hold_delete(struct store *store, int64_t hold_id);
+/* The next open hold with hold_id > after whose (node, epoch) is not this one; NOT_FOUND at the end. */
+MUST_USE enum status store_hold_orphan(struct store *store, int64_t node_id, int64_t epoch,
+    int64_t after, struct hold_row *row);
+
+MUST_USE enum status store_ledger_add(struct store *store, const struct ledger_row *row);
+/* Adds `count` to the row of (account, key, model, limit, reason, minute); inserts it with its ledger_id. */
+MUST_USE enum status store_refusal_add(struct store *store, const struct refusal_row *row);
+MUST_USE enum status store_issued_get(struct store *store, const char *id_hash, struct issued_row *row);
+MUST_USE enum status store_issued_put(struct store *store, const struct issued_row *row); /* keeps an existing one */
+MUST_USE enum status store_issued_sweep(struct store *store, int64_t before_ms);
+
+/* Limit definitions: index 0.. until NOT_FOUND. */
+MUST_USE enum status store_limit_def_at(struct store *store, int64_t index, struct limit_def_row *row);
+MUST_USE enum status store_limit_def_put(struct store *store, const struct limit_def_row *row);
+
+/* --- The reader door: own snapshot connections, never through the engine, any thread (one reader each). */
+struct store_reader;
+MUST_USE enum status store_reader_open(struct store *store, struct store_reader **reader,
+    struct store_error *error);
+void store_reader_close(struct store_reader *reader);
+
+struct ledger_filter {
+    int64_t account_id, key_id, thread_id, since_ms, until_ms; /* 0 = any */
+    char model[NAME_MAX_BYTES + 1];                            /* "" = any */
+    int32_t kind;                                              /* -1 = any */
+    int64_t id;                                                /* row or hold id; 0 = any */
+    int64_t before_id;                                         /* page: only ids below; 0 = newest first from the end */
+    int32_t limit;                                             /* rows at most; 0 = 100 */
+};
+/* Newest first. The callback returns false to stop. Rows and their slices live during the callback. */
+MUST_USE enum status store_read_ledger(struct store_reader *reader, const struct ledger_filter *filter,
+    bool (*row)(void *user, const struct ledger_row *row), void *user);
+MUST_USE enum status store_read_accounts(struct store_reader *reader,
+    bool (*row)(void *user, const struct account_row *row), void *user);
+MUST_USE enum status store_read_keys(struct store_reader *reader, int64_t account_id /* 0 = all */,
+    bool (*row)(void *user, const struct key_row *row), void *user);
+MUST_USE enum status store_read_meters(struct store_reader *reader, int64_t account_id /* 0 = all */,
+    bool (*row)(void *user, const struct subject_row *subject, const struct meter_row *meters), void *user);
+MUST_USE enum status store_read_holds(struct store_reader *reader,
+    bool (*row)(void *user, const struct hold_row *row), void *user);
+MUST_USE enum status store_read_refusals(struct store_reader *reader, int64_t account_id, int64_t since_ms,
+    bool (*row)(void *user, const struct refusal_row *row), void *user);
