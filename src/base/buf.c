@@ -1,0 +1,259 @@
+/* base/buf.c: bytes that grow, and JSON strings written into them. */
+#include "base/buf.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#define BUF_FIRST_BYTES ((size_t)256)
+
+void
+buf_free(struct buf *buf)
+{
+    free(buf->ptr);
+    buf->ptr = NULL;
+    buf->len = buf->cap = 0;
+    buf->failed = false;
+}
+
+void
+buf_clear(struct buf *buf)
+{
+    buf->len = 0;
+    buf->failed = false;
+}
+
+/* Memory is always one byte larger than cap, so that a final NUL never needs to grow. */
+static bool
+grow(struct buf *buf, size_t need)
+{
+    const size_t limit = buf->limit_bytes ? buf->limit_bytes : BUF_LIMIT_DEFAULT;
+    if (need > limit || need == SIZE_MAX) {
+        return false;
+    }
+    size_t cap = buf->cap ? buf->cap : BUF_FIRST_BYTES;
+    while (cap < need) {
+        cap = cap > limit / 2 ? limit : cap * 2;
+    }
+    if (cap > limit) {
+        cap = limit;
+    }
+    char *ptr = realloc(buf->ptr, cap + 1);
+    if (!ptr) {
+        return false;
+    }
+    buf->ptr = ptr;
+    buf->cap = cap;
+    return true;
+}
+
+bool
+buf_reserve(struct buf *buf, size_t more)
+{
+    if (buf->failed) {
+        return false;
+    }
+    if (more <= buf->cap - buf->len) {
+        return true;
+    }
+    size_t need = 0;
+    if (__builtin_add_overflow(buf->len, more, &need) || !grow(buf, need)) {
+        buf->failed = true;
+        return false;
+    }
+    return true;
+}
+
+void
+buf_add(struct buf *buf, const void *bytes, size_t len)
+{
+    if (len == 0 || !buf_reserve(buf, len)) {
+        return;
+    }
+    memcpy(buf->ptr + buf->len, bytes, len);
+    buf->len += len;
+}
+
+void
+buf_add_slice(struct buf *buf, struct slice text)
+{
+    buf_add(buf, text.ptr, text.len);
+}
+
+void
+buf_add_str(struct buf *buf, const char *text)
+{
+    buf_add(buf, text, strlen(text));
+}
+
+void
+buf_add_char(struct buf *buf, char c)
+{
+    buf_add(buf, &c, 1);
+}
+
+void
+buf_add_i64(struct buf *buf, int64_t value)
+{
+    char digits[20]; /* 19 of the widest number and its sign */
+    size_t start = sizeof(digits);
+    uint64_t left = value < 0 ? 0 - (uint64_t)value : (uint64_t)value;
+    do {
+        digits[--start] = (char)('0' + left % 10);
+        left /= 10;
+    } while (left > 0);
+    if (value < 0) {
+        digits[--start] = '-';
+    }
+    buf_add(buf, digits + start, sizeof(digits) - start);
+}
+
+void
+buf_addf(struct buf *buf, const char *format, ...)
+{
+    if (buf->failed) {
+        return;
+    }
+    va_list args;
+    va_start(args, format);
+    va_list again;
+    va_copy(again, args);
+    const size_t room = buf->ptr ? buf->cap - buf->len + 1 : 0; /* with the byte kept for a NUL */
+    const int len = vsnprintf(buf->ptr ? buf->ptr + buf->len : NULL, room, format, args);
+    va_end(args);
+    if (len < 0) {
+        buf->failed = true;
+    } else if ((size_t)len < room) {
+        buf->len += (size_t)len;
+    } else if (buf_reserve(buf, (size_t)len)) {
+        /* The text is the same as before; a length of 0 needs memory too when there was none. */
+        if (buf->ptr) {
+            (void)vsnprintf(buf->ptr + buf->len, (size_t)len + 1, format, again);
+            buf->len += (size_t)len;
+        }
+    }
+    va_end(again);
+}
+
+/* What the first byte of a longer character demands of its second (Unicode, table 3-7). */
+struct utf8_lead {
+    size_t len; /* 0: no character begins so */
+    unsigned char second_min, second_max;
+};
+
+static struct utf8_lead
+utf8_lead(unsigned char byte)
+{
+    if (byte < 0xC2 || byte > 0xF4) {
+        return (struct utf8_lead){ 0, 0, 0 };
+    }
+    if (byte < 0xE0) {
+        return (struct utf8_lead){ 2, 0x80, 0xBF };
+    }
+    if (byte < 0xF0) {
+        return (struct utf8_lead){ 3, byte == 0xE0 ? 0xA0 : 0x80, byte == 0xED ? 0x9F : 0xBF };
+    }
+    return (struct utf8_lead){ 4, byte == 0xF0 ? 0x90 : 0x80, byte == 0xF4 ? 0x8F : 0xBF };
+}
+
+/* How many bytes of `text`, which starts with one >= 0x80, belong together: a whole character, or
+ * the longest start of one, which is then to be replaced by a single U+FFFD. */
+static size_t
+utf8_run(struct slice text, bool *valid)
+{
+    const struct utf8_lead lead = utf8_lead((unsigned char)text.ptr[0]);
+    size_t run = 1;
+    while (run < lead.len && run < text.len) {
+        const unsigned char byte = (unsigned char)text.ptr[run];
+        const unsigned char min = run == 1 ? lead.second_min : 0x80;
+        const unsigned char max = run == 1 ? lead.second_max : 0xBF;
+        if (byte < min || byte > max) {
+            break;
+        }
+        run++;
+    }
+    *valid = lead.len > 0 && run == lead.len;
+    return run;
+}
+
+static void
+add_json_escape(struct buf *buf, unsigned char byte)
+{
+    static const char hex[] = "0123456789abcdef";
+    char escape[6] = { '\\', 'u', '0', '0', hex[byte >> 4], hex[byte & 15] };
+    size_t len = 2;
+    switch (byte) {
+    case '"':
+    case '\\':
+        escape[1] = (char)byte;
+        break;
+    case '\b':
+        escape[1] = 'b';
+        break;
+    case '\f':
+        escape[1] = 'f';
+        break;
+    case '\n':
+        escape[1] = 'n';
+        break;
+    case '\r':
+        escape[1] = 'r';
+        break;
+    case '\t':
+        escape[1] = 't';
+        break;
+    default:
+        len = sizeof(escape);
+    }
+    buf_add(buf, escape, len);
+}
+
+void
+buf_add_json(struct buf *buf, struct slice text)
+{
+    buf_add_char(buf, '"');
+    size_t plain_start = 0; /* what has been looked at and needs no change, not yet added */
+    size_t at = 0;
+    while (at < text.len) {
+        const unsigned char byte = (unsigned char)text.ptr[at];
+        size_t run = 1;
+        bool plain = byte >= 0x20 && byte != '"' && byte != '\\';
+        if (byte >= 0x80) {
+            run = utf8_run(slice_of(text.ptr + at, text.len - at), &plain);
+        }
+        if (!plain) {
+            buf_add(buf, text.ptr + plain_start, at - plain_start);
+            if (byte >= 0x80) {
+                buf_add_str(buf, "\xEF\xBF\xBD");
+            } else {
+                add_json_escape(buf, byte);
+            }
+            plain_start = at + run;
+        }
+        at += run;
+    }
+    if (at > plain_start) {
+        buf_add(buf, text.ptr + plain_start, at - plain_start);
+    }
+    buf_add_char(buf, '"');
+}
+
+void
+buf_consume(struct buf *buf, size_t len)
+{
+    check(len <= buf->len);
+    if (len == 0) {
+        return;
+    }
+    buf->len -= len;
+    memmove(buf->ptr, buf->ptr + len, buf->len);
+}
+
+const char *
+buf_cstr(struct buf *buf)
+{
+    if (buf->failed || !buf->ptr) {
+        return "";
+    }
+    buf->ptr[buf->len] = '\0';
+    return buf->ptr;
+}

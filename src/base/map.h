@@ -1,0 +1,28 @@
+/* base/map.h: hash map from a 64-bit key to a pointer; open addressing, grows, keys of outside origin
+ * must be hashed first (hash_bytes is keyed per process, so strangers cannot choose collisions). */
+#pragma once
+
+#include "base/slice.h"
+
+struct map_slot;
+
+struct map {
+    struct map_slot *slots;
+    size_t count, cap;
+};
+
+/* NULL when absent. */
+void *map_get(const struct map *map, uint64_t key);
+/* Sets or replaces; value must not be NULL. Aborts only when memory is exhausted at start-up sizes;
+ * returns false when it cannot grow. */
+MUST_USE bool map_put(struct map *map, uint64_t key, void *value);
+/* Removes and returns the value, or NULL. */
+void *map_remove(struct map *map, uint64_t key);
+/* Walks all entries in no order: start with *cursor = 0; false at the end. Do not change meanwhile. */
+bool map_next(const struct map *map, size_t *cursor, uint64_t *key, void **value);
+void map_free(struct map *map);
+
+/* SipHash of the bytes under a per-process random key. */
+uint64_t hash_bytes(struct slice text);
+/* A mix of two 64-bit numbers. */
+uint64_t hash_pair(uint64_t a, uint64_t b);

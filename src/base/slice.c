@@ -1,0 +1,169 @@
+/* base/slice.c: comparing, cutting and reading runs of bytes. */
+#include "base/slice.h"
+
+static unsigned char
+ascii_lower(char c)
+{
+    return (unsigned char)(c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c);
+}
+
+static bool
+eq_nocase(const char *a, const char *b, size_t len)
+{
+    for (size_t i = 0; i < len; i++) {
+        if (ascii_lower(a[i]) != ascii_lower(b[i])) {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool
+slice_eq_nocase(struct slice a, struct slice b)
+{
+    return a.len == b.len && eq_nocase(a.ptr, b.ptr, a.len);
+}
+
+bool
+slice_starts(struct slice text, struct slice prefix)
+{
+    return text.len >= prefix.len && slice_eq(slice_of(text.ptr, prefix.len), prefix);
+}
+
+bool
+slice_starts_nocase(struct slice text, struct slice prefix)
+{
+    return text.len >= prefix.len && eq_nocase(text.ptr, prefix.ptr, prefix.len);
+}
+
+bool
+slice_ends(struct slice text, struct slice suffix)
+{
+    if (suffix.len == 0) {
+        return true;
+    }
+    return text.len >= suffix.len &&
+           memcmp(text.ptr + (text.len - suffix.len), suffix.ptr, suffix.len) == 0;
+}
+
+ptrdiff_t
+slice_find(struct slice text, struct slice part)
+{
+    if (part.len == 0) {
+        return 0;
+    }
+    if (text.len < part.len) {
+        return -1;
+    }
+    const char *found = memmem(text.ptr, text.len, part.ptr, part.len);
+    return found ? found - text.ptr : -1;
+}
+
+static bool
+is_blank(char c)
+{
+    return c == ' ' || c == '\t';
+}
+
+struct slice
+slice_trim(struct slice text)
+{
+    while (text.len > 0 && is_blank(text.ptr[0])) {
+        text.ptr++;
+        text.len--;
+    }
+    while (text.len > 0 && is_blank(text.ptr[text.len - 1])) {
+        text.len--;
+    }
+    return text;
+}
+
+bool
+slice_split(struct slice *rest, char separator, struct slice *part)
+{
+    if (rest->len == 0) {
+        return false;
+    }
+    const char *end = memchr(rest->ptr, separator, rest->len);
+    if (!end) {
+        *part = *rest;
+        *rest = slice_of(rest->ptr + rest->len, 0);
+        return true;
+    }
+    const size_t part_len = (size_t)(end - rest->ptr);
+    *part = slice_of(rest->ptr, part_len);
+    *rest = slice_of(end + 1, rest->len - part_len - 1);
+    return true;
+}
+
+bool
+slice_take_char(struct slice *text, char c)
+{
+    if (text->len == 0 || text->ptr[0] != c) {
+        return false;
+    }
+    *text = slice_of(text->ptr + 1, text->len - 1);
+    return true;
+}
+
+bool
+slice_to_u64(struct slice text, uint64_t *value)
+{
+    if (text.len == 0) {
+        return false;
+    }
+    uint64_t sum = 0;
+    for (size_t i = 0; i < text.len; i++) {
+        const char c = text.ptr[i];
+        if (c < '0' || c > '9') {
+            return false;
+        }
+        if (__builtin_mul_overflow(sum, UINT64_C(10), &sum) ||
+            __builtin_add_overflow(sum, (uint64_t)(c - '0'), &sum)) {
+            return false;
+        }
+    }
+    *value = sum;
+    return true;
+}
+
+bool
+slice_to_i64(struct slice text, int64_t *value)
+{
+    const bool negative = text.len > 0 && text.ptr[0] == '-';
+    if (negative) {
+        text = slice_of(text.ptr + 1, text.len - 1);
+    }
+    uint64_t magnitude = 0;
+    if (!slice_to_u64(text, &magnitude)) {
+        return false;
+    }
+    if (!negative) {
+        if (magnitude > INT64_MAX) {
+            return false;
+        }
+        *value = (int64_t)magnitude;
+        return true;
+    }
+    if (magnitude > (uint64_t)INT64_MAX + 1) {
+        return false;
+    }
+    /* Negated below INT64_MAX first: -INT64_MIN itself does not exist. */
+    *value = magnitude == 0 ? 0 : -(int64_t)(magnitude - 1) - 1;
+    return true;
+}
+
+bool
+slice_to_cstr(struct slice text, char *out, size_t out_size)
+{
+    check(out_size > 0);
+    if (text.len >= out_size) {
+        out[0] = '\0';
+        return false;
+    }
+    if (text.len > 0) {
+        memcpy(out, text.ptr, text.len);
+    }
+    out[text.len] = '\0';
+    return true;
+}
