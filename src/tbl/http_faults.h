@@ -1,9 +1,9 @@
 /* tbl/http_faults.h: why the codec refuses a message, written once.
  *
- * X(CODE, status, name, sentence): `status` answers a request that is refused so; an upstream's answer
- * that breaks the same rule is a 502 whatever this column says. `name` is for logs and metrics, the
- * sentence for the person who wrote the client. Numbers in comments are sections of RFC 9112, or of
- * RFC 9110 where marked; "stricter" means the RFC would let the message pass. */
+ * X(CODE, status, name, sentence): `status` answers a request that is refused so; an upstream's
+ * answer that breaks the same rule is a 502 whatever this column says. `name` is for logs and
+ * metrics, the sentence for the person who wrote the client. Numbers in comments are sections of
+ * RFC 9112, or of RFC 9110 where marked; "stricter" means the RFC would let the message pass. */
 #pragma once
 
 #define HTTP_FAULTS(X)                                                                             \

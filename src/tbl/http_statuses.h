@@ -1,5 +1,5 @@
-/* tbl/http_statuses.h: reason phrases, written once. X(status, phrase). Source: the IANA registry of
- * HTTP status codes; 529 is what Anthropic answers when overloaded. */
+/* tbl/http_statuses.h: reason phrases, written once. X(status, phrase). Source: the IANA registry
+ * of HTTP status codes; 529 is what Anthropic answers when overloaded. */
 #pragma once
 
 #define HTTP_STATUSES(X)                                                                           \
