@@ -64,8 +64,9 @@ arena_alloc(struct arena *arena, size_t bytes)
     if (rounded == 0) {
         rounded = ARENA_ALIGN_BYTES;
     }
-    if (arena->limit_bytes != 0 &&
-        (arena->used_bytes > arena->limit_bytes || rounded > arena->limit_bytes - arena->used_bytes)) {
+    if (arena->limit_bytes != 0
+        && (arena->used_bytes > arena->limit_bytes
+            || rounded > arena->limit_bytes - arena->used_bytes)) {
         return NULL;
     }
     struct arena_block *block = block_with_room(arena, rounded);

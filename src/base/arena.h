@@ -1,5 +1,5 @@
-/* base/arena.h: memory with one lifetime, freed whole. What it returns is zeroed and 16-byte aligned;
- * NULL over the limit or without memory. A zeroed struct arena is an empty one. */
+/* base/arena.h: memory with one lifetime, freed whole. What it returns is zeroed and 16-byte
+ * aligned; NULL over the limit or without memory. A zeroed struct arena is an empty one. */
 #pragma once
 
 #include "base/slice.h"

@@ -183,26 +183,13 @@ add_json_escape(struct buf *buf, unsigned char byte)
     size_t len = 2;
     switch (byte) {
     case '"':
-    case '\\':
-        escape[1] = (char)byte;
-        break;
-    case '\b':
-        escape[1] = 'b';
-        break;
-    case '\f':
-        escape[1] = 'f';
-        break;
-    case '\n':
-        escape[1] = 'n';
-        break;
-    case '\r':
-        escape[1] = 'r';
-        break;
-    case '\t':
-        escape[1] = 't';
-        break;
-    default:
-        len = sizeof(escape);
+    case '\\': escape[1] = (char)byte; break;
+    case '\b': escape[1] = 'b'; break;
+    case '\f': escape[1] = 'f'; break;
+    case '\n': escape[1] = 'n'; break;
+    case '\r': escape[1] = 'r'; break;
+    case '\t': escape[1] = 't'; break;
+    default: len = sizeof(escape);
     }
     buf_add(buf, escape, len);
 }

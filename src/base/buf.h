@@ -1,5 +1,6 @@
-/* base/buf.h: a growable byte buffer. Growth past `limit_bytes` or failed memory sets `failed` (sticky),
- * after which appends do nothing: check once at the end. The owner calls buf_free. */
+/* base/buf.h: a growable byte buffer. Growth past `limit_bytes` or failed memory sets `failed`
+ * (sticky), after which appends do nothing: check once at the end. What is appended must not lie in
+ * the same buffer. A zeroed struct buf is an empty one. The owner calls buf_free. */
 #pragma once
 
 #include <stdarg.h>

@@ -37,8 +37,8 @@ check_failed(const char *condition, const char *file, int line, const char *func
 {
     /* No stdio stream: its lock may be held by the very code that failed. */
     char text[512];
-    const int len =
-        snprintf(text, sizeof(text), "bug: check failed: %s at %s:%d in %s()\n", condition, file, line, function);
+    const int len = snprintf(text, sizeof(text), "bug: check failed: %s at %s:%d in %s()\n",
+        condition, file, line, function);
     if (len > 0) {
         size_t text_len = (size_t)len;
         if (text_len >= sizeof(text)) {

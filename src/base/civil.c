@@ -4,9 +4,9 @@
  * the months before it always start at the same day of the year. */
 #include "base/civil.h"
 
-#define CIVIL_MS_MIN INT64_C(-62167219200000) /* 0000-01-01T00:00:00Z */
+#define CIVIL_MS_MIN       INT64_C(-62167219200000) /* 0000-01-01T00:00:00Z */
 #define DAYS_PER_400_YEARS INT64_C(146097)
-#define DAYS_TO_1970 INT64_C(719468) /* from the first of March of year 0 */
+#define DAYS_TO_1970       INT64_C(719468) /* from the first of March of year 0 */
 
 static int64_t
 floor_div(int64_t a, int64_t b)
@@ -75,7 +75,8 @@ civil_to_ms(struct civil civil)
     const int64_t year = min_i64(100000, max_i64(-100000, civil.year + floor_div(months, 12)));
     const int64_t month = months - floor_div(months, 12) * 12 + 1;
     const int64_t days = days_to_month(year, month) + civil.day - 1;
-    return days * DAY_MS + civil.hour * HOUR_MS + civil.minute * MINUTE_MS + civil.second * SECOND_MS + civil.ms;
+    return days * DAY_MS + civil.hour * HOUR_MS + civil.minute * MINUTE_MS
+           + civil.second * SECOND_MS + civil.ms;
 }
 
 /* ---- dates as text ---- */
@@ -150,9 +151,9 @@ take_name(struct slice *text, const char *const *names, int name_count)
 static bool
 take_time_of_day(struct slice *text, struct civil *civil)
 {
-    return take_number(text, 2, &civil->hour) && slice_take_char(text, ':') &&
-           take_number(text, 2, &civil->minute) && slice_take_char(text, ':') &&
-           take_number(text, 2, &civil->second);
+    return take_number(text, 2, &civil->hour) && slice_take_char(text, ':')
+           && take_number(text, 2, &civil->minute) && slice_take_char(text, ':')
+           && take_number(text, 2, &civil->second);
 }
 
 /* Judges the fields and gives the instant. A leap second, which can only be the last of a UTC day,
@@ -160,11 +161,13 @@ take_time_of_day(struct slice *text, struct civil *civil)
 static bool
 civil_valid_ms(struct civil civil, int64_t east_ms, int64_t *at_ms)
 {
-    if (civil.month < 1 || civil.month > 12 || civil.hour > 23 || civil.minute > 59 || civil.second > 60) {
+    if (civil.month < 1 || civil.month > 12 || civil.hour > 23 || civil.minute > 59
+        || civil.second > 60) {
         return false;
     }
-    const int64_t month_days = days_to_month(civil.year + (civil.month == 12 ? 1 : 0), civil.month % 12 + 1) -
-                               days_to_month(civil.year, civil.month);
+    const int64_t month_days =
+        days_to_month(civil.year + (civil.month == 12 ? 1 : 0), civil.month % 12 + 1)
+        - days_to_month(civil.year, civil.month);
     if (civil.day < 1 || civil.day > month_days) {
         return false;
     }
@@ -212,7 +215,8 @@ take_offset(struct slice *text, int64_t *east_ms)
     if (!west && !slice_take_char(text, '+')) {
         return false;
     }
-    if (!take_number(text, 2, &hours) || !slice_take_char(text, ':') || !take_number(text, 2, &minutes)) {
+    if (!take_number(text, 2, &hours) || !slice_take_char(text, ':')
+        || !take_number(text, 2, &minutes)) {
         return false;
     }
     *east_ms = (hours * HOUR_MS + minutes * MINUTE_MS) * (west ? -1 : 1);
@@ -224,23 +228,26 @@ civil_parse_rfc3339(struct slice text, int64_t *at_ms)
 {
     struct civil civil = { 0 };
     int64_t east_ms = 0;
-    const bool date_ok = take_number(&text, 4, &civil.year) && slice_take_char(&text, '-') &&
-                         take_number(&text, 2, &civil.month) && slice_take_char(&text, '-') &&
-                         take_number(&text, 2, &civil.day);
-    if (!date_ok || !(slice_take_char(&text, 'T') || slice_take_char(&text, 't') || slice_take_char(&text, ' '))) {
+    const bool date_ok = take_number(&text, 4, &civil.year) && slice_take_char(&text, '-')
+                         && take_number(&text, 2, &civil.month) && slice_take_char(&text, '-')
+                         && take_number(&text, 2, &civil.day);
+    if (!date_ok
+        || !(slice_take_char(&text, 'T') || slice_take_char(&text, 't')
+             || slice_take_char(&text, ' '))) {
         return false;
     }
-    if (!take_time_of_day(&text, &civil) || !take_fraction(&text, &civil.ms) || !take_offset(&text, &east_ms)) {
+    if (!take_time_of_day(&text, &civil) || !take_fraction(&text, &civil.ms)
+        || !take_offset(&text, &east_ms)) {
         return false;
     }
     return text.len == 0 && civil_valid_ms(civil, east_ms, at_ms);
 }
 
-static const char *const month_names[] = { "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct",
-    "Nov", "Dec" };
+static const char *const month_names[] = { "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug",
+    "Sep", "Oct", "Nov", "Dec" };
 static const char *const day_names[] = { "Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun" };
-static const char *const long_day_names[] = { "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday",
-    "Sunday" };
+static const char *const long_day_names[] = { "Monday", "Tuesday", "Wednesday", "Thursday",
+    "Friday", "Saturday", "Sunday" };
 
 static bool
 take_month(struct slice *text, struct civil *civil)
@@ -253,8 +260,9 @@ take_month(struct slice *text, struct civil *civil)
 static bool
 take_http_date(struct slice *text, char separator, size_t year_width, struct civil *civil)
 {
-    if (!take_number(text, 2, &civil->day) || !slice_take_char(text, separator) || !take_month(text, civil) ||
-        !slice_take_char(text, separator) || !take_number(text, year_width, &civil->year)) {
+    if (!take_number(text, 2, &civil->day) || !slice_take_char(text, separator)
+        || !take_month(text, civil) || !slice_take_char(text, separator)
+        || !take_number(text, year_width, &civil->year)) {
         return false;
     }
     if (year_width == 2) {
@@ -276,8 +284,9 @@ take_asctime(struct slice *text, struct civil *civil)
         return false;
     }
     const size_t day_width = slice_take_char(text, ' ') ? 1 : 2;
-    return take_number(text, day_width, &civil->day) && slice_take_char(text, ' ') &&
-           take_time_of_day(text, civil) && slice_take_char(text, ' ') && take_number(text, 4, &civil->year);
+    return take_number(text, day_width, &civil->day) && slice_take_char(text, ' ')
+           && take_time_of_day(text, civil) && slice_take_char(text, ' ')
+           && take_number(text, 4, &civil->year);
 }
 
 bool
@@ -287,7 +296,8 @@ civil_parse_http_date(struct slice text, int64_t *at_ms)
     struct civil civil = { 0 };
     bool ok = false;
     if (take_name(&text, long_day_names, (int)countof(long_day_names)) >= 0) {
-        ok = slice_take_char(&text, ',') && slice_take_char(&text, ' ') && take_http_date(&text, '-', 2, &civil);
+        ok = slice_take_char(&text, ',') && slice_take_char(&text, ' ')
+             && take_http_date(&text, '-', 2, &civil);
     } else if (take_name(&text, day_names, (int)countof(day_names)) < 0) {
         return false;
     } else if (slice_take_char(&text, ',')) {

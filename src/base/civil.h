@@ -1,5 +1,5 @@
-/* base/civil.h: civil date and time of a UTC instant and back, and dates as text. Pure arithmetic on
- * the years 0 to 9999; it reads no clock and knows no time zone. */
+/* base/civil.h: civil date and time of a UTC instant and back, and dates as text. Pure arithmetic
+ * on the years 0 to 9999; it reads no clock and knows no time zone. */
 #pragma once
 
 #include "base/slice.h"
@@ -19,8 +19,8 @@ int64_t civil_to_ms(struct civil civil);
 
 /* "2026-11-21T14:03:07Z" into out[32] (with ".123" when ms is not 0 and `with_ms`). */
 void civil_rfc3339(int64_t at_ms, bool with_ms, char out[32]);
-/* RFC 3339 with Z or +hh:mm and optional fraction, which is cut to milliseconds; 'T' may be 't' or a
- * space. A leap second is read as the instant after it. False leaves *at_ms alone. */
+/* RFC 3339 with Z or +hh:mm and optional fraction, which is cut to milliseconds; 'T' may be 't' or
+ * a space. A leap second is read as the instant after it. False leaves *at_ms alone. */
 MUST_USE bool civil_parse_rfc3339(struct slice text, int64_t *at_ms);
-/* The three forms of RFC 9110, section 5.6.7. Two-digit years from 70 on belong to the last century. */
+/* The three forms of RFC 9110, section 5.6.7. Two-digit years are 1970 to 2069. */
 MUST_USE bool civil_parse_http_date(struct slice text, int64_t *at_ms);

@@ -1,4 +1,4 @@
-/* base/clock.h: the one door through which time enters. Read once a turn, pass on as an argument. */
+/* base/clock.h: the one door through which time enters. Read once a turn, then an argument. */
 #pragma once
 
 #include "base/civil.h"

@@ -54,7 +54,9 @@ grow(struct map *map)
     if (map->cap > 0 && __builtin_mul_overflow(map->cap, (size_t)2, &cap)) {
         return false;
     }
-    struct map bigger = { .slots = calloc(cap, sizeof(struct map_slot)), .count = map->count, .cap = cap };
+    struct map bigger = {
+        .slots = calloc(cap, sizeof(struct map_slot)), .count = map->count, .cap = cap
+    };
     if (!bigger.slots) {
         return false;
     }

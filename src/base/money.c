@@ -4,7 +4,7 @@
 #include <stdio.h>
 
 /* Far beyond the length of any slice: an exponent held here over- or underflows any digits. */
-#define EXPONENT_MAX INT64_C(1000000000000000)
+#define EXPONENT_MAX     INT64_C(1000000000000000)
 #define SCALE_DIGITS_MAX 18
 
 /* A decimal taken apart: `whole`.`fraction` times ten to the `exponent`. */
@@ -107,8 +107,8 @@ money_parse_scaled(struct slice text, int digits, enum money_round round, int64_
     }
     const int64_t point = decimal.exponent + digits; /* the place left of it is worth 10^point */
     struct tally tally = { 0, false };
-    if (!tally_digits(&tally, decimal.whole, point + (int64_t)decimal.whole.len - 1) ||
-        !tally_digits(&tally, decimal.fraction, point - 1)) {
+    if (!tally_digits(&tally, decimal.whole, point + (int64_t)decimal.whole.len - 1)
+        || !tally_digits(&tally, decimal.fraction, point - 1)) {
         return false;
     }
     /* Places below the last digit written are zeros; at most 18 before the sum is too large. */

@@ -3,8 +3,8 @@
 
 #include <sodium.h>
 
-#define HASH_BYTES 32
-#define MINT_BYTES 32
+#define HASH_BYTES      32
+#define MINT_BYTES      32
 #define MINT_TEXT_BYTES 44 /* 43 characters of base64 and the NUL */
 
 _Static_assert(SECRET_HASH_HEX == 2 * HASH_BYTES, "two hex characters a byte");

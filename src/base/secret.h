@@ -1,5 +1,5 @@
-/* base/secret.h: hashes, random bytes and secrets, through libsodium. Secrets are wiped after use and
- * compared in constant time. secret_start() must have been called once in the process. */
+/* base/secret.h: hashes, random bytes and secrets, through libsodium. Secrets are wiped after use
+ * and compared in constant time. secret_start() must have been called once in the process. */
 #pragma once
 
 #include "base/slice.h"
@@ -11,8 +11,10 @@ MUST_USE enum status secret_start(void);
 /* Unkeyed 32-byte BLAKE2b as hex: what the store keeps of a key. */
 void secret_hash_hex(struct slice secret, char out[SECRET_HASH_HEX + 1]);
 /* Keyed: thread signals and provider ids, so that a stolen store reveals none by guessing. */
-void secret_keyed_hash_hex(const unsigned char key[32], struct slice text, char out[SECRET_HASH_HEX + 1]);
-/* `prefix` followed by 32 random bytes in URL-safe base64 without padding; out_size >= prefix + 44. */
+void secret_keyed_hash_hex(
+    const unsigned char key[32], struct slice text, char out[SECRET_HASH_HEX + 1]);
+/* `prefix` followed by 32 random bytes in URL-safe base64 without padding: 43 characters and the
+ * NUL beyond the prefix must fit into out_size. */
 void secret_mint(const char *prefix, char *out, size_t out_size);
 void secret_random(void *out, size_t len);
 void secret_wipe(void *secret, size_t len);

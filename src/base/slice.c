@@ -42,8 +42,8 @@ slice_ends(struct slice text, struct slice suffix)
     if (suffix.len == 0) {
         return true;
     }
-    return text.len >= suffix.len &&
-           memcmp(text.ptr + (text.len - suffix.len), suffix.ptr, suffix.len) == 0;
+    return text.len >= suffix.len
+           && memcmp(text.ptr + (text.len - suffix.len), suffix.ptr, suffix.len) == 0;
 }
 
 ptrdiff_t
@@ -118,8 +118,8 @@ slice_to_u64(struct slice text, uint64_t *value)
         if (c < '0' || c > '9') {
             return false;
         }
-        if (__builtin_mul_overflow(sum, UINT64_C(10), &sum) ||
-            __builtin_add_overflow(sum, (uint64_t)(c - '0'), &sum)) {
+        if (__builtin_mul_overflow(sum, UINT64_C(10), &sum)
+            || __builtin_add_overflow(sum, (uint64_t)(c - '0'), &sum)) {
             return false;
         }
     }

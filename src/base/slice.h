@@ -1,4 +1,5 @@
-/* base/slice.h: a borrowed run of bytes. A slice never owns; it lives as long as what it points into. */
+/* base/slice.h: a borrowed run of bytes. A slice never owns; it lives as long as what it points
+ * into. */
 #pragma once
 
 #include <string.h>

@@ -1,8 +1,9 @@
 /* base/units.h: ranges of money, time and counts, and arithmetic that cannot overflow silently.
  *
- * Money is int64 micro-USD in names ending _micros; prices are micro-USD per million tokens in names
- * ending _per_mtok; wall time is int64 milliseconds UTC since 1970 in names ending _ms (at_ms, now_ms);
- * durations end in _ms too; monotonic times end in _mono_ms. No floating point touches money. */
+ * Money is int64 micro-USD in names ending _micros; prices are micro-USD per million tokens in
+ * names ending _per_mtok; wall time is int64 milliseconds UTC since 1970 in names ending _ms
+ * (at_ms, now_ms); durations end in _ms too; monotonic times end in _mono_ms. No floating point
+ * touches money. */
 #pragma once
 
 #include "base/check.h"
@@ -31,7 +32,7 @@ max_i64(int64_t a, int64_t b)
     return a > b ? a : b;
 }
 
-/* a + b for amounts of either sign within MONEY_MICROS_MAX, held at that bound instead of wrapping. */
+/* a + b for amounts of either sign within MONEY_MICROS_MAX, held at that bound, never wrapping. */
 static inline int64_t
 money_add(int64_t a_micros, int64_t b_micros)
 {
