@@ -1,0 +1,168 @@
+/* net/net.h: loops, sockets, the HTTP server and the upstream pool: everything that waits on a descriptor.
+ *
+ * A `net` is a set of loops, one thread each; every loop has its own listening sockets (SO_REUSEPORT), its
+ * own connections, timers and upstream pool, and shares nothing with its siblings. All functions that take
+ * a loop, an exchange or a call are called on that loop's thread, except net_loop_wake and net_stop.
+ * Callbacks run on the loop's thread and may call any function of this header.
+ *
+ * An exchange is one request of a client and its answer. Life: on_request (head parsed; its slices stay
+ * valid until net_close) -> the app judges the head -> net_body_read lets the body come (100-continue is
+ * sent then, where it was asked) -> on_body pieces, the last with `last` -> the app answers -> net_end ->
+ * net_close. The app closes every exchange exactly once, at any time from on_request on, also after
+ * on_gone; afterwards the pointer is dead. An app that answers without reading the body gets the rest
+ * discarded and the connection closed behind the answer. Malformed heads never reach the app: net answers
+ * them itself with one status line, a short JSON error and Connection: close.
+ * A client's FIN after its request counts as gone. Bytes of a pipelined next request wait untouched. */
+#pragma once
+
+#include "base/list.h"
+#include "base/slice.h"
+#include "base/status.h"
+#include "wire/http.h"
+
+struct net;
+struct net_loop;
+struct net_exchange;
+struct net_call;
+
+struct net_listen {
+    const char *host;      /* numeric address; NULL for a unix socket */
+    uint16_t port;         /* 0 = any free one, see net_port */
+    const char *unix_path; /* made with mode 0600; a stale one is replaced */
+    int tag;               /* given back by net_exchange_tag */
+};
+
+struct net_app {
+    /* Once per loop thread before and after it runs; `user` of the loop is set by on_loop_start. */
+    void (*on_loop_start)(struct net_loop *loop);
+    void (*on_loop_stop)(struct net_loop *loop);
+    /* Someone called net_loop_wake: coalesced, at most once a turn. */
+    void (*on_wake)(struct net_loop *loop);
+    void (*on_request)(struct net_exchange *exchange, const struct http_head *head);
+    void (*on_body)(struct net_exchange *exchange, struct slice piece, bool last);
+    /* The client is gone, broke the rules in its body, or missed a deadline: nothing can be sent any more. */
+    void (*on_gone)(struct net_exchange *exchange);
+    /* The output, once past its high-water mark, is below the low one again. May be NULL. */
+    void (*on_drained)(struct net_exchange *exchange);
+};
+
+struct net_options {
+    int loop_count;
+    const struct net_listen *listens;
+    int listen_count;
+    struct http_limits limits;     /* head bytes, header count, target */
+    int64_t body_bytes_max;        /* a declared length above it is refused with 413 before on_body */
+    int32_t connections_max;       /* of all loops; above it a connection is answered 503 and closed */
+    int64_t head_deadline_ms;      /* from the first byte of a head to its end */
+    int64_t body_deadline_ms;      /* between two pieces of a body */
+    int64_t idle_ms;               /* keep-alive without a request */
+    int64_t write_deadline_ms;     /* no byte taken by the client for so long: gone */
+    size_t high_water_bytes;       /* unsent output of one exchange, default 256 KB */
+};
+
+struct net_error {
+    char text[256]; /* "cannot listen on 127.0.0.1:8080: address already in use (another gateway? choose listen:)" */
+};
+
+/* Opens the sockets, starts no thread yet. */
+MUST_USE enum status net_open(const struct net_options *options, const struct net_app *app, void *user,
+    struct net **net, struct net_error *error);
+/* Runs all loops until net_stop has drained them. The calling thread runs loop 0. */
+MUST_USE enum status net_run(struct net *net);
+/* Any thread or signal-safe context through net's own wake-up: stop accepting, close idle connections,
+ * answer running exchanges with Connection: close, return from net_run when none is left or after grace_ms. */
+void net_stop(struct net *net, int64_t grace_ms);
+bool net_stopping(const struct net *net);
+void net_free(struct net *net);
+uint16_t net_port(const struct net *net, int listen_index);
+int net_loop_count(const struct net *net);
+struct net_loop *net_loop_at(struct net *net, int index);
+void *net_user(struct net *net);
+
+int net_loop_index(const struct net_loop *loop);
+struct net *net_loop_net(struct net_loop *loop);
+void net_loop_set_user(struct net_loop *loop, void *user);
+void *net_loop_user(struct net_loop *loop);
+int64_t net_loop_mono_ms(const struct net_loop *loop); /* cached once a turn */
+/* Any thread: on_wake runs soon. Cheap when a wake-up is already under way. */
+void net_loop_wake(struct net_loop *loop);
+/* SIGTERM, SIGINT, SIGHUP on loop 0. */
+void net_on_signal(struct net *net, void (*on_signal)(struct net *net, int signal_number));
+
+/* --- exchanges */
+void net_exchange_set_user(struct net_exchange *exchange, void *user);
+void *net_exchange_user(const struct net_exchange *exchange);
+struct net_loop *net_exchange_loop(const struct net_exchange *exchange);
+const struct http_head *net_exchange_head(const struct net_exchange *exchange);
+int net_exchange_tag(const struct net_exchange *exchange);
+/* Numeric address without port; "unix" for a unix socket. */
+struct slice net_exchange_peer(const struct net_exchange *exchange);
+
+void net_body_read(struct net_exchange *exchange);  /* let the body come; also resumes after a pause */
+void net_body_pause(struct net_exchange *exchange);
+
+#define NET_LENGTH_CHUNKED (-1) /* HTTP/1.0 clients get the same bytes until close instead */
+/* Sends the status line and head. `headers` are whole lines made with http_write_header; Date, Connection,
+ * Content-Length or Transfer-Encoding are added here. `length` >= 0, or NET_LENGTH_CHUNKED. */
+void net_send_head(struct net_exchange *exchange, int status, struct slice headers, int64_t length);
+/* Sends body bytes (framed here); what the socket does not take at once is copied. One write a call.
+ * False: past the high-water mark; stop producing until on_drained. */
+bool net_send(struct net_exchange *exchange, const struct slice *pieces, int piece_count);
+void net_end(struct net_exchange *exchange);
+/* Breaks the connection off instead of ending it well; for answers that cannot be ended truthfully. */
+void net_abort(struct net_exchange *exchange);
+void net_close(struct net_exchange *exchange);
+bool net_head_sent(const struct net_exchange *exchange);
+size_t net_unsent_bytes(const struct net_exchange *exchange);
+
+/* --- calls to providers */
+struct net_target {
+    const char *host;         /* DNS name or address; also SNI and the name certificates are checked for */
+    uint16_t port;
+    bool tls;
+    const char *ca_file;      /* NULL = the system's roots */
+    const char *credential_id;/* part of the pool's key: connections are never shared between credentials */
+};
+struct net_deadlines {
+    int64_t connect_ms, first_byte_ms, between_bytes_ms;
+};
+enum net_fail {
+    NET_FAIL_DNS,
+    NET_FAIL_CONNECT,
+    NET_FAIL_TLS,
+    NET_FAIL_TIMEOUT,    /* connect, first byte or between bytes */
+    NET_FAIL_CLOSED,     /* the connection ended before or within the answer */
+    NET_FAIL_MALFORMED,  /* the answer breaks HTTP's rules */
+};
+struct net_call_events {
+    /* The last request byte was handed to the system: from now on the provider may bill. */
+    void (*on_sent)(struct net_call *call, void *user);
+    void (*on_head)(struct net_call *call, const struct http_head *head, void *user);
+    void (*on_body)(struct net_call *call, struct slice data, void *user);
+    void (*on_end)(struct net_call *call, void *user);   /* complete answer; the call is dead afterwards */
+    /* `all_sent`: the last request byte had left. `detail` is for logs. The call is dead afterwards. */
+    void (*on_fail)(struct net_call *call, enum net_fail why, bool all_sent, const char *detail, void *user);
+};
+/* `pieces` (head and body in order) and what they point to must live until on_sent, on_fail or cancel; the
+ * array itself is copied. A pooled connection that dies before the first answer byte and before all was
+ * sent is replaced once, silently; one that dies after all was sent is a failure (the provider may bill).
+ * NULL when no memory. `method_is_head` of the request for body rules. No callback runs within the call. */
+struct net_call *net_call_start(struct net_loop *loop, const struct net_target *target,
+    const struct net_deadlines *deadlines, const struct slice *pieces, int piece_count,
+    const struct net_call_events *events, void *user);
+void net_call_pause(struct net_call *call);   /* stop reading: back-pressure */
+void net_call_resume(struct net_call *call);
+/* Closes the connection at once; no further callback; the call is dead afterwards. */
+void net_call_cancel(struct net_call *call);
+
+/* --- timers of a loop; memory is the caller's, and must be stopped before it goes away. */
+struct net_timer {
+    struct list node;
+    struct net_loop *loop;
+    int64_t due_mono_ms; /* 0 = not running */
+    void (*on_timer)(struct net_timer *timer);
+    size_t heap_index;
+};
+void net_timer_init(struct net_timer *timer, struct net_loop *loop, void (*on_timer)(struct net_timer *));
+void net_timer_start(struct net_timer *timer, int64_t after_ms); /* restarts a running one */
+void net_timer_stop(struct net_timer *timer);
