@@ -149,7 +149,10 @@ struct policy {
     bool log_json;
 };
 
+/* An empty policy with one reference, for conf/ and tests to fill; NULL without memory. */
+MUST_USE struct policy *policy_new(void);
 struct policy *policy_ref(struct policy *policy);
+/* The last one wipes the secrets and frees all. NULL is allowed. */
 void policy_unref(struct policy *policy);
 
 /* NULL / -1 when absent. Names are exact; models also match the alias rules of spec/wire.md section 6
@@ -157,7 +160,8 @@ void policy_unref(struct policy *policy);
 int32_t policy_model_index(const struct policy *policy, struct slice name);
 int32_t policy_provider_index(const struct policy *policy, struct slice name);
 const struct limit *policy_limit_by_id(const struct policy *policy, int64_t limit_id);
-/* Prices: exact id, else without a dated suffix, a vendor prefix or a variant suffix. */
+/* Prices: exact id, else without a dated suffix, a vendor prefix or a variant suffix, as listed in
+ * tbl/price_aliases.h. An id that ends in `:free` is never priced as the model without it. */
 const struct price *policy_price(const struct policy *policy, struct slice id);
 /* The cap of `limit` for an account of `plan`; CAP_UNLIMITED = the limit does not apply. */
 int64_t policy_cap(const struct limit *limit, const char *plan);

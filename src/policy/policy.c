@@ -1,0 +1,172 @@
+/* policy/policy.c: look-ups in a policy, and its life. */
+#include "policy/policy.h"
+
+#include <stdlib.h>
+
+#include "base/secret.h"
+#include "policy/policy_priv.h"
+
+static const struct {
+    const char *word, *path;
+} apis[API_COUNT] = {
+    [API_CHAT] = { "chat", "/v1/chat/completions" },
+    [API_RESPONSES] = { "responses", "/v1/responses" },
+    [API_MESSAGES] = { "messages", "/v1/messages" },
+    [API_COUNT_TOKENS] = { "count_tokens", "/v1/messages/count_tokens" },
+    [API_EMBEDDINGS] = { "embeddings", "/v1/embeddings" },
+};
+
+const char *
+api_word(enum api api)
+{
+    check((unsigned)api < API_COUNT);
+    return apis[api].word;
+}
+
+const char *
+api_path(enum api api)
+{
+    check((unsigned)api < API_COUNT);
+    return apis[api].path;
+}
+
+struct policy *
+policy_new(void)
+{
+    struct policy *policy = calloc(1, sizeof *policy);
+    if (policy) {
+        policy->refs = 1;
+    }
+    return policy;
+}
+
+struct policy *
+policy_ref(struct policy *policy)
+{
+    const int before = __atomic_fetch_add(&policy->refs, 1, __ATOMIC_RELAXED);
+    check(before > 0); /* a reference can only be made from a reference */
+    return policy;
+}
+
+static void
+credential_wipe(struct credential *credential)
+{
+    if (credential->secret) {
+        secret_wipe(credential->secret, strlen(credential->secret));
+    }
+}
+
+void
+policy_unref(struct policy *policy)
+{
+    if (!policy) {
+        return;
+    }
+    const int before = __atomic_fetch_sub(&policy->refs, 1, __ATOMIC_ACQ_REL);
+    check(before > 0);
+    if (before > 1) {
+        return;
+    }
+    for (int32_t i = 0; i < policy->provider_count; i++) {
+        credential_wipe(&policy->providers[i].company);
+        credential_wipe(&policy->providers[i].user);
+    }
+    arena_free(&policy->arena);
+    free(policy);
+}
+
+/* Order of a NUL-terminated name and a slice, as strcmp's. */
+static int
+name_compare(const char *name, struct slice key)
+{
+    const size_t len = strlen(name);
+    const int order = key.len == 0 ? 0 : memcmp(name, key.ptr, len < key.len ? len : key.len);
+    if (order != 0) {
+        return order;
+    }
+    return len < key.len ? -1 : len > key.len;
+}
+
+int32_t
+policy_model_index(const struct policy *policy, struct slice name)
+{
+    int32_t low = 0;
+    int32_t high = policy->model_count;
+    while (low < high) {
+        const int32_t middle = low + (high - low) / 2;
+        const int order = name_compare(policy->models[middle].name, name);
+        if (order == 0) {
+            return middle;
+        }
+        if (order < 0) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return -1;
+}
+
+int32_t
+policy_provider_index(const struct policy *policy, struct slice name)
+{
+    for (int32_t i = 0; i < policy->provider_count; i++) {
+        if (slice_eq(slice_str(policy->providers[i].name), name)) {
+            return i;
+        }
+    }
+    return -1;
+}
+
+const struct limit *
+policy_limit_by_id(const struct policy *policy, int64_t limit_id)
+{
+    for (int32_t i = 0; i < policy->limit_count; i++) {
+        if (policy->limits[i].limit_id == limit_id) {
+            return &policy->limits[i];
+        }
+    }
+    return NULL;
+}
+
+const struct price *
+price_exact(const struct policy *policy, struct slice id)
+{
+    int32_t low = 0;
+    int32_t high = policy->price_count;
+    while (low < high) {
+        const int32_t middle = low + (high - low) / 2;
+        const int order = name_compare(policy->prices[middle].id, id);
+        if (order == 0) {
+            return &policy->prices[middle];
+        }
+        if (order < 0) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return NULL;
+}
+
+int64_t
+policy_cap(const struct limit *limit, const char *plan)
+{
+    for (int32_t i = 0; plan && i < limit->plan_cap_count; i++) {
+        if (strcmp(limit->plan_caps[i].plan, plan) == 0) {
+            return limit->plan_caps[i].cap;
+        }
+    }
+    return limit->cap_default;
+}
+
+bool
+policy_has_plan(const struct policy *policy, struct slice plan)
+{
+    for (int32_t i = 0; i < policy->plan_count; i++) {
+        if (slice_eq(slice_str(policy->plans[i]), plan)) {
+            return true;
+        }
+    }
+    return false;
+}
