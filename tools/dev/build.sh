@@ -1,10 +1,13 @@
 # Meson and ninja.
 
+ASAN_BUILD=${TIDEGATE_ASAN_BUILD:-build-asan}
+
 # What decides the shape of the build besides meson's own files: which rooms and folders exist.
 build_shape() {
     printf '%s\n' "$1"
-    ls -d src/*/meson.build src/main.c tests/unit/*/meson.build tests/cases/meson.build fuzz/targets \
+    ls -d src/*/meson.build src/main.c tests/unit/*/meson.build tests/{cases,sim,fault}/meson.build fuzz/*.c \
         2>/dev/null || true
+    cksum fuzz/targets
 }
 
 # configure_tree FOLDER [MESON OPTION...]: sets up or, when the shape has changed, configures again.
@@ -31,5 +34,6 @@ build_tree() {
 }
 
 build_asan_tree() {
-    configure_tree build-asan -Db_sanitize=address,undefined -Db_lundef=false && ninja -C build-asan "$@" >&2
+    configure_tree "$ASAN_BUILD" -Db_sanitize=address,undefined -Db_lundef=false \
+        && ninja -C "$ASAN_BUILD" "$@" >&2
 }

@@ -1,1 +1,251 @@
-run_tests() { install_deps; build_tree "$BUILD"; meson test -C "$BUILD" "$@"; }
+# ./dev test: every suite writes lines of `status, suite, file, name, detail` to one file, and the summary
+# is made from it alone. What a suite prints is kept under <build>/test-logs/<suite>/.
+
+FUZZ_SECONDS=20
+NODE_FOLDERS="live fault browser"
+
+# note STATUS SUITE FILE NAME [DETAIL]: one result that comes from this script itself.
+note() { printf '%s\t%s\t%s\t%s\t%s\n' "$1" "$2" "$3" "$4" "${5:-}" >>"$RESULTS"; }
+
+suite_wanted() { [ -z "$ONLY" ] || case ",$ONLY," in *",$1,"*) ;; *) return 1 ;; esac; }
+
+# suite_told SUITE: one line for whoever watches.
+suite_told() {
+    awk -F'\t' -v suite="$1" '$2 == suite { n[$1]++ } END {
+        printf "dev: %-12s %d passed, %d failed%s\n", suite, n["pass"], n["fail"],
+            n["skip"] ? ", " n["skip"] " skipped" : "" }' "$RESULTS" >&2
+}
+
+# unit_suite SUITE FOLDER: the programs that meson knows, run by `meson test`.
+unit_suite() {
+    local suite=$1 folder=$2 logs=$LOGS/$1 slower=1 names=() code=0 program file tap exit_code
+    mkdir -p "$logs"
+    [ "$suite" = unit ] || slower=4
+    [ -z "$LONG" ] || slower=$((slower * 20))
+    if [ -n "$FILTER" ]; then
+        mapfile -t names < <(meson test -C "$folder" --list 2>/dev/null | grep -F -- "$FILTER" | sed 's/.* \/ //')
+        [ ${#names[@]} -gt 0 ] || return 0
+    elif [ -z "$(meson test -C "$folder" --list 2>/dev/null)" ]; then
+        return 0
+    fi
+    TIDEGATE_BIN=$ROOT/$folder/tidegate TIDEGATE_RECORD=$ROOT/$logs \
+        timeout -k 20 $((900 * slower)) meson test -C "$folder" --no-rebuild --timeout-multiplier "$slower" \
+        --wrapper "$ROOT/tools/dev/record" --num-processes "$(nproc)" "${names[@]}" \
+        </dev/null >"$logs/meson.log" 2>&1 || code=$?
+    for program in "$logs"/*.program; do
+        [ -f "$program" ] || continue
+        tap=${program%.program}
+        exit_code=$(cat "$tap.code" 2>/dev/null || true)
+        file=$(cat "$program")
+        file=${file#"$ROOT/$folder/"}
+        [ -f "$file.c" ] && file=$file.c
+        awk -v suite="$suite" -v file="$file" -v code="$exit_code" -f tools/dev/tap.awk "$tap.tap" >"$tap.results"
+        cat "$tap.results" >>"$RESULTS"
+        if grep -q '^fail' "$tap.results"; then
+            { echo "=== $suite: $file"; grep -v '^ok ' "$tap.tap"; tail -200 "$tap.err"; } >>"$FAILURES"
+        fi
+    done
+    if [ "$code" != 0 ] && ! awk -F'\t' -v suite="$suite" '$1 == "fail" && $2 == suite { found = 1 }
+            END { exit !found }' "$RESULTS"; then
+        note fail "$suite" "$folder" "meson test ends well" "exit code $code; see $logs/meson.log"
+        tail -40 "$logs/meson.log" >>"$FAILURES"
+    fi
+    suite_told "$suite"
+}
+
+# node_suite SUITE BINARY FILE...: each file in a process of its own; sanitizers write to files that must
+# stay empty.
+node_suite() {
+    local suite=$1 binary=$2 logs=$LOGS/$1 file out code limit=420 report lines
+    shift 2
+    mkdir -p "$logs"
+    case $suite in *-asan) limit=900 ;; esac
+    [ -z "$LONG" ] || limit=7200
+    for file in "$@"; do
+        case $file in *"$FILTER"*) ;; *) continue ;; esac
+        out=$logs/$(basename "$file" .test.mjs)
+        code=0
+        TIDEGATE_BIN=$ROOT/$binary TIDEGATE_SUITE=$suite TIDEGATE_SOURCE_ROOT=$ROOT \
+            TIDEGATE_LOGS=$ROOT/$out.d \
+            ASAN_OPTIONS="log_path=$ROOT/$out.sanitizer:detect_leaks=1:exitcode=99" \
+            UBSAN_OPTIONS="log_path=$ROOT/$out.sanitizer:halt_on_error=1:print_stacktrace=1" \
+            timeout -k 15 "$limit" node --test --test-concurrency=1 \
+            --test-reporter="$ROOT/tools/dev/reporter.mjs" --test-reporter-destination="$out.results" \
+            --test-reporter=tap --test-reporter-destination="$out.tap" \
+            "$file" </dev/null >"$out.out" 2>"$out.err" || code=$?
+        lines=0
+        if [ -f "$out.results" ]; then
+            cat "$out.results" >>"$RESULTS"
+            lines=$(wc -l <"$out.results")
+        fi
+        if [ "$code" = 124 ] || [ "$code" = 137 ]; then
+            note fail "$suite" "$file" "$file ends in time" "stopped after $limit s"
+        elif [ "$code" != 0 ] && ! grep -q '^fail' "$out.results" 2>/dev/null; then
+            note fail "$suite" "$file" "$file ends well" "exit code $code"
+        elif [ "$lines" = 0 ]; then
+            note fail "$suite" "$file" "$file runs a test" "none was told"
+        fi
+        for report in "$out".sanitizer.*; do
+            [ -s "$report" ] || continue
+            note fail "$suite" "$file" "$file is clean under sanitizers" "$report"
+            { echo "=== $suite: $report"; head -80 "$report"; } >>"$FAILURES"
+        done
+        if [ "$code" != 0 ]; then
+            { echo "=== $suite: $file (exit code $code)"; tail -400 "$out.err"; } >>"$FAILURES"
+        fi
+    done
+    suite_told "$suite"
+}
+
+node_files() {
+    local folder
+    for folder in "$@"; do ls "tests/$folder"/*.test.mjs 2>/dev/null || true; done
+}
+
+fuzz_suite() {
+    local target log code
+    mkdir -p "$LOGS/fuzz"
+    [ -n "$(fuzz_targets)" ] || return 0
+    if ! have clang; then
+        note skip fuzz fuzz/targets "fuzz targets" "clang is not installed (./dev install-deps --checks)"
+        suite_told fuzz
+        return 0
+    fi
+    if ! fuzz_build >"$LOGS/fuzz/build.log" 2>&1; then
+        note fail fuzz fuzz/targets "the fuzz targets build" "see $LOGS/fuzz/build.log"
+        { echo "=== fuzz: build"; tail -60 "$LOGS/fuzz/build.log"; } >>"$FAILURES"
+        suite_told fuzz
+        return 0
+    fi
+    while read -r target; do
+        case $target in *"$FILTER"*) ;; *) continue ;; esac
+        log=$LOGS/fuzz/$target.log
+        code=0
+        fuzz_one "$target" "$FUZZ_SECONDS" >"$log" 2>&1 || code=$?
+        if [ "$code" = 0 ]; then
+            note pass fuzz "fuzz/$target.c" "$target holds for $FUZZ_SECONDS s of fuzzing"
+        else
+            note fail fuzz "fuzz/$target.c" "$target holds for $FUZZ_SECONDS s of fuzzing" "exit code $code; see $log"
+            { echo "=== fuzz: $target"; tail -60 "$log"; } >>"$FAILURES"
+        fi
+    done < <(fuzz_targets)
+    suite_told fuzz
+}
+
+summary() {
+    local passed failed skipped
+    passed=$(grep -c '^pass' "$RESULTS" || true)
+    failed=$(grep -c '^fail' "$RESULTS" || true)
+    skipped=$(grep -c '^skip' "$RESULTS" || true)
+    exec 1>&3
+    if [ "$failed" != 0 ]; then
+        [ ! -s "$FAILURES" ] || cat "$FAILURES"
+        echo
+        echo "Failed:"
+        awk -F'\t' '$1 == "fail" { printf "  %s: %s: %s%s\n", $2, $3, $4, $5 == "" ? "" : " (" $5 ")" }' "$RESULTS"
+    fi
+    if [ "$skipped" != 0 ]; then
+        echo "Skipped:"
+        awk -F'\t' '$1 == "skip" { printf "  %s: %s: %s%s\n", $2, $3, $4, $5 == "" ? "" : " (" $5 ")" }' "$RESULTS"
+    fi
+    printf '%s passed, %s failed' "$passed" "$failed"
+    [ "$skipped" = 0 ] || printf ', %s skipped' "$skipped"
+    echo
+    [ "$failed" = 0 ] && [ "$passed" != 0 ]
+}
+
+run_tests() {
+    local plain=1 asan=1 install=1 node_ready=0 files=()
+    ONLY= FILTER= LONG=${TIDEGATE_LONG:-}
+    while [ $# -gt 0 ]; do
+        case $1 in
+            --long) LONG=1 ;;
+            --asan) plain=0 ;;
+            --no-asan) asan=0 ;;
+            --no-install) install=0 ;;
+            --only) ONLY=${2:?--only wants suites}; shift ;;
+            --only=*) ONLY=${1#*=} ;;
+            -*) die "test does not know $1" ;;
+            *) FILTER=$1 ;;
+        esac
+        shift
+    done
+    [ -z "$LONG" ] || { export TIDEGATE_LONG=1; FUZZ_SECONDS=300; }
+    LOGS=$BUILD/test-logs RESULTS=$BUILD/test-logs/results.tsv FAILURES=$BUILD/test-logs/failures.txt
+    rm -rf "$LOGS"
+    mkdir -p "$LOGS"
+    : >"$RESULTS"
+    : >"$FAILURES"
+    exec 3>&1 1>&2 # standard output is for the summary alone
+
+    local broken=0
+    if [ "$install" = 1 ] && ! install_deps --tests; then
+        note fail house dev "the packages can be installed" "see above"
+        broken=1
+    fi
+    if [ "$plain" = 1 ] && [ "$broken" = 0 ] && ! build_tree "$BUILD"; then
+        note fail house "$BUILD" "the tree builds" "see above"
+        broken=1
+    fi
+    if [ "$asan" = 1 ] && [ "$broken" = 0 ] && ! build_asan_tree; then
+        note fail house "$ASAN_BUILD" "the tree builds with sanitizers" "see above"
+        broken=1
+    fi
+    if [ "$broken" = 1 ]; then
+        summary
+        return 1
+    fi
+
+    if suite_wanted rooms || suite_wanted lint; then
+        if tools/rooms >"$LOGS/rooms.log" 2>&1; then
+            note pass house src/ROOMS "every include and call is allowed in its room"
+        else
+            note fail house src/ROOMS "every include and call is allowed in its room"
+            { echo "=== house: rooms"; cat "$LOGS/rooms.log"; } >>"$FAILURES"
+        fi
+        suite_told house
+    fi
+    if suite_wanted unit; then
+        [ "$plain" = 0 ] || unit_suite unit "$BUILD"
+        [ "$asan" = 0 ] || unit_suite unit-asan "$ASAN_BUILD"
+    fi
+
+    local any
+    any=$(node_files $NODE_FOLDERS clients)
+    if [ -n "$any" ] && { suite_wanted live || suite_wanted clients; }; then
+        if use_node && use_sdks; then
+            node_ready=1
+        else
+            note fail live tests/live "Node and the SDKs can be installed" "see above"
+        fi
+    fi
+    if [ "$node_ready" = 1 ] && suite_wanted live; then
+        mapfile -t files < <(node_files $NODE_FOLDERS)
+        if [ ${#files[@]} -gt 0 ]; then
+            [ "$plain" = 0 ] || node_suite live "$BUILD/tidegate" "${files[@]}"
+            [ "$asan" = 0 ] || TIDEGATE_ASAN=1 node_suite live-asan "$ASAN_BUILD/tidegate" "${files[@]}"
+        fi
+    fi
+    if [ "$node_ready" = 1 ] && suite_wanted clients && [ "$plain" = 1 ]; then
+        mapfile -t files < <(node_files clients)
+        if [ ${#files[@]} -gt 0 ]; then
+            use_clients
+            [ -z "${TIDEGATE_CLIENTS_SKIP:-}" ] || say "clients: ${TIDEGATE_CLIENTS_SKIP}"
+            node_suite clients "$BUILD/tidegate" "${files[@]}"
+        fi
+    fi
+    if suite_wanted fuzz && [ "$plain" = 1 ]; then
+        fuzz_suite
+    fi
+    if [ -n "$ONLY$FILTER" ] || [ "$plain" = 0 ]; then
+        say "a part was run: tests/cases.txt is checked by a whole ./dev test alone"
+    elif tools/cases "$RESULTS" >"$LOGS/cases.log" 2>&1; then
+        note pass cases tests/cases.txt "tests/cases.txt agrees with what ran"
+        suite_told cases
+    else
+        note fail cases tests/cases.txt "tests/cases.txt agrees with what ran"
+        { echo "=== cases"; cat "$LOGS/cases.log"; } >>"$FAILURES"
+        suite_told cases
+    fi
+    summary
+}
