@@ -3,7 +3,8 @@
  * Rows are plain memory of their owner, no pointers but `inputs` (borrowed). Ids are positive int64:
  * epoch (20 bits) and a counter (43 bits); 0 means none. Names are NUL-terminated and bounded; what is
  * longer is refused at the edge. Each row has a _valid (for data that comes from outside or the store)
- * and a _check (for what we are about to write: a violation is our bug). */
+ * and a _check (for what we are about to write: a violation is our bug). Numbers of enums are stored, except
+ * a reason's, which is stored by its code: append, never renumber. */
 #pragma once
 
 #include "base/slice.h"
@@ -16,6 +17,7 @@
 
 #define ID_EPOCH_BITS 20
 #define ID_COUNTER_BITS 43
+#define EPOCH_MAX ((INT64_C(1) << ID_EPOCH_BITS) - 1)
 
 struct node_row {
     int64_t node_id, epoch, lease_until_ms, batch_no, high_water_ms;
@@ -132,6 +134,9 @@ struct hold_row {
     int64_t held_micros, bound_micros; /* the cost part, also where no cost limit is in force */
     int64_t est_micros;    /* estimated cost at the start */
     int64_t est_input;     /* tokens */
+    int64_t input_bound;   /* tokens that the input cannot pass */
+    int64_t held_output, bound_output; /* output tokens that held_micros and bound_micros stand for */
+    int64_t multiplier_pct;/* of list prices: service tier, speed */
     int64_t body_bytes;
     char estimator[16];
     int64_t created_ms;
@@ -159,6 +164,7 @@ enum ledger_flag {
     LEDGER_CUT = 64,          /* the answer broke off upstream, or we ended it */
     LEDGER_LOWERED = 128,     /* the output limit was lowered to fit */
     LEDGER_DRAINED = 256,     /* read to its end after the client had gone */
+    LEDGER_FLAGS_ALL = 511,
 };
 struct ledger_row {
     int64_t id, at_ms;
@@ -206,6 +212,7 @@ const char *thread_kind_word(enum thread_kind kind);
 const char *ledger_kind_word(enum ledger_kind kind);
 MUST_USE bool ledger_kind_from_word(struct slice word, enum ledger_kind *kind);
 
+bool node_valid(const struct node_row *row);
 bool account_valid(const struct account_row *row);
 bool key_valid(const struct key_row *row);
 bool thread_valid(const struct thread_row *row);
@@ -213,6 +220,9 @@ bool subject_valid(const struct subject_row *row);
 bool meter_row_valid(const struct meter_row *row);
 bool hold_valid(const struct hold_row *row);
 bool ledger_valid(const struct ledger_row *row);
+bool refusal_valid(const struct refusal_row *row);
+bool issued_valid(const struct issued_row *row);
+bool limit_def_valid(const struct limit_def_row *row);
 void meter_row_check(const struct meter_row *row);
 void hold_check(const struct hold_row *row);
 void ledger_check(const struct ledger_row *row);

@@ -1,0 +1,464 @@
+/* rows/rows.c: the words of the rows' enums, and what a row must obey. */
+#include "rows/rows.h"
+
+/* --- Words. */
+
+static const char *const role_words[] = {
+    [ROLE_USER] = "user",
+    [ROLE_SERVICE] = "service",
+    [ROLE_OBSERVER] = "observer",
+    [ROLE_ADMIN] = "admin",
+};
+_Static_assert(countof(role_words) == ROLE_COUNT, "a word each");
+
+static const char *const thread_kind_words[] = {
+    [THREAD_NAMED] = "named",
+    [THREAD_CLAUDE_CODE] = "claude_code",
+    [THREAD_METADATA_SESSION] = "metadata_session",
+    [THREAD_ID_HEADER] = "thread_id",
+    [THREAD_SESSION_HEADER] = "session_id",
+    [THREAD_X_SESSION] = "x_session_id",
+    [THREAD_PROMPT_CACHE_KEY] = "prompt_cache_key",
+    [THREAD_CONVERSATION] = "conversation",
+    [THREAD_KEY_DAY] = "key_day",
+};
+_Static_assert(countof(thread_kind_words) == THREAD_KIND_COUNT, "a word each");
+
+static const char *const ledger_kind_words[] = {
+    [LEDGER_SETTLE] = "settle",
+    [LEDGER_UNBILLED] = "unbilled",
+    [LEDGER_RELEASE] = "release",
+    [LEDGER_ORPHAN] = "orphan",
+    [LEDGER_ADJUST] = "adjust",
+    [LEDGER_REFUSAL] = "refusal",
+    [LEDGER_ADMIN] = "admin",
+};
+_Static_assert(countof(ledger_kind_words) == LEDGER_KIND_COUNT, "a word each");
+
+static const char *
+word_at(const char *const *words, size_t word_count, unsigned index)
+{
+    return index < word_count ? words[index] : "?";
+}
+
+/* Index of `word`, or word_count. */
+static size_t
+word_index(const char *const *words, size_t word_count, struct slice word)
+{
+    size_t index = 0;
+    while (index < word_count && !slice_eq(slice_str(words[index]), word)) {
+        index++;
+    }
+    return index;
+}
+
+const char *
+role_word(enum key_role role)
+{
+    return word_at(role_words, countof(role_words), role);
+}
+
+bool
+role_from_word(struct slice word, enum key_role *role)
+{
+    const size_t index = word_index(role_words, countof(role_words), word);
+    if (index == countof(role_words)) {
+        return false;
+    }
+    *role = (enum key_role)index;
+    return true;
+}
+
+const char *
+thread_kind_word(enum thread_kind kind)
+{
+    return word_at(thread_kind_words, countof(thread_kind_words), kind);
+}
+
+const char *
+ledger_kind_word(enum ledger_kind kind)
+{
+    return word_at(ledger_kind_words, countof(ledger_kind_words), kind);
+}
+
+bool
+ledger_kind_from_word(struct slice word, enum ledger_kind *kind)
+{
+    const size_t index = word_index(ledger_kind_words, countof(ledger_kind_words), word);
+    if (index == countof(ledger_kind_words)) {
+        return false;
+    }
+    *kind = (enum ledger_kind)index;
+    return true;
+}
+
+/* --- Text. */
+
+/* Length of the character that begins `text`, or 0 when it is not UTF-8 (Unicode, table 3-7) or is a
+ * control character. */
+static size_t
+printable_char_len(struct slice text)
+{
+    const unsigned char first = (unsigned char)text.ptr[0];
+    if (first < 0x80) {
+        return first >= 0x20 && first != 0x7F ? 1 : 0;
+    }
+    if (first < 0xC2 || first > 0xF4) {
+        return 0;
+    }
+    const size_t len = first < 0xE0 ? 2 : first < 0xF0 ? 3 : 4;
+    if (text.len < len) {
+        return 0;
+    }
+    for (size_t i = 1; i < len; i++) {
+        if (((unsigned char)text.ptr[i] & 0xC0) != 0x80) {
+            return 0;
+        }
+    }
+    const unsigned char second = (unsigned char)text.ptr[1];
+    const bool control = first == 0xC2 && second < 0xA0; /* U+0080 to U+009F */
+    const bool overlong = (first == 0xE0 && second < 0xA0) || (first == 0xF0 && second < 0x90);
+    const bool surrogate = first == 0xED && second > 0x9F;
+    const bool too_large = first == 0xF4 && second > 0x8F;
+    return control || overlong || surrogate || too_large ? 0 : len;
+}
+
+static bool
+text_printable(struct slice text)
+{
+    while (text.len > 0) {
+        const size_t len = printable_char_len(text);
+        if (len == 0) {
+            return false;
+        }
+        text = slice_of(text.ptr + len, text.len - len);
+    }
+    return true;
+}
+
+bool
+name_valid(struct slice name)
+{
+    return name.len >= 1 && name.len <= NAME_MAX_BYTES && name.ptr[0] != ' '
+        && name.ptr[name.len - 1] != ' ' && text_printable(name);
+}
+
+/* The text of a fixed array; false when it has no end. */
+static bool
+array_text(const char *array, size_t array_size, struct slice *text)
+{
+    const size_t len = strnlen(array, array_size);
+    *text = slice_of(array, len);
+    return len < array_size;
+}
+
+static bool
+array_terminated(const char *array, size_t array_size)
+{
+    return memchr(array, '\0', array_size) != NULL;
+}
+
+static bool
+array_is_name(const char *array, size_t array_size)
+{
+    struct slice text;
+    return array_text(array, array_size, &text) && name_valid(text);
+}
+
+static bool
+array_is_name_or_empty(const char *array, size_t array_size)
+{
+    return array[0] == '\0' || array_is_name(array, array_size);
+}
+
+#define TERMINATED(array)    array_terminated((array), sizeof(array))
+#define IS_NAME(array)       array_is_name((array), sizeof(array))
+#define IS_NAME_OR_NO(array) array_is_name_or_empty((array), sizeof(array))
+
+/* Exactly HASH_HEX lowercase hex digits and the NUL. */
+static bool
+is_hash(const char hash_hex[HASH_HEX + 1])
+{
+    for (size_t i = 0; i < HASH_HEX; i++) {
+        const char c = hash_hex[i];
+        if (!((c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'))) {
+            return false;
+        }
+    }
+    return hash_hex[HASH_HEX] == '\0';
+}
+
+/* 1 to HASH_HEX visible ASCII characters: a hash, or what stands for one (a key and day, say). */
+static bool
+is_mark(const char mark[HASH_HEX + 1])
+{
+    struct slice text;
+    if (!array_text(mark, HASH_HEX + 1, &text) || text.len == 0) {
+        return false;
+    }
+    for (size_t i = 0; i < text.len; i++) {
+        if (text.ptr[i] <= 0x20 || text.ptr[i] >= 0x7F) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool
+is_id_text(const char *array, size_t array_size)
+{
+    struct slice text;
+    int64_t id = 0;
+    return array_text(array, array_size, &text) && text.len > 0 && text.ptr[0] != '0'
+        && slice_to_i64(text, &id) && id > 0;
+}
+
+/* --- Numbers. */
+
+static bool
+is_id(int64_t id)
+{
+    return id > 0;
+}
+
+static bool
+is_id_or_none(int64_t id)
+{
+    return id >= 0;
+}
+
+static bool
+is_wall_ms(int64_t ms)
+{
+    return ms >= 0 && ms <= WALL_MS_MAX;
+}
+
+static bool
+is_amount(int64_t amount)
+{
+    return amount >= 0 && amount <= MONEY_MICROS_MAX;
+}
+
+static bool
+is_signed_amount(int64_t amount)
+{
+    return amount >= -MONEY_MICROS_MAX && amount <= MONEY_MICROS_MAX;
+}
+
+static bool
+is_promise(int64_t held, int64_t bound)
+{
+    return is_amount(held) && is_amount(bound) && held <= bound;
+}
+
+static bool
+is_http_status(int32_t status)
+{
+    return status >= 0 && status <= 999;
+}
+
+static bool
+is_inputs(struct slice inputs)
+{
+    return inputs.ptr != NULL || inputs.len == 0;
+}
+
+/* --- Rows. */
+
+bool
+node_valid(const struct node_row *row)
+{
+    return is_id(row->node_id) && row->epoch >= 1 && row->epoch <= EPOCH_MAX
+        && is_wall_ms(row->lease_until_ms) && row->batch_no >= 0 && is_wall_ms(row->high_water_ms)
+        && TERMINATED(row->config_hash);
+}
+
+bool
+account_valid(const struct account_row *row)
+{
+    return is_id(row->account_id) && IS_NAME(row->name) && IS_NAME_OR_NO(row->plan)
+        && IS_NAME_OR_NO(row->organisation) && (unsigned)row->state <= ACCOUNT_BANNED
+        && is_wall_ms(row->created_ms) && row->version >= 0;
+}
+
+bool
+key_valid(const struct key_row *row)
+{
+    return is_id(row->key_id) && is_id(row->account_id) && is_hash(row->hash_hex)
+        && IS_NAME_OR_NO(row->label) && IS_NAME_OR_NO(row->shown)
+        && (unsigned)row->role < ROLE_COUNT && is_wall_ms(row->created_ms)
+        && is_wall_ms(row->expires_ms) && IS_NAME_OR_NO(row->may_act_for) && row->version >= 0;
+}
+
+bool
+thread_valid(const struct thread_row *row)
+{
+    return is_id(row->thread_id) && is_id(row->account_id) && is_id(row->root_id)
+        && (unsigned)row->kind < THREAD_KIND_COUNT && is_mark(row->sig_hash)
+        && is_wall_ms(row->created_ms) && is_wall_ms(row->last_ms) && row->last_input >= 0
+        && row->last_input_bytes >= 0 && row->version >= 0;
+}
+
+bool
+subject_valid(const struct subject_row *row)
+{
+    if (!is_id(row->subject_id) || !TERMINATED(row->name)) {
+        return false;
+    }
+    switch (row->kind) {
+    case SUBJECT_GATEWAY:
+        return row->account_id == 0 && row->name[0] == '\0';
+    case SUBJECT_ACCOUNT:
+        return is_id(row->account_id) && row->name[0] == '\0';
+    case SUBJECT_KEY:
+    case SUBJECT_TREE:
+        return is_id(row->account_id) && is_id_text(row->name, sizeof(row->name));
+    case SUBJECT_MODEL:
+        return row->account_id == 0 && IS_NAME(row->name);
+    case SUBJECT_KIND_COUNT:
+        break;
+    }
+    return false;
+}
+
+static bool
+meter_valid(const struct meter *meter)
+{
+    /* `settled` may be a credit after corrections; `aux` is the count's own business. */
+    return is_id(meter->limit_id) && is_wall_ms(meter->window_ms)
+        && is_signed_amount(meter->settled) && is_promise(meter->held, meter->bound);
+}
+
+bool
+meter_row_valid(const struct meter_row *row)
+{
+    if (!is_id(row->subject_id) || !is_id_or_none(row->node_id) || row->meter_count < 0
+        || row->meter_count > METERS_MAX || !is_wall_ms(row->seen_ms) || row->version < 0) {
+        return false;
+    }
+    for (int32_t i = 0; i < row->meter_count; i++) {
+        const struct meter *meter = &row->meters[i];
+        if (!meter_valid(meter)) {
+            return false;
+        }
+        for (int32_t j = 0; j < i; j++) { /* one meter a limit and window, or look-ups lie */
+            if (row->meters[j].limit_id == meter->limit_id
+                && row->meters[j].window_ms == meter->window_ms) {
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
+static bool
+hold_part_valid(const struct hold_part *part)
+{
+    return is_id(part->limit_id) && is_id(part->subject_id) && is_wall_ms(part->window_ms)
+        && is_promise(part->held, part->bound);
+}
+
+static bool
+attempt_valid(const struct attempt *attempt)
+{
+    return TERMINATED(attempt->provider) && TERMINATED(attempt->model)
+        && (unsigned)attempt->state <= ATTEMPT_DONE && is_http_status(attempt->status)
+        && (unsigned)attempt->reason < REASON_COUNT;
+}
+
+static bool
+hold_lists_valid(const struct hold_row *row)
+{
+    if (row->part_count < 0 || row->part_count > HOLD_PARTS_MAX || row->attempt_count < 0
+        || row->attempt_count > ATTEMPTS_MAX) {
+        return false;
+    }
+    for (int32_t i = 0; i < row->part_count; i++) {
+        if (!hold_part_valid(&row->parts[i])) {
+            return false;
+        }
+    }
+    for (int32_t i = 0; i < row->attempt_count; i++) {
+        if (!attempt_valid(&row->attempts[i])) {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool
+hold_valid(const struct hold_row *row)
+{
+    return is_id(row->hold_id) && is_id(row->node_id) && row->epoch >= 1 && row->epoch <= EPOCH_MAX
+        && is_id(row->account_id) && is_id(row->key_id) && is_id_or_none(row->thread_id)
+        && is_id_or_none(row->root_id) && (unsigned)row->payer <= PAYER_USER
+        && (unsigned)row->state <= HOLD_OPEN && (unsigned)row->on_abort <= ON_ABORT_STOPS
+        && hold_lists_valid(row) && TERMINATED(row->model)
+        && is_promise(row->held_micros, row->bound_micros) && is_amount(row->est_micros)
+        && row->est_input >= 0 && row->body_bytes >= 0 && TERMINATED(row->estimator)
+        && is_wall_ms(row->created_ms) && is_inputs(row->inputs);
+}
+
+static bool
+ledger_texts_valid(const struct ledger_row *row)
+{
+    return TERMINATED(row->source) && TERMINATED(row->model) && TERMINATED(row->provider)
+        && TERMINATED(row->upstream_model) && TERMINATED(row->estimator) && is_inputs(row->inputs);
+}
+
+bool
+ledger_valid(const struct ledger_row *row)
+{
+    /* An adjustment may lower what was booked; nothing else costs less than nothing. */
+    const bool cost_valid = row->kind == LEDGER_ADJUST ? is_signed_amount(row->cost_micros)
+                                                       : is_amount(row->cost_micros);
+    return is_id(row->id) && is_wall_ms(row->at_ms) && (unsigned)row->kind < LEDGER_KIND_COUNT
+        && is_id_or_none(row->hold_id) && row->attempt >= 0 && is_id_or_none(row->account_id)
+        && is_id_or_none(row->key_id) && is_id_or_none(row->thread_id)
+        && is_id_or_none(row->root_id) && (unsigned)row->payer <= PAYER_USER
+        && usage_valid(&row->usage) && cost_valid && is_amount(row->est_micros)
+        && is_amount(row->bound_micros) && is_wall_ms(row->started_ms)
+        && (unsigned)row->reason < REASON_COUNT && is_http_status(row->status)
+        && row->flags <= LEDGER_FLAGS_ALL && ledger_texts_valid(row);
+}
+
+bool
+refusal_valid(const struct refusal_row *row)
+{
+    return is_id_or_none(row->account_id) && is_id_or_none(row->key_id)
+        && is_id_or_none(row->limit_id) && is_wall_ms(row->minute_ms) && row->count >= 1
+        && row->count <= MONEY_MICROS_MAX && is_id_or_none(row->ledger_id)
+        && TERMINATED(row->model) && (unsigned)row->reason < REASON_COUNT;
+}
+
+bool
+issued_valid(const struct issued_row *row)
+{
+    return is_hash(row->id_hash) && is_id(row->account_id) && is_wall_ms(row->at_ms)
+        && TERMINATED(row->provider);
+}
+
+bool
+limit_def_valid(const struct limit_def_row *row)
+{
+    return is_id(row->limit_id) && is_wall_ms(row->since_ms) && IS_NAME(row->name)
+        && is_mark(row->fingerprint);
+}
+
+void
+meter_row_check(const struct meter_row *row)
+{
+    check(meter_row_valid(row));
+}
+
+void
+hold_check(const struct hold_row *row)
+{
+    check(hold_valid(row));
+}
+
+void
+ledger_check(const struct ledger_row *row)
+{
+    check(ledger_valid(row));
+}
