@@ -6,30 +6,6 @@
 #include "base/secret.h"
 #include "policy/policy_priv.h"
 
-static const struct {
-    const char *word, *path;
-} apis[API_COUNT] = {
-    [API_CHAT] = { "chat", "/v1/chat/completions" },
-    [API_RESPONSES] = { "responses", "/v1/responses" },
-    [API_MESSAGES] = { "messages", "/v1/messages" },
-    [API_COUNT_TOKENS] = { "count_tokens", "/v1/messages/count_tokens" },
-    [API_EMBEDDINGS] = { "embeddings", "/v1/embeddings" },
-};
-
-const char *
-api_word(enum api api)
-{
-    check((unsigned)api < API_COUNT);
-    return apis[api].word;
-}
-
-const char *
-api_path(enum api api)
-{
-    check((unsigned)api < API_COUNT);
-    return apis[api].path;
-}
-
 struct policy *
 policy_new(void)
 {

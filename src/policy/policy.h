@@ -9,12 +9,8 @@
 #include "base/arena.h"
 #include "base/units.h"
 #include "rows/rows.h"
+#include "tbl/apis.h"
 #include "tbl/counts.h"
-
-enum dialect { DIALECT_OPENAI, DIALECT_ANTHROPIC };
-enum api { API_CHAT, API_RESPONSES, API_MESSAGES, API_COUNT_TOKENS, API_EMBEDDINGS, API_COUNT };
-const char *api_word(enum api api);   /* "chat", "responses", "messages", "count_tokens", "embeddings" */
-const char *api_path(enum api api);   /* "/v1/chat/completions", ... : what clients call */
 
 /* Prices in micro-USD per million tokens; -1 = no price (null), which is not 0. */
 struct price_set {

@@ -1,6 +1,7 @@
 /* tbl/tbl.c: the lists of the headers beside this file, as data. */
 #include <string.h>
 
+#include "tbl/apis.h"
 #include "tbl/counts.h"
 #include "tbl/reasons.h"
 
@@ -48,6 +49,27 @@ WORD_FUNCTION(count_kind, count_word, COUNT_KINDS)
 WORD_FUNCTION(per_kind, per_word, PER_KINDS)
 WORD_FUNCTION(window_kind, window_word, WINDOW_KINDS)
 WORD_FUNCTION(at_cap_kind, at_cap_word, AT_CAP_KINDS)
+WORD_FUNCTION(api, api_word, APIS)
+
+#define PATH_CASE(name, word, path)                                                                \
+    case name:                                                                                     \
+        return path;
+
+const char *
+api_path(enum api api)
+{
+    switch (api) {
+        APIS(PATH_CASE)
+    default:
+        return "?";
+    }
+}
+
+enum dialect
+api_dialect(enum api api)
+{
+    return api == API_MESSAGES || api == API_COUNT_TOKENS ? DIALECT_ANTHROPIC : DIALECT_OPENAI;
+}
 
 static const struct limit_form limit_forms[] = {
 #define FORM_ROW(counts, per, window) { counts, per, window },
