@@ -14,6 +14,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include <cmocka.h>
 
@@ -24,5 +25,6 @@
 #define UNIT_MAIN(tests)                                                                           \
     int main(void)                                                                                 \
     {                                                                                              \
+        (void)setvbuf(stdout, NULL, _IOLBF, BUFSIZ); /* what passed is told before a crash */      \
         return cmocka_run_group_tests(tests, NULL, NULL);                                          \
     }

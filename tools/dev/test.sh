@@ -132,8 +132,17 @@ fuzz_suite() {
     suite_told fuzz
 }
 
+# A run that is cut short says so and still ends with the counts.
+summary_at_exit() {
+    [ -z "$SUMMARY_TOLD" ] || return
+    note fail house dev "the run comes to its end" "stopped before; see above"
+    summary
+    exit 1
+}
+
 summary() {
     local passed failed skipped
+    SUMMARY_TOLD=1
     passed=$(grep -c '^pass' "$RESULTS" || true)
     failed=$(grep -c '^fail' "$RESULTS" || true)
     skipped=$(grep -c '^skip' "$RESULTS" || true)
@@ -156,7 +165,7 @@ summary() {
 
 run_tests() {
     local plain=1 asan=1 install=1 node_ready=0 files=()
-    ONLY= FILTER= LONG=${TIDEGATE_LONG:-}
+    ONLY= FILTER= SUMMARY_TOLD= LONG=${TIDEGATE_LONG:-}
     while [ $# -gt 0 ]; do
         case $1 in
             --long) LONG=1 ;;
@@ -177,6 +186,8 @@ run_tests() {
     : >"$RESULTS"
     : >"$FAILURES"
     exec 3>&1 1>&2 # standard output is for the summary alone
+    set +e         # a failure is noted, never the end of the run
+    trap summary_at_exit EXIT
 
     local broken=0
     if [ "$install" = 1 ] && ! install_deps --tests; then
