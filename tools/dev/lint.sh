@@ -31,10 +31,10 @@ lint_fuzz() {
     return "$failed"
 }
 
-# Tables of tests are aligned by hand, so only the code of src/ and fuzz/ has to be as the formatter writes it.
+# Tables in headers and tests are aligned by hand; the code of src/ and fuzz/ is as the formatter writes it.
 lint_format() {
     local files
-    mapfile -t files < <(c_files "$@" | grep -E '^(\./)?(src|fuzz)/')
+    mapfile -t files < <(c_files "$@" | grep -E '^(\./)?(src|fuzz)/.*\.c$')
     [ ${#files[@]} -eq 0 ] || clang-format --dry-run --Werror "${files[@]}"
 }
 
