@@ -21,7 +21,7 @@ lint_fuzz() {
     local target name failed=0
     while read -r target; do
         for name in $(sed -n '1s#^/\* reaches: \(.*\) \*/.*#\1#p' "fuzz/$target.c"); do
-            grep -rqw -- "$name" src --include='*.[ch]' || { echo "fuzz/$target.c:1: there is no $name"; failed=1; }
+            grep -rqw --include='*.[ch]' -- "$name" src || { echo "fuzz/$target.c:1: there is no $name"; failed=1; }
         done
         head -1 "fuzz/$target.c" | grep -q '^/\* reaches: ' || {
             echo "fuzz/$target.c:1: begins with /* reaches: function ... */"

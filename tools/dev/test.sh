@@ -157,6 +157,7 @@ summary() {
         echo "Skipped:"
         awk -F'\t' '$1 == "skip" { printf "  %s: %s: %s%s\n", $2, $3, $4, $5 == "" ? "" : " (" $5 ")" }' "$RESULTS"
     fi
+    [ "$passed$failed$skipped" != 000 ] || echo "No test matches${FILTER:+ '$FILTER'}${ONLY:+ in $ONLY}."
     printf '%s passed, %s failed' "$passed" "$failed"
     [ "$skipped" = 0 ] || printf ', %s skipped' "$skipped"
     echo
