@@ -19,8 +19,8 @@ npm_set() {
             printf '%s\n' "$want" >"$to/installed"
             return 0
         fi
-        tail -5 "$to/npm.log" >&2
     done
+    say "npm did not install it: see .cache/npm/$set/npm.log"
     return 1
 }
 

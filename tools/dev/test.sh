@@ -161,7 +161,7 @@ summary() {
     printf '%s passed, %s failed' "$passed" "$failed"
     [ "$skipped" = 0 ] || printf ', %s skipped' "$skipped"
     echo
-    [ "$failed" = 0 ] && [ "$passed" != 0 ]
+    [ "$failed" = 0 ] && [ "$passed$skipped" != 00 ]
 }
 
 run_tests() {
