@@ -5,7 +5,10 @@
 #include "tbl/price_aliases.h"
 
 #define ALIAS_ROW(text) SLICE_INIT(text),
-#define SLICE_INIT(text) { (text), sizeof(text) - 1 }
+#define SLICE_INIT(text)                                                                           \
+    {                                                                                              \
+        (text), sizeof(text) - 1                                                                   \
+    }
 static const struct slice prefixes[] = { PRICE_ALIAS_PREFIXES(ALIAS_ROW) };
 static const struct slice suffixes[] = { PRICE_ALIAS_SUFFIXES(ALIAS_ROW) };
 
@@ -36,9 +39,9 @@ dated_suffix_len(struct slice id)
         }
         const char *tail = id.ptr + id.len - forms[i].len;
         const bool dashes = tail[0] == '-' && (i == 1 || (tail[5] == '-' && tail[8] == '-'));
-        if (dashes && digits_between(slice_of(tail + 1, 4), 2000, 2099) &&
-            digits_between(slice_of(tail + forms[i].month_at, 2), 1, 12) &&
-            digits_between(slice_of(tail + forms[i].day_at, 2), 1, 31)) {
+        if (dashes && digits_between(slice_of(tail + 1, 4), 2000, 2099)
+            && digits_between(slice_of(tail + forms[i].month_at, 2), 1, 12)
+            && digits_between(slice_of(tail + forms[i].day_at, 2), 1, 31)) {
             return forms[i].len;
         }
     }

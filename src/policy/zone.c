@@ -39,8 +39,8 @@ zone_local_to_ms(const struct zone *zone, int64_t local_ms)
     }
     /* No offset reaches a day, so what lies two days before cannot show this time any more. */
     int32_t i = span_at(zone, local_ms - 2 * DAY_MS);
-    while (i + 1 < zone->span_count &&
-           local_ms >= zone->spans[i + 1].from_ms + zone->spans[i].offset_s * SECOND_MS) {
+    while (i + 1 < zone->span_count
+           && local_ms >= zone->spans[i + 1].from_ms + zone->spans[i].offset_s * SECOND_MS) {
         i++; /* the clock of this span stops before it shows that time */
     }
     const int64_t shown_ms = local_ms - zone->spans[i].offset_s * SECOND_MS;

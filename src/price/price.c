@@ -5,7 +5,7 @@ typedef __int128 wide;
 
 #define MULTIPLIER_PCT_MAX 100000
 /* Micro-USD per million tokens, times a percentage: what a sum of tokens times price is divided by. */
-#define SUM_PER_MICRO ((wide)1000000 * 100)
+#define SUM_PER_MICRO  ((wide)1000000 * 100)
 #define DISPUTE_FACTOR 4
 
 /* Rounded up to a whole micro, held at the largest amount there is. */
@@ -34,20 +34,20 @@ tier_of(const struct price *price, int64_t input_total)
 static bool
 set_has_price(const struct price_set *set)
 {
-    return set->input >= 0 || set->output >= 0 || set->cache_read >= 0 || set->cache_write_5m >= 0 ||
-           set->cache_write_1h >= 0;
+    return set->input >= 0 || set->output >= 0 || set->cache_read >= 0 || set->cache_write_5m >= 0
+           || set->cache_write_1h >= 0;
 }
 
 /* By the price book alone. Sets COST_UNPRICED or COST_PARTLY_PRICED; -1 = unpriced. */
 static int64_t
-book_cost(const struct price *price, const struct usage *usage, int64_t multiplier_pct, uint32_t *flags)
+book_cost(
+    const struct price *price, const struct usage *usage, int64_t multiplier_pct, uint32_t *flags)
 {
     const struct price_set *set = tier_of(price, usage_input_total(usage));
     const struct {
         int64_t tokens, price;
     } categories[] = {
-        { usage->input, set->input },
-        { usage->cache_read, set->cache_read },
+        { usage->input, set->input }, { usage->cache_read, set->cache_read },
         { usage->cache_write_5m, set->cache_write_5m },
         { usage->cache_write_1h, set->cache_write_1h },
         { usage->output, set->output }, /* reasoning is inside */
@@ -106,7 +106,8 @@ price_cost(const struct price *price, const struct usage *usage, int64_t multipl
         return cost;
     }
     cost.micros = usage->cost_micros;
-    cost.flags = (cost.flags & ~(uint32_t)COST_UNPRICED) | COST_PROVIDER; /* now the cost is a fact */
+    cost.flags =
+        (cost.flags & ~(uint32_t)COST_UNPRICED) | COST_PROVIDER; /* now the cost is a fact */
     return cost;
 }
 
@@ -148,12 +149,14 @@ price_estimate(const struct price *price, int64_t input, int64_t output, int64_t
         return 0;
     }
     const struct price_set *set = tier_of(price, input);
-    return sum_to_micros((wide)input * max_i64(0, set->input) + (wide)output * max_i64(0, set->output),
+    return sum_to_micros(
+        (wide)input * max_i64(0, set->input) + (wide)output * max_i64(0, set->output),
         multiplier_pct);
 }
 
 int64_t
-price_output_within(const struct price *price, int64_t input, int64_t room_micros, int64_t multiplier_pct)
+price_output_within(
+    const struct price *price, int64_t input, int64_t room_micros, int64_t multiplier_pct)
 {
     check(multiplier_pct >= 0 && multiplier_pct <= MULTIPLIER_PCT_MAX);
 
@@ -170,7 +173,8 @@ price_output_within(const struct price *price, int64_t input, int64_t room_micro
     if (per_token == 0) {
         return INT64_MAX;
     }
-    const wide left = (wide)room_micros * SUM_PER_MICRO - (wide)input * input_price * multiplier_pct;
+    const wide left =
+        (wide)room_micros * SUM_PER_MICRO - (wide)input * input_price * multiplier_pct;
     const wide tokens = left / per_token;
     return tokens > INT64_MAX ? INT64_MAX : (int64_t)tokens;
 }
@@ -183,8 +187,8 @@ price_is_free(const struct price *price)
     }
     for (int32_t i = -1; i < price->tier_count; i++) {
         const struct price_set *set = i < 0 ? &price->base : &price->tiers[i].set;
-        if (set->input > 0 || set->output > 0 || set->cache_read > 0 || set->cache_write_5m > 0 ||
-            set->cache_write_1h > 0) {
+        if (set->input > 0 || set->output > 0 || set->cache_read > 0 || set->cache_write_5m > 0
+            || set->cache_write_1h > 0) {
             return false;
         }
     }
