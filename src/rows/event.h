@@ -127,6 +127,7 @@ enum verdict_kind { VERDICT_ALLOWED, VERDICT_REFUSED, VERDICT_WAIT };
 struct refusal {
     enum reason reason;
     int64_t limit_id;                    /* 0 = not a limit */
+    int64_t subject_id;                  /* whose meter; 0 = it has none yet */
     char limit_name[NAME_MAX_BYTES + 1];
     int32_t counts, per, window;         /* tbl/counts.h; meaningful with a limit */
     int64_t used, held, cap, ask;        /* micro-USD of a cost limit, else units */

@@ -1,0 +1,541 @@
+/* core/call.c: may this model call start? In the order of tbl/checks.h; all or none. */
+#include "core/core_priv.h"
+
+#include "base/buf.h"
+
+/* One second: long enough for a call in flight to end, short enough not to be noticed. */
+#define HELD_RETRY_MS INT64_C(1000)
+
+/* What the checks found out on their way, and what the hold is made from. */
+struct call_state {
+    struct core *core;
+    const struct policy *policy;
+    const struct call_event *call;
+    const struct model *model;
+    const struct account_row *account;
+    const struct key_row *key;
+    struct thread_slot *thread;      /* NULL or ABSENT: this call makes it */
+    int64_t root_id;                 /* 0 = the new thread is its own root */
+    struct applied_set limits;
+    struct estimate estimate;
+    int32_t route_index;
+    int64_t output_limit;            /* of one answer, -1 = as the request has it */
+    bool lowered;
+    int64_t held_output, bound_output, held_micros, bound_micros, est_micros;
+};
+
+void
+refuse(struct verdict *verdict, enum reason reason)
+{
+    verdict->kind = VERDICT_REFUSED;
+    verdict->refusal = (struct refusal){ .reason = reason };
+}
+
+static bool
+key_speaks_for(const struct key_row *key, const struct account_row *account)
+{
+    if (key->account_id == account->account_id) {
+        return true;
+    }
+    return key->role == ROLE_SERVICE && key->may_act_for[0]
+           && slice_starts(slice_str(account->name), slice_str(key->may_act_for));
+}
+
+static enum reason
+check_identity(struct call_state *state)
+{
+    const struct key_slot *key = work_key(state->core->work, state->call->key_id);
+    const struct account_slot *account = work_account(state->core->work, state->call->account_id);
+    if (!key || key->slot.state == SLOT_ABSENT || !account || account->slot.state == SLOT_ABSENT) {
+        return REASON_KEY_INVALID;
+    }
+    state->key = &key->row;
+    state->account = &account->row;
+    if (key->row.revoked) {
+        return REASON_KEY_REVOKED;
+    }
+    if (key->row.expires_ms && key->row.expires_ms <= state->core->now_ms) {
+        return REASON_KEY_EXPIRED;
+    }
+    if (!key_speaks_for(&key->row, &account->row)) {
+        return REASON_KEY_ROLE;
+    }
+    if (key->row.role == ROLE_OBSERVER) {
+        return REASON_KEY_ROLE;
+    }
+    return account->row.state == ACCOUNT_BANNED ? REASON_ACCOUNT_BANNED : REASON_OK;
+}
+
+/* Ids of stored state work only for the account they were given to (DESIGN section 7). */
+static enum reason
+check_issued(const struct call_state *state)
+{
+    if (!state->call->issued_hash[0]) {
+        return REASON_OK;
+    }
+    const struct issued_slot *issued = work_issued(state->core->work, state->call->issued_hash);
+    const bool ours = issued && issued->slot.state != SLOT_ABSENT
+                      && issued->row.account_id == state->account->account_id;
+    return ours ? REASON_OK : REASON_ID_UNKNOWN;
+}
+
+static enum reason
+check_thread(struct call_state *state)
+{
+    const struct call_event *call = state->call;
+    struct work *work = state->core->work;
+    if (state->key->thread_required && !call->thread_named) {
+        return REASON_THREAD_REQUIRED;
+    }
+    if (call->parent_hash[0]) {
+        const struct thread_slot *parent =
+            work_thread_sig(work, call->account_id, THREAD_NAMED, call->parent_hash);
+        if (!parent || parent->slot.state == SLOT_ABSENT) {
+            return REASON_THREAD_PARENT;
+        }
+        state->root_id = parent->row.root_id;
+    }
+    state->thread = work_thread_sig(work, call->account_id, call->thread_kind, call->thread_hash);
+    if (state->thread && state->thread->slot.state != SLOT_ABSENT) {
+        state->root_id = state->thread->row.root_id; /* a thread keeps the tree it was born into */
+    } else {
+        state->thread = NULL;
+    }
+    return REASON_OK;
+}
+
+/* A money limit without room: will it have room again, and when? */
+static void
+refuse_cost(struct verdict *verdict, const struct applied *applied, int64_t ask_micros, int64_t now_ms)
+{
+    const bool would_fit = applied->now.settled + ask_micros <= applied->cap;
+    struct refusal *refusal = &verdict->refusal;
+    refusal->reason = would_fit ? REASON_COST_HELD : REASON_COST_SPENT;
+    refusal->resets_at_ms = applied->window.end_ms;
+    if (would_fit) {
+        refusal->retry_after_ms = HELD_RETRY_MS;
+    } else if (applied->window.end_ms && ask_micros <= applied->cap) {
+        refusal->retry_after_ms = max_i64(1, applied->window.end_ms - now_ms);
+    }
+}
+
+static void
+refuse_limit(struct verdict *verdict, const struct applied *applied, int64_t ask, int64_t now_ms)
+{
+    const struct limit *limit = applied->limit;
+    verdict->kind = VERDICT_REFUSED;
+    struct refusal *refusal = &verdict->refusal;
+    *refusal = (struct refusal){ .limit_id = limit->limit_id,
+        .subject_id = applied->subject_id,
+        .counts = (int32_t)limit->counts,
+        .per = (int32_t)limit->per,
+        .window = (int32_t)limit->window,
+        .used = applied->now.settled,
+        .held = applied->now.held,
+        .cap = applied->cap,
+        .ask = ask };
+    slice_to_cstr(slice_str(limit->name), refusal->limit_name, sizeof refusal->limit_name);
+    if (limit->counts == COUNT_COST) {
+        refuse_cost(verdict, applied, ask, now_ms);
+    } else if (limit->window == WINDOW_BUCKET) {
+        refusal->reason = REASON_RATE;
+        refusal->used = (applied->now.settled + limit->period_ms - 1) / limit->period_ms;
+        refusal->retry_after_ms = bucket_wait_ms(limit, applied->now.settled, ask);
+        refusal->resets_at_ms = refusal->retry_after_ms ? now_ms + refusal->retry_after_ms : 0;
+    } else {
+        refusal->reason = REASON_IN_FLIGHT;
+        refusal->used = applied->now.held;
+        refusal->retry_after_ms = applied->cap > 0 ? HELD_RETRY_MS : 0;
+    }
+}
+
+/* What a cost limit must have room for before the call is worth starting. */
+static int64_t
+least_cost(const struct call_state *state, const struct route *route)
+{
+    return price_bound(route->price, state->estimate.input, state->estimate.least,
+        state->call->price_multiplier_pct);
+}
+
+static bool
+limit_fits(const struct call_state *state, const struct applied *applied, int64_t ask)
+{
+    switch (applied->limit->counts) {
+    case COUNT_COST: {
+        const int64_t room = applied->cap - applied->now.settled - applied->now.held;
+        if (ask == 0) {
+            return true; /* what costs nothing passes a spent limit */
+        }
+        const struct core *core = state->core;
+        const bool others_first = state->core->line_busy && applied->subject_id
+                                  && core->line_busy(core->line_user, applied->limit->limit_id, applied->subject_id);
+        return ask <= room && !others_first;
+    }
+    case COUNT_REQUESTS:
+        return bucket_fits(applied->limit, applied->now.settled, 1);
+    default:
+        return applied->now.held + 1 <= applied->cap;
+    }
+}
+
+/* True when every limit has room for this route. Else the verdict refuses: with the first limit in the
+ * order of checks, but a spent one before one that is only held, since waiting would be in vain. */
+static bool
+check_limits(const struct call_state *state, const struct route *route, struct verdict *verdict)
+{
+    const int64_t now_ms = state->core->now_ms;
+    bool refused = false;
+    if (state->limits.has_cost && !route->price && state->policy->unpriced != UNPRICED_ALLOW) {
+        refuse(verdict, REASON_UNPRICED);
+        return false;
+    }
+    if (!route->price && state->policy->unpriced == UNPRICED_REFUSE) {
+        refuse(verdict, REASON_UNPRICED);
+        return false;
+    }
+    for (int32_t i = 0; i < state->limits.count; i++) {
+        const struct applied *applied = &state->limits.items[i];
+        const int64_t ask = applied->limit->counts == COUNT_COST ? least_cost(state, route) : 1;
+        if (limit_fits(state, applied, ask)) {
+            continue;
+        }
+        struct verdict other = *verdict;
+        refuse_limit(&other, applied, ask, now_ms);
+        const bool first = !refused;
+        const bool vain = refused && verdict->refusal.reason == REASON_COST_HELD
+                          && other.refusal.reason == REASON_COST_SPENT;
+        if (first || vain) {
+            *verdict = other;
+        }
+        refused = true;
+    }
+    return !refused;
+}
+
+/* Fits the output limit into the room of the tightest cost limit, and says what is held. */
+static void
+size_hold(struct call_state *state, const struct route *route)
+{
+    const int64_t pct = state->call->price_multiplier_pct;
+    const int64_t answers = max_i64(1, state->call->output_count);
+    const struct estimate *estimate = &state->estimate;
+    state->bound_output = estimate->output_bound;
+    for (int32_t i = 0; i < state->limits.count; i++) {
+        const struct applied *applied = &state->limits.items[i];
+        if (applied->limit->counts != COUNT_COST || price_is_free(route->price)) {
+            continue;
+        }
+        const int64_t room = applied->cap - applied->now.settled - applied->now.held;
+        const int64_t fits = price_output_within(route->price, estimate->input, room, pct);
+        state->bound_output = min_i64(state->bound_output, max_i64(fits, 0));
+    }
+    if (state->bound_output < estimate->output_bound) {
+        state->output_limit = state->bound_output / answers;
+        state->bound_output = state->output_limit * answers;
+        state->lowered = true;
+    }
+    state->held_output = min_i64(estimate->slice, state->bound_output);
+    state->held_micros = price_bound(route->price, estimate->input, state->held_output, pct);
+    state->bound_micros = max_i64(state->held_micros,
+        price_bound(route->price, estimate->input_bound, state->bound_output, pct));
+    state->est_micros = price_estimate(route->price, estimate->input, state->held_output, pct);
+}
+
+/* First route in order that is open and that all limits admit. */
+static bool
+check_routes(struct call_state *state, struct verdict *verdict)
+{
+    bool any_open = false;
+    for (int32_t i = 0; i < state->model->route_count; i++) {
+        if (state->call->routes_closed & (UINT32_C(1) << i)) {
+            continue;
+        }
+        struct verdict attempt = *verdict;
+        if (check_limits(state, &state->model->routes[i], &attempt)) {
+            state->route_index = i;
+            size_hold(state, &state->model->routes[i]);
+            return true;
+        }
+        if (!any_open) {
+            *verdict = attempt; /* the first route's refusal is the one to tell */
+        }
+        any_open = true;
+    }
+    if (!any_open) {
+        const int64_t opens_ms = state->call->routes_open_ms;
+        const int64_t wait_ms = opens_ms > state->core->now_ms ? opens_ms - state->core->now_ms : 0;
+        refuse(verdict, wait_ms > 0 && wait_ms <= MINUTE_MS ? REASON_ROUTES_COOLING : REASON_ROUTES_EXHAUSTED);
+        verdict->refusal.retry_after_ms = wait_ms;
+        verdict->refusal.resets_at_ms = wait_ms ? opens_ms : 0;
+    }
+    return false;
+}
+
+/* From here on the call is allowed: rows change. */
+
+static struct meter *
+meter_for_hold(struct core *core, struct applied *applied)
+{
+    struct work *work = core->work;
+    if (!applied->subject_id) {
+        struct subject_row row = { .subject_id = ids_take(core->ids),
+            .account_id = applied->subject_account,
+            .kind = applied->subject_kind };
+        slice_to_cstr(slice_str(applied->subject_name), row.name, sizeof row.name);
+        struct subject_slot *known =
+            work_subject(work, applied->subject_kind, applied->subject_account, applied->subject_name);
+        if (known && known->slot.state != SLOT_ABSENT) {
+            applied->subject_id = known->row.subject_id; /* made by a limit before in this same call */
+        } else if (work_new_subject(work, &row)) {
+            applied->subject_id = row.subject_id;
+        }
+    }
+    applied->slot = work_meter(work, applied->subject_id);
+    if (!applied->slot || applied->slot->slot.state == SLOT_ABSENT) {
+        applied->slot = work_new_meter(work, applied->subject_id);
+    }
+    if (!applied->slot) {
+        return NULL;
+    }
+    applied->slot->slot.dirty = true;
+    struct meter_row *row = &applied->slot->row;
+    row->seen_ms = max_i64(row->seen_ms, core->now_ms);
+    const bool bucket = applied->limit->window == WINDOW_BUCKET;
+    for (int32_t i = 0; bucket && i < row->meter_count; i++) {
+        if (row->meters[i].limit_id == applied->limit->limit_id) {
+            return &row->meters[i];
+        }
+    }
+    const int64_t window_ms = bucket ? 0 : applied->window.start_ms;
+    struct meter *meter = meter_find(row, applied->limit->limit_id, window_ms);
+    return meter ? meter : meter_make(row, applied->limit->limit_id, window_ms);
+}
+
+static void
+take_part(struct call_state *state, struct applied *applied, struct hold_row *hold)
+{
+    struct core *core = state->core;
+    struct meter *meter = meter_for_hold(core, applied);
+    if (!meter) {
+        core->work->failed = true;
+        return;
+    }
+    struct hold_part *part = &hold->parts[hold->part_count++];
+    *part = (struct hold_part){ applied->limit->limit_id, applied->subject_id, meter->window_ms, 1, 1 };
+    switch (applied->limit->counts) {
+    case COUNT_COST:
+        part->held = hold->held_micros;
+        part->bound = hold->bound_micros;
+        meter->held += part->held;
+        meter->bound = money_add(meter->bound, part->bound);
+        return;
+    case COUNT_REQUESTS:
+        meter->settled = applied->now.settled + applied->limit->period_ms;
+        meter->window_ms = applied->slot->row.seen_ms;
+        part->window_ms = 0; /* a bucket has one window, for ever */
+        part->bound = 0;
+        return;
+    default:
+        meter->held += 1;
+        meter->bound += 1;
+        return;
+    }
+}
+
+static int64_t
+make_thread(struct call_state *state)
+{
+    struct core *core = state->core;
+    if (state->thread) {
+        return state->thread->row.thread_id;
+    }
+    struct thread_row row = { .thread_id = ids_take(core->ids),
+        .account_id = state->account->account_id,
+        .kind = state->call->thread_kind,
+        .created_ms = core->now_ms,
+        .last_ms = core->now_ms };
+    if (!state->root_id) {
+        state->root_id = row.thread_id;
+        for (int32_t i = 0; i < state->limits.count; i++) { /* now the tree has a name */
+            struct applied *applied = &state->limits.items[i];
+            if (applied->subject_kind == SUBJECT_TREE) {
+                applied_subject(applied->limit, row.account_id, state->call->key_id, row.thread_id, applied);
+            }
+        }
+    }
+    row.root_id = state->root_id;
+    memcpy(row.sig_hash, state->call->thread_hash, sizeof row.sig_hash);
+    work_new_thread(core->work, &row);
+    return row.thread_id;
+}
+
+/* The inputs of the decision, so that it can be explained and replayed. */
+static struct slice
+write_inputs(const struct call_state *state)
+{
+    struct buf out = { .limit_bytes = 8192 };
+    const struct estimate *estimate = &state->estimate;
+    buf_addf(&out, "{\"v\":1,\"api\":\"%s\",\"stream\":%s,\"route\":%d,\"estimator\":\"%s\",\"input\":%lld,\"input_bound\":%lld,"
+                   "\"output_bound\":%lld,\"slice\":%lld,\"least\":%lld,\"body_bytes\":%lld,\"output_limit\":%lld,"
+                   "\"lowered_to\":%lld,\"answers\":%lld,\"price_pct\":%lld,\"closed\":%u,\"limits\":[",
+        api_word((enum api)state->call->api), state->call->stream ? "true" : "false", state->route_index,
+        estimate->estimator, (long long)estimate->input, (long long)estimate->input_bound,
+        (long long)estimate->output_bound, (long long)estimate->slice, (long long)estimate->least,
+        (long long)state->call->body_bytes, (long long)state->call->output_limit,
+        (long long)(state->lowered ? state->output_limit : -1), (long long)state->call->output_count,
+        (long long)state->call->price_multiplier_pct, state->call->routes_closed);
+    for (int32_t i = 0; i < state->limits.count; i++) {
+        const struct applied *applied = &state->limits.items[i];
+        buf_addf(&out, "%s{\"limit\":", i ? "," : "");
+        buf_add_json(&out, slice_str(applied->limit->name));
+        buf_addf(&out, ",\"settled\":%lld,\"held\":%lld,\"cap\":%lld,\"window\":%lld}",
+            (long long)applied->now.settled, (long long)applied->now.held, (long long)applied->cap,
+            (long long)applied->window.start_ms);
+    }
+    buf_add_str(&out, "]}");
+    const struct slice kept = out.failed ? SLICE("{}") : arena_copy(state->core->work->arena, buf_slice(&out));
+    buf_free(&out);
+    return kept;
+}
+
+static void
+fill_hold(const struct call_state *state, int64_t thread_id, struct hold_row *hold)
+{
+    const struct core *core = state->core;
+    const struct route *route = &state->model->routes[state->route_index];
+    const struct provider *provider = &state->policy->providers[route->provider];
+    *hold = (struct hold_row){ .hold_id = ids_take(core->ids),
+        .node_id = core->node_id,
+        .epoch = core->epoch,
+        .account_id = state->account->account_id,
+        .key_id = state->call->key_id,
+        .thread_id = thread_id,
+        .root_id = state->root_id,
+        .payer = PAYER_COMPANY,
+        .on_abort = provider->on_abort,
+        .held_micros = state->held_micros,
+        .bound_micros = state->bound_micros,
+        .est_micros = state->est_micros,
+        .est_input = state->estimate.input,
+        .input_bound = state->estimate.input_bound,
+        .held_output = state->held_output,
+        .bound_output = state->bound_output,
+        .multiplier_pct = state->call->price_multiplier_pct,
+        .body_bytes = state->call->body_bytes,
+        .created_ms = core->now_ms,
+        .policy_ver = state->policy->version,
+        .price_ver = state->policy->price_version,
+        .attempt_count = 1 };
+    slice_to_cstr(slice_str(state->model->name), hold->model, sizeof hold->model);
+    slice_to_cstr(slice_str(state->estimate.estimator), hold->estimator, sizeof hold->estimator);
+    slice_to_cstr(slice_str(provider->name), hold->attempts[0].provider, sizeof hold->attempts[0].provider);
+    slice_to_cstr(slice_str(route->model), hold->attempts[0].model, sizeof hold->attempts[0].model);
+}
+
+static void
+tightest(struct limit_left *left, const struct applied *applied, int64_t cap, int64_t used, int64_t reset_ms)
+{
+    const int64_t now_left = max_i64(0, cap - used);
+    if (left->set && left->left * max_i64(1, cap) >= now_left * max_i64(1, left->cap)) {
+        return;
+    }
+    *left = (struct limit_left){ .cap = cap, .left = now_left, .reset_ms = reset_ms, .set = true,
+        .money = applied->limit->counts == COUNT_COST };
+    slice_to_cstr(slice_str(applied->limit->name), left->name, sizeof left->name);
+}
+
+static void
+tell_what_is_left(const struct call_state *state, const struct hold_row *hold, struct verdict *verdict)
+{
+    for (int32_t i = 0; i < state->limits.count; i++) {
+        const struct applied *applied = &state->limits.items[i];
+        const struct limit *limit = applied->limit;
+        if (limit->counts == COUNT_COST) {
+            const int64_t reset_ms = applied->window.end_ms ? applied->window.end_ms - state->core->now_ms : 0;
+            tightest(&verdict->tightest_money, applied, applied->cap / 1000,
+                (applied->now.settled + applied->now.held + hold->held_micros) / 1000, reset_ms);
+        } else if (limit->window == WINDOW_BUCKET) {
+            const int64_t level = applied->now.settled + limit->period_ms;
+            tightest(&verdict->tightest_requests, applied, limit->burst,
+                (level + limit->period_ms - 1) / limit->period_ms, (level + limit->rate - 1) / limit->rate);
+        }
+    }
+}
+
+static void
+allow(struct call_state *state, struct verdict *verdict)
+{
+    const int64_t thread_id = make_thread(state);
+    struct hold_row hold;
+    fill_hold(state, thread_id, &hold);
+    hold.inputs = write_inputs(state);
+    for (int32_t i = 0; i < state->limits.count; i++) {
+        take_part(state, &state->limits.items[i], &hold);
+    }
+    hold_check(&hold);
+    work_new_hold(state->core->work, &hold);
+
+    const struct learned *learned = learned_of(state->core->learned, state->model->name, false);
+    const int64_t answers = max_i64(1, state->call->output_count);
+    verdict->kind = VERDICT_ALLOWED;
+    verdict->hold_id = hold.hold_id;
+    verdict->thread_id = thread_id;
+    verdict->route_index = state->route_index;
+    verdict->payer = hold.payer;
+    verdict->output_limit = state->lowered ? state->output_limit : -1;
+    verdict->output_lowered = state->lowered;
+    verdict->output_allowed = hold.held_output >= hold.bound_output
+                                  ? INT64_MAX
+                                  : hold.held_output - state->policy->step_tokens * answers;
+    verdict->est_input = hold.est_input;
+    verdict->bytes_per_token_milli = learned ? learned->output_bytes_per_token_milli : OUTPUT_BYTES_PER_TOKEN_MILLI;
+    tell_what_is_left(state, &hold, verdict);
+}
+
+static void
+allow_uncounted(const struct call_state *state, struct verdict *verdict)
+{
+    for (int32_t i = 0; i < state->model->route_count; i++) {
+        if (!(state->call->routes_closed & (UINT32_C(1) << i))) {
+            verdict->kind = VERDICT_ALLOWED;
+            verdict->route_index = i;
+            verdict->output_limit = -1;
+            verdict->output_allowed = INT64_MAX;
+            return;
+        }
+    }
+    refuse(verdict, REASON_ROUTES_EXHAUSTED);
+}
+
+void
+decide_call(struct core *core, const struct event *event, struct verdict *verdict)
+{
+    const struct call_event *call = &event->call;
+    struct call_state state = { .core = core, .call = call, .output_limit = -1 };
+    state.policy = core_policy_at(core, call->policy_ver);
+    state.model = &state.policy->models[call->model_index];
+    verdict->output_limit = -1;
+
+    enum reason reason = check_identity(&state);
+    if (reason == REASON_OK) {
+        reason = check_issued(&state);
+    }
+    if (reason == REASON_OK && call->api == API_COUNT_TOKENS) {
+        allow_uncounted(&state, verdict); /* free of charge, and never metered */
+        return;
+    }
+    if (reason == REASON_OK) {
+        reason = check_thread(&state);
+    }
+    if (reason != REASON_OK) {
+        refuse(verdict, reason);
+        return;
+    }
+    applied_collect(core, state.policy, call, state.account, state.root_id, &state.limits);
+    estimate_call(core, state.policy, call, state.model, state.thread ? &state.thread->row : NULL, &state.estimate);
+    if (check_routes(&state, verdict)) {
+        allow(&state, verdict);
+    } else if (verdict->refusal.reason == REASON_COST_HELD && state.policy->held_wait_ms > 0) {
+        verdict->kind = VERDICT_WAIT;
+    }
+}

@@ -1,0 +1,71 @@
+/* core/core.h: the decision. Pure: (policy, rows, event, time) -> rows, verdict.
+ *
+ * A model call's way through here:
+ *
+ *   core_needs   says which rows the event needs; the engine loads them; asked again, at most three
+ *                rounds (key and account, thread and subjects -> meters), until it needs nothing more.
+ *   core_decide  CALL: judges in the order of tbl/checks.h. Refused: not one row is changed. Allowed: a
+ *                hold with a part in each meter, all or none; the verdict names route, payer, output limit.
+ *                EXTEND: a running stream gets what room there is. REROUTE: the next attempt is on the
+ *                books before it leaves. SETTLE: parts are given back to the windows they were taken from,
+ *                the actual cost is booked, the hold is gone. ADMIN, IDENTIFY: who is who.
+ *   core_orphan  books a hold whose owner died.
+ *
+ * The engine is the only caller. Nothing here waits, allocates outside the batch's arena, or reads a clock. */
+#pragma once
+
+#include "core/work.h"
+#include "policy/policy.h"
+#include "policy/zone.h"
+#include "price/price.h"
+
+/* Next ids of this epoch; 0 when the counter is used up (never in practice: 2^43). */
+struct ids {
+    int64_t epoch, next;
+};
+int64_t ids_take(struct ids *ids);
+
+/* What was learned about a model in this process: a hint for estimates, never a fact of the books. */
+#define LEARNED_MAX 512
+struct learned {
+    uint64_t model_hash;
+    int64_t input_bytes_per_token_milli;  /* x 1000 */
+    int64_t output_bytes_per_token_milli;
+};
+struct learned_table {
+    struct learned rows[LEARNED_MAX];
+};
+#define INPUT_BYTES_PER_TOKEN_MILLI 4000
+#define OUTPUT_BYTES_PER_TOKEN_MILLI 3000
+
+struct core {
+    const struct policy *policy;                     /* the newest */
+    const struct policy *(*policy_at)(void *user, int64_t version); /* an older one still in use, or NULL */
+    void *policy_user;
+    struct work *work;
+    struct ids *ids;
+    struct learned_table *learned;
+    /* Whether others wait for this limit of this subject already: who comes later waits behind them. */
+    bool (*line_busy)(void *user, int64_t limit_id, int64_t subject_id);
+    void *line_user;
+    int64_t node_id, epoch;
+    int64_t now_ms;                                  /* never earlier than in the batch before */
+};
+
+void core_needs(struct core *core, const struct event *event, struct needs *needs);
+/* All needs are loaded. False when the batch cannot be used (memory): run it again smaller. */
+MUST_USE bool core_decide(struct core *core, const struct event *event, struct verdict *verdict);
+
+/* Orphans: a hold of another epoch. Needs are those of a settle of that hold (core_orphan_needs). */
+void core_orphan_needs(struct core *core, int64_t hold_id, struct needs *needs);
+MUST_USE bool core_orphan(struct core *core, int64_t hold_id);
+
+/* Adds or raises the ledger's account of a refusal (section 3: the first a minute is a row with its
+ * inputs, repeats raise a counter). `first_id` 0 makes the row and returns its id. */
+int64_t core_record_refusal(struct core *core, const struct event *event, const struct refusal *refusal,
+    int64_t first_id, int64_t count);
+
+/* --- parts with tests of their own */
+
+/* The window of `limit` that holds now. Lifetime and concurrency: start 0, end 0 (never). */
+struct window limit_window(const struct limit *limit, int64_t now_ms);

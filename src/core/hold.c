@@ -1,0 +1,416 @@
+/* core/hold.c: what happens to a hold after it was made: extend, reroute, settle, orphan. Each ends with
+ * settled + held of every meter equal to the sums over ledger and open holds, or changes nothing. */
+#include "core/core_priv.h"
+
+static struct hold_row *
+open_hold(struct core *core, int64_t hold_id)
+{
+    struct hold_slot *slot = work_hold(core->work, hold_id);
+    const bool open = slot && (slot->slot.state == SLOT_STORED || slot->slot.state == SLOT_NEW);
+    return open ? &slot->row : NULL;
+}
+
+static void
+hold_dirty(struct core *core, int64_t hold_id)
+{
+    work_hold(core->work, hold_id)->slot.dirty = true;
+}
+
+const struct route *
+hold_route(const struct policy *policy, const struct hold_row *hold)
+{
+    const int32_t model = policy_model_index(policy, slice_str(hold->model));
+    if (model < 0 || hold->attempt_count == 0) {
+        return NULL;
+    }
+    const struct attempt *attempt = &hold->attempts[hold->attempt_count - 1];
+    for (int32_t i = 0; i < policy->models[model].route_count; i++) {
+        const struct route *route = &policy->models[model].routes[i];
+        if (strcmp(policy->providers[route->provider].name, attempt->provider) == 0
+            && strcmp(route->model, attempt->model) == 0) {
+            return route;
+        }
+    }
+    return NULL;
+}
+
+const struct limit *
+hold_part_limit(const struct core *core, const struct policy *policy, const struct hold_part *part)
+{
+    const struct limit *limit = policy_limit_by_id(policy, part->limit_id);
+    return limit ? limit : policy_limit_by_id(core->policy, part->limit_id);
+}
+
+/* A part of money: its held amount moves with the hold's cost part. */
+static bool
+part_is_cost(const struct limit *limit)
+{
+    return limit && limit->counts == COUNT_COST;
+}
+
+static struct meter *
+part_meter(struct core *core, const struct hold_part *part)
+{
+    struct meter_slot *slot = work_meter(core->work, part->subject_id);
+    return slot && slot->slot.state != SLOT_ABSENT ? meter_find(&slot->row, part->limit_id, part->window_ms) : NULL;
+}
+
+/* Room of the tightest cost limit of a hold, beyond what it holds already; INT64_MAX without any. */
+static int64_t
+hold_room(struct core *core, const struct policy *policy, const struct hold_row *hold, struct refusal *tightest)
+{
+    int64_t room = INT64_MAX;
+    const struct account_slot *account = work_account(core->work, hold->account_id);
+    const char *plan = account && account->slot.state != SLOT_ABSENT ? account->row.plan : "";
+    for (int32_t i = 0; i < hold->part_count; i++) {
+        const struct hold_part *part = &hold->parts[i];
+        const struct limit *limit = hold_part_limit(core, policy, part);
+        const struct meter *meter = part_is_cost(limit) ? part_meter(core, part) : NULL;
+        const int64_t cap = meter ? policy_cap(limit, plan) : CAP_UNLIMITED;
+        if (cap == CAP_UNLIMITED) {
+            continue;
+        }
+        const int64_t here = cap - meter->settled - meter->held;
+        if (here < room) {
+            room = here;
+            *tightest = (struct refusal){ .reason = REASON_COST_HELD, .limit_id = limit->limit_id,
+                .subject_id = part->subject_id, .counts = (int32_t)limit->counts, .per = (int32_t)limit->per,
+                .window = (int32_t)limit->window, .used = meter->settled, .held = meter->held, .cap = cap };
+            slice_to_cstr(slice_str(limit->name), tightest->limit_name, sizeof tightest->limit_name);
+        }
+    }
+    return room;
+}
+
+/* Moves the cost part, in the hold and in every meter of money. */
+static void
+resize(struct core *core, const struct policy *policy, struct hold_row *hold, int64_t held_micros, int64_t bound_micros)
+{
+    for (int32_t i = 0; i < hold->part_count; i++) {
+        struct hold_part *part = &hold->parts[i];
+        struct meter *meter = part_is_cost(hold_part_limit(core, policy, part)) ? part_meter(core, part) : NULL;
+        if (!meter) {
+            continue;
+        }
+        meter->held += held_micros - part->held;
+        meter->bound = max_i64(0, money_add(meter->bound, bound_micros - part->bound));
+        part->held = held_micros;
+        part->bound = bound_micros;
+        struct meter_slot *slot = work_meter(core->work, part->subject_id);
+        slot->slot.dirty = true;
+        slot->row.seen_ms = max_i64(slot->row.seen_ms, core->now_ms);
+    }
+    hold->held_micros = held_micros;
+    hold->bound_micros = bound_micros;
+    hold_dirty(core, hold->hold_id);
+}
+
+static int64_t
+allowed_of(const struct policy *policy, const struct hold_row *hold, bool last)
+{
+    if (hold->held_output >= hold->bound_output) {
+        return INT64_MAX; /* the provider's own output limit ends it */
+    }
+    return last ? hold->held_output : max_i64(0, hold->held_output - policy->step_tokens);
+}
+
+/* Near a cap running work goes before new work: it gets what room there is, at once. */
+void
+decide_extend(struct core *core, const struct event *event, struct verdict *verdict)
+{
+    struct hold_row *hold = open_hold(core, event->extend.hold_id);
+    if (!hold) {
+        refuse(verdict, REASON_STORE_UNAVAILABLE); /* resolved already: nothing more may be relayed */
+        return;
+    }
+    const struct policy *policy = core_policy_at(core, hold->policy_ver);
+    const struct route *route = hold_route(policy, hold);
+    const struct price *price = route ? route->price : NULL;
+    struct refusal tightest = { 0 };
+    if (event->extend.input_exact >= 0) {
+        hold->est_input = min_i64(event->extend.input_exact, TOKENS_MAX);
+        hold->input_bound = hold->est_input;
+    }
+    int64_t output = min_i64(hold->bound_output, hold->held_output + event->extend.want_tokens);
+    const int64_t room = hold_room(core, policy, hold, &tightest);
+    int64_t held = price_bound(price, hold->est_input, output, hold->multiplier_pct);
+    bool last = false;
+    if (room != INT64_MAX && held - hold->held_micros > room) {
+        const int64_t reach = money_add(hold->held_micros, max_i64(0, room));
+        output = price_output_within(price, hold->est_input, reach, hold->multiplier_pct);
+        output = max_i64(hold->held_output, min_i64(output, hold->bound_output));
+        held = price_bound(price, hold->est_input, output, hold->multiplier_pct);
+        last = true;
+    }
+    hold->held_output = output;
+    const int64_t bound = price_bound(price, hold->input_bound, hold->bound_output, hold->multiplier_pct);
+    resize(core, policy, hold, held, max_i64(held, bound));
+    verdict->kind = VERDICT_ALLOWED;
+    verdict->hold_id = hold->hold_id;
+    verdict->output_allowed = allowed_of(policy, hold, last);
+    verdict->refusal = tightest; /* which limit ends the stream, if none extends it further */
+}
+
+void
+decide_reroute(struct core *core, const struct event *event, struct verdict *verdict)
+{
+    const struct reroute_event *reroute = &event->reroute;
+    struct hold_row *hold = open_hold(core, reroute->hold_id);
+    if (!hold || hold->attempt_count == ATTEMPTS_MAX) {
+        refuse(verdict, REASON_ROUTES_EXHAUSTED);
+        return;
+    }
+    const struct policy *policy = core_policy_at(core, hold->policy_ver);
+    const int32_t model = policy_model_index(policy, slice_str(hold->model));
+    if (model < 0 || reroute->route_index < 0 || reroute->route_index >= policy->models[model].route_count) {
+        refuse(verdict, REASON_ROUTES_EXHAUSTED);
+        return;
+    }
+    const struct route *route = &policy->models[model].routes[reroute->route_index];
+    const struct provider *provider = &policy->providers[route->provider];
+    struct refusal tightest = { 0 };
+    const int64_t held = price_bound(route->price, hold->est_input, hold->held_output, hold->multiplier_pct);
+    const int64_t bound = price_bound(route->price, hold->input_bound, hold->bound_output, hold->multiplier_pct);
+    const int64_t room = hold_room(core, policy, hold, &tightest);
+    if (room != INT64_MAX && held - hold->held_micros > room) {
+        refuse(verdict, REASON_COST_HELD); /* a dearer route that does not fit: the attempt before rules */
+        tightest.reason = REASON_COST_HELD;
+        verdict->refusal = tightest;
+        return;
+    }
+    struct attempt *failed = &hold->attempts[hold->attempt_count - 1];
+    failed->state = ATTEMPT_UNBILLED;
+    failed->status = reroute->failed_status;
+    failed->reason = reroute->failed_reason;
+    struct attempt *next = &hold->attempts[hold->attempt_count++];
+    *next = (struct attempt){ .state = ATTEMPT_OPEN };
+    slice_to_cstr(slice_str(provider->name), next->provider, sizeof next->provider);
+    slice_to_cstr(slice_str(route->model), next->model, sizeof next->model);
+    hold->on_abort = provider->on_abort;
+    resize(core, policy, hold, held, max_i64(held, bound));
+    verdict->kind = VERDICT_ALLOWED;
+    verdict->hold_id = hold->hold_id;
+    verdict->route_index = reroute->route_index;
+    verdict->output_limit = -1;
+    verdict->output_allowed = allowed_of(policy, hold, false);
+}
+
+void
+ledger_from_hold(const struct core *core, struct ledger_row *row, const struct hold_row *hold)
+{
+    row->id = ids_take(core->ids);
+    row->at_ms = core->now_ms;
+    row->hold_id = hold->hold_id;
+    row->account_id = hold->account_id;
+    row->key_id = hold->key_id;
+    row->thread_id = hold->thread_id;
+    row->root_id = hold->root_id;
+    row->payer = hold->payer;
+    row->est_micros = hold->est_micros;
+    row->bound_micros = hold->bound_micros;
+    row->started_ms = hold->created_ms;
+    row->policy_ver = hold->policy_ver;
+    row->price_ver = hold->price_ver;
+    row->usage = USAGE_NONE;
+    memcpy(row->model, hold->model, sizeof row->model);
+    memcpy(row->estimator, hold->estimator, sizeof row->estimator);
+}
+
+static void
+ledger_attempt(struct ledger_row *row, const struct hold_row *hold, int32_t attempt, const char *source)
+{
+    row->attempt = attempt;
+    memcpy(row->provider, hold->attempts[attempt].provider, sizeof row->provider);
+    memcpy(row->upstream_model, hold->attempts[attempt].model, sizeof row->upstream_model);
+    slice_to_cstr(slice_str(source), row->source, sizeof row->source);
+}
+
+/* Attempts given up before the last one: each is booked, at nothing. */
+static void
+book_given_up(struct core *core, const struct hold_row *hold)
+{
+    for (int32_t i = 0; i + 1 < hold->attempt_count; i++) {
+        struct ledger_row *row = work_add_ledger(core->work);
+        if (!row) {
+            return;
+        }
+        ledger_from_hold(core, row, hold);
+        ledger_attempt(row, hold, i, "relay");
+        row->kind = LEDGER_UNBILLED;
+        row->status = hold->attempts[i].status;
+        row->reason = hold->attempts[i].reason;
+    }
+}
+
+/* A bucket's charge goes back only when nothing left the process. */
+static void
+refund_bucket(struct core *core, const struct hold_part *part, const struct limit *limit)
+{
+    struct meter_slot *slot = work_meter(core->work, part->subject_id);
+    if (!slot || slot->slot.state == SLOT_ABSENT) {
+        return;
+    }
+    for (int32_t i = 0; i < slot->row.meter_count; i++) {
+        struct meter *meter = &slot->row.meters[i];
+        if (meter->limit_id == part->limit_id) {
+            meter->settled = max_i64(0, meter->settled - part->held * limit->period_ms);
+            slot->slot.dirty = true;
+        }
+    }
+}
+
+static void
+resolve_parts(struct core *core, const struct policy *policy, const struct hold_row *hold, int64_t cost_micros,
+    bool nothing_left)
+{
+    for (int32_t i = 0; i < hold->part_count; i++) {
+        const struct hold_part *part = &hold->parts[i];
+        const struct limit *limit = hold_part_limit(core, policy, part);
+        if (limit && limit->window == WINDOW_BUCKET) {
+            if (nothing_left) {
+                refund_bucket(core, part, limit);
+            }
+            continue;
+        }
+        /* A limit that was taken out of the configuration keeps its meter right all the same: what it
+         * counted shows in the part, since only money is held in more than units. */
+        const bool money = limit ? part_is_cost(limit) : part->held == hold->held_micros && part->held > 1;
+        meter_resolve(core, part, limit, money ? cost_micros : 0);
+    }
+}
+
+static void
+hold_close(struct core *core, int64_t hold_id)
+{
+    struct hold_slot *slot = work_hold(core->work, hold_id);
+    slot->slot.state = SLOT_DELETED;
+    slot->slot.dirty = true;
+}
+
+/* A smoothed ratio: an eighth of the way to what was just seen, within sane bounds. */
+static void
+learn_ratio(int64_t *ratio_milli, int64_t bytes, int64_t tokens)
+{
+    if (bytes <= 0 || tokens < 16) {
+        return;
+    }
+    const int64_t seen = min_i64(max_i64(bytes * 1000 / tokens, 500), 20000);
+    *ratio_milli += (seen - *ratio_milli) / 8;
+}
+
+static void
+learn(struct core *core, const struct hold_row *hold, const struct settle_event *settle)
+{
+    const bool exact = (settle->usage.known & (USAGE_INPUT | USAGE_OUTPUT)) == (USAGE_INPUT | USAGE_OUTPUT);
+    if (!exact || (settle->usage.known & USAGE_ESTIMATED)) {
+        return;
+    }
+    struct learned *learned = learned_of(core->learned, hold->model, true);
+    const int64_t input = usage_input_total(&settle->usage);
+    if (learned) {
+        learn_ratio(&learned->input_bytes_per_token_milli, hold->body_bytes, input);
+        learn_ratio(&learned->output_bytes_per_token_milli, settle->output_bytes,
+            settle->usage.output - settle->usage.reasoning);
+    }
+    struct thread_slot *thread = work_thread(core->work, hold->thread_id);
+    if (thread && thread->slot.state != SLOT_ABSENT && input > 0) {
+        thread->row.last_input = input;
+        thread->row.last_input_bytes = hold->body_bytes;
+        thread->row.last_ms = max_i64(thread->row.last_ms, core->now_ms);
+        thread->slot.dirty = true;
+    }
+}
+
+static uint32_t
+flags_of_cost(const struct cost *cost)
+{
+    uint32_t flags = 0;
+    flags |= cost->flags & COST_UNPRICED ? LEDGER_UNPRICED : 0;
+    flags |= cost->flags & COST_PARTLY_PRICED ? LEDGER_PARTLY_PRICED : 0;
+    flags |= cost->flags & COST_PROVIDER ? LEDGER_PROVIDER_COST : 0;
+    flags |= cost->flags & COST_DISPUTED ? LEDGER_COST_DISPUTED : 0;
+    return flags;
+}
+
+static void
+book_last(struct core *core, const struct hold_row *hold, const struct settle_event *settle,
+    const struct cost *cost)
+{
+    struct ledger_row *row = work_add_ledger(core->work);
+    if (!row) {
+        return;
+    }
+    ledger_from_hold(core, row, hold);
+    ledger_attempt(row, hold, hold->attempt_count - 1, "relay");
+    row->kind = !settle->dispatched ? LEDGER_RELEASE : settle->unbilled ? LEDGER_UNBILLED : LEDGER_SETTLE;
+    row->status = settle->status;
+    row->reason = settle->reason;
+    row->flags = settle->flags;
+    row->inputs = hold->inputs;
+    if (row->kind == LEDGER_SETTLE) {
+        row->usage = settle->usage;
+        row->cost_micros = cost->micros;
+        row->flags |= flags_of_cost(cost) | (settle->usage.known & USAGE_ESTIMATED ? LEDGER_ESTIMATED : 0);
+    }
+    ledger_check(row);
+}
+
+void
+decide_settle(struct core *core, const struct event *event, struct verdict *verdict)
+{
+    const struct settle_event *settle = &event->settle;
+    verdict->kind = VERDICT_ALLOWED;
+    verdict->hold_id = settle->hold_id;
+    struct hold_row *hold = open_hold(core, settle->hold_id);
+    if (!hold) {
+        return; /* resolved before: exactly once */
+    }
+    usage_check(&settle->usage);
+    const struct policy *policy = core_policy_at(core, hold->policy_ver);
+    const bool billed = settle->dispatched && !settle->unbilled;
+    struct cost cost = { 0 };
+    if (billed) {
+        const struct route *route = hold_route(policy, hold);
+        cost = price_cost(route ? route->price : NULL, &settle->usage, hold->multiplier_pct);
+    }
+    book_given_up(core, hold);
+    book_last(core, hold, settle, &cost);
+    resolve_parts(core, policy, hold, cost.micros, !settle->dispatched && hold->attempt_count == 1);
+    if (billed) {
+        learn(core, hold, settle);
+        if (settle->issued_hash[0]) {
+            struct issued_row issued = { .account_id = hold->account_id, .at_ms = core->now_ms };
+            memcpy(issued.id_hash, settle->issued_hash, sizeof issued.id_hash);
+            memcpy(issued.provider, hold->attempts[hold->attempt_count - 1].provider, sizeof issued.provider);
+            work_new_issued(core->work, &issued);
+        }
+    }
+    verdict->cost_micros = cost.micros;
+    hold_close(core, hold->hold_id);
+}
+
+bool
+core_orphan(struct core *core, int64_t hold_id)
+{
+    struct hold_row *hold = open_hold(core, hold_id);
+    if (!hold) {
+        return !core->work->failed;
+    }
+    const bool charge = core->policy->orphans == ORPHAN_CHARGE;
+    const int64_t whole = hold->on_abort == ON_ABORT_STOPS ? hold->held_micros : hold->bound_micros;
+    const int64_t cost_micros = charge ? whole : 0;
+    book_given_up(core, hold);
+    struct ledger_row *row = work_add_ledger(core->work);
+    if (row) {
+        ledger_from_hold(core, row, hold);
+        ledger_attempt(row, hold, hold->attempt_count - 1, "crash");
+        row->kind = LEDGER_ORPHAN;
+        row->cost_micros = cost_micros;
+        row->flags = LEDGER_ESTIMATED | LEDGER_CUT;
+        row->inputs = hold->inputs;
+        ledger_check(row);
+    }
+    resolve_parts(core, core->policy, hold, cost_micros, false);
+    hold_close(core, hold->hold_id);
+    return !core->work->failed;
+}

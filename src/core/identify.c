@@ -1,0 +1,192 @@
+/* core/identify.c: who a key speaks for, and what admins change. */
+#include "core/core_priv.h"
+
+static void
+fill_identity(struct identity *identity, const struct key_row *key, const struct account_row *account)
+{
+    *identity = (struct identity){ .key_id = key->key_id,
+        .account_id = account->account_id,
+        .role = key->role,
+        .expires_ms = key->expires_ms,
+        .thread_required = key->thread_required,
+        .banned = account->state == ACCOUNT_BANNED };
+    memcpy(identity->account, account->name, sizeof identity->account);
+    memcpy(identity->plan, account->plan, sizeof identity->plan);
+}
+
+/* The end user that a service key acts for; made on first sight from a template plan. */
+static struct account_slot *
+end_user(struct core *core, const struct event *event)
+{
+    struct account_slot *slot = work_account_name(core->work, event->identify.act_for);
+    if (slot && slot->slot.state != SLOT_ABSENT) {
+        return slot;
+    }
+    struct account_row row = { .account_id = ids_take(core->ids), .created_ms = core->now_ms };
+    const char *plan = event->identify.act_plan;
+    if (!plan[0] || !policy_has_plan(core->policy, slice_str(plan))) {
+        plan = core->policy->default_plan;
+    }
+    slice_to_cstr(slice_str(event->identify.act_for), row.name, sizeof row.name);
+    slice_to_cstr(slice_str(plan), row.plan, sizeof row.plan);
+    return work_new_account(core->work, &row);
+}
+
+static bool
+may_act_for(const struct key_row *key, const char *name)
+{
+    return name[0] && key->role == ROLE_SERVICE && key->may_act_for[0]
+           && slice_starts(slice_str(name), slice_str(key->may_act_for));
+}
+
+void
+decide_identify(struct core *core, const struct event *event, struct verdict *verdict)
+{
+    const struct key_slot *key = work_key_hash(core->work, event->identify.key_hash);
+    if (!key || key->slot.state == SLOT_ABSENT) {
+        refuse(verdict, REASON_KEY_INVALID);
+        return;
+    }
+    if (key->row.revoked) {
+        refuse(verdict, REASON_KEY_REVOKED);
+        return;
+    }
+    if (key->row.expires_ms && key->row.expires_ms <= core->now_ms) {
+        refuse(verdict, REASON_KEY_EXPIRED);
+        return;
+    }
+    const struct account_slot *account = may_act_for(&key->row, event->identify.act_for)
+                                             ? end_user(core, event)
+                                             : work_account(core->work, key->row.account_id);
+    if (!account || account->slot.state == SLOT_ABSENT) {
+        refuse(verdict, REASON_ACCOUNT_UNKNOWN);
+        return;
+    }
+    verdict->kind = VERDICT_ALLOWED;
+    fill_identity(&verdict->identity, &key->row, &account->row);
+}
+
+static void
+note_admin(struct core *core, const struct admin_event *admin, int64_t account_id, int64_t key_id)
+{
+    struct ledger_row *row = work_add_ledger(core->work);
+    if (!row) {
+        return;
+    }
+    row->id = ids_take(core->ids);
+    row->at_ms = core->now_ms;
+    row->kind = LEDGER_ADMIN;
+    row->usage = USAGE_NONE;
+    row->account_id = account_id;
+    row->key_id = key_id;
+    row->inputs = arena_copy(core->work->arena, admin->note);
+    row->policy_ver = core->policy->version;
+    slice_to_cstr(slice_str(admin->actor), row->source, sizeof row->source);
+}
+
+static void
+admin_account(struct core *core, const struct admin_event *admin, struct verdict *verdict)
+{
+    struct account_slot *slot = work_account_name(core->work, admin->account.name);
+    const bool known = slot && slot->slot.state != SLOT_ABSENT;
+    if (known && admin->must_be_new) {
+        verdict->admin = ADMIN_EXISTS;
+        verdict->new_id = slot->row.account_id;
+        return;
+    }
+    if (!known && !admin->must_be_new) {
+        verdict->admin = ADMIN_NOT_FOUND;
+        return;
+    }
+    if (!known) {
+        struct account_row row = admin->account;
+        row.account_id = ids_take(core->ids);
+        row.created_ms = core->now_ms;
+        row.version = 0;
+        if (!row.plan[0]) {
+            slice_to_cstr(slice_str(core->policy->default_plan), row.plan, sizeof row.plan);
+        }
+        slot = work_new_account(core->work, &row);
+    } else {
+        slot->row.state = admin->account.state;
+        if (admin->account.plan[0]) {
+            memcpy(slot->row.plan, admin->account.plan, sizeof slot->row.plan);
+        }
+        if (admin->account.organisation[0]) {
+            memcpy(slot->row.organisation, admin->account.organisation, sizeof slot->row.organisation);
+        }
+        slot->slot.dirty = true;
+    }
+    if (slot) {
+        core->work->identity_changed = true;
+        note_admin(core, admin, slot->row.account_id, 0);
+        verdict->new_id = slot->row.account_id;
+    }
+}
+
+static void
+admin_key_put(struct core *core, const struct admin_event *admin, struct verdict *verdict)
+{
+    const struct account_slot *account = work_account_name(core->work, admin->account.name);
+    if (!account || account->slot.state == SLOT_ABSENT) {
+        verdict->admin = ADMIN_NOT_FOUND;
+        return;
+    }
+    const struct key_slot *same = work_key_hash(core->work, admin->key.hash_hex);
+    if (same && same->slot.state != SLOT_ABSENT) {
+        verdict->admin = ADMIN_EXISTS;
+        return;
+    }
+    struct key_row row = admin->key;
+    row.key_id = ids_take(core->ids);
+    row.account_id = account->row.account_id;
+    row.created_ms = core->now_ms;
+    row.version = 0;
+    if (work_new_key(core->work, &row)) {
+        core->work->identity_changed = true;
+        note_admin(core, admin, row.account_id, row.key_id);
+        verdict->new_id = row.key_id;
+        verdict->new_id_2 = row.account_id;
+    }
+}
+
+static void
+admin_key_revoke(struct core *core, const struct admin_event *admin, struct verdict *verdict)
+{
+    struct key_slot *key = work_key(core->work, admin->key.key_id);
+    if (!key || key->slot.state == SLOT_ABSENT) {
+        verdict->admin = ADMIN_NOT_FOUND;
+        return;
+    }
+    verdict->new_id = key->row.key_id;
+    if (!key->row.revoked) {
+        key->row.revoked = true;
+        key->slot.dirty = true;
+        core->work->identity_changed = true;
+        note_admin(core, admin, key->row.account_id, key->row.key_id);
+    }
+}
+
+void
+decide_admin(struct core *core, const struct event *event, struct verdict *verdict)
+{
+    const struct admin_event *admin = &event->admin;
+    verdict->kind = VERDICT_ALLOWED;
+    verdict->admin = ADMIN_DONE;
+    switch (admin->verb) {
+    case ADMIN_ACCOUNT_PUT:
+        admin_account(core, admin, verdict);
+        return;
+    case ADMIN_KEY_PUT:
+        admin_key_put(core, admin, verdict);
+        return;
+    case ADMIN_KEY_REVOKE:
+        admin_key_revoke(core, admin, verdict);
+        return;
+    case ADMIN_NOTE:
+        note_admin(core, admin, 0, 0);
+        return;
+    default:
+        verdict->admin = ADMIN_INVALID;
+    }
+}

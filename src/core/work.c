@@ -1,0 +1,396 @@
+/* core/work.c: slots by every name a need can give them. */
+#include "core/work.h"
+
+#include <stddef.h>
+
+/* One name of one slot. Two needs can lead to one slot: an account by its id and by its name. */
+struct index_node {
+    struct index_node *next_same_hash;
+    struct slot *slot;
+    int64_t id;
+    int32_t sub_kind;
+    const char *text; /* "" for needs without one */
+};
+
+static const struct {
+    enum slot_kind slots;
+    size_t slot_size, row_offset, row_size;
+} need_forms[NEED_KIND_COUNT] = {
+#define FORM(kind, type) { kind, sizeof(struct type), offsetof(struct type, row), sizeof(((struct type *)0)->row) }
+    [NEED_ACCOUNT] = FORM(SLOTS_ACCOUNT, account_slot),
+    [NEED_ACCOUNT_NAME] = FORM(SLOTS_ACCOUNT, account_slot),
+    [NEED_KEY] = FORM(SLOTS_KEY, key_slot),
+    [NEED_KEY_HASH] = FORM(SLOTS_KEY, key_slot),
+    [NEED_THREAD] = FORM(SLOTS_THREAD, thread_slot),
+    [NEED_THREAD_SIG] = FORM(SLOTS_THREAD, thread_slot),
+    [NEED_SUBJECT] = FORM(SLOTS_SUBJECT, subject_slot),
+    [NEED_METER] = FORM(SLOTS_METER, meter_slot),
+    [NEED_HOLD] = FORM(SLOTS_HOLD, hold_slot),
+    [NEED_ISSUED] = FORM(SLOTS_ISSUED, issued_slot),
+#undef FORM
+};
+
+void
+work_start(struct work *work, struct arena *arena)
+{
+    *work = (struct work){ .arena = arena };
+    work->ledger_last = &work->ledger_first;
+    work->refusal_last = &work->refusal_first;
+    for (int i = 0; i < SLOT_KIND_COUNT; i++) {
+        work->slots[i].last = &work->slots[i].first;
+    }
+}
+
+void
+work_end(struct work *work)
+{
+    for (int i = 0; i < NEED_KIND_COUNT; i++) {
+        map_free(&work->index[i]);
+    }
+}
+
+bool
+work_has_writes(const struct work *work)
+{
+    if (work->ledger_first || work->refusal_first) {
+        return true;
+    }
+    for (int i = 0; i < SLOT_KIND_COUNT; i++) {
+        for (const struct slot *slot = work->slots[i].first; slot; slot = slot->next) {
+            if (slot->dirty) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+static uint64_t
+name_hash(int32_t sub_kind, int64_t id, const char *text)
+{
+    const uint64_t number = hash_pair((uint64_t)id, (uint64_t)(uint32_t)sub_kind);
+    return text[0] ? hash_pair(number, hash_bytes(slice_str(text))) : number;
+}
+
+static struct index_node *
+index_find(const struct work *work, enum need_kind kind, int32_t sub_kind, int64_t id, const char *text)
+{
+    struct index_node *node = map_get(&work->index[kind], name_hash(sub_kind, id, text));
+    while (node && (node->id != id || node->sub_kind != sub_kind || strcmp(node->text, text) != 0)) {
+        node = node->next_same_hash;
+    }
+    return node;
+}
+
+static void *
+slot_find(const struct work *work, enum need_kind kind, int32_t sub_kind, int64_t id, const char *text)
+{
+    const struct index_node *node = index_find(work, kind, sub_kind, id, text);
+    return node ? node->slot : NULL;
+}
+
+static void
+index_set(struct work *work, enum need_kind kind, int32_t sub_kind, int64_t id, const char *text,
+    struct slot *slot)
+{
+    struct index_node *node = index_find(work, kind, sub_kind, id, text);
+    if (node) {
+        node->slot = slot;
+        return;
+    }
+    node = arena_alloc(work->arena, sizeof *node);
+    char *copy = text[0] ? arena_strdup(work->arena, slice_str(text)) : NULL;
+    if (!node || (text[0] && !copy)) {
+        work->failed = true;
+        return;
+    }
+    const uint64_t hash = name_hash(sub_kind, id, text);
+    *node = (struct index_node){ map_get(&work->index[kind], hash), slot, id, sub_kind, copy ? copy : "" };
+    if (!map_put(&work->index[kind], hash, node)) {
+        work->failed = true;
+    }
+}
+
+/* Makes all names of a row lead to its slot. */
+static void
+index_row(struct work *work, enum slot_kind kind, struct slot *slot)
+{
+    switch (kind) {
+    case SLOTS_ACCOUNT: {
+        const struct account_row *row = &((struct account_slot *)(void *)slot)->row;
+        index_set(work, NEED_ACCOUNT, 0, row->account_id, "", slot);
+        index_set(work, NEED_ACCOUNT_NAME, 0, 0, row->name, slot);
+        return;
+    }
+    case SLOTS_KEY: {
+        const struct key_row *row = &((struct key_slot *)(void *)slot)->row;
+        index_set(work, NEED_KEY, 0, row->key_id, "", slot);
+        index_set(work, NEED_KEY_HASH, 0, 0, row->hash_hex, slot);
+        return;
+    }
+    case SLOTS_THREAD: {
+        const struct thread_row *row = &((struct thread_slot *)(void *)slot)->row;
+        index_set(work, NEED_THREAD, 0, row->thread_id, "", slot);
+        index_set(work, NEED_THREAD_SIG, (int32_t)row->kind, row->account_id, row->sig_hash, slot);
+        return;
+    }
+    case SLOTS_SUBJECT: {
+        const struct subject_row *row = &((struct subject_slot *)(void *)slot)->row;
+        index_set(work, NEED_SUBJECT, (int32_t)row->kind, row->account_id, row->name, slot);
+        return;
+    }
+    case SLOTS_METER:
+        index_set(work, NEED_METER, 0, ((struct meter_slot *)(void *)slot)->row.subject_id, "", slot);
+        return;
+    case SLOTS_HOLD:
+        index_set(work, NEED_HOLD, 0, ((struct hold_slot *)(void *)slot)->row.hold_id, "", slot);
+        return;
+    case SLOTS_ISSUED:
+        index_set(work, NEED_ISSUED, 0, 0, ((struct issued_slot *)(void *)slot)->row.id_hash, slot);
+        return;
+    default:
+        check(!"a kind of slot without names");
+    }
+}
+
+/* A row that is loaded already under another of its names. */
+static struct slot *
+same_row(const struct work *work, enum need_kind kind, const void *row)
+{
+    switch (kind) {
+    case NEED_ACCOUNT:
+    case NEED_ACCOUNT_NAME:
+        return slot_find(work, NEED_ACCOUNT, 0, ((const struct account_row *)row)->account_id, "");
+    case NEED_KEY:
+    case NEED_KEY_HASH:
+        return slot_find(work, NEED_KEY, 0, ((const struct key_row *)row)->key_id, "");
+    case NEED_THREAD:
+    case NEED_THREAD_SIG:
+        return slot_find(work, NEED_THREAD, 0, ((const struct thread_row *)row)->thread_id, "");
+    default:
+        return NULL;
+    }
+}
+
+static struct slot *
+slot_make(struct work *work, enum need_kind kind, enum slot_state state)
+{
+    struct slot *slot = arena_alloc(work->arena, need_forms[kind].slot_size);
+    if (!slot) {
+        work->failed = true;
+        return NULL;
+    }
+    slot->state = state;
+    struct slot_list *list = &work->slots[need_forms[kind].slots];
+    *list->last = slot;
+    list->last = &slot->next;
+    return slot;
+}
+
+static void *
+slot_row(enum need_kind kind, struct slot *slot)
+{
+    return (char *)slot + need_forms[kind].row_offset;
+}
+
+void *
+work_load(struct work *work, const struct need *need, const void *row)
+{
+    struct slot *slot = row ? same_row(work, need->kind, row) : NULL;
+    if (slot) {
+        index_set(work, need->kind, need->sub_kind, need->id, need->text, slot);
+        return slot;
+    }
+    slot = slot_make(work, need->kind, row ? SLOT_STORED : SLOT_ABSENT);
+    if (!slot) {
+        return NULL;
+    }
+    if (row) {
+        memcpy(slot_row(need->kind, slot), row, need_forms[need->kind].row_size);
+        index_row(work, need_forms[need->kind].slots, slot);
+    }
+    index_set(work, need->kind, need->sub_kind, need->id, need->text, slot);
+    return slot;
+}
+
+/* A new row takes the ABSENT slot of the name it was asked for under, so that whoever holds it sees it. */
+static void *
+slot_new(struct work *work, enum need_kind kind, struct slot *absent, const void *row)
+{
+    struct slot *slot = absent ? absent : slot_make(work, kind, SLOT_NEW);
+    if (!slot) {
+        return NULL;
+    }
+    check(slot->state == SLOT_ABSENT || slot->state == SLOT_NEW);
+    slot->state = SLOT_NEW;
+    slot->dirty = true;
+    memcpy(slot_row(kind, slot), row, need_forms[kind].row_size);
+    index_row(work, need_forms[kind].slots, slot);
+    return slot;
+}
+
+struct account_slot *
+work_account(struct work *work, int64_t account_id)
+{
+    return slot_find(work, NEED_ACCOUNT, 0, account_id, "");
+}
+
+struct account_slot *
+work_account_name(struct work *work, const char *name)
+{
+    return slot_find(work, NEED_ACCOUNT_NAME, 0, 0, name);
+}
+
+struct key_slot *
+work_key(struct work *work, int64_t key_id)
+{
+    return slot_find(work, NEED_KEY, 0, key_id, "");
+}
+
+struct key_slot *
+work_key_hash(struct work *work, const char *hash_hex)
+{
+    return slot_find(work, NEED_KEY_HASH, 0, 0, hash_hex);
+}
+
+struct thread_slot *
+work_thread(struct work *work, int64_t thread_id)
+{
+    return slot_find(work, NEED_THREAD, 0, thread_id, "");
+}
+
+struct thread_slot *
+work_thread_sig(struct work *work, int64_t account_id, enum thread_kind kind, const char *sig)
+{
+    return slot_find(work, NEED_THREAD_SIG, (int32_t)kind, account_id, sig);
+}
+
+struct subject_slot *
+work_subject(struct work *work, enum subject_kind kind, int64_t account_id, const char *name)
+{
+    return slot_find(work, NEED_SUBJECT, (int32_t)kind, account_id, name);
+}
+
+struct meter_slot *
+work_meter(struct work *work, int64_t subject_id)
+{
+    return slot_find(work, NEED_METER, 0, subject_id, "");
+}
+
+struct hold_slot *
+work_hold(struct work *work, int64_t hold_id)
+{
+    return slot_find(work, NEED_HOLD, 0, hold_id, "");
+}
+
+struct issued_slot *
+work_issued(struct work *work, const char *id_hash)
+{
+    return slot_find(work, NEED_ISSUED, 0, 0, id_hash);
+}
+
+struct account_slot *
+work_new_account(struct work *work, const struct account_row *row)
+{
+    return slot_new(work, NEED_ACCOUNT, slot_find(work, NEED_ACCOUNT_NAME, 0, 0, row->name), row);
+}
+
+struct key_slot *
+work_new_key(struct work *work, const struct key_row *row)
+{
+    return slot_new(work, NEED_KEY, slot_find(work, NEED_KEY_HASH, 0, 0, row->hash_hex), row);
+}
+
+struct thread_slot *
+work_new_thread(struct work *work, const struct thread_row *row)
+{
+    struct slot *absent = slot_find(work, NEED_THREAD_SIG, (int32_t)row->kind, row->account_id, row->sig_hash);
+    return slot_new(work, NEED_THREAD, absent, row);
+}
+
+struct subject_slot *
+work_new_subject(struct work *work, const struct subject_row *row)
+{
+    struct slot *absent = slot_find(work, NEED_SUBJECT, (int32_t)row->kind, row->account_id, row->name);
+    return slot_new(work, NEED_SUBJECT, absent, row);
+}
+
+struct meter_slot *
+work_new_meter(struct work *work, int64_t subject_id)
+{
+    const struct meter_row row = { .subject_id = subject_id };
+    return slot_new(work, NEED_METER, slot_find(work, NEED_METER, 0, subject_id, ""), &row);
+}
+
+struct hold_slot *
+work_new_hold(struct work *work, const struct hold_row *row)
+{
+    return slot_new(work, NEED_HOLD, slot_find(work, NEED_HOLD, 0, row->hold_id, ""), row);
+}
+
+void
+work_new_issued(struct work *work, const struct issued_row *row)
+{
+    struct slot *known = slot_find(work, NEED_ISSUED, 0, 0, row->id_hash);
+    if (!known || known->state == SLOT_ABSENT) { /* an id belongs to whom it was given first */
+        slot_new(work, NEED_ISSUED, known, row);
+    }
+}
+
+struct ledger_row *
+work_add_ledger(struct work *work)
+{
+    struct ledger_node *node = arena_alloc(work->arena, sizeof *node);
+    if (!node) {
+        work->failed = true;
+        return NULL;
+    }
+    *work->ledger_last = node;
+    work->ledger_last = &node->next;
+    return &node->row;
+}
+
+struct refusal_row *
+work_add_refusal(struct work *work)
+{
+    struct refusal_node *node = arena_alloc(work->arena, sizeof *node);
+    if (!node) {
+        work->failed = true;
+        return NULL;
+    }
+    *work->refusal_last = node;
+    work->refusal_last = &node->next;
+    return &node->row;
+}
+
+static struct need *
+needs_next(struct needs *needs, enum need_kind kind)
+{
+    if (needs->count == NEEDS_MAX) {
+        needs->overflow = true;
+        return NULL;
+    }
+    struct need *need = &needs->items[needs->count++];
+    *need = (struct need){ .kind = kind };
+    return need;
+}
+
+void
+needs_add_id(struct needs *needs, enum need_kind kind, int64_t id)
+{
+    struct need *need = needs_next(needs, kind);
+    if (need) {
+        need->id = id;
+    }
+}
+
+void
+needs_add_text(struct needs *needs, enum need_kind kind, int32_t sub_kind, int64_t id, const char *text)
+{
+    struct need *need = needs_next(needs, kind);
+    if (need) {
+        need->sub_kind = sub_kind;
+        need->id = id;
+        check(slice_to_cstr(slice_str(text), need->text, sizeof need->text));
+    }
+}
