@@ -78,6 +78,8 @@ MUST_USE bool json_get(struct slice text, const char *path, struct json_value *v
 /* Whether a key or string (between its quotes, escaped) says `plain`, or the same as another. */
 bool json_key_is(struct slice raw, struct slice plain);
 bool json_same(struct slice raw_a, struct slice raw_b);
+/* Equal for all that json_same calls equal. Not keyed: bound what is hashed. */
+uint32_t json_hash(struct slice raw);
 /* What is between the quotes of a string value. */
 struct slice json_inside(struct json_value value);
 /* Whether the value is a string that says `plain`. */
