@@ -1,0 +1,290 @@
+/* wire/facts_deep.c: what the gateway looks for inside messages and tools, and what follows from the
+ * facts for bounds and prices. Only known places are looked at: an argument of somebody's own tool may
+ * be called file_id too. */
+#include "wire/facts_priv.h"
+
+/* Parts lie at most so deep in any request: message, content, tool result, content, source. */
+#define PART_DEPTH_MAX 8
+
+/* Above any chat template's own tokens for a message, a tool, and for having tools at all. */
+#define MESSAGE_TOKENS 16
+#define TOOL_TOKENS 64
+#define TOOLS_TOKENS 1024
+#define CALL_TOKENS 64
+
+static bool
+is_one_of(struct slice raw, const struct slice *words, size_t word_count)
+{
+    for (size_t i = 0; i < word_count; i++) {
+        if (json_key_is(raw, words[i])) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void
+note_foreign(struct facts_reader *reader, struct slice field)
+{
+    if (reader->facts->foreign_id_field.len == 0) {
+        reader->facts->foreign_id_field = field;
+    }
+}
+
+/* An id, or a list of them, that names something stored at the provider. */
+static void
+pass_foreign(struct facts_reader *reader, struct slice field)
+{
+    struct json_value value;
+    if (!json_take(&reader->cursor, &value)) {
+        return;
+    }
+    const bool list = value.type == JSON_ARRAY && json_get(value.text, "0", &value);
+    if (list || value.type == JSON_STRING) {
+        note_foreign(reader, field);
+    }
+}
+
+/* ---- messages ---- */
+
+/* Parts whose tokens their bytes bound. Whatever else there is may stand for more than it weighs. */
+static const struct slice text_types[] = {
+    { "text", 4 }, { "input_text", 10 }, { "output_text", 11 }, { "message", 7 },
+    { "tool_use", 8 }, { "tool_result", 11 }, { "thinking", 8 }, { "redacted_thinking", 17 },
+    { "function_call", 13 }, { "function_call_output", 20 }, { "reasoning", 9 },
+    { "custom_tool_call", 16 }, { "custom_tool_call_output", 23 }, { "local_shell_call", 16 },
+    { "local_shell_call_output", 23 }, { "summary_text", 12 }, { "reasoning_text", 14 },
+    { "refusal", 7 }, { "server_tool_use", 15 }, { "web_search_tool_result", 22 },
+    { "web_search_result", 17 }, { "web_search_call", 15 },
+};
+
+static const struct slice part_places[] = {
+    { "content", 7 }, { "output", 6 },
+};
+static const struct slice source_places[] = {
+    { "source", 6 }, { "file", 4 }, { "image_url", 9 }, { "input_audio", 11 },
+};
+
+static void
+pass_source(struct facts_reader *reader)
+{
+    if (!json_enter(&reader->cursor, '{')) {
+        json_skip(&reader->cursor);
+        return;
+    }
+    struct slice key;
+    while (json_next_member(&reader->cursor, &key)) {
+        if (json_key_is(key, SLICE("file_id"))) {
+            pass_foreign(reader, SLICE("file_id"));
+        } else {
+            json_skip(&reader->cursor);
+        }
+    }
+}
+
+static void
+pass_type(struct facts_reader *reader)
+{
+    struct json_value type;
+    if (!json_take(&reader->cursor, &type) || type.type != JSON_STRING) {
+        return;
+    }
+    if (json_says(type, SLICE("item_reference"))) {
+        note_foreign(reader, SLICE("item_reference"));
+    }
+    reader->facts->media |= !is_one_of(json_inside(type), text_types, countof(text_types));
+}
+
+static void pass_parts(struct facts_reader *reader, int depth);
+
+static void
+pass_part(struct facts_reader *reader, int depth)
+{
+    struct slice key;
+    while (json_next_member(&reader->cursor, &key)) {
+        if (json_key_is(key, SLICE("type"))) {
+            pass_type(reader);
+        } else if (json_key_is(key, SLICE("file_id"))) {
+            pass_foreign(reader, SLICE("file_id"));
+        } else if (is_one_of(key, part_places, countof(part_places))) {
+            pass_parts(reader, depth + 1);
+        } else if (is_one_of(key, source_places, countof(source_places))) {
+            pass_source(reader);
+        } else {
+            json_skip(&reader->cursor);
+        }
+    }
+}
+
+/* A text, a part, or a list of them. */
+static void
+pass_parts(struct facts_reader *reader, int depth)
+{
+    if (depth > PART_DEPTH_MAX) {
+        reader->facts->media = true; /* not looked at, so not bounded */
+        json_skip(&reader->cursor);
+    } else if (json_enter(&reader->cursor, '{')) {
+        pass_part(reader, depth);
+    } else if (json_enter(&reader->cursor, '[')) {
+        while (json_next_item(&reader->cursor)) {
+            pass_parts(reader, depth + 1);
+        }
+    } else {
+        json_skip(&reader->cursor);
+    }
+}
+
+void
+facts_pass_messages(struct facts_reader *reader)
+{
+    if (!json_enter(&reader->cursor, '[')) {
+        reader->facts->message_count += json_peek(&reader->cursor) == JSON_STRING;
+        pass_parts(reader, 0);
+        return;
+    }
+    while (json_next_item(&reader->cursor)) {
+        reader->facts->message_count++;
+        pass_parts(reader, 0);
+    }
+}
+
+/* ---- tools ---- */
+
+/* Tools that the client runs itself. Of Anthropic's the types end in a date. */
+static const struct slice own_tools[] = {
+    { "function", 8 }, { "custom", 6 }, { "local_shell", 11 }, { "apply_patch", 11 },
+};
+static const struct slice own_tool_prefixes[] = {
+    { "bash_", 5 }, { "text_editor_", 12 }, { "computer_20", 11 }, { "memory_", 7 },
+};
+
+static bool
+runs_at_client(struct slice type)
+{
+    if (is_one_of(type, own_tools, countof(own_tools))) {
+        return true;
+    }
+    for (size_t i = 0; i < countof(own_tool_prefixes); i++) {
+        if (slice_starts(type, own_tool_prefixes[i])) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void
+pass_tool_type(struct facts_reader *reader)
+{
+    struct json_value type;
+    if (!json_take(&reader->cursor, &type) || type.type != JSON_STRING) {
+        return;
+    }
+    if (!runs_at_client(json_inside(type)) && reader->facts->server_tool.len == 0) {
+        reader->facts->server_tool = json_inside(type);
+    }
+}
+
+static void
+pass_container(struct facts_reader *reader)
+{
+    if (!json_enter(&reader->cursor, '{')) {
+        pass_foreign(reader, SLICE("container"));
+        return;
+    }
+    struct slice key;
+    while (json_next_member(&reader->cursor, &key)) {
+        if (json_key_is(key, SLICE("file_ids")) || json_key_is(key, SLICE("id"))) {
+            pass_foreign(reader, SLICE("container"));
+        } else {
+            json_skip(&reader->cursor);
+        }
+    }
+}
+
+static void
+pass_tool(struct facts_reader *reader)
+{
+    if (!json_enter(&reader->cursor, '{')) {
+        json_skip(&reader->cursor);
+        return;
+    }
+    struct slice key;
+    while (json_next_member(&reader->cursor, &key)) {
+        if (json_key_is(key, SLICE("type"))) {
+            pass_tool_type(reader);
+        } else if (json_key_is(key, SLICE("container"))) {
+            pass_container(reader);
+        } else if (json_key_is(key, SLICE("file_ids"))) {
+            pass_foreign(reader, SLICE("file_ids"));
+        } else if (json_key_is(key, SLICE("vector_store_ids"))) {
+            pass_foreign(reader, SLICE("vector_store_ids"));
+        } else {
+            json_skip(&reader->cursor);
+        }
+    }
+}
+
+void
+facts_pass_tools(struct facts_reader *reader)
+{
+    if (!json_enter(&reader->cursor, '[')) {
+        json_skip(&reader->cursor);
+        return;
+    }
+    while (json_next_item(&reader->cursor)) {
+        reader->facts->tools = true;
+        reader->facts->tool_count++;
+        pass_tool(reader);
+    }
+}
+
+/* ---- what follows ---- */
+
+struct slice
+output_field_name(enum output_field field)
+{
+    static const struct slice names[OUTPUT_FIELD_COUNT] = {
+        [OUTPUT_MAX_TOKENS] = { "max_tokens", 10 },
+        [OUTPUT_MAX_COMPLETION_TOKENS] = { "max_completion_tokens", 21 },
+        [OUTPUT_MAX_OUTPUT_TOKENS] = { "max_output_tokens", 17 },
+    };
+    check((unsigned)field < OUTPUT_FIELD_COUNT);
+    return names[field];
+}
+
+int64_t
+facts_input_tokens_bound(const struct facts *facts)
+{
+    return facts->input_bytes + facts->message_count * MESSAGE_TOKENS +
+           facts->tool_count * TOOL_TOKENS + (facts->tools ? TOOLS_TOKENS : 0) + CALL_TOKENS;
+}
+
+bool
+facts_input_unbounded(const struct facts *facts)
+{
+    return facts->media || facts->previous_response_id.len > 0 || facts->conversation.len > 0 ||
+           facts->foreign_id_field.len > 0 || facts->server_tool.len > 0;
+}
+
+int64_t
+facts_price_multiplier_pct(const struct facts *facts)
+{
+    static const struct {
+        struct slice word;
+        int64_t pct; /* the dearest that any provider asks for it */
+    } tiers[] = {
+        { { "", 0 }, 100 }, { { "auto", 4 }, 100 }, { { "default", 7 }, 100 },
+        { { "standard", 8 }, 100 }, { { "standard_only", 13 }, 100 }, { { "on_demand", 9 }, 100 },
+        { { "flex", 4 }, 100 }, { { "batch", 5 }, 100 }, { { "priority", 8 }, 250 },
+    }, speeds[] = {
+        { { "", 0 }, 100 }, { { "standard", 8 }, 100 }, { { "fast", 4 }, 600 },
+    };
+    int64_t tier_pct = 0, speed_pct = 0;
+    for (size_t i = 0; i < countof(tiers); i++) {
+        tier_pct = slice_eq(tiers[i].word, facts->service_tier) ? tiers[i].pct : tier_pct;
+    }
+    for (size_t i = 0; i < countof(speeds); i++) {
+        speed_pct = slice_eq(speeds[i].word, facts->speed) ? speeds[i].pct : speed_pct;
+    }
+    return tier_pct * speed_pct / 100;
+}

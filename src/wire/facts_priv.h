@@ -1,0 +1,34 @@
+/* wire/facts_priv.h: what the files of facts share: the reader on its way through one body. */
+#pragma once
+
+#include "wire/facts.h"
+#include "wire/json.h"
+
+struct facts_reader {
+    struct json_cursor cursor;
+    struct slice body;
+    struct arena *arena;
+    struct facts *facts;
+    struct facts_fault *fault;
+    enum reason reason; /* the first refusal; REASON_OK */
+};
+
+/* Refuses the call, unless it is refused already. `wanted` is a static text; always false. */
+bool facts_refuse(struct facts_reader *reader, enum reason reason, struct slice name, size_t offset,
+    const char *wanted);
+/* A string without its escapes; null gives an empty slice; anything else is refused. */
+MUST_USE bool facts_take_string(struct facts_reader *reader, struct slice name, struct slice *text);
+
+/* Keys of one object, to find the second of a kind. */
+struct facts_keys {
+    struct slice keys[FACTS_KEYS_MAX];
+    uint16_t slots[FACTS_KEYS_MAX * 2]; /* index + 1 into keys; open addressing */
+    uint32_t count;
+};
+/* The next key of an object whose keys must differ. */
+MUST_USE bool facts_next_key(
+    struct facts_reader *reader, struct facts_keys *keys, struct slice *key);
+
+/* Each passes one value and notes what it finds in it. */
+void facts_pass_messages(struct facts_reader *reader);
+void facts_pass_tools(struct facts_reader *reader);
