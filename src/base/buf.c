@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/utf8.h"
+
 #define BUF_FIRST_BYTES ((size_t)256)
 
 void
@@ -134,47 +136,6 @@ buf_addf(struct buf *buf, const char *format, ...)
     va_end(again);
 }
 
-/* What the first byte of a longer character demands of its second (Unicode, table 3-7). */
-struct utf8_lead {
-    size_t len; /* 0: no character begins so */
-    unsigned char second_min, second_max;
-};
-
-static struct utf8_lead
-utf8_lead(unsigned char byte)
-{
-    if (byte < 0xC2 || byte > 0xF4) {
-        return (struct utf8_lead){ 0, 0, 0 };
-    }
-    if (byte < 0xE0) {
-        return (struct utf8_lead){ 2, 0x80, 0xBF };
-    }
-    if (byte < 0xF0) {
-        return (struct utf8_lead){ 3, byte == 0xE0 ? 0xA0 : 0x80, byte == 0xED ? 0x9F : 0xBF };
-    }
-    return (struct utf8_lead){ 4, byte == 0xF0 ? 0x90 : 0x80, byte == 0xF4 ? 0x8F : 0xBF };
-}
-
-/* How many bytes of `text`, which starts with one >= 0x80, belong together: a whole character, or
- * the longest start of one, which is then to be replaced by a single U+FFFD. */
-static size_t
-utf8_run(struct slice text, bool *valid)
-{
-    const struct utf8_lead lead = utf8_lead((unsigned char)text.ptr[0]);
-    size_t run = 1;
-    while (run < lead.len && run < text.len) {
-        const unsigned char byte = (unsigned char)text.ptr[run];
-        const unsigned char min = run == 1 ? lead.second_min : 0x80;
-        const unsigned char max = run == 1 ? lead.second_max : 0xBF;
-        if (byte < min || byte > max) {
-            break;
-        }
-        run++;
-    }
-    *valid = lead.len > 0 && run == lead.len;
-    return run;
-}
-
 static void
 add_json_escape(struct buf *buf, unsigned char byte)
 {
@@ -210,7 +171,7 @@ buf_add_json(struct buf *buf, struct slice text)
         if (!plain) {
             buf_add(buf, text.ptr + plain_start, at - plain_start);
             if (byte >= 0x80) {
-                buf_add_str(buf, "\xEF\xBF\xBD");
+                buf_add_str(buf, UTF8_REPLACEMENT);
             } else {
                 add_json_escape(buf, byte);
             }

@@ -24,7 +24,7 @@ monotonic_time_never_goes_back(void **state)
     assert_true(clock_mono_ms() >= last_us / 1000);
 }
 
-/* How far clock_wall_ms is ahead of the system's clock in a process that starts with this offset. */
+/* 0 when a process that starts with this offset has its wall time ahead by as much. */
 static int
 child_is_ahead_by(const char *offset, int64_t expected_ms)
 {
