@@ -1,0 +1,17 @@
+/* log/metrics.h: the numbers of tbl/counters.h. Any thread may change them at any time; each is
+ * exact by itself, but two are never a consistent pair. They start at 0 with the process. */
+#pragma once
+
+#include "base/buf.h"
+#include "tbl/counters.h"
+
+/* Adds `amount`, which is negative only for a gauge. */
+void counter_add(enum counter counter, int64_t amount);
+/* For gauges: sets it; raises it to `value` if that is more. */
+void counter_set(enum counter counter, int64_t value);
+void counter_raise(enum counter counter, int64_t value);
+int64_t counter_get(enum counter counter);
+
+/* Appends all of them in the Prometheus text format 0.0.4, whose media type this is. */
+#define METRICS_MEDIA_TYPE "text/plain; version=0.0.4; charset=utf-8"
+void metrics_render(struct buf *out);
