@@ -31,12 +31,16 @@ install_packages() {
         as_root=(sudo)
     fi
     say "installing ${missing[*]}"
+    mkdir -p "$CACHE"
     if [ -z "${APT_UPDATED:-}" ]; then
-        "${as_root[@]}" apt-get -qq update >&2
+        "${as_root[@]}" apt-get -qq update </dev/null >"$CACHE/apt.log" 2>&1 || tail -5 "$CACHE/apt.log" >&2
         APT_UPDATED=1
     fi
     "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
-        apt-get -qq -y install --no-install-recommends "${missing[@]}" </dev/null >&2
+        apt-get -qq -y install --no-install-recommends "${missing[@]}" </dev/null >>"$CACHE/apt.log" 2>&1 || {
+        tail -20 "$CACHE/apt.log" >&2
+        return 1
+    }
 }
 
 install_deps() {
