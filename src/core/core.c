@@ -248,22 +248,21 @@ refusal_ledger(struct core *core, const struct event *event, const struct refusa
     buf_free(&inputs);
 }
 
-int64_t
+void
 core_record_refusal(struct core *core, const struct event *event, const struct refusal *refusal,
-    int64_t first_id, int64_t count)
+    int64_t ledger_id, bool first, int64_t count)
 {
-    const int64_t id = first_id ? first_id : ids_take(core->ids);
-    if (!first_id) {
-        refusal_ledger(core, event, refusal, id);
+    if (first) {
+        refusal_ledger(core, event, refusal, ledger_id);
     }
     struct refusal_row *row = work_add_refusal(core->work);
     if (!row) {
-        return id;
+        return;
     }
     *row = (struct refusal_row){ .limit_id = refusal->limit_id,
         .minute_ms = core->now_ms - core->now_ms % MINUTE_MS,
         .count = count,
-        .ledger_id = id,
+        .ledger_id = ledger_id,
         .reason = refusal->reason };
     if (event->kind == EVENT_CALL) {
         const struct policy *policy = core_policy_at(core, event->call.policy_ver);
@@ -271,5 +270,4 @@ core_record_refusal(struct core *core, const struct event *event, const struct r
         row->key_id = event->call.key_id;
         slice_to_cstr(slice_str(policy->models[event->call.model_index].name), row->model, sizeof row->model);
     }
-    return id;
 }

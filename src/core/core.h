@@ -60,10 +60,10 @@ MUST_USE bool core_decide(struct core *core, const struct event *event, struct v
 void core_orphan_needs(struct core *core, int64_t hold_id, struct needs *needs);
 MUST_USE bool core_orphan(struct core *core, int64_t hold_id);
 
-/* Adds or raises the ledger's account of a refusal (section 3: the first a minute is a row with its
- * inputs, repeats raise a counter). `first_id` 0 makes the row and returns its id. */
-int64_t core_record_refusal(struct core *core, const struct event *event, const struct refusal *refusal,
-    int64_t first_id, int64_t count);
+/* Puts a refusal on the books (section 3): `first` makes the ledger row `ledger_id` with the inputs; `count`
+ * is added to the minute's counter. */
+void core_record_refusal(struct core *core, const struct event *event, const struct refusal *refusal,
+    int64_t ledger_id, bool first, int64_t count);
 
 /* --- parts with tests of their own */
 

@@ -1,0 +1,419 @@
+/* engine/batch.c: one batch: rows in, decisions, rows out, commit, and only then the verdicts. */
+#include "engine/engine_priv.h"
+
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "log/log.h"
+
+#define STORE_RETRY_MS 200
+#define CONFLICT_RETRIES 8
+#define LEASE_MS (10 * SECOND_MS)
+
+/* Never earlier than before, also over a restart: the high-water mark is stored with each batch. */
+int64_t
+engine_now_ms(struct engine *engine)
+{
+    engine->node.high_water_ms = max_i64(engine->node.high_water_ms, clock_wall_ms());
+    return engine->node.high_water_ms;
+}
+
+enum status
+batch_begin(struct engine *engine)
+{
+    const int64_t now_ms = engine_now_ms(engine);
+    work_end(&engine->work);
+    arena_reset(&engine->arena);
+    work_start(&engine->work, &engine->arena);
+    engine->batch_wait_count = 0;
+    engine->core = (struct core){ .policy = engine->policy,
+        .policy_at = policy_of_version,
+        .policy_user = engine,
+        .work = &engine->work,
+        .ids = &engine->ids,
+        .learned = &engine->learned,
+        .line_busy = lines_busy,
+        .line_user = engine,
+        .node_id = engine->node.node_id,
+        .epoch = engine->node.epoch,
+        .now_ms = now_ms };
+    engine->node.batch_no++;
+    engine->node.lease_until_ms = now_ms + LEASE_MS;
+    return store_begin(engine->store, &engine->node);
+}
+
+void
+batch_abandon(struct engine *engine)
+{
+    store_rollback(engine->store);
+}
+
+static enum status
+load_one(struct engine *engine, const struct need *need)
+{
+    union {
+        struct account_row account;
+        struct key_row key;
+        struct thread_row thread;
+        struct subject_row subject;
+        struct meter_row meter;
+        struct hold_row hold;
+        struct issued_row issued;
+    } row;
+    struct store *store = engine->store;
+    enum status status = STATUS_INVALID;
+    switch (need->kind) {
+    case NEED_ACCOUNT:
+        status = store_account_get(store, need->id, &row.account);
+        break;
+    case NEED_ACCOUNT_NAME:
+        status = store_account_by_name(store, need->text, &row.account);
+        break;
+    case NEED_KEY:
+        status = store_key_get(store, need->id, &row.key);
+        break;
+    case NEED_KEY_HASH:
+        status = store_key_by_hash(store, need->text, &row.key);
+        break;
+    case NEED_THREAD:
+        status = store_thread_get(store, need->id, &row.thread);
+        break;
+    case NEED_THREAD_SIG:
+        status = store_thread_find(store, need->id, (enum thread_kind)need->sub_kind, need->text, &row.thread);
+        break;
+    case NEED_SUBJECT:
+        status = store_subject_find(store, (enum subject_kind)need->sub_kind, need->id, need->text, &row.subject);
+        break;
+    case NEED_METER:
+        status = store_meter_get(store, need->id, &row.meter);
+        break;
+    case NEED_HOLD:
+        status = store_hold_get(store, need->id, &row.hold);
+        if (status == STATUS_OK) {
+            row.hold.inputs = arena_copy(&engine->arena, row.hold.inputs);
+        }
+        break;
+    case NEED_ISSUED:
+        status = store_issued_get(store, need->text, &row.issued);
+        break;
+    default:
+        check(!"a need the engine cannot load");
+    }
+    if (status == STATUS_OK || status == STATUS_NOT_FOUND) {
+        work_load(&engine->work, need, status == STATUS_OK ? &row : NULL);
+        return STATUS_OK;
+    }
+    return status;
+}
+
+enum status
+batch_load(struct engine *engine, const struct needs *needs)
+{
+    check(!needs->overflow);
+    for (int32_t i = 0; i < needs->count; i++) {
+        const enum status status = load_one(engine, &needs->items[i]);
+        if (status != STATUS_OK) {
+            return status;
+        }
+    }
+    return engine->work.failed ? STATUS_INVALID : STATUS_OK;
+}
+
+#define NEEDS_ROUNDS 4
+
+static enum status
+load_event(struct engine *engine, const struct event *event)
+{
+    for (int round = 0; round < NEEDS_ROUNDS; round++) {
+        struct needs needs;
+        needs.count = 0;
+        needs.overflow = false;
+        core_needs(&engine->core, event, &needs);
+        if (needs.count == 0) {
+            return STATUS_OK;
+        }
+        const enum status status = batch_load(engine, &needs);
+        if (status != STATUS_OK) {
+            return status;
+        }
+    }
+    return STATUS_OK;
+}
+
+static enum status
+write_slot(struct store *store, enum slot_kind kind, struct slot *slot)
+{
+    switch (kind) {
+    case SLOTS_ACCOUNT:
+        return store_account_put(store, &((struct account_slot *)(void *)slot)->row);
+    case SLOTS_KEY:
+        return store_key_put(store, &((struct key_slot *)(void *)slot)->row);
+    case SLOTS_THREAD:
+        return store_thread_put(store, &((struct thread_slot *)(void *)slot)->row);
+    case SLOTS_SUBJECT:
+        return slot->state == SLOT_NEW ? store_subject_put(store, &((struct subject_slot *)(void *)slot)->row)
+                                       : STATUS_OK;
+    case SLOTS_METER: {
+        struct meter_row *row = &((struct meter_slot *)(void *)slot)->row;
+        meter_row_check(row);
+        return store_meter_put(store, row);
+    }
+    case SLOTS_HOLD: {
+        const struct hold_row *row = &((struct hold_slot *)(void *)slot)->row;
+        if (slot->state == SLOT_DELETED) {
+            return store_hold_delete(store, row->hold_id);
+        }
+        hold_check(row);
+        return slot->state == SLOT_NEW ? store_hold_insert(store, row) : store_hold_update(store, row);
+    }
+    case SLOTS_ISSUED:
+        return store_issued_put(store, &((struct issued_slot *)(void *)slot)->row);
+    default:
+        check(!"a kind of slot nobody writes");
+    }
+}
+
+static enum status
+write_rows(struct engine *engine)
+{
+    for (int kind = 0; kind < SLOT_KIND_COUNT; kind++) {
+        for (struct slot *slot = engine->work.slots[kind].first; slot; slot = slot->next) {
+            if (!slot->dirty || slot->state == SLOT_ABSENT) {
+                continue;
+            }
+            const enum status status = write_slot(engine->store, (enum slot_kind)kind, slot);
+            if (status != STATUS_OK) {
+                return status == STATUS_NOT_FOUND || status == STATUS_EXISTS ? STATUS_CONFLICT : status;
+            }
+        }
+    }
+    for (const struct ledger_node *node = engine->work.ledger_first; node; node = node->next) {
+        const enum status status = store_ledger_add(engine->store, &node->row);
+        if (status != STATUS_OK) {
+            return status;
+        }
+    }
+    for (const struct refusal_node *node = engine->work.refusal_first; node; node = node->next) {
+        const enum status status = store_refusal_add(engine->store, &node->row);
+        if (status != STATUS_OK) {
+            return status;
+        }
+    }
+    return STATUS_OK;
+}
+
+enum status
+batch_end(struct engine *engine)
+{
+    if (engine->work.failed) {
+        return STATUS_INVALID;
+    }
+    if (!work_has_writes(&engine->work)) {
+        store_rollback(engine->store); /* nothing to keep: no commit is paid for */
+        return STATUS_OK;
+    }
+    enum status status = write_rows(engine);
+    const int64_t identity_version = engine->identity_version + 1;
+    if (status == STATUS_OK && engine->work.identity_changed) {
+        status = store_identity_bump(engine->store, identity_version);
+    }
+    if (status == STATUS_OK) {
+        status = store_commit(engine->store);
+    }
+    if (status != STATUS_OK) {
+        return status;
+    }
+    if (engine->work.identity_changed) {
+        __atomic_store_n(&engine->identity_version, identity_version, __ATOMIC_RELEASE);
+    }
+    pthread_mutex_lock(&engine->lock);
+    engine->state.commits++;
+    pthread_mutex_unlock(&engine->lock);
+    return STATUS_OK;
+}
+
+/* Loads, decides and commits batch[first .. first + count). */
+static enum status
+batch_try(struct engine *engine, uint32_t first, uint32_t count)
+{
+    enum status status = batch_begin(engine);
+    for (uint32_t i = first; status == STATUS_OK && i < first + count; i++) {
+        status = load_event(engine, &engine->batch[i].event);
+    }
+    for (uint32_t i = first; status == STATUS_OK && i < first + count; i++) {
+        const struct event *event = &engine->batch[i].event;
+        struct verdict *verdict = &engine->verdicts[i];
+        status = load_event(engine, event); /* what an event before it brought into being */
+        if (status != STATUS_OK) {
+            break;
+        }
+        engine->deciding = engine->batch[i].waiter;
+        if (!core_decide(&engine->core, event, verdict)) {
+            status = STATUS_INVALID;
+        }
+        if (verdict->kind == VERDICT_WAIT && !engine->batch[i].waiter) {
+            engine->batch_waits[engine->batch_wait_count].limit_id = verdict->refusal.limit_id;
+            engine->batch_waits[engine->batch_wait_count++].subject_id = verdict->refusal.subject_id;
+        }
+    }
+    engine->deciding = NULL;
+    engine->batch_wait_count = 0;
+    bool refusals = false;
+    if (status == STATUS_OK) {
+        const bool due = engine->kept_dirty && clock_mono_ms() >= engine->kept_flush_mono_ms;
+        refusals = engine->kept_dirty && (due || engine->stopping || work_has_writes(&engine->work));
+        if (refusals) {
+            refusals_write(engine);
+        }
+        status = batch_end(engine);
+    }
+    if (status != STATUS_OK) {
+        batch_abandon(engine);
+    }
+    if (refusals) {
+        refusals_written(engine, status == STATUS_OK);
+    }
+    return status;
+}
+
+static void
+answer_refused(struct engine *engine, struct queued *item, struct verdict *verdict, int64_t now_ms)
+{
+    if (item->event.kind == EVENT_CALL && verdict->refusal.reason != REASON_STORE_UNAVAILABLE) {
+        verdict->refusal.ledger_id = refusals_note(engine, &item->event, &verdict->refusal, now_ms);
+    }
+    if (item->waiter) {
+        lines_leave(engine, item->waiter);
+        item->waiter = NULL;
+    }
+    engine_post(engine, verdict);
+}
+
+/* After the commit: verdicts leave, waiting calls wait. */
+static void
+release(struct engine *engine, uint32_t first, uint32_t count, int64_t now_ms)
+{
+    for (uint32_t i = first; i < first + count; i++) {
+        struct queued *item = &engine->batch[i];
+        struct verdict *verdict = &engine->verdicts[i];
+        const enum event_kind kind = item->event.kind;
+        verdict->identity_version = engine->identity_version;
+        if (verdict->kind == VERDICT_WAIT && lines_wait(engine, item, verdict, now_ms)) {
+            continue;
+        }
+        if (verdict->kind == VERDICT_WAIT) {
+            verdict->kind = VERDICT_REFUSED;
+        }
+        if (verdict->kind == VERDICT_REFUSED) {
+            answer_refused(engine, item, verdict, now_ms);
+        } else {
+            if (item->waiter) {
+                lines_leave(engine, item->waiter);
+            }
+            engine_post(engine, verdict);
+        }
+        engine->room_came |= kind == EVENT_SETTLE || kind == EVENT_CALL;
+        free(item->note);
+        item->note = NULL;
+    }
+}
+
+static void
+store_failed(struct engine *engine, enum status status)
+{
+    engine->store_retry_mono_ms = clock_mono_ms() + STORE_RETRY_MS;
+    pthread_mutex_lock(&engine->lock);
+    const bool was_ok = engine->state.store_ok;
+    engine->store_down = true;
+    engine->state.store_ok = false;
+    slice_to_cstr(slice_str(store_last_error(engine->store)), engine->state.store_error,
+        sizeof engine->state.store_error);
+    pthread_mutex_unlock(&engine->lock);
+    if (was_ok) {
+        log_line(LOG_ERROR, "engine", "the ledger cannot be written (%s): %s; new work is refused until it can",
+            status_name(status), store_last_error(engine->store));
+    }
+}
+
+static void
+store_works(struct engine *engine)
+{
+    if (!engine->store_down) {
+        return;
+    }
+    pthread_mutex_lock(&engine->lock);
+    engine->store_down = false;
+    engine->state.store_ok = true;
+    engine->state.store_error[0] = '\0';
+    pthread_mutex_unlock(&engine->lock);
+    log_line(LOG_INFO, "engine", "the ledger can be written again");
+}
+
+/* Backwards, so that what is put back to the front of the queue keeps its order. */
+static void
+refuse_range(struct engine *engine, uint32_t first, uint32_t count)
+{
+    for (uint32_t i = first + count; i-- > first;) {
+        struct queued *item = &engine->batch[i];
+        if (item->event.kind == EVENT_SETTLE) {
+            engine_requeue(engine, item);
+            continue;
+        }
+        struct verdict *verdict = &engine->verdicts[i];
+        *verdict = (struct verdict){ .event = item->event.kind,
+            .kind = VERDICT_REFUSED,
+            .reply = item->event.reply,
+            .refusal.reason = REASON_STORE_UNAVAILABLE };
+        answer_refused(engine, item, verdict, engine->core.now_ms);
+        free(item->note);
+        item->note = NULL;
+    }
+}
+
+void
+batch_refuse_all(struct engine *engine, uint32_t count)
+{
+    refuse_range(engine, 0, count);
+}
+
+/* A row that makes no sense poisons only its own event. */
+static void
+batch_one_by_one(struct engine *engine, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        const enum status status = batch_try(engine, i, 1);
+        if (status == STATUS_OK) {
+            release(engine, i, 1, engine->core.now_ms);
+            continue;
+        }
+        if (status == STATUS_INVALID && engine->batch[i].event.kind == EVENT_SETTLE) {
+            log_line(LOG_ERROR, "engine", "settlement of hold %lld not booked, its rows are damaged: %s",
+                (long long)engine->batch[i].event.settle.hold_id, store_last_error(engine->store));
+            continue;
+        }
+        if (status != STATUS_INVALID) {
+            store_failed(engine, status);
+        }
+        refuse_range(engine, i, 1);
+    }
+}
+
+void
+batch_run(struct engine *engine, uint32_t count)
+{
+    enum status status = STATUS_CONFLICT;
+    for (int attempt = 0; attempt < CONFLICT_RETRIES && status == STATUS_CONFLICT; attempt++) {
+        status = batch_try(engine, 0, count);
+    }
+    const int64_t now_ms = engine->core.now_ms;
+    if (status == STATUS_OK) {
+        store_works(engine);
+        release(engine, 0, count, now_ms);
+    } else if (status == STATUS_INVALID) {
+        batch_one_by_one(engine, count);
+    } else {
+        store_failed(engine, status);
+        refuse_range(engine, 0, count);
+    }
+    lines_turn(engine, now_ms);
+}

@@ -1,0 +1,71 @@
+/* engine/engine.h: queue -> needs -> core -> write -> commit -> release. The only caller of core/.
+ *
+ * One thread drains events into batches of at most ENGINE_BATCH_MAX. A batch is one transaction: rows are
+ * loaded as the core asks for them, events are decided in order, dirty rows are written once, and only
+ * after the commit are the verdicts released to their loops: a hold is durable before anything that costs
+ * money leaves the process. A batch without writes (refusals, known keys) commits nothing. A settlement
+ * alone does not start a commit: it waits up to ENGINE_COMPANY_MS for company.
+ *
+ * Verdicts lie in a box per loop until it takes them; `wake` says that there are some. A call refused with
+ * `…_held` stays here, in a waiting line per limit and subject, first come first served, until a hold
+ * resolves or held_wait is over; waiting holds nothing.
+ *
+ * When the store cannot write: new work is answered store_unavailable, extensions are refused, and
+ * settlements wait and are tried again; they count against the queue, so new work stops when they pile up. */
+#pragma once
+
+#include "base/status.h"
+#include "policy/policy.h"
+#include "rows/event.h"
+#include "store/store.h"
+
+#define ENGINE_BATCH_MAX 256
+#define ENGINE_QUEUE_MAX 16384   /* calls waiting for a decision or settlements for a store; above: overloaded */
+#define ENGINE_WAITERS_MAX 8192  /* in all waiting lines */
+#define ENGINE_COMPANY_MS 10
+
+struct engine;
+
+struct engine_options {
+    struct store *store;              /* opened; the engine does not close it */
+    struct policy *policy;            /* one reference is taken over */
+    uint32_t loop_count;
+    void (*wake)(void *user, uint32_t loop); /* any thread; NULL in tests that poll */
+    void *wake_user;
+};
+struct engine_error {
+    char text[512];
+};
+
+/* Starts an epoch, gives the policy its version and its limits their ids, closes the orphans of earlier
+ * epochs, starts the thread. */
+MUST_USE enum status engine_open(const struct engine_options *options, struct engine **engine,
+    struct engine_error *error);
+/* Finishes what is queued (settlements are written as long as the store lets us), joins, frees. */
+void engine_close(struct engine *engine);
+
+/* Any thread. The event is copied; admin.note too. False: the queue is full (only for CALL and IDENTIFY;
+ * the other kinds always fit, since their number is bounded by calls in flight). */
+MUST_USE bool engine_submit(struct engine *engine, const struct event *event);
+#define ENGINE_NO_REPLY UINT32_MAX /* reply.loop of events whose verdict nobody waits for */
+/* The loop's thread: moves at most `max` verdicts into `out`; returns how many. */
+uint32_t engine_take(struct engine *engine, uint32_t loop, struct verdict *out, uint32_t max);
+
+/* The newest policy, with a reference for the caller. */
+struct policy *engine_policy(struct engine *engine);
+/* Takes over one reference; in force from the next batch on. STATUS_IO when the store cannot give new
+ * limits their ids: then nothing changes. Any thread; waits for the engine's turn. */
+MUST_USE enum status engine_set_policy(struct engine *engine, struct policy *policy,
+    struct engine_error *error);
+/* Grows with every change of an account or a key: caches filled under an older one are stale. */
+int64_t engine_identity_version(const struct engine *engine);
+/* The key under which thread signals and provider ids are hashed. */
+const unsigned char *engine_signal_key(const struct engine *engine);
+int64_t engine_epoch(const struct engine *engine);
+
+struct engine_state {
+    bool store_ok;
+    char store_error[256];
+    int64_t queued, waiting, batches, events, commits, orphans_closed;
+};
+void engine_state(struct engine *engine, struct engine_state *state);

@@ -1,0 +1,144 @@
+/* engine/engine_priv.h: the engine's own state; one thread but where it says so. */
+#pragma once
+
+#include <pthread.h>
+
+#include "base/list.h"
+#include "core/core.h"
+#include "engine/engine.h"
+
+struct queued {
+    struct event event;
+    char *note;              /* owned copy of admin.note */
+    int64_t queued_mono_ms;
+    struct waiter *waiter;   /* not NULL: it comes from a waiting line */
+};
+
+struct waiter {
+    struct list node;        /* in its line, by arrival */
+    struct event event;
+    struct verdict first;    /* the refusal it is given at its deadline */
+    int64_t arrived_order;
+    int64_t deadline_ms;
+    bool queued;             /* handed to the queue for another try */
+    struct line *line;
+};
+struct line {
+    struct list waiters;
+    struct list node;        /* among all lines */
+    int64_t limit_id, subject_id;
+};
+
+struct outbox {
+    pthread_mutex_t lock;
+    struct verdict *verdicts;
+    uint32_t count, cap;
+};
+
+/* First refusals of a minute that the next batch with a commit writes, and the counts of repeats. */
+struct kept_refusal {
+    uint64_t hash;
+    int64_t minute_ms, ledger_id, count;
+    bool written;            /* its ledger row is in the store */
+    struct event event;
+    struct refusal refusal;
+};
+#define KEPT_REFUSALS 1024
+
+struct engine {
+    struct store *store;
+    pthread_t thread;
+    bool thread_runs;
+    void (*wake)(void *user, uint32_t loop);
+    void *wake_user;
+
+    /* Under `lock`: */
+    pthread_mutex_t lock;
+    pthread_cond_t work_came;
+    struct queued *queue;    /* ring that grows */
+    size_t queue_head, queue_count, queue_cap;
+    size_t urgent_count;     /* queued events that start a commit at once */
+    bool stopping;
+    struct policy *next_policy;       /* set by engine_set_policy, taken by the thread */
+    enum status next_policy_status;
+    bool next_policy_done;
+    pthread_cond_t policy_done;
+    struct policy *policy;   /* the newest; changed by the thread under the lock */
+    struct engine_state state;
+
+    uint32_t loop_count;
+    struct outbox *outboxes;
+    int64_t identity_version; /* atomic */
+
+    /* The thread's own: */
+    struct node_row node;
+    unsigned char signal_key[32];
+    struct ids ids;
+    struct learned_table learned;
+    int64_t policy_seq;
+    struct policy *older[64]; /* still in use by calls in flight */
+    struct arena arena;
+    struct work work;
+    struct core core;
+    struct queued batch[ENGINE_BATCH_MAX];
+    struct verdict verdicts[ENGINE_BATCH_MAX];
+    bool answered[ENGINE_BATCH_MAX]; /* its verdict goes out after the commit */
+    const struct waiter *deciding;   /* the waiter whose event is being decided */
+    struct {
+        int64_t limit_id, subject_id;
+    } batch_waits[ENGINE_BATCH_MAX]; /* calls of this batch that will wait: they came first */
+    uint32_t batch_wait_count;
+
+    struct map lines;        /* hash of (limit, subject) -> line */
+    struct list line_list;
+    int64_t waiter_count, arrivals;
+    bool room_came;          /* a hold was resolved: heads of lines try again */
+
+    struct kept_refusal kept[KEPT_REFUSALS];
+    bool kept_dirty;
+    int64_t kept_flush_mono_ms;
+
+    bool store_down;
+    int64_t store_retry_mono_ms;
+};
+
+/* --- batch.c: one batch, from rows to commit. */
+void batch_run(struct engine *engine, uint32_t count);
+/* Answers store_unavailable to what is queued, without touching the store; settlements stay. */
+void batch_refuse_all(struct engine *engine, uint32_t count);
+/* A transaction's frame: fresh working set, begin; then load and decide; then end. */
+MUST_USE enum status batch_begin(struct engine *engine);
+MUST_USE enum status batch_end(struct engine *engine); /* writes and commits, or just ends */
+void batch_abandon(struct engine *engine);
+MUST_USE enum status batch_load(struct engine *engine, const struct needs *needs);
+int64_t engine_now_ms(struct engine *engine);
+
+/* --- start.c */
+MUST_USE enum status start_epoch(struct engine *engine, struct engine_error *error);
+MUST_USE enum status start_close_orphans(struct engine *engine, struct engine_error *error);
+/* Gives a policy its version and its limits their ids. */
+MUST_USE enum status adopt_policy(struct engine *engine, struct policy *policy, struct engine_error *error);
+const struct policy *policy_of_version(void *user, int64_t version);
+void drop_unused_policies(struct engine *engine);
+
+/* --- lines.c: who waits for what. */
+bool lines_busy(void *user, int64_t limit_id, int64_t subject_id);
+/* True when the event now waits (or goes on waiting); false when it may not: then it is refused. */
+bool lines_wait(struct engine *engine, struct queued *item, const struct verdict *verdict, int64_t now_ms);
+void lines_leave(struct engine *engine, struct waiter *waiter);
+/* Queues the heads of all lines after a hold was resolved; refuses those whose time is over. */
+void lines_turn(struct engine *engine, int64_t now_ms);
+/* When the next deadline is, as wall time; 0 = nobody waits. */
+int64_t lines_next_deadline_ms(const struct engine *engine);
+void lines_free(struct engine *engine);
+
+/* --- refusals.c */
+int64_t refusals_note(struct engine *engine, const struct event *event, const struct refusal *refusal, int64_t now_ms);
+/* Puts what is kept into the running batch's work. */
+void refusals_write(struct engine *engine);
+void refusals_written(struct engine *engine, bool committed);
+
+/* --- engine.c */
+void engine_post(struct engine *engine, const struct verdict *verdict);
+void engine_requeue(struct engine *engine, const struct queued *item); /* at the front, under no lock */
+void engine_queue_waiter(struct engine *engine, struct waiter *waiter);

@@ -1,0 +1,120 @@
+/* engine/replies.c: slots with generations; see the header. */
+#include "engine/replies.h"
+
+#include <stdlib.h>
+
+#define NO_SLOT UINT32_MAX
+
+void
+replies_init(struct replies *replies, struct engine *engine, uint32_t loop)
+{
+    *replies = (struct replies){ .engine = engine, .loop = loop, .free_head = NO_SLOT };
+}
+
+void
+replies_free(struct replies *replies)
+{
+    free(replies->slots);
+    replies->slots = NULL;
+    replies->cap = 0;
+}
+
+static bool
+grow(struct replies *replies)
+{
+    const uint32_t cap = replies->cap ? replies->cap * 2 : 64;
+    struct reply_slot *slots = realloc(replies->slots, cap * sizeof *slots);
+    if (!slots) {
+        return false;
+    }
+    for (uint32_t i = replies->cap; i < cap; i++) {
+        slots[i] = (struct reply_slot){ .next_free = i + 1 < cap ? i + 1 : NO_SLOT };
+    }
+    replies->free_head = replies->cap;
+    replies->slots = slots;
+    replies->cap = cap;
+    return true;
+}
+
+static void
+slot_free(struct replies *replies, uint32_t index)
+{
+    struct reply_slot *slot = &replies->slots[index];
+    slot->open = false;
+    slot->generation++; /* whatever still comes for it is for nobody */
+    slot->next_free = replies->free_head;
+    replies->free_head = index;
+    replies->open_count--;
+}
+
+bool
+replies_submit(struct replies *replies, struct event *event,
+    void (*on_verdict)(void *user, const struct verdict *verdict), void *user, struct reply_to *ticket)
+{
+    if (replies->free_head == NO_SLOT && !grow(replies)) {
+        return false;
+    }
+    const uint32_t index = replies->free_head;
+    struct reply_slot *slot = &replies->slots[index];
+    replies->free_head = slot->next_free;
+    replies->open_count++;
+    slot->open = true;
+    slot->on_verdict = on_verdict;
+    slot->user = user;
+    event->reply = (struct reply_to){ replies->loop, index, slot->generation };
+    *ticket = event->reply;
+    if (!engine_submit(replies->engine, event)) {
+        slot_free(replies, index);
+        return false;
+    }
+    return true;
+}
+
+void
+replies_forget(struct replies *replies, struct reply_to ticket)
+{
+    check(ticket.slot < replies->cap);
+    if (replies->slots[ticket.slot].open && replies->slots[ticket.slot].generation == ticket.generation) {
+        slot_free(replies, ticket.slot);
+    }
+}
+
+/* Nobody waits for it any more: nothing left the process, so all of it is given back. */
+static void
+give_back(struct replies *replies, const struct verdict *verdict)
+{
+    if (verdict->event != EVENT_CALL || verdict->kind != VERDICT_ALLOWED || !verdict->hold_id) {
+        return;
+    }
+    struct event event = { .kind = EVENT_SETTLE, .reply.loop = ENGINE_NO_REPLY };
+    event.settle.hold_id = verdict->hold_id;
+    event.settle.usage = USAGE_NONE;
+    event.settle.input_tokens_seen = -1;
+    event.settle.flags = LEDGER_CLIENT_GONE;
+    const bool taken = engine_submit(replies->engine, &event);
+    check(taken); /* settlements always fit */
+}
+
+void
+replies_deliver(struct replies *replies)
+{
+    struct verdict verdicts[32];
+    uint32_t count = 0;
+    while ((count = engine_take(replies->engine, replies->loop, verdicts, countof(verdicts))) > 0) {
+        for (uint32_t i = 0; i < count; i++) {
+            const struct verdict *verdict = &verdicts[i];
+            const uint32_t index = verdict->reply.slot;
+            struct reply_slot *slot = index < replies->cap ? &replies->slots[index] : NULL;
+            if (!slot || !slot->open || slot->generation != verdict->reply.generation) {
+                give_back(replies, verdict);
+                continue;
+            }
+            void (*on_verdict)(void *, const struct verdict *) = slot->on_verdict;
+            void *user = slot->user;
+            if (verdict->kind != VERDICT_WAIT) {
+                slot_free(replies, index);
+            }
+            on_verdict(user, verdict);
+        }
+    }
+}

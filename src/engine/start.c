@@ -1,0 +1,185 @@
+/* engine/start.c: an epoch begins: limits get their ids, orphans of earlier epochs are closed. */
+#include "engine/engine_priv.h"
+
+#include <stdio.h>
+
+#include "base/clock.h"
+#include "log/log.h"
+
+#define POLICY_SEQ_BITS 20
+
+static enum status
+fail(struct engine *engine, enum status status, const char *what, struct engine_error *error)
+{
+    snprintf(error->text, sizeof error->text, "%s: %s", what, store_last_error(engine->store));
+    return status;
+}
+
+enum status
+start_epoch(struct engine *engine, struct engine_error *error)
+{
+    const enum status status =
+        store_node_start(engine->store, clock_wall_ms(), "", &engine->node, engine->signal_key);
+    if (status != STATUS_OK) {
+        return fail(engine, status, "cannot start an epoch in the store", error);
+    }
+    engine->ids = (struct ids){ engine->node.epoch, 1 };
+    const enum status read = store_begin_read(engine->store);
+    if (read != STATUS_OK) {
+        return fail(engine, read, "cannot read the store", error);
+    }
+    const enum status version = store_identity_version(engine->store, &engine->identity_version);
+    store_rollback(engine->store);
+    return version == STATUS_OK || version == STATUS_NOT_FOUND
+               ? STATUS_OK
+               : fail(engine, version, "cannot read the identity version", error);
+}
+
+/* The id of a limit by name and fingerprint; a new one where either is new. */
+static enum status
+limit_id_of(struct engine *engine, struct limit *limit)
+{
+    struct limit_def_row row;
+    int64_t index = 0;
+    enum status status = STATUS_OK;
+    while ((status = store_limit_def_at(engine->store, index++, &row)) == STATUS_OK) {
+        if (strcmp(row.name, limit->name) == 0 && strcmp(row.fingerprint, limit->fingerprint) == 0) {
+            limit->limit_id = row.limit_id;
+            return STATUS_OK;
+        }
+    }
+    if (status != STATUS_NOT_FOUND) {
+        return status;
+    }
+    row = (struct limit_def_row){ .limit_id = ids_take(&engine->ids), .since_ms = engine_now_ms(engine) };
+    slice_to_cstr(slice_str(limit->name), row.name, sizeof row.name);
+    memcpy(row.fingerprint, limit->fingerprint, sizeof row.fingerprint);
+    limit->limit_id = row.limit_id;
+    return store_limit_def_put(engine->store, &row);
+}
+
+static void
+keep_older(struct engine *engine, struct policy *policy)
+{
+    for (size_t i = 0; i < countof(engine->older); i++) {
+        if (!engine->older[i]) {
+            engine->older[i] = policy;
+            return;
+        }
+    }
+    policy_unref(policy); /* calls under it are then judged by the newest one */
+}
+
+enum status
+adopt_policy(struct engine *engine, struct policy *policy, struct engine_error *error)
+{
+    enum status status = batch_begin(engine);
+    for (int32_t i = 0; status == STATUS_OK && i < policy->limit_count; i++) {
+        status = limit_id_of(engine, &policy->limits[i]);
+    }
+    if (status == STATUS_OK) {
+        status = store_commit(engine->store);
+    }
+    if (status != STATUS_OK) {
+        store_rollback(engine->store);
+        return fail(engine, status, "cannot give the limits their ids", error);
+    }
+    policy->version = engine->node.epoch << POLICY_SEQ_BITS | ++engine->policy_seq;
+    pthread_mutex_lock(&engine->lock);
+    struct policy *before = engine->policy;
+    engine->policy = policy;
+    pthread_mutex_unlock(&engine->lock);
+    engine->core.policy = policy;
+    if (before) {
+        keep_older(engine, before);
+    }
+    return STATUS_OK;
+}
+
+const struct policy *
+policy_of_version(void *user, int64_t version)
+{
+    const struct engine *engine = user;
+    for (size_t i = 0; i < countof(engine->older); i++) {
+        if (engine->older[i] && engine->older[i]->version == version) {
+            return engine->older[i];
+        }
+    }
+    return NULL;
+}
+
+void
+drop_unused_policies(struct engine *engine)
+{
+    for (size_t i = 0; i < countof(engine->older); i++) {
+        struct policy *policy = engine->older[i];
+        if (policy && __atomic_load_n(&policy->refs, __ATOMIC_ACQUIRE) == 1) {
+            policy_unref(policy); /* ours was the last */
+            engine->older[i] = NULL;
+        }
+    }
+}
+
+static enum status
+close_orphan(struct engine *engine, int64_t hold_id)
+{
+    for (int round = 0; round < 3; round++) {
+        struct needs needs;
+        needs.count = 0;
+        needs.overflow = false;
+        core_orphan_needs(&engine->core, hold_id, &needs);
+        if (needs.count == 0) {
+            break;
+        }
+        const enum status status = batch_load(engine, &needs);
+        if (status != STATUS_OK) {
+            return status;
+        }
+    }
+    return core_orphan(&engine->core, hold_id) ? STATUS_OK : STATUS_INVALID;
+}
+
+/* One transaction of at most ENGINE_BATCH_MAX orphans; *after moves on. NOT_FOUND: no more. */
+static enum status
+close_some(struct engine *engine, int64_t *after)
+{
+    enum status status = batch_begin(engine);
+    if (status != STATUS_OK) {
+        return status;
+    }
+    enum status found = STATUS_OK;
+    for (int i = 0; i < ENGINE_BATCH_MAX && status == STATUS_OK; i++) {
+        struct hold_row hold;
+        found = store_hold_orphan(engine->store, engine->node.node_id, engine->node.epoch, *after, &hold);
+        if (found != STATUS_OK) {
+            status = found == STATUS_NOT_FOUND ? STATUS_OK : found;
+            break;
+        }
+        *after = hold.hold_id;
+        status = close_orphan(engine, hold.hold_id);
+        engine->state.orphans_closed++;
+    }
+    if (status == STATUS_OK) {
+        status = batch_end(engine);
+    }
+    if (status != STATUS_OK) {
+        batch_abandon(engine);
+        return status;
+    }
+    return found;
+}
+
+enum status
+start_close_orphans(struct engine *engine, struct engine_error *error)
+{
+    int64_t after = 0;
+    enum status status = STATUS_OK;
+    while (status == STATUS_OK) {
+        status = close_some(engine, &after);
+    }
+    if (engine->state.orphans_closed > 0) {
+        log_line(LOG_WARN, "engine", "%lld calls were in flight when the gateway before this one died; they are booked as orphaned",
+            (long long)engine->state.orphans_closed);
+    }
+    return status == STATUS_NOT_FOUND ? STATUS_OK : fail(engine, status, "cannot close orphaned holds", error);
+}

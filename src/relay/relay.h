@@ -1,0 +1,42 @@
+/* relay/relay.h: the life of a model call, from the first byte of its head to the last of its answer.
+ *
+ * A call walks through states, one function each (relay/call_*.c):
+ *   IDENTIFY  the key is looked up (loop's cache, else the gate) before a byte of the body is read
+ *   BODY      the body is gathered; facts are found in it
+ *   GATE      the gate decides: allowed, waiting in a line, or refused
+ *   SEND      the body goes to the provider, spliced where it must be
+ *   HEAD      its answer is judged: relayed, or the next route is tried
+ *   ANSWER    bytes flow to the client, tapped for usage; a stream asks for more hold as it goes
+ *   DRAIN     the client is gone, but the provider bills on: read to learn the usage
+ *   SETTLED   one settlement was submitted; the call is given back to its pool
+ * Every way out of GATE's "allowed" goes through one function, call_settle, exactly once. */
+#pragma once
+
+#include "engine/engine.h"
+#include "engine/replies.h"
+#include "net/handler.h"
+#include "policy/policy.h"
+
+struct relay;      /* one per process */
+struct relay_loop; /* one per loop */
+
+struct relay_options {
+    struct engine *engine;
+    int loop_count;
+};
+
+MUST_USE enum status relay_open(const struct relay_options *options, struct relay **relay);
+void relay_free(struct relay *relay);
+
+/* On the loop's thread, from net_app's on_loop_start / on_loop_stop. `replies` is shared with the control
+ * plane of the same loop, which calls replies_deliver on wake-ups. */
+MUST_USE struct relay_loop *relay_loop_start(struct relay *relay, struct net_loop *loop, struct replies *replies);
+void relay_loop_stop(struct relay_loop *loop);
+
+/* A request for one of the relay's endpoints (tbl/endpoints.h); or for none at all: then a 404 that names
+ * what exists, in the dialect of the path. Sets the exchange's user pointer (net/handler.h). */
+void relay_request(struct relay_loop *loop, struct net_exchange *exchange, const struct http_head *head);
+/* Whether a path is the relay's: model endpoints and everything nobody else answers. */
+bool relay_owns_path(struct slice path);
+/* Calls that are not settled yet; for draining. */
+int64_t relay_calls_open(const struct relay *relay);
