@@ -12,7 +12,7 @@
 #include "base/buf.h"
 
 #define SSE_NAME_BYTES_MAX 64
-#define SSE_HEAD_BYTES_MAX 256
+#define SSE_HEAD_BYTES_MAX 240
 #define SSE_DATA_BYTES_MAX ((size_t)8 << 20)
 
 /* A block up to its empty line. Slices hold until the next call. */
@@ -32,18 +32,21 @@ struct sse {
     struct buf *buf;
     size_t data_bytes_max;
     size_t raw_bytes;
-    uint8_t line;       /* enum line_kind: what the line being read is */
-    uint8_t field_len;
+    uint8_t line;       /* what the line being read is */
+    uint8_t field_len;  /* before the first line: bytes of the BOM seen */
     uint8_t name_len;
     uint8_t head_len;
-    bool begun, after_cr, line_begun, has_data, data_cut;
+    bool begun;         /* a BOM is past, or there is none */
+    bool after_cr;      /* an LF that comes next ends nothing */
+    bool has_data, data_cut;
+    bool reported;      /* the block was handed out: forget it on the next call */
     char field[8];
     char name[SSE_NAME_BYTES_MAX];
-    char head[SSE_HEAD_BYTES_MAX - 1];
+    char head[SSE_HEAD_BYTES_MAX];
 };
 
-/* `buf` stays the caller's, and its bytes are the splitter's until the last event was read. Its own
- * limit must not be below 2 x data_bytes_max, else data is cut sooner. */
+/* `buf` stays the caller's; its bytes are the splitter's until the last event was read. Data is cut
+ * where it passes `data_bytes_max` or what the buffer can hold. */
 void sse_start(struct sse *sse, struct buf *buf, size_t data_bytes_max);
 /* Reads up to the end of the next event. SSE_MORE: all of `in` is consumed and the event goes on. */
 MUST_USE enum sse_result sse_feed(

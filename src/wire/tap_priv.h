@@ -1,0 +1,13 @@
+/* wire/tap_priv.h: what the files of the tap share. */
+#pragma once
+
+#include "wire/usage.h"
+
+/* Keeps a string, unless one was kept before; what does not fit is not kept. */
+void tap_keep(char *out, size_t out_size, struct json_value value);
+void tap_note_input(struct tap *tap);
+void tap_count_text(struct tap *tap, struct tapped *tapped, struct json_value text);
+void tap_fail(struct tap *tap, struct tapped *tapped, struct slice error);
+
+void tap_responses_event(struct tap *tap, const struct sse_event *event, struct tapped *tapped);
+void tap_responses_body(struct tap *tap, struct slice body, struct tapped *tapped);
