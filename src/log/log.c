@@ -299,7 +299,7 @@ log_line(enum log_level level, const char *event, const char *format, ...)
     }
     const int saved_errno =
         errno; /* a line is often about it; the next statement may need it too */
-    char message[LOG_VALUE_MAX_BYTES + 1]; /* one that is cut here is cut again, visibly, below */
+    char message[LOG_VALUE_MAX_BYTES + 2]; /* one that is cut here is cut again, visibly, below */
     va_list args;
     va_start(args, format);
     const int len = vsnprintf(message, sizeof(message), format, args);

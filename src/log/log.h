@@ -3,9 +3,9 @@
  *     time=2026-11-21T14:03:07.123Z level=info event=call model=glm-5.2 cost_micros=4200
  *     {"time":"2026-11-21T14:03:07.123Z","level":"info","event":"call","model":"glm-5.2",...}
  *
- * Any thread may log at any time; nothing is allocated and errno stays as it was. A line has at most
- * LOG_LINE_MAX_BYTES, which a pipe takes in one piece: a value that is too long ends in "...", a
- * field without room is left out and the line says truncated. Values may hold any bytes: control
+ * Any thread may log at any time; nothing is allocated and errno stays as it was. A line has at
+ * most LOG_LINE_MAX_BYTES, which a pipe takes in one piece: a value that is too long ends in "...",
+ * a field without room is left out and the line says truncated. Values may hold any bytes: control
  * characters and what could reorder a terminal's line are escaped. A line that cannot be written
  * is lost and counted. No secret is ever given to these functions. */
 #pragma once

@@ -1,7 +1,8 @@
 /* tbl/counters.h: every number that /metrics shows, written once.
  *
- * Columns: ID, KIND (COUNTER only rises, GAUGE goes both ways), name, labels, help. Rows of one name
- * stand together and share its kind and help; names of counters end in _total, units are in names. */
+ * Columns: ID, KIND (COUNTER only rises, GAUGE goes both ways), name, labels, help. Rows of one
+ * name stand together and share its kind and help; names of counters end in _total, and a unit is
+ * part of the name. */
 #pragma once
 
 #define COUNTERS(X)                                                                                \

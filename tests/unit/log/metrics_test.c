@@ -1,0 +1,115 @@
+/* tests/unit/log/metrics_test.c
+ *
+ * Goal: counters add up over threads, and the table and its text obey the Prometheus format.
+ * Method: the rules of the format are applied to every row of tbl/counters.h. */
+#include "unit.h"
+
+#include <pthread.h>
+#include <string.h>
+
+#include "log/metrics.h"
+
+#define THREADS 4
+#define ADDS    50000
+
+static const struct {
+    const char *kind, *name, *labels, *help;
+} table[COUNTER_COUNT] = {
+#define TABLE_ROW(id, kind, name, labels, help) { #kind, name, labels, help },
+    COUNTERS(TABLE_ROW)
+#undef TABLE_ROW
+};
+
+static void
+rows_obey_the_format(void **state)
+{
+    for (size_t i = 0; i < countof(table); i++) {
+        const char *name = table[i].name;
+        const char *last = i > 0 ? table[i - 1].name : "";
+        assert_true(slice_starts(slice_str(name), SLICE("tidegate_")));
+        assert_int_equal(strspn(name, "abcdefghijklmnopqrstuvwxyz_"), strlen(name));
+        const bool total = slice_ends(slice_str(name), SLICE("_total"));
+        assert_int_equal(total, strcmp(table[i].kind, "COUNTER") == 0);
+        assert_null(strpbrk(table[i].help, "\\\n"));
+        assert_int_equal(table[i].help[strlen(table[i].help) - 1], '.');
+        for (size_t j = 0; j < i; j++) {
+            if (strcmp(name, table[j].name) != 0) {
+                continue;
+            }
+            assert_string_equal(name, last); /* rows of one name stand together */
+            assert_string_equal(table[i].help, table[j].help);
+            assert_string_equal(table[i].kind, table[j].kind);
+            assert_string_not_equal(table[i].labels, table[j].labels);
+        }
+    }
+}
+
+static void
+renders(void **state)
+{
+    struct buf out = { 0 };
+    counter_add(COUNTER_CALLS_ALLOWED, 3);
+    counter_add(COUNTER_CALLS_REFUSED, 2);
+    counter_add(COUNTER_STREAMS_OPEN, 5);
+    counter_add(COUNTER_STREAMS_OPEN, -1);
+    metrics_render(&out);
+    assert_false(out.failed);
+    const char *text = buf_cstr(&out);
+    assert_non_null(strstr(text, "# HELP tidegate_calls_total Model calls decided at the gate.\n"
+                                 "# TYPE tidegate_calls_total counter\n"
+                                 "tidegate_calls_total{verdict=\"allowed\"} 3\n"
+                                 "tidegate_calls_total{verdict=\"refused\"} 2\n"));
+    assert_non_null(strstr(text, "# TYPE tidegate_streams_open gauge\ntidegate_streams_open 4\n"));
+    assert_int_equal(text[out.len - 1], '\n');
+
+    size_t line_count = 0;
+    struct slice rest = buf_slice(&out);
+    struct slice line;
+    while (slice_split(&rest, '\n', &line)) {
+        line_count += slice_starts(line, SLICE("#")) ? 0 : 1;
+    }
+    assert_int_equal(line_count, COUNTER_COUNT);
+    buf_free(&out);
+}
+
+static void
+gauges_are_set_and_raised(void **state)
+{
+    counter_raise(COUNTER_OVERSHOOT_MICROS_MAX, 10);
+    counter_raise(COUNTER_OVERSHOOT_MICROS_MAX, 7);
+    assert_int_equal(counter_get(COUNTER_OVERSHOOT_MICROS_MAX), 10);
+    counter_set(COUNTER_OVERSHOOT_MICROS_MAX, 0);
+    assert_int_equal(counter_get(COUNTER_OVERSHOOT_MICROS_MAX), 0);
+}
+
+static void *
+add_many(void *arg)
+{
+    for (int i = 0; i < ADDS; i++) {
+        counter_add(COUNTER_EVENTS, 1);
+        counter_raise(COUNTER_OVERSHOOT_MICROS_MAX, i);
+    }
+    return NULL;
+}
+
+static void
+threads_lose_nothing(void **state)
+{
+    pthread_t threads[THREADS];
+    for (int i = 0; i < THREADS; i++) {
+        assert_int_equal(pthread_create(&threads[i], NULL, add_many, NULL), 0);
+    }
+    for (int i = 0; i < THREADS; i++) {
+        assert_int_equal(pthread_join(threads[i], NULL), 0);
+    }
+    assert_int_equal(counter_get(COUNTER_EVENTS), THREADS * ADDS);
+    assert_int_equal(counter_get(COUNTER_OVERSHOOT_MICROS_MAX), ADDS - 1);
+}
+
+static const struct CMUnitTest tests[] = {
+    CASE("every row obeys the rules of the format", rows_obey_the_format),
+    CASE("metrics are rendered as Prometheus reads them", renders),
+    CASE("gauges are set and raised", gauges_are_set_and_raised),
+    CASE("threads lose nothing", threads_lose_nothing),
+};
+UNIT_MAIN(tests)
