@@ -237,6 +237,9 @@ a_lost_line_is_counted_and_errno_kept(void **state)
     log_line(LOG_INFO, "event", "nobody reads this");
     assert_int_equal(errno, ENOSPC);
     assert_int_equal(counter_get(COUNTER_LOG_LINES_LOST), lost + 1);
+    write_one("model", SLICE("x"));
+    assert_int_equal(errno, ENOSPC);
+    assert_int_equal(counter_get(COUNTER_LOG_LINES_LOST), lost + 2);
     (void)signal(SIGPIPE, handler);
 }
 
