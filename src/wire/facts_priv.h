@@ -16,8 +16,9 @@ struct facts_reader {
 /* Refuses the call, unless it is refused already. `wanted` is a static text; always false. */
 bool facts_refuse(struct facts_reader *reader, enum reason reason, struct slice name, size_t offset,
     const char *wanted);
-/* A string without its escapes; null gives an empty slice; anything else is refused. */
-MUST_USE bool facts_take_string(struct facts_reader *reader, struct slice name, struct slice *text);
+/* A string without its escapes; null gives an empty slice; anything else is refused. The reader
+ * keeps a refusal, so the answer may be passed over. */
+bool facts_take_string(struct facts_reader *reader, struct slice name, struct slice *text);
 
 /* Keys of one object, to find the second of a kind. */
 struct facts_keys {

@@ -405,7 +405,9 @@ void
 json_skip(struct json_cursor *cursor)
 {
     struct json_value value;
-    (void)json_take(cursor, &value); /* a fault stays in the cursor */
+    if (!json_take(cursor, &value)) {
+        return; /* the fault stays in the cursor */
+    }
 }
 
 bool

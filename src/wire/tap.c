@@ -19,6 +19,15 @@ tap_keep(char *out, size_t out_size, struct json_value value)
 }
 
 void
+tap_keep_count(struct json_value value, int64_t *out)
+{
+    int64_t count = 0;
+    if (json_to_i64(value, 0, WALL_MS_MAX, &count)) {
+        *out = count;
+    }
+}
+
+void
 tap_note_input(struct tap *tap)
 {
     if (tap->usage.known & USAGE_INPUT) {
@@ -203,7 +212,7 @@ take_chat_member(struct json_cursor *cursor, struct chat_chunk *chunk, struct sl
     } else if (json_key_is(key, SLICE("model"))) {
         tap_keep(tap->model, sizeof(tap->model), value);
     } else if (json_key_is(key, SLICE("created"))) {
-        (void)json_to_i64(value, 0, WALL_MS_MAX, &tap->created_s);
+        tap_keep_count(value, &tap->created_s);
     } else if (json_key_is(key, SLICE("usage")) && value.type == JSON_OBJECT) {
         chunk->usage = value.text;
     } else if (json_key_is(key, SLICE("x_groq")) && chunk->usage.len == 0 &&

@@ -52,7 +52,7 @@ tap_response(struct tap *tap, struct slice object, struct tapped *tapped)
         } else if (json_key_is(key, SLICE("model"))) {
             tap_keep(tap->model, sizeof(tap->model), value);
         } else if (json_key_is(key, SLICE("created_at"))) {
-            (void)json_to_i64(value, 0, WALL_MS_MAX, &tap->created_s);
+            tap_keep_count(value, &tap->created_s);
         } else if (json_key_is(key, SLICE("status"))) {
             tap->stop_reason[0] = '\0';
             tap_keep(tap->stop_reason, sizeof(tap->stop_reason), value);
@@ -148,7 +148,7 @@ tap_responses_event(struct tap *tap, const struct sse_event *event, struct tappe
     if (!take_event(event->data, &got) || got.type.type != JSON_STRING) {
         return;
     }
-    (void)json_to_i64(got.sequence, 0, TOKENS_MAX, &tap->sequence);
+    tap_keep_count(got.sequence, &tap->sequence);
     const struct slice type = json_inside(got.type);
     if (slice_ends(type, SLICE(".delta"))) {
         tap_delta(tap, type, got.delta, tapped);
