@@ -6,6 +6,8 @@
  * verdict and end. */
 #include "http_pieces.h"
 
+#include <stdlib.h>
+
 #define BOUND 1000 /* payload bytes */
 
 enum who { CLIENT, UPSTREAM, ANYBODY };
@@ -269,6 +271,39 @@ payload_has_a_bound_before_its_chunk_is_taken(void **state)
 }
 
 static void
+only_hexadecimal_digits_make_a_size(void **state)
+{
+    const struct http_head head = head_with(false, HTTP_BODY_CHUNKED, 0);
+    for (int c = 0; c < 256; c++) {
+        char *end = NULL;
+        const char digit[] = { (char)c, '\0' };
+        const bool blank = c == ' ' || (c >= '\t' && c <= '\r'); /* strtol would skip these */
+        const long value = blank ? 0 : strtol(digit, &end, 16);
+        if (c == '\r' || c == ';') {
+            continue; /* they end the size */
+        }
+        struct buf bytes = { 0 };
+        struct buf got = { 0 };
+        struct buf expected = { 0 };
+        buf_addf(&bytes, "0");
+        buf_add_char(&bytes, (char)c);
+        buf_addf(&bytes, "\r\n0123456789abcdef");
+        (void)pieces_read_body(buf_slice(&bytes), &head, BOUND, false, 0, &got);
+        if (!blank && end == digit + 1 && value > 0) {
+            buf_addf(&expected, "payload:%.*s bad chunk_end", (int)value, "0123456789abcdef");
+        } else if (c == '0') {
+            buf_addf(&expected, "payload: more"); /* the digits begin a trailer */
+        } else {
+            buf_addf(&expected, "payload: bad %s", c == '\n' ? "bare_lf" : "chunk_size");
+        }
+        assert_string_equal(buf_cstr(&got), buf_cstr(&expected));
+        buf_free(&expected);
+        buf_free(&got);
+        buf_free(&bytes);
+    }
+}
+
+static void
 an_answer_until_close_is_bounded_too(void **state)
 {
     const struct http_head head = head_with(false, HTTP_BODY_UNTIL_CLOSE, 0);
@@ -320,6 +355,7 @@ static const struct CMUnitTest tests[] = {
     CASE("extensions and trailers have bounds", extensions_and_trailers_have_bounds),
     CASE("payload has a bound before its chunk is taken",
         payload_has_a_bound_before_its_chunk_is_taken),
+    CASE("only hexadecimal digits make a size", only_hexadecimal_digits_make_a_size),
     CASE("an answer until close is bounded too", an_answer_until_close_is_bounded_too),
     CASE("a verdict on a body is final", a_verdict_on_a_body_is_final),
 };

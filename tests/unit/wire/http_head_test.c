@@ -170,6 +170,7 @@ static const struct row requests[] = {
     ROW("version 1.2", "GET / HTTP/1.2\r\n", "bad version"),
     ROW("version 0.9", "GET / HTTP/0.9\r\n", "bad version"),
     ROW("version 1.10", "GET / HTTP/1.10\r\n", "bad version"),
+    ROW("a comma in the version", "GET / HTTP/1,1\r\n", "bad request_line"),
     ROW("version 01.1", "GET / HTTP/01.1\r\n", "bad version"),
     ROW("the HTTP/2 preface", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "bad version"),
     ROW("a TLS hello", "\x16\x03\x01\x02", "bad control_byte"),
@@ -518,21 +519,44 @@ static void
 headers_are_found_without_case(void **state)
 {
     const struct slice bytes = SLICE(
-        "GET / HTTP/1.1\r\nHost: h\r\nX-A: 1\r\nx-b: 2\r\nx-a: 3\r\n\r\n");
+        "GET / HTTP/1.1\r\nHost: h\r\nX-A: 1\r\nx-b: 2\r\nx-a: 3\r\nX-A: 4\r\n\r\n");
     const struct speaker client = speaker_client();
     struct http_parse_state parse = { 0 };
     struct http_head head;
     const struct http_fault *why = NULL;
     assert_int_equal(
         http_parse_request(bytes, &client.limits, &parse, &head, &why), HTTP_DONE);
-    assert_int_equal(head.header_count, 4);
+    assert_int_equal(head.header_count, 5);
     const struct http_header *first = http_find(&head, SLICE("X-a"));
     assert_ptr_equal(first, &head.headers[1]);
     const struct http_header *second = http_find_next(&head, SLICE("X-a"), first);
     assert_ptr_equal(second, &head.headers[3]);
-    assert_null(http_find_next(&head, SLICE("X-a"), second));
+    const struct http_header *third = http_find_next(&head, SLICE("X-a"), second);
+    assert_ptr_equal(third, &head.headers[4]);
+    assert_null(http_find_next(&head, SLICE("X-a"), third));
     assert_null(http_find(&head, SLICE("x")));
     assert_null(http_find(&head, SLICE("")));
+
+    head.header_count = 1;
+    assert_null(http_find(&head, SLICE("X-a")));
+}
+
+static void
+what_an_earlier_head_left_behind_is_not_heard(void **state)
+{
+    const struct slice earlier = SLICE("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\n");
+    const struct slice later = SLICE("GET / HTTP/1.1\r\nHost: h\r\n\r\n");
+    const struct speaker client = speaker_client();
+    struct http_head head;
+    const struct http_fault *why = NULL;
+    struct http_parse_state parse = { 0 };
+    assert_int_equal(
+        http_parse_request(earlier, &client.limits, &parse, &head, &why), HTTP_DONE);
+    assert_int_equal(head.body_kind, HTTP_BODY_LENGTH);
+    parse = (struct http_parse_state){ 0 };
+    assert_int_equal(http_parse_request(later, &client.limits, &parse, &head, &why), HTTP_DONE);
+    assert_int_equal(head.body_kind, HTTP_BODY_NONE);
+    assert_int_equal(head.content_length, 0);
 }
 
 static void
@@ -626,6 +650,8 @@ static const struct CMUnitTest tests[] = {
     CASE("a head without end is refused at its bound", a_head_without_end_is_refused_at_its_bound),
     CASE("each byte stands only where it may", each_byte_stands_only_where_it_may),
     CASE("headers are found without case", headers_are_found_without_case),
+    CASE("what an earlier head left behind is not heard",
+        what_an_earlier_head_left_behind_is_not_heard),
     CASE("lists are taken apart at commas", lists_are_taken_apart_at_commas),
     CASE("tokens are found in any line of the name", tokens_are_found_in_any_line_of_the_name),
     CASE("methods are told apart", methods_are_told_apart),

@@ -36,6 +36,7 @@ request_lines(void **state)
         { TEXT("GET"), TEXT("/a\r\nX: y"), NULL },
         { TEXT("GET"), TEXT("/a\0b"), NULL },
         { TEXT("GET"), TEXT("/a#b"), NULL },
+        { TEXT("GET"), TEXT("/a\x7f"), NULL },
         { TEXT("GET"), TEXT("/\xc3\xa9"), NULL },
     };
     for (size_t i = 0; i < countof(rows); i++) {
