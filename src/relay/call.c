@@ -1,0 +1,172 @@
+/* relay/call.c: a call is taken from its loop's pool, walks its states, and is given back. */
+#include "relay/relay_priv.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#define FREE_CALLS_MAX 256
+#define CALL_ARENA_BYTES_MAX ((size_t)1 << 20)
+
+static void call_on_timer(struct net_timer *timer);
+
+struct call *
+call_make(struct relay_loop *loop, struct net_exchange *exchange, enum api api)
+{
+    struct call *call = NULL;
+    if (!list_empty(&loop->free_calls)) {
+        call = list_entry(loop->free_calls.next, struct call, node);
+        list_remove(&call->node);
+        loop->free_count--;
+    } else {
+        call = calloc(1, sizeof *call);
+        if (!call) {
+            return NULL;
+        }
+        list_init(&call->node);
+    }
+    call->handled.handler = &call_handler;
+    call->loop = loop;
+    call->exchange = exchange;
+    call->api = api;
+    call->state = CALL_IDENTIFY;
+    call->policy = engine_policy(loop->relay->engine);
+    call->arena.limit_bytes = CALL_ARENA_BYTES_MAX;
+    call->body.limit_bytes = (size_t)call->policy->body_bytes_max;
+    call->answer.limit_bytes = ANSWER_BYTES_MAX;
+    call->output_limit = -1;
+    call->model_index = -1;
+    call->multiplier_pct = 100;
+    call->started_mono_ms = net_loop_mono_ms(loop->loop);
+    call->codex = client_is_codex(net_exchange_head(exchange));
+    tap_start(&call->tap, api);
+    net_timer_init(&call->timer, loop->loop, call_on_timer);
+    snprintf(call->request_id, sizeof call->request_id, "req_%lld-%d-%lld",
+        (long long)engine_epoch(loop->relay->engine), net_loop_index(loop->loop), (long long)++loop->requests);
+    list_push_back(&loop->calls, &call->node);
+    __atomic_add_fetch(&loop->relay->calls_open, 1, __ATOMIC_RELAXED);
+    net_exchange_set_user(exchange, call);
+    return call;
+}
+
+/* The hold must be resolved and the upstream call dead by now. */
+void
+call_free(struct call *call)
+{
+    struct relay_loop *loop = call->loop;
+    check(call->hold_id == 0);
+    check(!call->upstream);
+    if (call->ticket_open) {
+        replies_forget(loop->replies, call->ticket);
+    }
+    net_timer_stop(&call->timer);
+    if (call->exchange) {
+        net_close(call->exchange);
+    }
+    policy_unref(call->policy);
+    buf_free(&call->body);
+    buf_free(&call->request_head);
+    buf_free(&call->answer);
+    buf_free(&call->answer_headers);
+    buf_free(&call->sse_buf);
+    buf_free(&call->held_back);
+    buf_free(&call->backlog);
+    arena_reset(&call->arena);
+    list_remove(&call->node);
+    __atomic_sub_fetch(&loop->relay->calls_open, 1, __ATOMIC_RELAXED);
+
+    const struct arena arena = call->arena;
+    if (loop->free_count >= FREE_CALLS_MAX) {
+        arena_free(&call->arena);
+        free(call);
+        return;
+    }
+    *call = (struct call){ .arena = arena };
+    list_init(&call->node);
+    list_push_front(&loop->free_calls, &call->node);
+    loop->free_count++;
+}
+
+void
+call_identified(struct call *call)
+{
+    call->state = CALL_BODY;
+    net_body_read(call->exchange);
+}
+
+static void
+call_on_body(struct net_exchange *exchange, struct slice piece, bool last)
+{
+    struct call *call = net_exchange_user(exchange);
+    if (call->state != CALL_BODY) {
+        return;
+    }
+    buf_add_slice(&call->body, piece);
+    if (call->body.failed) {
+        const bool too_large = call->body.len + piece.len > (size_t)call->policy->body_bytes_max;
+        call_refuse_reason(call, too_large ? REASON_BODY_TOO_LARGE : REASON_OVERLOADED, (struct slice){ 0 });
+        return;
+    }
+    if (last) {
+        call_body_complete(call);
+    }
+}
+
+/* The client has left. What was not dispatched is given back; what was is stopped or drained. */
+static void
+call_on_gone(struct net_exchange *exchange)
+{
+    struct call *call = net_exchange_user(exchange);
+    call->client_gone = true;
+    call->exchange = NULL;
+    net_close(exchange);
+    switch (call->state) {
+    case CALL_IDENTIFY:
+    case CALL_BODY:
+    case CALL_GATE:
+        if (call->ticket_open) {
+            replies_forget(call->loop->replies, call->ticket); /* a hold made meanwhile is given back */
+            call->ticket_open = false;
+        }
+        if (call->hold_id) {
+            const struct ending ending = { .flags = LEDGER_CLIENT_GONE };
+            call_settle(call, &ending);
+        }
+        call_free(call);
+        return;
+    default:
+        stream_client_gone(call);
+    }
+}
+
+static void
+call_on_drained(struct net_exchange *exchange)
+{
+    stream_drained(net_exchange_user(exchange));
+}
+
+const struct net_handler call_handler = {
+    .on_body = call_on_body,
+    .on_gone = call_on_gone,
+    .on_drained = call_on_drained,
+};
+
+/* A stream that waits in a line shows life; a drain that takes too long is given up. */
+static void
+call_on_timer(struct net_timer *timer)
+{
+    struct call *call = list_entry(timer, struct call, timer);
+    if (call->state == CALL_DRAIN) {
+        if (call->upstream) {
+            net_call_cancel(call->upstream);
+            call->upstream = NULL;
+        }
+        const struct ending ending = { .dispatched = true, .flags = LEDGER_CLIENT_GONE | LEDGER_CUT };
+        call_settle(call, &ending);
+        call_free(call);
+        return;
+    }
+    if (call->state == CALL_GATE && call->facts.stream && call->exchange) {
+        stream_show_life(call);
+        net_timer_start(&call->timer, WAIT_KEEPALIVE_MS);
+    }
+}

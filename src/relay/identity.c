@@ -1,0 +1,148 @@
+/* relay/identity.c: the key is judged before the body is read: from the loop's cache, else by the gate. */
+#include "relay/relay_priv.h"
+
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "base/secret.h"
+
+#define IDENTITIES_MAX 65536
+
+void
+identities_clear(struct relay_loop *loop)
+{
+    size_t cursor = 0;
+    uint64_t key = 0;
+    void *value = NULL;
+    while (map_next(&loop->identities, &cursor, &key, &value)) {
+        free(value);
+    }
+    map_free(&loop->identities);
+    loop->identities = (struct map){ 0 };
+}
+
+/* What was cached before an account or key changed is stale. */
+static void
+drop_stale(struct relay_loop *loop)
+{
+    const int64_t version = engine_identity_version(loop->relay->engine);
+    if (loop->identities_version != version || loop->identities.count > IDENTITIES_MAX) {
+        identities_clear(loop);
+        loop->identities_version = version;
+    }
+}
+
+static uint64_t
+identity_hash(const char *key_hash, struct slice act_for)
+{
+    return hash_pair(hash_bytes(slice_of(key_hash, HASH_HEX)), act_for.len ? hash_bytes(act_for) : 0);
+}
+
+static struct slice
+header_value(const struct http_head *head, struct slice name)
+{
+    const struct http_header *header = http_find(head, name);
+    return header ? header->value : (struct slice){ 0 };
+}
+
+/* A service key names its end user; from others the header is ignored, and the answer says so. */
+static void
+settle_act_for(struct call *call, struct slice act_for)
+{
+    call->act_for_ignored = act_for.len > 0 && !slice_eq(act_for, slice_str(call->identity.account));
+}
+
+static enum reason
+judge(const struct call *call)
+{
+    const struct identity *identity = &call->identity;
+    if (identity->expires_ms && identity->expires_ms <= clock_wall_ms()) {
+        return REASON_KEY_EXPIRED;
+    }
+    return identity->banned ? REASON_ACCOUNT_BANNED : REASON_OK;
+}
+
+static enum reason
+ask_gate(struct call *call, const char *key_hash, struct slice act_for, struct slice act_plan)
+{
+    struct event event = { .kind = EVENT_IDENTIFY };
+    memcpy(event.identify.key_hash, key_hash, sizeof event.identify.key_hash);
+    if (!slice_to_cstr(act_for, event.identify.act_for, sizeof event.identify.act_for)
+        || !slice_to_cstr(act_plan, event.identify.act_plan, sizeof event.identify.act_plan)
+        || (act_for.len && !name_valid(act_for))) {
+        return REASON_ACCOUNT_UNKNOWN;
+    }
+    if (!replies_submit(call->loop->replies, &event, call_on_identity, call, &call->ticket)) {
+        return REASON_OVERLOADED;
+    }
+    call->ticket_open = true;
+    return REASON_OK;
+}
+
+enum reason
+identity_find(struct call *call, const struct http_head *head, bool *pending)
+{
+    struct relay_loop *loop = call->loop;
+    const struct caller_keys keys = caller_keys_find(head);
+    if (keys.conflict) {
+        return REASON_KEY_CONFLICT;
+    }
+    if (keys.key.len == 0) {
+        return REASON_KEY_MISSING;
+    }
+    char key_hash[HASH_HEX + 1];
+    secret_hash_hex(keys.key, key_hash);
+    const struct slice act_for = header_value(head, SLICE("x-tidegate-account"));
+    drop_stale(loop);
+    const struct known_identity *known = map_get(&loop->identities, identity_hash(key_hash, act_for));
+    if (known && memcmp(known->key_hash, key_hash, HASH_HEX) == 0) {
+        call->identity = known->identity;
+        settle_act_for(call, act_for);
+        return judge(call);
+    }
+    *pending = true;
+    return ask_gate(call, key_hash, act_for, header_value(head, SLICE("x-tidegate-plan")));
+}
+
+static void
+remember(struct call *call, const struct verdict *verdict)
+{
+    struct relay_loop *loop = call->loop;
+    drop_stale(loop);
+    if (verdict->identity_version != loop->identities_version) {
+        return; /* something changed since the gate looked: ask again next time */
+    }
+    const struct http_head *head = net_exchange_head(call->exchange);
+    const struct caller_keys keys = caller_keys_find(head);
+    struct known_identity *known = calloc(1, sizeof *known);
+    if (!known) {
+        return;
+    }
+    known->identity = verdict->identity;
+    secret_hash_hex(keys.key, known->key_hash);
+    const uint64_t hash = identity_hash(known->key_hash, header_value(head, SLICE("x-tidegate-account")));
+    free(map_remove(&loop->identities, hash));
+    if (!map_put(&loop->identities, hash, known)) {
+        free(known);
+    }
+}
+
+void
+call_on_identity(void *user, const struct verdict *verdict)
+{
+    struct call *call = user;
+    call->ticket_open = false;
+    if (verdict->kind != VERDICT_ALLOWED) {
+        call_refuse(call, &verdict->refusal, (struct slice){ 0 });
+        return;
+    }
+    call->identity = verdict->identity;
+    settle_act_for(call, header_value(net_exchange_head(call->exchange), SLICE("x-tidegate-account")));
+    remember(call, verdict);
+    const enum reason reason = judge(call);
+    if (reason != REASON_OK) {
+        call_refuse_reason(call, reason, (struct slice){ 0 });
+        return;
+    }
+    call_identified(call);
+}

@@ -1,0 +1,166 @@
+/* relay/relay.c: which request goes where; loops and their pools. */
+#include "relay/relay_priv.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+
+enum status
+relay_open(const struct relay_options *options, struct relay **out)
+{
+    struct relay *relay = calloc(1, sizeof *relay);
+    pthread_mutex_t *lock = calloc(1, sizeof *lock);
+    if (!relay || !lock) {
+        free(relay);
+        free(lock);
+        return STATUS_FULL;
+    }
+    pthread_mutex_init(lock, NULL);
+    relay->engine = options->engine;
+    relay->loop_count = options->loop_count;
+    relay->lock = lock;
+    *out = relay;
+    return STATUS_OK;
+}
+
+void
+relay_free(struct relay *relay)
+{
+    if (relay) {
+        pthread_mutex_destroy(relay->lock);
+        free(relay->lock);
+        free(relay);
+    }
+}
+
+struct relay_loop *
+relay_loop_start(struct relay *relay, struct net_loop *loop, struct replies *replies)
+{
+    struct relay_loop *made = calloc(1, sizeof *made);
+    if (made) {
+        made->relay = relay;
+        made->loop = loop;
+        made->replies = replies;
+        list_init(&made->calls);
+        list_init(&made->free_calls);
+    }
+    return made;
+}
+
+/* Calls still open when the loop ends (its grace is over) are settled as cut. */
+void
+relay_loop_stop(struct relay_loop *loop)
+{
+    while (!list_empty(&loop->calls)) {
+        struct call *call = list_entry(loop->calls.next, struct call, node);
+        if (call->upstream) {
+            net_call_cancel(call->upstream);
+            call->upstream = NULL;
+        }
+        const struct ending ending = { .dispatched = call->all_sent || call->upstream_status,
+            .flags = LEDGER_CUT, .reason = REASON_DRAINING };
+        call_settle(call, &ending);
+        call_free(call);
+    }
+    while (!list_empty(&loop->free_calls)) {
+        struct call *call = list_entry(loop->free_calls.next, struct call, node);
+        list_remove(&call->node);
+        arena_free(&call->arena);
+        free(call);
+    }
+    identities_clear(loop);
+    map_free(&loop->identities);
+    free(loop);
+}
+
+int64_t
+relay_calls_open(const struct relay *relay)
+{
+    return __atomic_load_n(&relay->calls_open, __ATOMIC_RELAXED);
+}
+
+/* The api of a path, with and without "/v1"; API_COUNT = none. */
+static enum api
+api_of_path(struct slice path)
+{
+    static const enum api served[] = { API_CHAT, API_RESPONSES, API_MESSAGES, API_COUNT_TOKENS };
+    for (size_t i = 0; i < countof(served); i++) {
+        const struct slice full = slice_str(api_path(served[i]));
+        const struct slice bare = slice_of(full.ptr + 3, full.len - 3);
+        if (slice_eq(path, full) || slice_eq(path, bare)) {
+            return served[i];
+        }
+    }
+    return API_COUNT;
+}
+
+bool
+relay_owns_path(struct slice path)
+{
+    return slice_eq(path, SLICE("/api/hello"))
+           || !(slice_starts(path, SLICE("/api/")) || slice_starts(path, SLICE("/dashboard"))
+                || slice_eq(path, SLICE("/healthz")) || slice_eq(path, SLICE("/readyz"))
+                || slice_eq(path, SLICE("/metrics")));
+}
+
+static void
+answer_hello(struct net_exchange *exchange)
+{
+    net_send_head(exchange, 200, (struct slice){ 0 }, 0);
+    net_end(exchange);
+    net_close(exchange);
+}
+
+static void
+refuse_endpoint(struct relay_loop *loop, struct net_exchange *exchange, enum reason reason)
+{
+    const bool anthropic = http_find(net_exchange_head(exchange), SLICE("anthropic-version")) != NULL;
+    struct call *call = call_make(loop, exchange, anthropic ? API_MESSAGES : API_CHAT);
+    if (!call) {
+        net_abort(exchange);
+        net_close(exchange);
+        return;
+    }
+    call_refuse_reason(call, reason,
+        SLICE("Served here: POST /v1/chat/completions, /v1/responses, /v1/messages, "
+              "/v1/messages/count_tokens; GET /v1/models."));
+}
+
+void
+relay_request(struct relay_loop *loop, struct net_exchange *exchange, const struct http_head *head)
+{
+    if (slice_eq(head->path, SLICE("/api/hello")) || slice_eq(head->path, SLICE("/"))) {
+        if (head->method == HTTP_METHOD_HEAD || head->method == HTTP_METHOD_GET) {
+            answer_hello(exchange);
+            return;
+        }
+    }
+    if (slice_eq(head->path, SLICE("/v1/models")) || slice_eq(head->path, SLICE("/models"))) {
+        if (head->method == HTTP_METHOD_GET) {
+            list_models(loop, exchange, head);
+        } else {
+            refuse_endpoint(loop, exchange, REASON_METHOD_WRONG);
+        }
+        return;
+    }
+    const enum api api = api_of_path(head->path);
+    if (api == API_COUNT || head->method != HTTP_METHOD_POST) {
+        refuse_endpoint(loop, exchange, api == API_COUNT ? REASON_ENDPOINT_UNKNOWN : REASON_METHOD_WRONG);
+        return;
+    }
+    struct call *call = call_make(loop, exchange, api);
+    if (!call) {
+        net_abort(exchange);
+        net_close(exchange);
+        return;
+    }
+    const struct http_header *encoding = http_find(head, SLICE("content-encoding"));
+    bool pending = false;
+    const enum reason reason = identity_find(call, head, &pending);
+    if (reason != REASON_OK) {
+        call_refuse_reason(call, reason, (struct slice){ 0 });
+    } else if (encoding && !slice_eq_nocase(encoding->value, SLICE("identity"))) {
+        call_refuse_reason(call, REASON_BODY_COMPRESSED, (struct slice){ 0 });
+    } else if (!pending) {
+        call_identified(call);
+    }
+}

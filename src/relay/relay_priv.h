@@ -1,0 +1,183 @@
+/* relay/relay_priv.h: a call and what its states share. */
+#pragma once
+
+#include "base/buf.h"
+#include "base/list.h"
+#include "base/map.h"
+#include "relay/relay.h"
+#include "wire/facts.h"
+#include "wire/headers.h"
+#include "wire/quota.h"
+#include "wire/splice.h"
+#include "wire/sse.h"
+#include "wire/usage.h"
+
+#define WAIT_KEEPALIVE_MS 5000   /* a waiting stream shows life this often */
+#define ANSWER_BYTES_MAX ((size_t)64 << 20)  /* an answer that is read whole */
+#define ERROR_BYTES_MAX ((size_t)1 << 20)    /* an upstream's error body */
+#define HOLD_BACK_BYTES ((size_t)64 << 10)   /* of an event whose end has not come yet */
+#define CLOSED_ROUTES_MAX 256
+
+/* A provider's own wait: its route is left alone until then. Shared by all loops. */
+struct closed_route {
+    uint64_t hash;       /* of provider, credential and upstream model; 0 = free */
+    int64_t until_ms;
+    int32_t failures;    /* in a row without a wait of its own: backs off */
+};
+
+struct relay {
+    struct engine *engine;
+    int loop_count;
+    int64_t calls_open;  /* atomic */
+    void *lock;          /* of closed */
+    struct closed_route closed[CLOSED_ROUTES_MAX];
+};
+
+struct known_identity {
+    struct identity identity;
+    char key_hash[HASH_HEX + 1];
+};
+
+struct relay_loop {
+    struct relay *relay;
+    struct net_loop *loop;
+    struct replies *replies;
+    struct map identities;         /* hash of key and end user -> known_identity */
+    int64_t identities_version;
+    struct list calls;
+    struct list free_calls;
+    size_t free_count;
+    int64_t requests;              /* numbers those that have no hold */
+    int64_t logged_refusals[64];   /* ledger ids whose line was written: repeats write none */
+};
+
+enum call_state {
+    CALL_IDENTIFY,
+    CALL_BODY,
+    CALL_GATE,
+    CALL_SEND,
+    CALL_ANSWER,
+    CALL_DRAIN,
+    CALL_OVER,
+};
+
+struct call {
+    struct net_handled handled;    /* first: net/handler.h */
+    struct relay_loop *loop;
+    struct list node;
+    enum call_state state;
+    struct net_exchange *exchange; /* NULL once the client is gone or answered */
+    struct policy *policy;         /* one reference */
+    struct identity identity;
+    enum api api;
+    bool client_gone, codex;
+    char request_id[40];
+    int64_t started_mono_ms, first_byte_mono_ms;
+
+    /* the request */
+    struct buf body;
+    struct arena arena;
+    struct facts facts;
+    int32_t model_index;
+    int64_t multiplier_pct, body_bytes;
+    uint32_t routes_closed;
+    bool act_for_ignored;
+
+    /* the gate */
+    struct reply_to ticket;
+    bool ticket_open;              /* a verdict is awaited */
+    int64_t hold_id, thread_id;    /* hold_id 0: nothing to settle */
+    int32_t route_index, attempts;
+    enum payer payer;
+    int64_t output_limit, est_input;
+    bool lowered;
+    struct limit_left tightest_requests, tightest_money;
+    struct net_timer timer;        /* keep-alive while waiting; time limit of a drain */
+
+    /* the upstream */
+    struct net_call *upstream;
+    bool all_sent, upstream_paused;
+    struct buf request_head;
+    struct splices splices;
+    int upstream_status;
+    bool streaming;                /* its answer is an event stream */
+    struct buf answer;             /* read whole: not streamed, or an error */
+    struct buf answer_headers;     /* what of its head goes to the client */
+    struct judgement judgement;    /* of an error answer */
+
+    /* a stream's way to the client */
+    struct tap tap;
+    struct sse sse;
+    struct buf sse_buf;
+    struct buf held_back;          /* raw bytes of the event that is not complete yet */
+    struct buf backlog;            /* bytes that came while we may not go on */
+    bool passing;                  /* the event in flight is too long to hold back */
+    bool head_sent, comment_sent, upstream_ended;
+    int64_t output_allowed, ask_at, bytes_per_token_milli;
+    bool extending, extension_over;/* asked for more; there is no more to get */
+    bool waiting_for_more;         /* the next event may not go out yet */
+};
+
+/* --- identity.c */
+/* Who calls; REASON_OK and call->identity filled, or a refusal. `pending`: a verdict will come. */
+enum reason identity_find(struct call *call, const struct http_head *head, bool *pending);
+void identities_clear(struct relay_loop *loop);
+
+/* --- call.c: pool, life, dispatch of verdicts */
+extern const struct net_handler call_handler;
+struct call *call_make(struct relay_loop *loop, struct net_exchange *exchange, enum api api);
+void call_free(struct call *call);
+void call_on_identity(void *user, const struct verdict *verdict);
+void call_identified(struct call *call);
+
+/* --- gate.c: facts, the question to the gate, its answer */
+void call_body_complete(struct call *call);
+
+/* --- send.c */
+void call_send(struct call *call);
+/* The attempt failed in a way that cost nothing: the next open route, or the failure is told. */
+void call_next_route(struct call *call, enum reason failed, int status, int64_t closed_for_ms);
+
+/* --- answer.c */
+extern const struct net_call_events call_events;
+void call_answer_whole(struct call *call);
+void call_upstream_failed(struct call *call, enum reason reason);
+
+/* --- stream.c */
+/* Sends the head of an event stream of ours, if none has gone out yet. */
+void stream_begin(struct call *call);
+void stream_show_life(struct call *call);
+void stream_feed(struct call *call, struct slice data);
+void stream_upstream_end(struct call *call, bool whole);
+void stream_resume(struct call *call);
+void stream_drained(struct call *call);
+void stream_client_gone(struct call *call);
+
+/* --- settle.c */
+struct ending {
+    bool dispatched, unbilled;
+    enum reason reason;
+    uint32_t flags;
+};
+/* Exactly once a hold: later calls find hold_id 0 and do nothing. */
+void call_settle(struct call *call, const struct ending *ending);
+/* Usage as it will be booked: the provider's figures, and estimates for what it did not say. */
+struct usage call_usage(const struct call *call, bool cut);
+int64_t call_cost_micros(const struct call *call, const struct usage *usage);
+void call_log(struct call *call, int status, enum reason reason, const struct usage *usage, int64_t cost_micros);
+
+/* --- refuse.c */
+void call_refuse(struct call *call, const struct refusal *refusal, struct slice detail);
+void call_refuse_reason(struct call *call, enum reason reason, struct slice detail);
+/* Headers that every answer of ours carries. */
+void answer_common_headers(const struct call *call, struct buf *out);
+
+/* --- routes.c: a provider's own waits */
+uint32_t routes_closed(struct call *call, int64_t now_ms, int64_t *opens_ms);
+void route_close(struct call *call, int32_t route_index, int64_t wait_ms);
+void route_worked(struct call *call, int32_t route_index);
+const struct route *call_route(const struct call *call);
+const struct provider *call_provider(const struct call *call);
+
+/* --- lists.c: models, hello, what exists */
+void list_models(struct relay_loop *loop, struct net_exchange *exchange, const struct http_head *head);
