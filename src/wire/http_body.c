@@ -40,7 +40,7 @@ http_body_start(struct http_body *body, const struct http_head *head, int64_t by
         .kind = head->body_kind,
         .stage = STAGE_PAYLOAD,
         .is_request = head->is_request,
-        .left_bytes = head->content_length,
+        .left_bytes = head->body_kind == HTTP_BODY_LENGTH ? head->content_length : 0,
         .bytes_max = bytes_max,
     };
     if (body->kind == HTTP_BODY_CHUNKED) {
