@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 
+#include "base/arena.h"
 #include "base/buf.h"
 #include "base/money.h"
 
@@ -109,14 +110,12 @@ static bool
 text_valid(struct slice key, struct slice value)
 {
     int64_t micros = 0;
-    if (slice_eq(key, SLICE("text"))) {
+    if (slice_eq(key, SLICE("text")) || slice_eq(key, SLICE("should_retry"))
+        || slice_starts(key, SLICE("retry_after"))) {
         return percent_valid(value);
     }
     if (slice_eq(key, SLICE("cost"))) {
         return money_parse(value, MONEY_UP, &micros) && micros >= 0;
-    }
-    if (slice_eq(key, SLICE("should_retry"))) {
-        return slice_eq(value, SLICE("true")) || slice_eq(value, SLICE("false"));
     }
     if (slice_eq(key, SLICE("headers"))) {
         return slice_eq(value, SLICE("none"))
@@ -188,6 +187,24 @@ mock_behaviour_read(
         if (behaviour->status != 0 && behaviour->status < 300) {
             return fail(fault, "not the status of an error", key, value);
         }
+    }
+    return true;
+}
+
+bool
+mock_behaviour_keep(struct mock_behaviour *behaviour, struct arena *arena)
+{
+    for (size_t i = 0; i < countof(text_keys); i++) {
+        struct slice text;
+        memcpy(&text, (char *)behaviour + text_keys[i].offset, sizeof text);
+        if (!text.ptr) {
+            continue; /* unset, which is not the same as empty */
+        }
+        text = arena_copy(arena, text);
+        if (!text.ptr) {
+            return false;
+        }
+        memcpy((char *)behaviour + text_keys[i].offset, &text, sizeof text);
     }
     return true;
 }

@@ -7,6 +7,7 @@
 #include "base/units.h"
 #include "mock/keys_priv.h"
 
+struct arena;
 struct buf;
 
 enum mock_usage {
@@ -44,6 +45,8 @@ struct mock_behaviour mock_behaviour_default(void);
  * *behaviour half changed, for an unknown key or a value out of range. */
 MUST_USE bool mock_behaviour_read(
     struct mock_behaviour *behaviour, struct slice words, struct mock_behaviour_fault *fault);
+/* Copies its texts into `arena`. False without memory. */
+MUST_USE bool mock_behaviour_keep(struct mock_behaviour *behaviour, struct arena *arena);
 /* Whether `model` is a behaviour; *words is then what follows "mock:". */
 bool mock_behaviour_of_model(struct slice model, struct slice *words);
 /* The status that a failing request gets, or 0 where the behaviour has no error. */

@@ -3,6 +3,7 @@
 
 #include "base/civil.h"
 #include "base/money.h"
+#include "wire/http.h"
 
 #define FIVE_HOURS_MS (5 * HOUR_MS)
 #define SEVEN_DAYS_MS (7 * DAY_MS)
@@ -20,6 +21,18 @@ static void
 add_number(struct buf *out, const char *name, int64_t value)
 {
     buf_addf(out, "%s: %lld\r\n", name, (long long)value);
+}
+
+/* A header as a behaviour words it; not checked for sense, since nonsense is worth a test too. */
+static void
+add_encoded(struct buf *out, const char *name, struct slice encoded)
+{
+    struct buf value = { 0 };
+    if (encoded.len && mock_percent_decode(encoded, &value) && !value.failed
+        && !http_write_header(out, slice_str(name), buf_slice(&value))) {
+        buf_addf(out, "x-mock-note: %s cannot be sent as it is worded\r\n", name);
+    }
+    buf_free(&value);
 }
 
 /* The end of the window of `length_ms` that `now_ms` lies in, counted from 1970: the same for all
@@ -130,13 +143,7 @@ mock_answer_headers(const struct mock_header_facts *facts, struct buf *out)
     if (facts->status < 300) {
         return;
     }
-    if (behaviour->retry_after != -1) {
-        add_number(out, "retry-after", behaviour->retry_after);
-    }
-    if (behaviour->retry_after_ms != -1) {
-        add_number(out, "retry-after-ms", behaviour->retry_after_ms);
-    }
-    if (behaviour->should_retry.len) {
-        add_line(out, "x-should-retry", behaviour->should_retry);
-    }
+    add_encoded(out, "retry-after", behaviour->retry_after);
+    add_encoded(out, "retry-after-ms", behaviour->retry_after_ms);
+    add_encoded(out, "x-should-retry", behaviour->should_retry);
 }

@@ -16,7 +16,7 @@
     X(chunk, 0, 0, 1048576, "most bytes in one write and chunk; 0: as they come")                  \
     X(ttft_ms, 0, 0, 3600000, "time before the answer, an error too, begins")                      \
     X(head_early, 0, 0, 1, "the head of a stream goes out, and is billed, before ttft_ms")         \
-    X(keepalive_ms, 0, 0, 3600000, "until it begins, a comment (no stream: a newline) so often")      \
+    X(keepalive_ms, 0, 0, 3600000, "until it begins: a comment (no stream: a newline) each")       \
     X(thinking, 0, 0, 10000000, "tokens of reasoning that are shown, before the text")             \
     X(hidden_reasoning, 0, 0, 10000000, "tokens of reasoning billed in bulk and never shown")      \
     X(reasoning_beside, 0, 0, 1, "usage tells reasoning beside, not inside, the output count")     \
@@ -30,8 +30,6 @@
     X(cost_ticks, -1, 0, 1000000000000000, "usage tells this cost, 10^10 ticks a USD")             \
     X(status, 0, 0, 599, "answers with this error, 300 or more; 0: none")                          \
     X(fail_first, 0, 0, 1000000, "only so many requests with these very words fail")               \
-    X(retry_after, -1, -100000000, 100000000, "header retry-after of an error, in seconds")        \
-    X(retry_after_ms, -1, -100000000, 100000000, "header retry-after-ms of an error")              \
     X(html, 0, 0, 1, "the error is a page of HTML, 502 unless status is set")                      \
     X(refuse, 0, 0, 1, "breaks the connection off before it has read the body")                    \
     X(cut_before, 0, 0, 1, "breaks the connection off instead of answering")                       \
@@ -52,7 +50,9 @@
     X(tool_name, "the tool it calls; unset: the first that the request offers")                    \
     X(cost, "usage tells this cost in USD, as OpenRouter does")                                    \
     X(headers, "none | unified:0.42[:0.30] (used of 5 h and 7 d); unset: those of a rate limit")   \
-    X(should_retry, "header x-should-retry of an error: true | false")                             \
+    X(retry_after, "header retry-after of an error (percent-encoded)")                             \
+    X(retry_after_ms, "header retry-after-ms of an error (percent-encoded)")                       \
+    X(should_retry, "header x-should-retry of an error (percent-encoded)")                         \
     X(tag, "nothing; makes a model id unlike others")
 
 /* X(value, name, what the answer tells): the values of `usage`. */
