@@ -1,0 +1,189 @@
+/* wire/sentence.c: the one sentence about a refusal that every surface shows. */
+#include "base/civil.h"
+#include "base/money.h"
+#include "tbl/counts.h"
+#include "wire/refusal_priv.h"
+
+bool
+refusal_has_limit(const struct refusal *refusal)
+{
+    return refusal->limit_name[0] != '\0';
+}
+
+/* Sums that belong to many are nobody's to read but as a share. */
+bool
+refusal_shared_limit(const struct refusal *refusal)
+{
+    return refusal->per == PER_GATEWAY || refusal->per == PER_PLAN || refusal->per == PER_GROUP ||
+           refusal->per == PER_MODEL || refusal->per == PER_TAG;
+}
+
+#define PERCENT_MAX 100000 /* more is beyond telling */
+
+int64_t
+refusal_percent(const struct refusal *refusal)
+{
+    int64_t taken = max_i64(0, money_add(refusal->used, refusal->held));
+    int64_t cap = refusal->cap;
+    if (cap <= 0) {
+        return 100;
+    }
+    if (cap > INT64_MAX / 100) { /* both alike, so that a hundred times the rest fits */
+        cap /= 100;
+        taken /= 100;
+    }
+    if (taken / cap >= PERCENT_MAX / 100) {
+        return PERCENT_MAX;
+    }
+    return taken / cap * 100 + taken % cap * 100 / cap;
+}
+
+static void
+add_quoted(struct buf *out, struct slice text)
+{
+    buf_add_char(out, '"');
+    buf_add_slice(out, text);
+    buf_add_char(out, '"');
+}
+
+static void
+add_amount(struct buf *out, const struct refusal *refusal, int64_t amount)
+{
+    if (refusal->counts == COUNT_COST) {
+        char text[40];
+        money_text(amount, text);
+        buf_add_str(out, text);
+    } else {
+        buf_add_i64(out, amount);
+    }
+}
+
+/* Whose the limit is: `Account "ada"`, `This key of account "ada"`, `This thread ...`. */
+static void
+add_subject(struct buf *out, const struct refusal *refusal, struct slice account)
+{
+    if (refusal->per == PER_THREAD_TREE) {
+        buf_add_str(out, "This thread with all under it");
+        return;
+    }
+    if (refusal->per == PER_KEY) {
+        buf_add_str(out, account.len > 0 ? "This key of account " : "This key");
+    } else {
+        buf_add_str(out, account.len > 0 ? "Account " : "This account");
+    }
+    if (account.len > 0) {
+        add_quoted(out, account);
+    }
+}
+
+static const char *
+unit_of(const struct refusal *refusal)
+{
+    switch (refusal->counts) {
+    case COUNT_COST:
+        return "";
+    case COUNT_TOKENS:
+        return " tokens";
+    case COUNT_IN_FLIGHT:
+        return " calls in flight";
+    default:
+        return " requests";
+    }
+}
+
+/* `has spent $5.00 of $5.00`; what is held is told apart: it may come back. */
+static void
+add_sums(struct buf *out, const struct refusal *refusal)
+{
+    const bool money = refusal->counts == COUNT_COST;
+    const bool in_flight = refusal->counts == COUNT_IN_FLIGHT;
+    buf_add_str(out, money ? " has spent " : in_flight ? " has " : " has used ");
+    const bool apart = refusal->held > 0 && !in_flight;
+    add_amount(out, refusal, apart ? refusal->used : money_add(refusal->used, refusal->held));
+    buf_add_str(out, " of ");
+    add_amount(out, refusal, refusal->cap);
+    buf_add_str(out, unit_of(refusal));
+    if (apart) {
+        buf_add_str(out, ", and calls in flight hold ");
+        add_amount(out, refusal, refusal->held);
+    }
+    if (money && refusal->ask > 0 && refusal->used < refusal->cap) {
+        buf_add_str(out, "; this call needs ");
+        add_amount(out, refusal, refusal->ask);
+    }
+}
+
+static void
+add_limit(struct buf *out, const struct refusal *refusal, struct slice account)
+{
+    if (refusal_shared_limit(refusal)) {
+        buf_add_str(out, reason_row(refusal->reason)->sentence);
+        buf_add_str(out, " A limit shared with others is at ");
+        buf_add_i64(out, refusal_percent(refusal));
+        buf_add_str(out, " %");
+    } else {
+        add_subject(out, refusal, account);
+        add_sums(out, refusal);
+    }
+    buf_add_str(out, " (limit ");
+    add_quoted(out, slice_str(refusal->limit_name));
+    buf_add_str(out, ").");
+}
+
+static void
+add_time(struct buf *out, int64_t at_ms)
+{
+    const int64_t minute_ms = (at_ms + MINUTE_MS - 1) / MINUTE_MS * MINUTE_MS; /* never too early */
+    const struct civil at = civil_from_ms(minute_ms);
+    buf_addf(out, "%04d-%02d-%02d %02d:%02d UTC", at.year, at.month, at.day, at.hour, at.minute);
+}
+
+/* When it opens, and whom to ask where waiting is not all there is to it. */
+static void
+add_remedy(struct buf *out, const struct refusal *refusal, int64_t now_ms)
+{
+    const enum reason_class class_ = reason_row(refusal->reason)->class_;
+    if (class_ != REASON_CLASS_SPENT && class_ != REASON_CLASS_WAIT) {
+        return;
+    }
+    const int64_t wait_s = refusal_retry_after_s(refusal, now_ms);
+    if (class_ == REASON_CLASS_WAIT && wait_s <= WAIT_TOLD_S_MAX) {
+        buf_addf(out, " Try again in %lld s.", (long long)max_i64(wait_s, WAIT_UNKNOWN_S));
+        return;
+    }
+    if (wait_s > 0) {
+        buf_add_str(out, " It opens again on ");
+        const bool known = refusal->resets_at_ms > now_ms;
+        add_time(out, known ? refusal->resets_at_ms : now_ms + wait_s * SECOND_MS);
+        buf_add_char(out, '.');
+    } else if (refusal_has_limit(refusal)) {
+        buf_add_str(out, refusal->window == WINDOW_LIFETIME ? " It does not reset by itself."
+                                                            : " Waiting does not help.");
+    }
+    if (refusal_has_limit(refusal)) {
+        buf_add_str(out, " Ask your operator to raise it.");
+    } else if (class_ == REASON_CLASS_SPENT) {
+        buf_add_str(out, " Ask your operator.");
+    }
+}
+
+void
+refusal_sentence(const struct refusal *refusal, struct slice detail, struct slice account,
+    int64_t now_ms, struct buf *out)
+{
+    if (refusal_has_limit(refusal)) {
+        add_limit(out, refusal, account);
+    } else {
+        struct slice sentence = slice_str(reason_row(refusal->reason)->sentence);
+        if (detail.len > 0 && slice_ends(sentence, SLICE("."))) {
+            sentence.len--;
+        }
+        buf_add_slice(out, sentence);
+        if (detail.len > 0) {
+            buf_add_str(out, ": ");
+            buf_add_slice(out, detail);
+            buf_add_str(out, slice_ends(detail, SLICE(".")) ? "" : ".");
+        }
+    }
+    add_remedy(out, refusal, now_ms);
+}
