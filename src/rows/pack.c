@@ -4,8 +4,8 @@
  * were not needed and anything after the last ';'. Reasons go by code, since their numbers may change. */
 #include "rows/pack.h"
 
-#define FIELD_END ','
-#define ENTRY_END ';'
+#define FIELD_END      ','
+#define ENTRY_END      ';'
 #define I64_DIGITS_MAX 20 /* 19 of the widest number and its sign */
 
 /* --- Writing. */

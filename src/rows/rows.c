@@ -140,7 +140,7 @@ bool
 name_valid(struct slice name)
 {
     return name.len >= 1 && name.len <= NAME_MAX_BYTES && name.ptr[0] != ' '
-        && name.ptr[name.len - 1] != ' ' && text_printable(name);
+           && name.ptr[name.len - 1] != ' ' && text_printable(name);
 }
 
 /* The text of a fixed array; false when it has no end. */
@@ -210,7 +210,7 @@ is_id_text(const char *array, size_t array_size)
     struct slice text;
     int64_t id = 0;
     return array_text(array, array_size, &text) && text.len > 0 && text.ptr[0] != '0'
-        && slice_to_i64(text, &id) && id > 0;
+           && slice_to_i64(text, &id) && id > 0;
 }
 
 /* --- Numbers. */
@@ -251,6 +251,13 @@ is_promise(int64_t held, int64_t bound)
     return is_amount(held) && is_amount(bound) && held <= bound;
 }
 
+/* One more must still be a number. */
+static bool
+is_version(int64_t version)
+{
+    return version >= 0 && version < INT64_MAX;
+}
+
 static bool
 is_http_status(int32_t status)
 {
@@ -269,34 +276,35 @@ bool
 node_valid(const struct node_row *row)
 {
     return is_id(row->node_id) && row->epoch >= 1 && row->epoch <= EPOCH_MAX
-        && is_wall_ms(row->lease_until_ms) && row->batch_no >= 0 && is_wall_ms(row->high_water_ms)
-        && TERMINATED(row->config_hash);
+           && is_wall_ms(row->lease_until_ms) && is_version(row->batch_no)
+           && is_wall_ms(row->high_water_ms) && TERMINATED(row->config_hash);
 }
 
 bool
 account_valid(const struct account_row *row)
 {
     return is_id(row->account_id) && IS_NAME(row->name) && IS_NAME_OR_NO(row->plan)
-        && IS_NAME_OR_NO(row->organisation) && (unsigned)row->state <= ACCOUNT_BANNED
-        && is_wall_ms(row->created_ms) && row->version >= 0;
+           && IS_NAME_OR_NO(row->organisation) && (unsigned)row->state <= ACCOUNT_BANNED
+           && is_wall_ms(row->created_ms) && is_version(row->version);
 }
 
 bool
 key_valid(const struct key_row *row)
 {
     return is_id(row->key_id) && is_id(row->account_id) && is_hash(row->hash_hex)
-        && IS_NAME_OR_NO(row->label) && IS_NAME_OR_NO(row->shown)
-        && (unsigned)row->role < ROLE_COUNT && is_wall_ms(row->created_ms)
-        && is_wall_ms(row->expires_ms) && IS_NAME_OR_NO(row->may_act_for) && row->version >= 0;
+           && IS_NAME_OR_NO(row->label) && IS_NAME_OR_NO(row->shown)
+           && (unsigned)row->role < ROLE_COUNT && is_wall_ms(row->created_ms)
+           && is_wall_ms(row->expires_ms) && IS_NAME_OR_NO(row->may_act_for)
+           && is_version(row->version);
 }
 
 bool
 thread_valid(const struct thread_row *row)
 {
     return is_id(row->thread_id) && is_id(row->account_id) && is_id(row->root_id)
-        && (unsigned)row->kind < THREAD_KIND_COUNT && is_mark(row->sig_hash)
-        && is_wall_ms(row->created_ms) && is_wall_ms(row->last_ms) && row->last_input >= 0
-        && row->last_input_bytes >= 0 && row->version >= 0;
+           && (unsigned)row->kind < THREAD_KIND_COUNT && is_mark(row->sig_hash)
+           && is_wall_ms(row->created_ms) && is_wall_ms(row->last_ms) && row->last_input >= 0
+           && row->last_input_bytes >= 0 && is_version(row->version);
 }
 
 bool
@@ -306,17 +314,12 @@ subject_valid(const struct subject_row *row)
         return false;
     }
     switch (row->kind) {
-    case SUBJECT_GATEWAY:
-        return row->account_id == 0 && row->name[0] == '\0';
-    case SUBJECT_ACCOUNT:
-        return is_id(row->account_id) && row->name[0] == '\0';
+    case SUBJECT_GATEWAY: return row->account_id == 0 && row->name[0] == '\0';
+    case SUBJECT_ACCOUNT: return is_id(row->account_id) && row->name[0] == '\0';
     case SUBJECT_KEY:
-    case SUBJECT_TREE:
-        return is_id(row->account_id) && is_id_text(row->name, sizeof(row->name));
-    case SUBJECT_MODEL:
-        return row->account_id == 0 && IS_NAME(row->name);
-    case SUBJECT_KIND_COUNT:
-        break;
+    case SUBJECT_TREE: return is_id(row->account_id) && is_id_text(row->name, sizeof(row->name));
+    case SUBJECT_MODEL: return row->account_id == 0 && IS_NAME(row->name);
+    case SUBJECT_KIND_COUNT: break;
     }
     return false;
 }
@@ -326,14 +329,15 @@ meter_valid(const struct meter *meter)
 {
     /* `settled` may be a credit after corrections; `aux` is the count's own business. */
     return is_id(meter->limit_id) && is_wall_ms(meter->window_ms)
-        && is_signed_amount(meter->settled) && is_promise(meter->held, meter->bound);
+           && is_signed_amount(meter->settled) && is_promise(meter->held, meter->bound);
 }
 
 bool
 meter_row_valid(const struct meter_row *row)
 {
     if (!is_id(row->subject_id) || !is_id_or_none(row->node_id) || row->meter_count < 0
-        || row->meter_count > METERS_MAX || !is_wall_ms(row->seen_ms) || row->version < 0) {
+        || row->meter_count > METERS_MAX || !is_wall_ms(row->seen_ms)
+        || !is_version(row->version)) {
         return false;
     }
     for (int32_t i = 0; i < row->meter_count; i++) {
@@ -355,15 +359,15 @@ static bool
 hold_part_valid(const struct hold_part *part)
 {
     return is_id(part->limit_id) && is_id(part->subject_id) && is_wall_ms(part->window_ms)
-        && is_promise(part->held, part->bound);
+           && is_promise(part->held, part->bound);
 }
 
 static bool
 attempt_valid(const struct attempt *attempt)
 {
     return TERMINATED(attempt->provider) && TERMINATED(attempt->model)
-        && (unsigned)attempt->state <= ATTEMPT_DONE && is_http_status(attempt->status)
-        && (unsigned)attempt->reason < REASON_COUNT;
+           && (unsigned)attempt->state <= ATTEMPT_DONE && is_http_status(attempt->status)
+           && (unsigned)attempt->reason < REASON_COUNT;
 }
 
 static bool
@@ -390,20 +394,21 @@ bool
 hold_valid(const struct hold_row *row)
 {
     return is_id(row->hold_id) && is_id(row->node_id) && row->epoch >= 1 && row->epoch <= EPOCH_MAX
-        && is_id(row->account_id) && is_id(row->key_id) && is_id_or_none(row->thread_id)
-        && is_id_or_none(row->root_id) && (unsigned)row->payer <= PAYER_USER
-        && (unsigned)row->state <= HOLD_OPEN && (unsigned)row->on_abort <= ON_ABORT_STOPS
-        && hold_lists_valid(row) && TERMINATED(row->model)
-        && is_promise(row->held_micros, row->bound_micros) && is_amount(row->est_micros)
-        && row->est_input >= 0 && row->body_bytes >= 0 && TERMINATED(row->estimator)
-        && is_wall_ms(row->created_ms) && is_inputs(row->inputs);
+           && is_id(row->account_id) && is_id(row->key_id) && is_id_or_none(row->thread_id)
+           && is_id_or_none(row->root_id) && (unsigned)row->payer <= PAYER_USER
+           && (unsigned)row->state <= HOLD_OPEN && (unsigned)row->on_abort <= ON_ABORT_STOPS
+           && hold_lists_valid(row) && TERMINATED(row->model)
+           && is_promise(row->held_micros, row->bound_micros) && is_amount(row->est_micros)
+           && row->est_input >= 0 && row->body_bytes >= 0 && TERMINATED(row->estimator)
+           && is_wall_ms(row->created_ms) && is_inputs(row->inputs);
 }
 
 static bool
 ledger_texts_valid(const struct ledger_row *row)
 {
     return TERMINATED(row->source) && TERMINATED(row->model) && TERMINATED(row->provider)
-        && TERMINATED(row->upstream_model) && TERMINATED(row->estimator) && is_inputs(row->inputs);
+           && TERMINATED(row->upstream_model) && TERMINATED(row->estimator)
+           && is_inputs(row->inputs);
 }
 
 bool
@@ -413,36 +418,36 @@ ledger_valid(const struct ledger_row *row)
     const bool cost_valid = row->kind == LEDGER_ADJUST ? is_signed_amount(row->cost_micros)
                                                        : is_amount(row->cost_micros);
     return is_id(row->id) && is_wall_ms(row->at_ms) && (unsigned)row->kind < LEDGER_KIND_COUNT
-        && is_id_or_none(row->hold_id) && row->attempt >= 0 && is_id_or_none(row->account_id)
-        && is_id_or_none(row->key_id) && is_id_or_none(row->thread_id)
-        && is_id_or_none(row->root_id) && (unsigned)row->payer <= PAYER_USER
-        && usage_valid(&row->usage) && cost_valid && is_amount(row->est_micros)
-        && is_amount(row->bound_micros) && is_wall_ms(row->started_ms)
-        && (unsigned)row->reason < REASON_COUNT && is_http_status(row->status)
-        && row->flags <= LEDGER_FLAGS_ALL && ledger_texts_valid(row);
+           && is_id_or_none(row->hold_id) && row->attempt >= 0 && is_id_or_none(row->account_id)
+           && is_id_or_none(row->key_id) && is_id_or_none(row->thread_id)
+           && is_id_or_none(row->root_id) && (unsigned)row->payer <= PAYER_USER
+           && usage_valid(&row->usage) && cost_valid && is_amount(row->est_micros)
+           && is_amount(row->bound_micros) && is_wall_ms(row->started_ms)
+           && (unsigned)row->reason < REASON_COUNT && is_http_status(row->status)
+           && row->flags <= LEDGER_FLAGS_ALL && ledger_texts_valid(row);
 }
 
 bool
 refusal_valid(const struct refusal_row *row)
 {
     return is_id_or_none(row->account_id) && is_id_or_none(row->key_id)
-        && is_id_or_none(row->limit_id) && is_wall_ms(row->minute_ms) && row->count >= 1
-        && row->count <= MONEY_MICROS_MAX && is_id_or_none(row->ledger_id)
-        && TERMINATED(row->model) && (unsigned)row->reason < REASON_COUNT;
+           && is_id_or_none(row->limit_id) && is_wall_ms(row->minute_ms) && row->count >= 1
+           && row->count <= MONEY_MICROS_MAX && is_id_or_none(row->ledger_id)
+           && TERMINATED(row->model) && (unsigned)row->reason < REASON_COUNT;
 }
 
 bool
 issued_valid(const struct issued_row *row)
 {
     return is_hash(row->id_hash) && is_id(row->account_id) && is_wall_ms(row->at_ms)
-        && TERMINATED(row->provider);
+           && TERMINATED(row->provider);
 }
 
 bool
 limit_def_valid(const struct limit_def_row *row)
 {
     return is_id(row->limit_id) && is_wall_ms(row->since_ms) && IS_NAME(row->name)
-        && is_mark(row->fingerprint);
+           && is_mark(row->fingerprint);
 }
 
 void

@@ -14,10 +14,10 @@ bool
 usage_valid(const struct usage *usage)
 {
     return tokens_valid(usage->input) && tokens_valid(usage->cache_read)
-        && tokens_valid(usage->cache_write_5m) && tokens_valid(usage->cache_write_1h)
-        && tokens_valid(usage->output) && tokens_valid(usage->reasoning)
-        && usage->reasoning <= usage->output && usage->cost_micros >= -1
-        && usage->cost_micros <= MONEY_MICROS_MAX && (usage->known & ~USAGE_KNOWN_BITS) == 0;
+           && tokens_valid(usage->cache_write_5m) && tokens_valid(usage->cache_write_1h)
+           && tokens_valid(usage->output) && tokens_valid(usage->reasoning)
+           && usage->reasoning <= usage->output && usage->cost_micros >= -1
+           && usage->cost_micros <= MONEY_MICROS_MAX && (usage->known & ~USAGE_KNOWN_BITS) == 0;
 }
 
 void

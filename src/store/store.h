@@ -2,7 +2,8 @@
  *
  * One writer: all calls but the reader door's are made by the engine's thread, between store_begin and
  * store_commit or store_rollback. Rows are copied in and out; text in out-rows' slices lives until the
- * next call. Writes are absolute values; a row with a version is written WHERE version = what was read,
+ * next call. A put of what is there already, by its key or a unique name, is STATUS_EXISTS; a version that
+ * is not the stored one is STATUS_CONFLICT; a row that breaks rows.h's rules is STATUS_INVALID. Writes are absolute values; a row with a version is written WHERE version = what was read,
  * and the stored version is one higher: the writer sets row->version to the new one on success.
  * After any status but OK or NOT_FOUND the transaction must be rolled back. DESIGN section 8. */
 #pragma once
@@ -20,9 +21,12 @@ struct store_error {
 #define STORE_SCHEMA_VERSION 1
 
 struct store_options {
-    bool full_sync;       /* durability: disk */
-    bool read_only;
+    bool full_sync;           /* durability: disk */
+    bool read_only;           /* no migration, no transaction but store_begin_read's; a missing file is NOT_FOUND */
+    int32_t checkpoint_pages; /* of the log before it is copied back; 0 = STORE_CHECKPOINT_PAGES */
 };
+
+#define STORE_CHECKPOINT_PAGES 16000
 
 /* `url`: "sqlite:PATH" or "memory:". Takes the exclusive lock on PATH.lock, creates or migrates the
  * schema, checks that it is not newer. STATUS_BUSY: another gateway holds it (its process id is in the
@@ -32,13 +36,17 @@ MUST_USE enum status store_open(const char *url, const struct store_options *opt
 void store_close(struct store *store);
 /* What failed last, for logs and store_unavailable. */
 const char *store_last_error(const struct store *store);
+/* A lasting trouble that fails no call yet, for logs: the log of the store cannot be copied back into it.
+ * "" = none. Of the engine's thread. */
+const char *store_trouble(const struct store *store);
 
-/* Hands out the next epoch durably (one transaction of its own) and reads what the engine starts from. */
+/* Hands out the next epoch durably (one transaction of its own) and reads what the engine starts from:
+ * high_water_ms is the later of the stored one and now_ms, batch_no goes on. STATUS_FULL: epochs are used up. */
 MUST_USE enum status store_node_start(struct store *store, int64_t now_ms, const char *config_hash,
     struct node_row *node, unsigned char signal_key[32]);
 
 /* Renews the lease and stores batch_no and high_water_ms with the batch; STATUS_FENCED when the epoch is
- * no longer ours. */
+ * no longer ours. No transaction is open after any status but OK. */
 MUST_USE enum status store_begin(struct store *store, const struct node_row *node);
 MUST_USE enum status store_commit(struct store *store);
 void store_rollback(struct store *store);
@@ -51,7 +59,8 @@ MUST_USE enum status store_account_put(struct store *store, struct account_row *
 MUST_USE enum status store_key_get(struct store *store, int64_t key_id, struct key_row *row);
 MUST_USE enum status store_key_by_hash(struct store *store, const char *hash_hex, struct key_row *row);
 MUST_USE enum status store_key_put(struct store *store, struct key_row *row);
-/* Bumped by the engine with every change of an account or key, in the same transaction. */
+/* Bumped by the engine with every change of an account or key, in the same transaction; `version` is the
+ * new one and greater than the stored one, else STATUS_CONFLICT. */
 MUST_USE enum status store_identity_version(struct store *store, int64_t *version);
 MUST_USE enum status store_identity_bump(struct store *store, int64_t version);
 
@@ -69,6 +78,8 @@ MUST_USE enum status store_meter_put(struct store *store, struct meter_row *row)
 
 MUST_USE enum status store_hold_get(struct store *store, int64_t hold_id, struct hold_row *row);
 MUST_USE enum status store_hold_insert(struct store *store, const struct hold_row *row);
+/* Writes what changes in a hold's life: payer, state, on_abort, parts, attempts, amounts, estimates and
+ * versions. Its owner, account, key, thread, model, creation and inputs stay as they were inserted. */
 MUST_USE enum status store_hold_update(struct store *store, const struct hold_row *row);
 MUST_USE enum status store_hold_delete(struct store *store, int64_t hold_id);
 /* The next open hold with hold_id > after whose (node, epoch) is not this one; NOT_FOUND at the end. */
@@ -80,20 +91,28 @@ MUST_USE enum status store_ledger_add(struct store *store, const struct ledger_r
 MUST_USE enum status store_refusal_add(struct store *store, const struct refusal_row *row);
 MUST_USE enum status store_issued_get(struct store *store, const char *id_hash, struct issued_row *row);
 MUST_USE enum status store_issued_put(struct store *store, const struct issued_row *row); /* keeps an existing one */
+/* The oldest of those before `before_ms`, at most STORE_SWEEP_ROWS a call so that a batch stays short. */
+#define STORE_SWEEP_ROWS 5000
 MUST_USE enum status store_issued_sweep(struct store *store, int64_t before_ms);
 
-/* Limit definitions: index 0.. until NOT_FOUND. */
+/* Limit definitions in the order of their numbers: index 0.. until NOT_FOUND. A put replaces those of the
+ * same number and of the same name: a renamed limit keeps its number, a changed one takes a new number. */
 MUST_USE enum status store_limit_def_at(struct store *store, int64_t index, struct limit_def_row *row);
 MUST_USE enum status store_limit_def_put(struct store *store, const struct limit_def_row *row);
 
-/* --- The reader door: own snapshot connections, never through the engine, any thread (one reader each). */
+/* --- The reader door: own snapshot connections, never through the engine, any thread (one reader each).
+ * A read takes at most STORE_READ_MAX_MS, its callbacks included, then it is STATUS_IO. Callbacks call
+ * nothing of this header. Readers are closed before their store. */
+#define STORE_READ_MAX_MS 10000
 struct store_reader;
 MUST_USE enum status store_reader_open(struct store *store, struct store_reader **reader,
     struct store_error *error);
 void store_reader_close(struct store_reader *reader);
+/* What failed last at this reader. */
+const char *store_reader_error(const struct store_reader *reader);
 
 struct ledger_filter {
-    int64_t account_id, key_id, thread_id, since_ms, until_ms; /* 0 = any */
+    int64_t account_id, key_id, thread_id, since_ms, until_ms; /* 0 = any; at or after since, before until */
     char model[NAME_MAX_BYTES + 1];                            /* "" = any */
     int32_t kind;                                              /* -1 = any */
     int64_t id;                                                /* row or hold id; 0 = any */

@@ -1,0 +1,420 @@
+/* store/memory_rows.c: the writer's gets and puts in memory; the answers are those of sqlite_rows.c. */
+#include "store/memory_priv.h"
+
+static struct memory_table *
+table_of(struct store *store, enum memory_table_id id)
+{
+    return &memory_store_of(store)->tables[id];
+}
+
+static enum status
+fail_row(struct store *store, enum status status, const struct memory_table *table, int64_t id)
+{
+    return store_fail(store->last_error, status, "table %s, row %lld: %s", table->kind->name,
+        (long long)id,
+        status == STATUS_EXISTS     ? "it is there already"
+        : status == STATUS_CONFLICT ? "its stored version is another one"
+        : status == STATUS_FULL     ? "no memory for it"
+                                    : "it is not there");
+}
+
+static enum status
+get_row(struct store *store, enum memory_table_id table_id, int64_t id, void *row)
+{
+    const struct memory_table *table = table_of(store, table_id);
+    const void *stored = table_get(table, id);
+    if (!stored) {
+        return STATUS_NOT_FOUND;
+    }
+    memcpy(row, stored, table->kind->row_bytes);
+    return STATUS_OK;
+}
+
+/* `like` has the fields that make the name; `row` may be the same memory. */
+static enum status
+find_row(struct store *store, enum memory_table_id table_id, const void *like, void *row)
+{
+    const struct memory_table *table = table_of(store, table_id);
+    const struct memory_row *stored = table_find(table, like);
+    if (!stored) {
+        return STATUS_NOT_FOUND;
+    }
+    memcpy(row, stored->row, table->kind->row_bytes);
+    return STATUS_OK;
+}
+
+/* Unless another row has its name. */
+static enum status
+set_row(struct store *store, enum memory_table_id table_id, int64_t id, const void *row)
+{
+    struct memory_table *table = table_of(store, table_id);
+    if (table->kind->name_hash) {
+        const struct memory_row *named = table_find(table, row);
+        if (named && named->id != id) {
+            return fail_row(store, STATUS_EXISTS, table, id);
+        }
+    }
+    const enum status status = table_set(table, id, row, &memory_store_of(store)->undo);
+    return status == STATUS_OK ? STATUS_OK : fail_row(store, status, table, id);
+}
+
+static enum status
+insert_row(struct store *store, enum memory_table_id table_id, int64_t id, const void *row)
+{
+    struct memory_table *table = table_of(store, table_id);
+    if (table_get(table, id)) {
+        return fail_row(store, STATUS_EXISTS, table, id);
+    }
+    return set_row(store, table_id, id, row);
+}
+
+/* Looks whether a row may be written whose version was `version` when it was read. */
+static enum status
+version_status(struct store *store, enum memory_table_id table_id, int64_t id, bool stored,
+    int64_t stored_version, int64_t version, enum status exists)
+{
+    const struct memory_table *table = table_of(store, table_id);
+    if (version == 0) {
+        return stored ? fail_row(store, exists, table, id) : STATUS_OK;
+    }
+    return stored && stored_version == version ? STATUS_OK
+                                               : fail_row(store, STATUS_CONFLICT, table, id);
+}
+
+/* --- Accounts and keys. */
+
+static enum status
+account_get(struct store *store, int64_t account_id, struct account_row *row)
+{
+    return get_row(store, TABLE_ACCOUNT, account_id, row);
+}
+
+static enum status
+account_by_name(struct store *store, const char *name, struct account_row *row)
+{
+    struct account_row like = { 0 };
+    if (!slice_to_cstr(slice_str(name), like.name, sizeof(like.name))) {
+        return STATUS_NOT_FOUND;
+    }
+    return find_row(store, TABLE_ACCOUNT, &like, row);
+}
+
+static enum status
+account_put(struct store *store, struct account_row *row)
+{
+    const struct account_row *stored = table_get(table_of(store, TABLE_ACCOUNT), row->account_id);
+    enum status status = version_status(store, TABLE_ACCOUNT, row->account_id, stored,
+        stored ? stored->version : 0, row->version, STATUS_EXISTS);
+    if (status == STATUS_OK) {
+        struct account_row next = *row;
+        next.version++;
+        status = set_row(store, TABLE_ACCOUNT, row->account_id, &next);
+    }
+    row->version += status == STATUS_OK;
+    return status;
+}
+
+static enum status
+key_get(struct store *store, int64_t key_id, struct key_row *row)
+{
+    return get_row(store, TABLE_KEY, key_id, row);
+}
+
+static enum status
+key_by_hash(struct store *store, const char *hash_hex, struct key_row *row)
+{
+    struct key_row like = { 0 };
+    if (!slice_to_cstr(slice_str(hash_hex), like.hash_hex, sizeof(like.hash_hex))) {
+        return STATUS_NOT_FOUND;
+    }
+    return find_row(store, TABLE_KEY, &like, row);
+}
+
+static enum status
+key_put(struct store *store, struct key_row *row)
+{
+    const struct key_row *stored = table_get(table_of(store, TABLE_KEY), row->key_id);
+    enum status status = version_status(store, TABLE_KEY, row->key_id, stored,
+        stored ? stored->version : 0, row->version, STATUS_EXISTS);
+    if (status == STATUS_OK) {
+        struct key_row next = *row;
+        next.version++;
+        status = set_row(store, TABLE_KEY, row->key_id, &next);
+    }
+    row->version += status == STATUS_OK;
+    return status;
+}
+
+static enum status
+identity_version(struct store *store, int64_t *version)
+{
+    *version = memory_store_of(store)->meta.identity_version;
+    return STATUS_OK;
+}
+
+static enum status
+identity_bump(struct store *store, int64_t version)
+{
+    int64_t *stored = &memory_store_of(store)->meta.identity_version;
+    if (version <= *stored) {
+        return store_fail(store->last_error, STATUS_CONFLICT,
+            "the identity version is %lld already, so not %lld", (long long)*stored,
+            (long long)version);
+    }
+    *stored = version;
+    return STATUS_OK;
+}
+
+/* --- Threads, subjects, meters. */
+
+static enum status
+thread_get(struct store *store, int64_t thread_id, struct thread_row *row)
+{
+    return get_row(store, TABLE_THREAD, thread_id, row);
+}
+
+static enum status
+thread_find(struct store *store, int64_t account_id, enum thread_kind kind, const char *sig_hash,
+    struct thread_row *row)
+{
+    struct thread_row like = { .account_id = account_id, .kind = kind };
+    if (!slice_to_cstr(slice_str(sig_hash), like.sig_hash, sizeof(like.sig_hash))) {
+        return STATUS_NOT_FOUND;
+    }
+    return find_row(store, TABLE_THREAD, &like, row);
+}
+
+static enum status
+thread_put(struct store *store, struct thread_row *row)
+{
+    const struct thread_row *stored = table_get(table_of(store, TABLE_THREAD), row->thread_id);
+    enum status status = version_status(store, TABLE_THREAD, row->thread_id, stored,
+        stored ? stored->version : 0, row->version, STATUS_EXISTS);
+    if (status == STATUS_OK) {
+        struct thread_row next =
+            stored ? *stored : *row; /* what it is stays; what it did changes */
+        next.root_id = row->root_id;
+        next.last_ms = row->last_ms;
+        next.last_input = row->last_input;
+        next.last_input_bytes = row->last_input_bytes;
+        next.version = row->version + 1;
+        status = set_row(store, TABLE_THREAD, row->thread_id, &next);
+    }
+    row->version += status == STATUS_OK;
+    return status;
+}
+
+static enum status
+subject_find(struct store *store, enum subject_kind kind, int64_t account_id, const char *name,
+    struct subject_row *row)
+{
+    struct subject_row like = { .account_id = account_id, .kind = kind };
+    if (!slice_to_cstr(slice_str(name), like.name, sizeof(like.name))) {
+        return STATUS_NOT_FOUND;
+    }
+    return find_row(store, TABLE_SUBJECT, &like, row);
+}
+
+static enum status
+subject_put(struct store *store, const struct subject_row *row)
+{
+    return insert_row(store, TABLE_SUBJECT, row->subject_id, row);
+}
+
+static enum status
+meter_get(struct store *store, int64_t subject_id, struct meter_row *row)
+{
+    return get_row(store, TABLE_METER, subject_id, row);
+}
+
+static enum status
+meter_put(struct store *store, struct meter_row *row)
+{
+    const struct meter_row *stored = table_get(table_of(store, TABLE_METER), row->subject_id);
+    enum status status = version_status(store, TABLE_METER, row->subject_id, stored,
+        stored ? stored->version : 0, row->version, STATUS_CONFLICT);
+    if (status == STATUS_OK) {
+        struct meter_row next = *row;
+        next.version++;
+        status = set_row(store, TABLE_METER, row->subject_id, &next);
+    }
+    row->version += status == STATUS_OK;
+    return status;
+}
+
+/* --- Holds, ledger, refusals. */
+
+static enum status
+hold_get(struct store *store, int64_t hold_id, struct hold_row *row)
+{
+    return get_row(store, TABLE_HOLD, hold_id, row);
+}
+
+static enum status
+hold_insert(struct store *store, const struct hold_row *row)
+{
+    return insert_row(store, TABLE_HOLD, row->hold_id, row);
+}
+
+static enum status
+hold_update(struct store *store, const struct hold_row *row)
+{
+    const struct memory_table *table = table_of(store, TABLE_HOLD);
+    const struct hold_row *stored = table_get(table, row->hold_id);
+    if (!stored) {
+        return fail_row(store, STATUS_NOT_FOUND, table, row->hold_id);
+    }
+    struct hold_row next = *row;
+    next.node_id = stored->node_id;
+    next.epoch = stored->epoch;
+    next.account_id = stored->account_id;
+    next.key_id = stored->key_id;
+    next.thread_id = stored->thread_id;
+    next.root_id = stored->root_id;
+    memcpy(next.model, stored->model, sizeof(next.model));
+    next.created_ms = stored->created_ms;
+    next.inputs = stored->inputs;
+    return set_row(store, TABLE_HOLD, row->hold_id, &next);
+}
+
+static enum status
+hold_delete(struct store *store, int64_t hold_id)
+{
+    struct memory_table *table = table_of(store, TABLE_HOLD);
+    const enum status status = table_remove(table, hold_id, &memory_store_of(store)->undo);
+    return status == STATUS_OK ? STATUS_OK : fail_row(store, status, table, hold_id);
+}
+
+static enum status
+hold_orphan(
+    struct store *store, int64_t node_id, int64_t epoch, int64_t after, struct hold_row *row)
+{
+    const struct memory_table *table = table_of(store, TABLE_HOLD);
+    for (struct list *link = table->rows.next; link != &table->rows; link = link->next) {
+        const struct hold_row *hold = list_entry(link, struct memory_row, link)->row;
+        if (hold->hold_id > after && (hold->node_id != node_id || hold->epoch != epoch)) {
+            *row = *hold;
+            return STATUS_OK;
+        }
+    }
+    return STATUS_NOT_FOUND;
+}
+
+static enum status
+ledger_add(struct store *store, const struct ledger_row *row)
+{
+    return insert_row(store, TABLE_LEDGER, row->id, row);
+}
+
+static enum status
+refusal_add(struct store *store, const struct refusal_row *row)
+{
+    struct memory_store *memory = memory_store_of(store);
+    const struct memory_row *named = table_find(table_of(store, TABLE_REFUSAL), row);
+    if (!named) {
+        return insert_row(store, TABLE_REFUSAL, ++memory->next_row_id, row);
+    }
+    struct refusal_row next;
+    memcpy(&next, named->row, sizeof(next));
+    next.count = money_add(next.count, row->count);
+    return set_row(store, TABLE_REFUSAL, named->id, &next);
+}
+
+/* --- Issued ids and limits. */
+
+static enum status
+issued_get(struct store *store, const char *id_hash, struct issued_row *row)
+{
+    struct issued_row like = { 0 };
+    if (!slice_to_cstr(slice_str(id_hash), like.id_hash, sizeof(like.id_hash))) {
+        return STATUS_NOT_FOUND;
+    }
+    return find_row(store, TABLE_ISSUED, &like, row);
+}
+
+static enum status
+issued_put(struct store *store, const struct issued_row *row)
+{
+    if (table_find(table_of(store, TABLE_ISSUED), row)) {
+        return STATUS_OK; /* it keeps who had it first */
+    }
+    return insert_row(store, TABLE_ISSUED, ++memory_store_of(store)->next_row_id, row);
+}
+
+/* In the order they came, which is their age. */
+static enum status
+issued_sweep(struct store *store, int64_t before_ms)
+{
+    struct memory_table *table = table_of(store, TABLE_ISSUED);
+    struct list *link = table->rows.next;
+    for (int swept = 0; link != &table->rows && swept < STORE_SWEEP_ROWS;) {
+        const struct memory_row *stored = list_entry(link, struct memory_row, link);
+        link = link->next;
+        if (((const struct issued_row *)stored->row)->at_ms < before_ms) {
+            const enum status status =
+                table_remove(table, stored->id, &memory_store_of(store)->undo);
+            if (status != STATUS_OK) {
+                return fail_row(store, status, table, stored->id);
+            }
+            swept++;
+        }
+    }
+    return STATUS_OK;
+}
+
+static enum status
+limit_def_at(struct store *store, int64_t index, struct limit_def_row *row)
+{
+    const struct memory_table *table = table_of(store, TABLE_LIMIT_DEF);
+    for (struct list *link = table->rows.next; link != &table->rows; link = link->next) {
+        if (index-- == 0) {
+            memcpy(row, list_entry(link, struct memory_row, link)->row, sizeof(*row));
+            return STATUS_OK;
+        }
+    }
+    return STATUS_NOT_FOUND;
+}
+
+static enum status
+limit_def_put(struct store *store, const struct limit_def_row *row)
+{
+    struct memory_table *table = table_of(store, TABLE_LIMIT_DEF);
+    const struct memory_row *named = table_find(table, row);
+    if (named && named->id != row->limit_id) {
+        const enum status status = table_remove(table, named->id, &memory_store_of(store)->undo);
+        if (status != STATUS_OK) {
+            return fail_row(store, status, table, row->limit_id);
+        }
+    }
+    return set_row(store, TABLE_LIMIT_DEF, row->limit_id, row);
+}
+
+const struct store_row_ops memory_row_ops = {
+    .account_get = account_get,
+    .account_by_name = account_by_name,
+    .account_put = account_put,
+    .key_get = key_get,
+    .key_by_hash = key_by_hash,
+    .key_put = key_put,
+    .identity_version = identity_version,
+    .identity_bump = identity_bump,
+    .thread_get = thread_get,
+    .thread_find = thread_find,
+    .thread_put = thread_put,
+    .subject_find = subject_find,
+    .subject_put = subject_put,
+    .meter_get = meter_get,
+    .meter_put = meter_put,
+    .hold_get = hold_get,
+    .hold_insert = hold_insert,
+    .hold_update = hold_update,
+    .hold_delete = hold_delete,
+    .hold_orphan = hold_orphan,
+    .ledger_add = ledger_add,
+    .refusal_add = refusal_add,
+    .issued_get = issued_get,
+    .issued_put = issued_put,
+    .issued_sweep = issued_sweep,
+    .limit_def_at = limit_def_at,
+    .limit_def_put = limit_def_put,
+};

@@ -1,0 +1,208 @@
+-- Schema 1. BIGINT and TEXT only; money in micro-USD, times in milliseconds UTC, hashes in hex, enums
+-- by the numbers of rows/rows.h, reasons by code. A released file never changes: the next is 002.sql.
+-- On SQLite a "BIGINT PRIMARY KEY" is made the table's own integer key (store/migrate.c).
+
+CREATE TABLE meta (
+    name TEXT NOT NULL PRIMARY KEY,
+    value TEXT NOT NULL
+);
+
+CREATE TABLE node (
+    node_id BIGINT PRIMARY KEY,
+    epoch BIGINT NOT NULL,
+    lease_until_ms BIGINT NOT NULL,
+    batch_no BIGINT NOT NULL,
+    high_water_ms BIGINT NOT NULL,
+    config_hash TEXT NOT NULL
+);
+
+CREATE TABLE lease (
+    name TEXT NOT NULL PRIMARY KEY,
+    node_id BIGINT NOT NULL,
+    epoch BIGINT NOT NULL,
+    until_ms BIGINT NOT NULL
+);
+
+CREATE TABLE account (
+    account_id BIGINT PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE,
+    plan TEXT NOT NULL,
+    organisation TEXT NOT NULL,
+    state BIGINT NOT NULL,
+    created_ms BIGINT NOT NULL,
+    version BIGINT NOT NULL
+);
+
+CREATE TABLE account_group (
+    group_name TEXT NOT NULL,
+    account_id BIGINT NOT NULL,
+    PRIMARY KEY (group_name, account_id)
+);
+
+CREATE TABLE key (
+    key_id BIGINT PRIMARY KEY,
+    account_id BIGINT NOT NULL,
+    hash_hex TEXT NOT NULL UNIQUE,
+    label TEXT NOT NULL,
+    shown TEXT NOT NULL,
+    role BIGINT NOT NULL,
+    revoked BIGINT NOT NULL,
+    thread_required BIGINT NOT NULL,
+    created_ms BIGINT NOT NULL,
+    expires_ms BIGINT NOT NULL,
+    may_act_for TEXT NOT NULL,
+    version BIGINT NOT NULL
+);
+CREATE INDEX key_of_account ON key (account_id);
+
+CREATE TABLE limit_def (
+    limit_id BIGINT PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE,
+    fingerprint TEXT NOT NULL,
+    since_ms BIGINT NOT NULL
+);
+
+CREATE TABLE limit_set (
+    limit_id BIGINT NOT NULL,
+    subject_id BIGINT NOT NULL,
+    tier TEXT NOT NULL,
+    amount BIGINT NOT NULL,
+    PRIMARY KEY (limit_id, subject_id, tier)
+);
+
+CREATE TABLE subject (
+    subject_id BIGINT PRIMARY KEY,
+    kind BIGINT NOT NULL,
+    account_id BIGINT NOT NULL,
+    name TEXT NOT NULL,
+    UNIQUE (account_id, kind, name)
+);
+
+-- One row a subject: all its meters packed, the unit of locking and of writing. node_id 0 = shared.
+CREATE TABLE meter (
+    subject_id BIGINT NOT NULL,
+    node_id BIGINT NOT NULL,
+    packed TEXT NOT NULL,
+    seen_ms BIGINT NOT NULL,
+    version BIGINT NOT NULL,
+    PRIMARY KEY (subject_id, node_id)
+);
+
+-- Exact rolling windows only.
+CREATE TABLE meter_log (
+    limit_id BIGINT NOT NULL,
+    subject_id BIGINT NOT NULL,
+    at_ms BIGINT NOT NULL,
+    id BIGINT NOT NULL,
+    amount BIGINT NOT NULL,
+    PRIMARY KEY (limit_id, subject_id, at_ms, id)
+);
+
+-- Open holds; parts and attempts packed.
+CREATE TABLE hold (
+    hold_id BIGINT PRIMARY KEY,
+    node_id BIGINT NOT NULL,
+    epoch BIGINT NOT NULL,
+    account_id BIGINT NOT NULL,
+    key_id BIGINT NOT NULL,
+    thread_id BIGINT NOT NULL,
+    root_id BIGINT NOT NULL,
+    payer BIGINT NOT NULL,
+    state BIGINT NOT NULL,
+    on_abort BIGINT NOT NULL,
+    model TEXT NOT NULL,
+    parts TEXT NOT NULL,
+    attempts TEXT NOT NULL,
+    held_micros BIGINT NOT NULL,
+    bound_micros BIGINT NOT NULL,
+    est_micros BIGINT NOT NULL,
+    est_input BIGINT NOT NULL,
+    body_bytes BIGINT NOT NULL,
+    estimator TEXT NOT NULL,
+    created_ms BIGINT NOT NULL,
+    policy_ver BIGINT NOT NULL,
+    price_ver BIGINT NOT NULL,
+    inputs TEXT NOT NULL
+);
+
+-- Append-only, and without any second index: writing it is most of the engine's work.
+CREATE TABLE ledger (
+    id BIGINT PRIMARY KEY,
+    at_ms BIGINT NOT NULL,
+    kind BIGINT NOT NULL,
+    hold_id BIGINT NOT NULL,
+    attempt BIGINT NOT NULL,
+    account_id BIGINT NOT NULL,
+    key_id BIGINT NOT NULL,
+    thread_id BIGINT NOT NULL,
+    root_id BIGINT NOT NULL,
+    model TEXT NOT NULL,
+    source TEXT NOT NULL,
+    provider TEXT NOT NULL,
+    upstream_model TEXT NOT NULL,
+    payer BIGINT NOT NULL,
+    input_tokens BIGINT NOT NULL,
+    cache_read_tokens BIGINT NOT NULL,
+    cache_write_5m_tokens BIGINT NOT NULL,
+    cache_write_1h_tokens BIGINT NOT NULL,
+    output_tokens BIGINT NOT NULL,
+    reasoning_tokens BIGINT NOT NULL,
+    provider_cost_micros BIGINT NOT NULL,
+    usage_known BIGINT NOT NULL,
+    cost_micros BIGINT NOT NULL,
+    est_micros BIGINT NOT NULL,
+    bound_micros BIGINT NOT NULL,
+    started_ms BIGINT NOT NULL,
+    estimator TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    status BIGINT NOT NULL,
+    flags BIGINT NOT NULL,
+    policy_ver BIGINT NOT NULL,
+    price_ver BIGINT NOT NULL,
+    inputs TEXT NOT NULL
+);
+
+CREATE TABLE refusal (
+    account_id BIGINT NOT NULL,
+    key_id BIGINT NOT NULL,
+    model TEXT NOT NULL,
+    limit_id BIGINT NOT NULL,
+    reason TEXT NOT NULL,
+    minute_ms BIGINT NOT NULL,
+    count BIGINT NOT NULL,
+    ledger_id BIGINT NOT NULL,
+    PRIMARY KEY (account_id, minute_ms, key_id, limit_id, model, reason)
+);
+
+CREATE TABLE thread (
+    thread_id BIGINT PRIMARY KEY,
+    account_id BIGINT NOT NULL,
+    root_id BIGINT NOT NULL,
+    kind BIGINT NOT NULL,
+    sig_hash TEXT NOT NULL,
+    created_ms BIGINT NOT NULL,
+    last_ms BIGINT NOT NULL,
+    last_input BIGINT NOT NULL,
+    last_input_bytes BIGINT NOT NULL,
+    version BIGINT NOT NULL,
+    UNIQUE (account_id, kind, sig_hash)
+);
+
+CREATE TABLE thread_day (
+    account_id BIGINT NOT NULL,
+    pool TEXT NOT NULL,
+    thread_id BIGINT NOT NULL,
+    day_ms BIGINT NOT NULL,
+    payer BIGINT NOT NULL,
+    hold_id BIGINT NOT NULL,
+    PRIMARY KEY (account_id, pool, thread_id, day_ms)
+);
+
+-- Ids of the providers' objects that we relayed to an account; swept by age.
+CREATE TABLE issued (
+    id_hash TEXT NOT NULL PRIMARY KEY,
+    account_id BIGINT NOT NULL,
+    provider TEXT NOT NULL,
+    at_ms BIGINT NOT NULL
+);
+CREATE INDEX issued_by_age ON issued (at_ms);

@@ -1,0 +1,465 @@
+/* store/sqlite.c: the SQLite engine: opening, the node, transactions. */
+#include "store/sqlite_priv.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/secret.h"
+
+#define BUSY_WAIT_MS          2000 /* for a backup or a shell that holds SQLite's own lock for a moment */
+#define SIGNAL_KEY_BYTES      32
+#define LOG_KEPT_BYTES_TEXT   "268435456" /* a log that a slow reader made longer is cut to this */
+#define WRITER_CACHE_KIB_TEXT "65536"
+
+/* --- Opening. */
+
+/* The absolute name of a file that is not there yet, in a folder that is. */
+static enum status
+resolve_new(const char *path, char **real_path, struct store_error *error)
+{
+    const char *slash = strrchr(path, '/');
+    const char *name = slash ? slash + 1 : path;
+    char *given = slash ? strndup(path, (size_t)(name - path)) : strdup(".");
+    char *folder = given ? realpath(given, NULL) : NULL;
+    const int cause = errno;
+    free(given);
+    if (!folder || name[0] == '\0') {
+        free(folder);
+        return store_fail(error->text, STATUS_IO, "%s cannot be made: %s", path,
+            folder ? "it names a folder" : strerror(cause));
+    }
+    const int len = asprintf(real_path, "%s/%s", folder, name);
+    free(folder);
+    if (len < 0) {
+        *real_path = NULL;
+        return store_fail(error->text, STATUS_FULL, "no memory for a path");
+    }
+    return STATUS_OK;
+}
+
+/* SQLite follows links and so must the lock, or two names would let two gateways in; and readers open
+ * it later, perhaps from another folder. The caller frees *real_path. */
+static enum status
+resolve_path(const char *path, char **real_path, struct store_error *error)
+{
+    *real_path = realpath(path, NULL);
+    if (*real_path) {
+        return STATUS_OK;
+    }
+    struct stat file;
+    if (errno != ENOENT || lstat(path, &file) == 0) { /* a link to nowhere is one of these */
+        return store_fail(error->text, STATUS_IO, "%s cannot be opened: %s", path, strerror(errno));
+    }
+    return resolve_new(path, real_path, error);
+}
+
+/* Makes the file for nobody but us; SQLite gives its log the same rights. */
+static enum status
+ensure_file(const char *path, const struct store_options *options, struct store_error *error)
+{
+    struct stat file;
+    if (stat(path, &file) == 0) {
+        if (!S_ISREG(file.st_mode)) {
+            return store_fail(error->text, STATUS_INVALID, "%s is not a file", path);
+        }
+        return STATUS_OK;
+    }
+    if (errno == ENOENT && options->read_only) {
+        return store_fail(error->text, STATUS_NOT_FOUND, "there is no store at %s", path);
+    }
+    const int fd = errno == ENOENT ? open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600) : -1;
+    if (fd < 0) {
+        return store_fail(error->text, STATUS_IO,
+            "%s cannot be made: %s; check that its folder is there and may be written to", path,
+            strerror(errno));
+    }
+    (void)close(fd);
+    return STATUS_OK;
+}
+
+enum status
+sqlite_connect(struct sqlite_db *db, const char *path, int open_flags,
+    const struct store_options *options, char *error_text)
+{
+    enum status status = db_open(db, path, open_flags, error_text);
+    if (status != STATUS_OK) {
+        return status;
+    }
+    (void)sqlite3_busy_timeout(db->handle, BUSY_WAIT_MS);
+    (void)sqlite3_db_config(db->handle, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
+    (void)sqlite3_db_config(db->handle, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
+    /* What must hold whatever the file is; journal_mode comes when we know that it is ours. */
+    status = db_exec(db, "PRAGMA cell_size_check = ON; PRAGMA temp_store = MEMORY;"
+                         "PRAGMA journal_size_limit = " LOG_KEPT_BYTES_TEXT);
+    if (status == STATUS_OK) {
+        status = db_exec(
+            db, options->full_sync ? "PRAGMA synchronous = FULL" : "PRAGMA synchronous = NORMAL");
+    }
+    if (status == STATUS_OK) {
+        status = db_status(db, sqlite3_wal_autocheckpoint(db->handle, 0));
+    }
+    if (status != STATUS_OK) {
+        db_close(db);
+    }
+    return status;
+}
+
+/* PRAGMA journal_mode answers with the mode that holds now instead of failing. */
+static enum status
+ensure_log(struct sqlite_db *db)
+{
+    sqlite3_stmt *statement = NULL;
+    enum status status = db_status(
+        db, sqlite3_prepare_v2(db->handle, "PRAGMA journal_mode = WAL", -1, &statement, NULL));
+    if (status == STATUS_OK) {
+        status = db_status(db, sqlite3_step(statement));
+    }
+    if (status == STATUS_OK) {
+        const char *mode = (const char *)sqlite3_column_text(statement, 0);
+        if (!mode || strcmp(mode, "wal") != 0) {
+            status = store_fail(db->error_text, STATUS_IO,
+                "its file system cannot hold a write-ahead log; put the store on a local disk");
+        }
+    }
+    (void)sqlite3_finalize(statement); /* repeats what the step returned */
+    return status;
+}
+
+static enum status
+ensure_schema(struct sqlite_db *db, const struct store_options *options)
+{
+    int64_t version = 0;
+    enum status status = schema_version(db, &version);
+    if (status != STATUS_OK) {
+        return status;
+    }
+    if (version > STORE_SCHEMA_VERSION) {
+        return store_fail(db->error_text, STATUS_NEWER,
+            "it was written by a newer version of Tidegate (schema %lld, this one knows %d); "
+            "install that version, or restore the backup made before it",
+            (long long)version, STORE_SCHEMA_VERSION);
+    }
+    if (options->read_only) {
+        return version == STORE_SCHEMA_VERSION ? STATUS_OK
+                                               : store_fail(db->error_text, STATUS_INVALID,
+                                                   "it is %s; start the gateway on it once",
+                                                   version == 0 ? "empty" : "of an older version");
+    }
+    status = ensure_log(db);
+    check(store_schema_script_count == STORE_SCHEMA_VERSION);
+    return status == STATUS_OK
+               ? migrate(db, version, store_schema_scripts, store_schema_script_count)
+               : status;
+}
+
+static int
+note_log_pages(void *user, sqlite3 *handle, const char *name, int log_pages)
+{
+    (void)handle;
+    (void)name;
+    checkpointer_note(user, log_pages);
+    return SQLITE_OK;
+}
+
+static enum status
+open_locked(struct sqlite_store *sqlite, const struct store_options *options)
+{
+    const int flags = options->read_only ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE;
+    enum status status =
+        sqlite_connect(&sqlite->db, sqlite->path, flags, options, sqlite->base.last_error);
+    if (status != STATUS_OK) {
+        return status;
+    }
+    if (!options->read_only && sqlite3_db_readonly(sqlite->db.handle, "main") == 1) {
+        /* SQLite would read on, and fail with the first write. */
+        status = store_fail(sqlite->base.last_error, STATUS_IO, "the file may not be written to");
+    }
+    if (status == STATUS_OK) {
+        status = ensure_schema(&sqlite->db, options);
+    }
+    if (status == STATUS_OK) {
+        status = db_exec(&sqlite->db, "PRAGMA cache_size = -" WRITER_CACHE_KIB_TEXT);
+    }
+    if (status == STATUS_OK && !options->read_only) {
+        status = checkpointer_start(
+            &sqlite->checkpointer, sqlite->path, options, sqlite->base.last_error);
+    }
+    if (status != STATUS_OK) {
+        db_close(&sqlite->db);
+        return status;
+    }
+    if (sqlite->checkpointer) {
+        (void)sqlite3_wal_hook(sqlite->db.handle, note_log_pages, sqlite->checkpointer);
+    }
+    return STATUS_OK;
+}
+
+static void
+free_store(struct sqlite_store *sqlite)
+{
+    if (sqlite->lock_fd >= 0) {
+        lock_drop(sqlite->lock_fd);
+    }
+    buf_free(&sqlite->inputs);
+    buf_free(&sqlite->packed);
+    buf_free(&sqlite->packed_2);
+    free(sqlite->path);
+    free(sqlite);
+}
+
+static const struct store_ops sqlite_ops;
+
+enum status
+sqlite_store_open(const char *path, const struct store_options *options, struct store **store,
+    struct store_error *error)
+{
+    struct sqlite_store *sqlite = calloc(1, sizeof(*sqlite));
+    if (!sqlite) {
+        return store_fail(error->text, STATUS_FULL, "no memory for a store");
+    }
+    sqlite->base = (struct store){
+        .ops = &sqlite_ops, .rows = &sqlite_row_ops, .readers = &sqlite_reader_ops
+    };
+    sqlite->lock_fd = -1;
+    enum status status = resolve_path(path, &sqlite->path, error);
+    struct stat file;
+    if (status == STATUS_OK && options->read_only && stat(sqlite->path, &file) != 0) {
+        status = ensure_file(sqlite->path, options, error); /* leave no lock beside nothing */
+    }
+    if (status == STATUS_OK) {
+        status = lock_take(sqlite->path, &sqlite->lock_fd, error);
+    }
+    if (status == STATUS_OK) {
+        status = ensure_file(sqlite->path, options, error);
+    }
+    if (status == STATUS_OK) {
+        status = open_locked(sqlite, options);
+        if (status != STATUS_OK) {
+            (void)store_fail(error->text, status, "%s cannot be opened as a store: %.400s", path,
+                sqlite->base.last_error);
+        }
+    }
+    if (status != STATUS_OK) {
+        free_store(sqlite);
+        return status;
+    }
+    *store = &sqlite->base;
+    return STATUS_OK;
+}
+
+static void
+sqlite_close(struct store *store)
+{
+    struct sqlite_store *sqlite = sqlite_store_of(store);
+    check(atomic_load(&sqlite->reader_count) == 0);
+    checkpointer_stop(sqlite->checkpointer);
+    db_close(&sqlite->db); /* the last connection: the log is copied back and removed */
+    free_store(sqlite);
+}
+
+/* --- Transactions. */
+
+static void
+sqlite_rollback(struct store *store)
+{
+    struct sqlite_db *db = &sqlite_store_of(store)->db;
+    if (sqlite3_get_autocommit(db->handle) != 0) {
+        return; /* SQLite has done so itself, as after a full disk */
+    }
+    /* Not through db_exec: the text keeps the first cause. Were it to fail, the next begin would. */
+    (void)sqlite3_exec(db->handle, "ROLLBACK", NULL, NULL, NULL);
+}
+
+static enum status
+renew_lease(struct sqlite_db *db, const struct node_row *node)
+{
+    struct query query = query_start(db, STATEMENT_NODE_RENEW);
+    query_i64(&query, node->lease_until_ms);
+    query_i64(&query, node->batch_no);
+    query_i64(&query, node->high_water_ms);
+    query_i64(&query, node->node_id);
+    query_i64(&query, node->epoch);
+    int64_t changed_count = 0;
+    const enum status status = query_run(&query, &changed_count);
+    if (status == STATUS_OK && changed_count == 0) {
+        return store_fail(db->error_text, STATUS_FENCED,
+            "epoch %lld of node %lld is over: another gateway has taken the store",
+            (long long)node->epoch, (long long)node->node_id);
+    }
+    return status;
+}
+
+static enum status
+sqlite_begin(struct store *store, const struct node_row *node)
+{
+    struct sqlite_db *db = &sqlite_store_of(store)->db;
+    enum status status = db_exec(db, "BEGIN IMMEDIATE");
+    if (status == STATUS_OK) {
+        status = renew_lease(db, node);
+        if (status != STATUS_OK) {
+            sqlite_rollback(store);
+        }
+    }
+    return status;
+}
+
+static enum status
+sqlite_begin_read(struct store *store)
+{
+    return db_exec(&sqlite_store_of(store)->db, "BEGIN");
+}
+
+static enum status
+sqlite_commit(struct store *store)
+{
+    struct sqlite_store *sqlite = sqlite_store_of(store);
+    const enum status status = db_exec(&sqlite->db, "COMMIT");
+    if (status == STATUS_OK && sqlite->checkpointer) {
+        checkpointer_turn(sqlite->checkpointer, &sqlite->db, store->trouble);
+    }
+    return status;
+}
+
+/* --- The node. */
+
+static enum status
+next_epoch(struct sqlite_db *db, int64_t *epoch)
+{
+    enum status status = sqlite_meta_get_i64(db, "epoch", epoch);
+    if (status != STATUS_OK) {
+        return status;
+    }
+    if (*epoch >= EPOCH_MAX) {
+        return store_fail(db->error_text, STATUS_FULL,
+            "the store has handed out all of its %lld epochs, one for each start; "
+            "begin a new store and keep this one for its ledger",
+            (long long)EPOCH_MAX);
+    }
+    *epoch += 1;
+    return sqlite_meta_put_i64(db, "epoch", *epoch);
+}
+
+static int
+hex_digit(char c)
+{
+    return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+static bool
+key_from_hex(const char *hex, unsigned char key[SIGNAL_KEY_BYTES])
+{
+    for (size_t i = 0; i < SIGNAL_KEY_BYTES; i++) {
+        const int high = hex_digit(hex[2 * i]);
+        const int low = high < 0 ? -1 : hex_digit(hex[2 * i + 1]);
+        if (low < 0) {
+            return false;
+        }
+        key[i] = (unsigned char)(high * 16 + low);
+    }
+    return hex[2 * SIGNAL_KEY_BYTES] == '\0';
+}
+
+/* Made once in the life of a store: another key would recognise no thread. */
+static enum status
+signal_key(struct sqlite_db *db, unsigned char key[SIGNAL_KEY_BYTES])
+{
+    char hex[2 * SIGNAL_KEY_BYTES + 1];
+    enum status status = sqlite_meta_get(db, "signal_key", hex, sizeof(hex));
+    if (status == STATUS_OK && !key_from_hex(hex, key)) {
+        status = store_fail(db->error_text, STATUS_INVALID,
+            "the store is damaged: its signal key makes no sense; restore a backup");
+    }
+    if (status == STATUS_NOT_FOUND) {
+        static const char digits[] = "0123456789abcdef";
+        secret_random(key, SIGNAL_KEY_BYTES);
+        for (size_t i = 0; i < SIGNAL_KEY_BYTES; i++) {
+            hex[2 * i] = digits[key[i] >> 4];
+            hex[2 * i + 1] = digits[key[i] & 15];
+        }
+        hex[2 * SIGNAL_KEY_BYTES] = '\0';
+        status = sqlite_meta_put(db, "signal_key", hex);
+    }
+    secret_wipe(hex, sizeof(hex));
+    return status;
+}
+
+static enum status
+read_node(struct sqlite_db *db, struct node_row *node)
+{
+    const int64_t node_id = STORE_NODE_ID;
+    struct query query = query_start(db, STATEMENT_NODE_GET);
+    query_i64(&query, node_id);
+    const enum status status = query_next(&query);
+    const bool intact = status != STATUS_OK || row_node(&query, node);
+    return query_finish(&query, status, intact, "node", &node_id);
+}
+
+static enum status
+write_node(struct sqlite_db *db, const struct node_row *node)
+{
+    struct query query = query_start(db, STATEMENT_NODE_PUT);
+    query_i64(&query, node->node_id);
+    query_i64(&query, node->epoch);
+    query_i64(&query, node->lease_until_ms);
+    query_i64(&query, node->batch_no);
+    query_i64(&query, node->high_water_ms);
+    query_text(&query, node->config_hash);
+    return query_write(&query, STATUS_IO, "node", node->node_id);
+}
+
+static enum status
+start_in_transaction(struct sqlite_db *db, int64_t now_ms, const char *config_hash,
+    struct node_row *node, unsigned char key[SIGNAL_KEY_BYTES])
+{
+    struct node_row row = { .node_id = STORE_NODE_ID };
+    enum status status = read_node(db, &row);
+    if (status == STATUS_OK || status == STATUS_NOT_FOUND) {
+        status = next_epoch(db, &row.epoch);
+    }
+    if (status == STATUS_OK) {
+        row.lease_until_ms = 0; /* the first batch takes it */
+        row.high_water_ms = max_i64(row.high_water_ms, now_ms);
+        (void)slice_to_cstr(slice_str(config_hash), row.config_hash, sizeof(row.config_hash));
+        status = write_node(db, &row);
+    }
+    if (status == STATUS_OK) {
+        status = signal_key(db, key);
+    }
+    if (status == STATUS_OK) {
+        *node = row;
+    }
+    return status;
+}
+
+static enum status
+sqlite_node_start(struct store *store, int64_t now_ms, const char *config_hash,
+    struct node_row *node, unsigned char key[SIGNAL_KEY_BYTES])
+{
+    struct sqlite_db *db = &sqlite_store_of(store)->db;
+    enum status status = db_exec(db, "BEGIN IMMEDIATE");
+    if (status != STATUS_OK) {
+        return status;
+    }
+    status = start_in_transaction(db, now_ms, config_hash, node, key);
+    if (status == STATUS_OK) {
+        status = db_exec(db, "COMMIT");
+    }
+    if (status != STATUS_OK) {
+        sqlite_rollback(store);
+        return status == STATUS_NOT_FOUND ? db_damaged(db, "meta", 0) : status;
+    }
+    return STATUS_OK;
+}
+
+static const struct store_ops sqlite_ops = {
+    .close = sqlite_close,
+    .node_start = sqlite_node_start,
+    .begin = sqlite_begin,
+    .begin_read = sqlite_begin_read,
+    .commit = sqlite_commit,
+    .rollback = sqlite_rollback,
+};

@@ -1,0 +1,263 @@
+/* store/sqlite_db.c: one connection to SQLite. */
+#include "store/sqlite_priv.h"
+
+static const char *const statement_sql[] = {
+#define STATEMENT_SQL(name, sql) [STATEMENT_##name] = sql,
+    STATEMENTS(STATEMENT_SQL)
+#undef STATEMENT_SQL
+};
+_Static_assert(countof(statement_sql) == STATEMENT_COUNT, "a text each");
+
+/* --- The connection. */
+
+enum status
+db_open(struct sqlite_db *db, const char *path, int open_flags, char *error_text)
+{
+    *db = (struct sqlite_db){ .error_text = error_text };
+    /* NOMUTEX: a connection belongs to one thread. */
+    const int code = sqlite3_open_v2(
+        path, &db->handle, open_flags | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE, NULL);
+    if (code != SQLITE_OK) {
+        const enum status status = db_status(db, code);
+        db_close(db);
+        return status;
+    }
+    return STATUS_OK;
+}
+
+void
+db_close(struct sqlite_db *db)
+{
+    for (size_t i = 0; i < STATEMENT_COUNT; i++) {
+        (void)sqlite3_finalize(db->statements[i]); /* repeats what its last run returned */
+        db->statements[i] = NULL;
+    }
+    check(sqlite3_close(db->handle) == SQLITE_OK); /* anything else: a statement was left open */
+    db->handle = NULL;
+}
+
+enum status
+db_exec(struct sqlite_db *db, const char *sql)
+{
+    return db_status(db, sqlite3_exec(db->handle, sql, NULL, NULL, NULL));
+}
+
+/* --- Errors. */
+
+struct fault {
+    enum status status;
+    const char *advice;
+};
+
+static struct fault
+fault_of(int code)
+{
+    switch (code) { /* the extended codes that differ from their class */
+    case SQLITE_BUSY_SNAPSHOT:
+        return (struct fault){ STATUS_CONFLICT, "the transaction is to be run again" };
+    case SQLITE_IOERR_NOMEM: return (struct fault){ STATUS_FULL, "free some memory" };
+    case SQLITE_CONSTRAINT_UNIQUE:
+    case SQLITE_CONSTRAINT_PRIMARYKEY:
+    case SQLITE_CONSTRAINT_ROWID: return (struct fault){ STATUS_EXISTS, "it is there already" };
+    default: break;
+    }
+    switch (code & 0xFF) {
+    case SQLITE_BUSY:
+    case SQLITE_LOCKED:
+        return (struct fault){ STATUS_BUSY, "another program writes to the store; stop it" };
+    case SQLITE_NOMEM: return (struct fault){ STATUS_FULL, "free some memory" };
+    case SQLITE_FULL: return (struct fault){ STATUS_IO, "free some space on its disk" };
+    case SQLITE_READONLY:
+    case SQLITE_CANTOPEN:
+    case SQLITE_PERM:
+    case SQLITE_AUTH:
+        return (struct fault){ STATUS_IO, "check that the file and its folder may be written to" };
+    case SQLITE_INTERRUPT: return (struct fault){ STATUS_IO, "it took longer than allowed" };
+    case SQLITE_NOTADB:
+    case SQLITE_FORMAT: return (struct fault){ STATUS_INVALID, "this is not a Tidegate store" };
+    case SQLITE_CORRUPT:
+    case SQLITE_CONSTRAINT:
+    case SQLITE_MISMATCH:
+    case SQLITE_ERROR: /* our statements are right, so a table or column is missing */
+    case SQLITE_SCHEMA:
+        return (struct fault){ STATUS_INVALID, "the store is damaged; restore a backup" };
+    default: return (struct fault){ STATUS_IO, "check the disk that it is on" };
+    }
+}
+
+enum status
+db_status(struct sqlite_db *db, int code)
+{
+    if (code == SQLITE_OK || code == SQLITE_ROW || code == SQLITE_DONE) {
+        return STATUS_OK;
+    }
+    check(
+        (code & 0xFF) != SQLITE_MISUSE && (code & 0xFF) != SQLITE_RANGE); /* ours, not the data's */
+    const struct fault fault = fault_of(code);
+    const bool own = db->handle && sqlite3_extended_errcode(db->handle) == code;
+    return store_fail(db->error_text, fault.status, "the store failed: %s (SQLite code %d): %s",
+        own ? sqlite3_errmsg(db->handle) : sqlite3_errstr(code), code, fault.advice);
+}
+
+enum status
+db_damaged(struct sqlite_db *db, const char *table, int64_t id)
+{
+    return store_fail(db->error_text, STATUS_INVALID,
+        "the store is damaged: table %s, row %lld makes no sense; restore a backup", table,
+        (long long)id);
+}
+
+/* --- Queries. */
+
+struct query
+query_start(struct sqlite_db *db, enum statement_id id)
+{
+    struct query query = { .db = db, .status = STATUS_OK };
+    if (!db->statements[id]) {
+        query.status = db_status(db, sqlite3_prepare_v3(db->handle, statement_sql[id], -1,
+                                         SQLITE_PREPARE_PERSISTENT, &db->statements[id], NULL));
+    }
+    query.statement = db->statements[id];
+    return query;
+}
+
+void
+query_i64(struct query *query, int64_t value)
+{
+    if (query->status == STATUS_OK) {
+        const int code = sqlite3_bind_int64(query->statement, ++query->bound_count, value);
+        query->status = db_status(query->db, code);
+    }
+}
+
+void
+query_slice(struct query *query, struct slice text)
+{
+    if (query->status == STATUS_OK) {
+        const int code = sqlite3_bind_text64(query->statement, ++query->bound_count,
+            text.len > 0 ? text.ptr : "", text.len, SQLITE_STATIC, SQLITE_UTF8);
+        query->status = db_status(query->db, code);
+    }
+}
+
+void
+query_text(struct query *query, const char *text)
+{
+    query_slice(query, slice_str(text));
+}
+
+enum status
+query_next(struct query *query)
+{
+    if (query->status != STATUS_OK) {
+        return query->status;
+    }
+    query->column_next = 0;
+    query->damaged = false;
+    const int code = sqlite3_step(query->statement);
+    if (code == SQLITE_DONE) {
+        return STATUS_NOT_FOUND;
+    }
+    query->status = db_status(query->db, code);
+    return query->status;
+}
+
+void
+query_end(struct query *query)
+{
+    (void)sqlite3_reset(query->statement); /* repeats what the last step returned */
+}
+
+enum status
+query_run(struct query *query, int64_t *changed_count)
+{
+    enum status status = query_next(query);
+    check(status != STATUS_OK); /* a row: the statement is not of this kind */
+    if (status == STATUS_NOT_FOUND) {
+        status = STATUS_OK;
+        *changed_count = sqlite3_changes64(query->db->handle);
+    }
+    query_end(query);
+    return status;
+}
+
+enum status
+query_write(struct query *query, enum status none, const char *table, int64_t id)
+{
+    int64_t changed_count = 0;
+    const enum status status = query_run(query, &changed_count);
+    if (status != STATUS_OK || changed_count == 1) {
+        return status;
+    }
+    return store_fail(query->db->error_text, none, "table %s, row %lld: %s", table, (long long)id,
+        none == STATUS_EXISTS     ? "it is there already"
+        : none == STATUS_CONFLICT ? "its stored version is another one"
+                                  : "it is not there");
+}
+
+enum status
+query_finish(
+    struct query *query, enum status status, bool intact, const char *table, const int64_t *id)
+{
+    if (!intact) {
+        status = db_damaged(query->db, table, *id);
+    }
+    query_end(query);
+    return status;
+}
+
+/* --- Columns. */
+
+int64_t
+column_i64(struct query *query)
+{
+    const int column = query->column_next++;
+    if (sqlite3_column_type(query->statement, column) != SQLITE_INTEGER) {
+        query->damaged = true;
+        return 0;
+    }
+    return sqlite3_column_int64(query->statement, column);
+}
+
+int32_t
+column_range(struct query *query, int32_t min, int32_t max)
+{
+    const int64_t value = column_i64(query);
+    if (value < min || value > max) {
+        query->damaged = true;
+        return min;
+    }
+    return (int32_t)value;
+}
+
+bool
+column_bool(struct query *query)
+{
+    return column_range(query, 0, 1) == 1;
+}
+
+struct slice
+column_slice(struct query *query)
+{
+    const int column = query->column_next++;
+    if (sqlite3_column_type(query->statement, column) != SQLITE_TEXT) {
+        query->damaged = true;
+        return slice_of(NULL, 0);
+    }
+    const char *text = (const char *)sqlite3_column_text(query->statement, column);
+    if (!text) { /* no memory: not the data's fault, yet the row cannot be read */
+        query->damaged = true;
+        return slice_of(NULL, 0);
+    }
+    return slice_of(text, (size_t)sqlite3_column_bytes(query->statement, column));
+}
+
+void
+column_text(struct query *query, char *out, size_t out_size)
+{
+    const struct slice text = column_slice(query);
+    out[0] = '\0';
+    if (memchr(text.ptr ? text.ptr : "", '\0', text.len) || !slice_to_cstr(text, out, out_size)) {
+        query->damaged = true;
+    }
+}

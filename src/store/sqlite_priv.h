@@ -1,0 +1,135 @@
+/* store/sqlite_priv.h: what the files of the SQLite engine share.
+ *
+ *   sqlite.c             the engine: open, node, transactions, the table of functions
+ *   sqlite_db.c          one connection: prepared statements, binding, reading, errors
+ *   sqlite_columns.c     columns to rows
+ *   sqlite_rows.c        the writer's gets and puts
+ *   sqlite_read.c        the reader door
+ *   sqlite_checkpoint.c  copying the log back, beside the writer
+ *   migrate.c            schema versions      lock.c  one gateway a store */
+#pragma once
+
+#include <pthread.h>
+#include <sqlite3.h>
+#include <stdatomic.h>
+
+#include "store/statements.h"
+#include "store/store_priv.h"
+
+/* --- sqlite_db.c: a connection of one thread. */
+
+struct sqlite_db {
+    sqlite3 *handle;
+    sqlite3_stmt *statements[STATEMENT_COUNT]; /* prepared at first use, kept */
+    char *error_text;                          /* 512 bytes of the owner */
+};
+
+/* What db_open sets up: SQLITE_OPEN_* flags; a connection that writes is durable as asked. */
+MUST_USE enum status db_open(struct sqlite_db *db, const char *path, int open_flags, char *error_text);
+void db_close(struct sqlite_db *db);
+/* Runs SQL that has no parameters and whose rows nobody wants. */
+MUST_USE enum status db_exec(struct sqlite_db *db, const char *sql);
+/* The one place where SQLite's extended codes become ours; writes the owner's text unless OK. */
+MUST_USE enum status db_status(struct sqlite_db *db, int code);
+/* The text says which row of which table is damaged. */
+MUST_USE enum status db_damaged(struct sqlite_db *db, const char *table, int64_t id);
+
+/* One use of a prepared statement. A failure sticks: later calls do nothing, query_next or query_run
+ * returns it. Bound text must live until query_end. */
+struct query {
+    struct sqlite_db *db;
+    sqlite3_stmt *statement;
+    int bound_count, column_next;
+    enum status status;
+    bool damaged; /* a column read so far has not the type, size or range it must have */
+};
+
+struct query query_start(struct sqlite_db *db, enum statement_id id);
+void query_i64(struct query *query, int64_t value);
+void query_text(struct query *query, const char *text);
+void query_slice(struct query *query, struct slice text);
+/* OK: a row is there to read; NOT_FOUND: no more. */
+MUST_USE enum status query_next(struct query *query);
+/* Runs a statement that returns no rows, and ends it. *changed_count: rows that it wrote. */
+MUST_USE enum status query_run(struct query *query, int64_t *changed_count);
+/* The same where one row must be written: `none` when it is not. */
+MUST_USE enum status query_write(struct query *query, enum status none, const char *table, int64_t id);
+void query_end(struct query *query);
+/* Ends a query that finds at most one row: `status` of query_next, unless the row was not intact. */
+MUST_USE enum status query_finish(struct query *query, enum status status, bool intact, const char *table,
+    const int64_t *id);
+
+/* Columns of the current row, from left to right. */
+int64_t column_i64(struct query *query);
+int32_t column_range(struct query *query, int32_t min, int32_t max);
+bool column_bool(struct query *query);
+void column_text(struct query *query, char *out, size_t out_size);
+/* Borrowed until the next query_next or query_end. */
+struct slice column_slice(struct query *query);
+
+/* --- lock.c: an exclusive lock on PATH.lock, which then holds our process id. */
+
+MUST_USE enum status lock_take(const char *path, int *lock_fd, struct store_error *error);
+void lock_drop(int lock_fd);
+
+/* --- migrate.c: brings an empty or older store to the last of `scripts`, in one transaction. */
+
+/* Of an empty file: 0. STATUS_INVALID: a database, but not ours. Changes nothing. */
+MUST_USE enum status schema_version(struct sqlite_db *db, int64_t *version);
+MUST_USE enum status migrate(
+    struct sqlite_db *db, int64_t from, const char *const *scripts, size_t script_count);
+
+/* --- sqlite_checkpoint.c: copies the log back into the store from a thread of its own; the writer
+ * finishes the small rest between two batches, so that the log starts anew. */
+
+struct checkpointer;
+MUST_USE enum status checkpointer_start(struct checkpointer **checkpointer, const char *path,
+    const struct store_options *options, char *error_text);
+void checkpointer_stop(struct checkpointer *checkpointer);
+/* Between two transactions of the writer; trouble is written into, or taken from, `trouble`. */
+void checkpointer_turn(struct checkpointer *checkpointer, struct sqlite_db *writer, char trouble[512]);
+/* From the writer's log hook: pages in the log after a commit. */
+void checkpointer_note(struct checkpointer *checkpointer, int log_pages);
+
+/* --- The engine. */
+
+struct sqlite_store {
+    struct store base; /* first */
+    struct sqlite_db db;
+    char *path;
+    int lock_fd;
+    struct checkpointer *checkpointer;
+    struct buf inputs, packed, packed_2; /* reused by every row */
+    atomic_int reader_count;
+};
+
+static inline struct sqlite_store *
+sqlite_store_of(struct store *store)
+{
+    return (struct sqlite_store *)(void *)store;
+}
+
+MUST_USE enum status sqlite_connect(struct sqlite_db *db, const char *path, int open_flags,
+    const struct store_options *options, char *error_text);
+
+/* --- sqlite_columns.c: the current row of a query; false when it is damaged. `inputs` are borrowed. */
+
+MUST_USE bool row_account(struct query *query, struct account_row *row);
+MUST_USE bool row_key(struct query *query, struct key_row *row);
+MUST_USE bool row_thread(struct query *query, struct thread_row *row);
+MUST_USE bool row_subject(struct query *query, struct subject_row *row);
+MUST_USE bool row_meter(struct query *query, struct meter_row *row);
+MUST_USE bool row_hold(struct query *query, struct hold_row *row);
+MUST_USE bool row_ledger(struct query *query, struct ledger_row *row);
+MUST_USE bool row_refusal(struct query *query, struct refusal_row *row);
+MUST_USE bool row_issued(struct query *query, struct issued_row *row);
+MUST_USE bool row_limit_def(struct query *query, struct limit_def_row *row);
+MUST_USE bool row_node(struct query *query, struct node_row *row);
+
+MUST_USE enum status sqlite_meta_get(struct sqlite_db *db, const char *name, char *out, size_t out_size);
+MUST_USE enum status sqlite_meta_put(struct sqlite_db *db, const char *name, const char *value);
+MUST_USE enum status sqlite_meta_get_i64(struct sqlite_db *db, const char *name, int64_t *value);
+MUST_USE enum status sqlite_meta_put_i64(struct sqlite_db *db, const char *name, int64_t value);
+
+extern const struct store_row_ops sqlite_row_ops;       /* sqlite_rows.c */
+extern const struct store_reader_ops sqlite_reader_ops; /* sqlite_read.c */

@@ -1,0 +1,135 @@
+/* store/statements.h: every statement of the store, written once for SQLite and PostgreSQL.
+ *
+ * X(ID, sql). Parameters are $1, $2, ... in order of first use, which is the order in which the rows'
+ * functions bind them; results come in the order of the column lists. No functions, no triggers, no
+ * arithmetic on money: what is written are absolute values computed in C. A filter that may be off
+ * stands as (column = $n OR $n = 0), column first, so that the parameter takes the column's type. */
+#pragma once
+
+#define COLUMNS_NODE "node_id, epoch, lease_until_ms, batch_no, high_water_ms, config_hash"
+#define COLUMNS_ACCOUNT "account_id, name, plan, organisation, state, created_ms, version"
+#define COLUMNS_KEY                                                                                \
+    "key_id, account_id, hash_hex, label, shown, role, revoked, thread_required, created_ms, "     \
+    "expires_ms, may_act_for, version"
+#define COLUMNS_THREAD                                                                             \
+    "thread_id, account_id, root_id, kind, sig_hash, created_ms, last_ms, last_input, "            \
+    "last_input_bytes, version"
+#define COLUMNS_SUBJECT "subject_id, kind, account_id, name"
+#define COLUMNS_METER "subject_id, node_id, packed, seen_ms, version"
+#define COLUMNS_HOLD                                                                               \
+    "hold_id, node_id, epoch, account_id, key_id, thread_id, root_id, payer, state, on_abort, "    \
+    "model, parts, attempts, held_micros, bound_micros, est_micros, est_input, body_bytes, "       \
+    "estimator, created_ms, policy_ver, price_ver, inputs"
+#define COLUMNS_LEDGER                                                                             \
+    "id, at_ms, kind, hold_id, attempt, account_id, key_id, thread_id, root_id, model, source, "   \
+    "provider, upstream_model, payer, input_tokens, cache_read_tokens, cache_write_5m_tokens, "    \
+    "cache_write_1h_tokens, output_tokens, reasoning_tokens, provider_cost_micros, usage_known, "  \
+    "cost_micros, est_micros, bound_micros, started_ms, estimator, reason, status, flags, "        \
+    "policy_ver, price_ver, inputs"
+#define COLUMNS_REFUSAL                                                                            \
+    "account_id, key_id, model, limit_id, reason, minute_ms, count, ledger_id"
+#define COLUMNS_ISSUED "id_hash, account_id, provider, at_ms"
+#define COLUMNS_LIMIT_DEF "limit_id, name, fingerprint, since_ms"
+
+#define STATEMENTS(X)                                                                              \
+    X(META_GET, "SELECT value FROM meta WHERE name = $1")                                          \
+    X(META_PUT, "INSERT INTO meta (name, value) VALUES ($1, $2) "                                  \
+                "ON CONFLICT (name) DO UPDATE SET value = excluded.value")                         \
+    X(NODE_GET, "SELECT " COLUMNS_NODE " FROM node WHERE node_id = $1")                            \
+    X(NODE_PUT, "INSERT INTO node (" COLUMNS_NODE ") VALUES ($1, $2, $3, $4, $5, $6) "             \
+                "ON CONFLICT (node_id) DO UPDATE SET epoch = excluded.epoch, "                     \
+                "lease_until_ms = excluded.lease_until_ms, batch_no = excluded.batch_no, "         \
+                "high_water_ms = excluded.high_water_ms, config_hash = excluded.config_hash")      \
+    X(NODE_RENEW, "UPDATE node SET lease_until_ms = $1, batch_no = $2, high_water_ms = $3 "        \
+                  "WHERE node_id = $4 AND epoch = $5")                                             \
+    X(ACCOUNT_GET, "SELECT " COLUMNS_ACCOUNT " FROM account WHERE account_id = $1")                \
+    X(ACCOUNT_BY_NAME, "SELECT " COLUMNS_ACCOUNT " FROM account WHERE name = $1")                  \
+    X(ACCOUNT_INSERT, "INSERT INTO account (" COLUMNS_ACCOUNT ") "                                 \
+                      "VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING")                \
+    X(ACCOUNT_UPDATE, "UPDATE account SET name = $1, plan = $2, organisation = $3, state = $4, "   \
+                      "created_ms = $5, version = $6 WHERE account_id = $7 AND version = $8")      \
+    X(KEY_GET, "SELECT " COLUMNS_KEY " FROM key WHERE key_id = $1")                                \
+    X(KEY_BY_HASH, "SELECT " COLUMNS_KEY " FROM key WHERE hash_hex = $1")                          \
+    X(KEY_INSERT, "INSERT INTO key (" COLUMNS_KEY ") "                                             \
+                  "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) "                    \
+                  "ON CONFLICT DO NOTHING")                                                        \
+    X(KEY_UPDATE, "UPDATE key SET account_id = $1, hash_hex = $2, label = $3, shown = $4, "        \
+                  "role = $5, revoked = $6, thread_required = $7, created_ms = $8, "               \
+                  "expires_ms = $9, may_act_for = $10, version = $11 "                             \
+                  "WHERE key_id = $12 AND version = $13")                                          \
+    X(THREAD_GET, "SELECT " COLUMNS_THREAD " FROM thread WHERE thread_id = $1")                    \
+    X(THREAD_FIND, "SELECT " COLUMNS_THREAD " FROM thread "                                        \
+                   "WHERE account_id = $1 AND kind = $2 AND sig_hash = $3")                        \
+    X(THREAD_INSERT, "INSERT INTO thread (" COLUMNS_THREAD ") "                                    \
+                     "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT DO NOTHING")    \
+    X(THREAD_UPDATE, "UPDATE thread SET root_id = $1, last_ms = $2, last_input = $3, "             \
+                     "last_input_bytes = $4, version = $5 "                                        \
+                     "WHERE thread_id = $6 AND version = $7")                                      \
+    X(SUBJECT_FIND, "SELECT " COLUMNS_SUBJECT " FROM subject "                                     \
+                    "WHERE account_id = $1 AND kind = $2 AND name = $3")                           \
+    X(SUBJECT_INSERT, "INSERT INTO subject (" COLUMNS_SUBJECT ") VALUES ($1, $2, $3, $4) "         \
+                      "ON CONFLICT DO NOTHING")                                                    \
+    X(METER_GET, "SELECT " COLUMNS_METER " FROM meter WHERE subject_id = $1 AND node_id = 0")      \
+    X(METER_INSERT, "INSERT INTO meter (" COLUMNS_METER ") VALUES ($1, $2, $3, $4, $5) "           \
+                    "ON CONFLICT DO NOTHING")                                                      \
+    X(METER_UPDATE, "UPDATE meter SET packed = $1, seen_ms = $2, version = $3 "                    \
+                    "WHERE subject_id = $4 AND node_id = $5 AND version = $6")                     \
+    X(HOLD_GET, "SELECT " COLUMNS_HOLD " FROM hold WHERE hold_id = $1")                            \
+    X(HOLD_INSERT, "INSERT INTO hold (" COLUMNS_HOLD ") "                                          \
+                   "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, "    \
+                   "$16, $17, $18, $19, $20, $21, $22, $23) ON CONFLICT DO NOTHING")               \
+    X(HOLD_UPDATE, "UPDATE hold SET payer = $1, state = $2, on_abort = $3, parts = $4, "           \
+                   "attempts = $5, held_micros = $6, bound_micros = $7, est_micros = $8, "         \
+                   "est_input = $9, body_bytes = $10, estimator = $11, policy_ver = $12, "         \
+                   "price_ver = $13 WHERE hold_id = $14")                                          \
+    X(HOLD_DELETE, "DELETE FROM hold WHERE hold_id = $1")                                          \
+    X(HOLD_ORPHAN, "SELECT " COLUMNS_HOLD " FROM hold "                                            \
+                   "WHERE hold_id > $1 AND (node_id <> $2 OR epoch <> $3) "                        \
+                   "ORDER BY hold_id LIMIT 1")                                                     \
+    X(LEDGER_ADD, "INSERT INTO ledger (" COLUMNS_LEDGER ") "                                       \
+                  "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, "     \
+                  "$16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, "    \
+                  "$31, $32, $33) ON CONFLICT DO NOTHING")                                         \
+    X(REFUSAL_ADD, "INSERT INTO refusal (" COLUMNS_REFUSAL ") "                                    \
+                   "VALUES ($1, $2, $3, $4, $5, $6, $7, $8) "                                      \
+                   "ON CONFLICT (account_id, minute_ms, key_id, limit_id, model, reason) "         \
+                   "DO UPDATE SET count = refusal.count + excluded.count")                         \
+    X(ISSUED_GET, "SELECT " COLUMNS_ISSUED " FROM issued WHERE id_hash = $1")                      \
+    X(ISSUED_PUT, "INSERT INTO issued (" COLUMNS_ISSUED ") VALUES ($1, $2, $3, $4) "               \
+                  "ON CONFLICT DO NOTHING")                                                        \
+    X(ISSUED_SWEEP, "DELETE FROM issued WHERE id_hash IN (SELECT id_hash FROM issued "             \
+                    "WHERE at_ms < $1 ORDER BY at_ms LIMIT $2)")                                   \
+    X(LIMIT_DEF_AT, "SELECT " COLUMNS_LIMIT_DEF " FROM limit_def "                                 \
+                    "ORDER BY limit_id LIMIT 1 OFFSET $1")                                         \
+    X(LIMIT_DEF_CLEAR, "DELETE FROM limit_def WHERE limit_id = $1 OR name = $2")                   \
+    X(LIMIT_DEF_INSERT, "INSERT INTO limit_def (" COLUMNS_LIMIT_DEF ") VALUES ($1, $2, $3, $4)")   \
+    /* the reader door */                                                                          \
+    X(READ_LEDGER, "SELECT " COLUMNS_LEDGER " FROM ledger WHERE id <= $1 AND id >= $2 "             \
+                   "AND (account_id = $3 OR $3 = 0) AND (key_id = $4 OR $4 = 0) "                  \
+                   "AND (thread_id = $5 OR $5 = 0) AND at_ms >= $6 "                               \
+                   "AND at_ms < $7 AND (kind = $8 OR $8 < 0) AND (model = $9 OR $9 = '') "         \
+                   "AND (id = $2 OR hold_id = $2 OR $2 = 0) ORDER BY id DESC LIMIT $10")           \
+    X(READ_ACCOUNTS, "SELECT " COLUMNS_ACCOUNT " FROM account ORDER BY account_id")                \
+    X(READ_KEYS, "SELECT " COLUMNS_KEY " FROM key ORDER BY key_id")                                \
+    X(READ_KEYS_OF, "SELECT " COLUMNS_KEY " FROM key WHERE account_id = $1 ORDER BY key_id")       \
+    X(READ_METERS, "SELECT s.subject_id, s.kind, s.account_id, s.name, "                           \
+                   "m.subject_id, m.node_id, m.packed, m.seen_ms, m.version "                      \
+                   "FROM subject s JOIN meter m ON m.subject_id = s.subject_id "                   \
+                   "ORDER BY s.subject_id, m.node_id")                                             \
+    X(READ_METERS_OF, "SELECT s.subject_id, s.kind, s.account_id, s.name, "                        \
+                      "m.subject_id, m.node_id, m.packed, m.seen_ms, m.version "                   \
+                      "FROM subject s JOIN meter m ON m.subject_id = s.subject_id "                \
+                      "WHERE s.account_id = $1 ORDER BY s.subject_id, m.node_id")                  \
+    X(READ_HOLDS, "SELECT " COLUMNS_HOLD " FROM hold ORDER BY hold_id")                            \
+    X(READ_REFUSALS, "SELECT " COLUMNS_REFUSAL " FROM refusal WHERE minute_ms >= $1 "              \
+                     "ORDER BY minute_ms, account_id, key_id, limit_id, model, reason")            \
+    X(READ_REFUSALS_OF, "SELECT " COLUMNS_REFUSAL " FROM refusal "                                 \
+                        "WHERE account_id = $1 AND minute_ms >= $2 "                               \
+                        "ORDER BY minute_ms, account_id, key_id, limit_id, model, reason")
+
+enum statement_id {
+#define STATEMENT_ENUM(name, sql) STATEMENT_##name,
+    STATEMENTS(STATEMENT_ENUM)
+#undef STATEMENT_ENUM
+        STATEMENT_COUNT
+};

@@ -1,0 +1,414 @@
+/* store/store.c: the door: picks the engine, checks what every engine relies on, and goes on. */
+#include "store/store_priv.h"
+
+#include <stdio.h>
+
+enum status
+store_fail(char text[512], enum status status, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    (void)vsnprintf(text, 512, format, args);
+    va_end(args);
+    return status;
+}
+
+enum status
+store_open(const char *url, const struct store_options *options, struct store **store,
+    struct store_error *error)
+{
+    const struct slice sqlite_scheme = SLICE("sqlite:");
+    *store = NULL;
+    error->text[0] = '\0';
+    if (strcmp(url, "memory:") == 0) {
+        return memory_store_open(store, error);
+    }
+    if (slice_starts(slice_str(url), sqlite_scheme) && url[sqlite_scheme.len] != '\0') {
+        return sqlite_store_open(url + sqlite_scheme.len, options, store, error);
+    }
+    return store_fail(error->text, STATUS_INVALID,
+        "'%s' names no store this version knows; write sqlite:PATH, or memory: for a trial", url);
+}
+
+void
+store_close(struct store *store)
+{
+    if (store) {
+        store_rollback(store);
+        store->ops->close(store);
+    }
+}
+
+const char *
+store_last_error(const struct store *store)
+{
+    return store->last_error;
+}
+
+const char *
+store_trouble(const struct store *store)
+{
+    return store->trouble;
+}
+
+enum status
+store_node_start(struct store *store, int64_t now_ms, const char *config_hash,
+    struct node_row *node, unsigned char signal_key[32])
+{
+    check(store->state == STORE_IDLE);
+    check(now_ms >= 0 && now_ms <= WALL_MS_MAX);
+    check(strlen(config_hash) <= HASH_HEX);
+    return store->ops->node_start(store, now_ms, config_hash, node, signal_key);
+}
+
+/* --- Transactions. */
+
+enum status
+store_begin(struct store *store, const struct node_row *node)
+{
+    check(store->state == STORE_IDLE);
+    check(node_valid(node));
+    const enum status status = store->ops->begin(store, node);
+    if (status == STATUS_OK) {
+        store->state = STORE_WRITING;
+    }
+    return status;
+}
+
+enum status
+store_begin_read(struct store *store)
+{
+    check(store->state == STORE_IDLE);
+    const enum status status = store->ops->begin_read(store);
+    if (status == STATUS_OK) {
+        store->state = STORE_READING;
+    }
+    return status;
+}
+
+enum status
+store_commit(struct store *store)
+{
+    check(store->state == STORE_WRITING);
+    const enum status status = store->ops->commit(store);
+    if (status == STATUS_OK) {
+        store->state = STORE_IDLE;
+    }
+    return status; /* else still open: the caller rolls back */
+}
+
+void
+store_rollback(struct store *store)
+{
+    if (store->state != STORE_IDLE) {
+        store->ops->rollback(store);
+        store->state = STORE_IDLE;
+    }
+}
+
+static void
+check_reads(const struct store *store)
+{
+    check(store->state != STORE_IDLE);
+}
+
+static void
+check_writes(const struct store *store)
+{
+    check(store->state == STORE_WRITING);
+}
+
+/* A row that people's words go into is refused, not fatal, when it breaks a rule. */
+static enum status
+refuse_row(struct store *store, const char *table, int64_t id)
+{
+    return store_fail(store->last_error, STATUS_INVALID,
+        "the row %s %lld is not written: one of its values breaks a rule", table, (long long)id);
+}
+
+/* --- Accounts, keys, threads, subjects. */
+
+enum status
+store_account_get(struct store *store, int64_t account_id, struct account_row *row)
+{
+    check_reads(store);
+    return store->rows->account_get(store, account_id, row);
+}
+
+enum status
+store_account_by_name(struct store *store, const char *name, struct account_row *row)
+{
+    check_reads(store);
+    return store->rows->account_by_name(store, name, row);
+}
+
+enum status
+store_account_put(struct store *store, struct account_row *row)
+{
+    check_writes(store);
+    if (!account_valid(row)) {
+        return refuse_row(store, "account", row->account_id);
+    }
+    return store->rows->account_put(store, row);
+}
+
+enum status
+store_key_get(struct store *store, int64_t key_id, struct key_row *row)
+{
+    check_reads(store);
+    return store->rows->key_get(store, key_id, row);
+}
+
+enum status
+store_key_by_hash(struct store *store, const char *hash_hex, struct key_row *row)
+{
+    check_reads(store);
+    return store->rows->key_by_hash(store, hash_hex, row);
+}
+
+enum status
+store_key_put(struct store *store, struct key_row *row)
+{
+    check_writes(store);
+    if (!key_valid(row)) {
+        return refuse_row(store, "key", row->key_id);
+    }
+    return store->rows->key_put(store, row);
+}
+
+enum status
+store_identity_version(struct store *store, int64_t *version)
+{
+    check_reads(store);
+    return store->rows->identity_version(store, version);
+}
+
+enum status
+store_identity_bump(struct store *store, int64_t version)
+{
+    check_writes(store);
+    return store->rows->identity_bump(store, version);
+}
+
+enum status
+store_thread_get(struct store *store, int64_t thread_id, struct thread_row *row)
+{
+    check_reads(store);
+    return store->rows->thread_get(store, thread_id, row);
+}
+
+enum status
+store_thread_find(struct store *store, int64_t account_id, enum thread_kind kind,
+    const char *sig_hash, struct thread_row *row)
+{
+    check_reads(store);
+    return store->rows->thread_find(store, account_id, kind, sig_hash, row);
+}
+
+enum status
+store_thread_put(struct store *store, struct thread_row *row)
+{
+    check_writes(store);
+    if (!thread_valid(row)) {
+        return refuse_row(store, "thread", row->thread_id);
+    }
+    return store->rows->thread_put(store, row);
+}
+
+enum status
+store_subject_find(struct store *store, enum subject_kind kind, int64_t account_id,
+    const char *name, struct subject_row *row)
+{
+    check_reads(store);
+    return store->rows->subject_find(store, kind, account_id, name, row);
+}
+
+enum status
+store_subject_put(struct store *store, const struct subject_row *row)
+{
+    check_writes(store);
+    if (!subject_valid(row)) {
+        return refuse_row(store, "subject", row->subject_id);
+    }
+    return store->rows->subject_put(store, row);
+}
+
+/* --- Meters, holds, ledger. */
+
+enum status
+store_meter_get(struct store *store, int64_t subject_id, struct meter_row *row)
+{
+    check_reads(store);
+    return store->rows->meter_get(store, subject_id, row);
+}
+
+enum status
+store_meter_put(struct store *store, struct meter_row *row)
+{
+    check_writes(store);
+    meter_row_check(row);
+    check(row->node_id == 0); /* slices per node come with several gateways */
+    return store->rows->meter_put(store, row);
+}
+
+enum status
+store_hold_get(struct store *store, int64_t hold_id, struct hold_row *row)
+{
+    check_reads(store);
+    return store->rows->hold_get(store, hold_id, row);
+}
+
+enum status
+store_hold_insert(struct store *store, const struct hold_row *row)
+{
+    check_writes(store);
+    hold_check(row);
+    return store->rows->hold_insert(store, row);
+}
+
+enum status
+store_hold_update(struct store *store, const struct hold_row *row)
+{
+    check_writes(store);
+    hold_check(row);
+    return store->rows->hold_update(store, row);
+}
+
+enum status
+store_hold_delete(struct store *store, int64_t hold_id)
+{
+    check_writes(store);
+    return store->rows->hold_delete(store, hold_id);
+}
+
+enum status
+store_hold_orphan(
+    struct store *store, int64_t node_id, int64_t epoch, int64_t after, struct hold_row *row)
+{
+    check_reads(store);
+    return store->rows->hold_orphan(store, node_id, epoch, after, row);
+}
+
+enum status
+store_ledger_add(struct store *store, const struct ledger_row *row)
+{
+    check_writes(store);
+    ledger_check(row);
+    return store->rows->ledger_add(store, row);
+}
+
+/* --- Refusals, issued ids, limits. */
+
+enum status
+store_refusal_add(struct store *store, const struct refusal_row *row)
+{
+    check_writes(store);
+    if (!refusal_valid(row)) {
+        return refuse_row(store, "refusal", row->ledger_id);
+    }
+    return store->rows->refusal_add(store, row);
+}
+
+enum status
+store_issued_get(struct store *store, const char *id_hash, struct issued_row *row)
+{
+    check_reads(store);
+    return store->rows->issued_get(store, id_hash, row);
+}
+
+enum status
+store_issued_put(struct store *store, const struct issued_row *row)
+{
+    check_writes(store);
+    if (!issued_valid(row)) {
+        return refuse_row(store, "issued", row->account_id);
+    }
+    return store->rows->issued_put(store, row);
+}
+
+enum status
+store_issued_sweep(struct store *store, int64_t before_ms)
+{
+    check_writes(store);
+    return store->rows->issued_sweep(store, before_ms);
+}
+
+enum status
+store_limit_def_at(struct store *store, int64_t index, struct limit_def_row *row)
+{
+    check_reads(store);
+    check(index >= 0);
+    return store->rows->limit_def_at(store, index, row);
+}
+
+enum status
+store_limit_def_put(struct store *store, const struct limit_def_row *row)
+{
+    check_writes(store);
+    if (!limit_def_valid(row)) {
+        return refuse_row(store, "limit_def", row->limit_id);
+    }
+    return store->rows->limit_def_put(store, row);
+}
+
+/* --- The reader door. */
+
+enum status
+store_reader_open(struct store *store, struct store_reader **reader, struct store_error *error)
+{
+    *reader = NULL;
+    error->text[0] = '\0';
+    return store->readers->reader_open(store, reader, error);
+}
+
+void
+store_reader_close(struct store_reader *reader)
+{
+    if (reader) {
+        reader->ops->reader_close(reader);
+    }
+}
+
+const char *
+store_reader_error(const struct store_reader *reader)
+{
+    return reader->last_error;
+}
+
+enum status
+store_read_ledger(struct store_reader *reader, const struct ledger_filter *filter,
+    ledger_callback *row, void *user)
+{
+    return reader->ops->read_ledger(reader, filter, row, user);
+}
+
+enum status
+store_read_accounts(struct store_reader *reader, account_callback *row, void *user)
+{
+    return reader->ops->read_accounts(reader, row, user);
+}
+
+enum status
+store_read_keys(struct store_reader *reader, int64_t account_id, key_callback *row, void *user)
+{
+    return reader->ops->read_keys(reader, account_id, row, user);
+}
+
+enum status
+store_read_meters(struct store_reader *reader, int64_t account_id, meter_callback *row, void *user)
+{
+    return reader->ops->read_meters(reader, account_id, row, user);
+}
+
+enum status
+store_read_holds(struct store_reader *reader, hold_callback *row, void *user)
+{
+    return reader->ops->read_holds(reader, row, user);
+}
+
+enum status
+store_read_refusals(struct store_reader *reader, int64_t account_id, int64_t since_ms,
+    refusal_callback *row, void *user)
+{
+    return reader->ops->read_refusals(reader, account_id, since_ms, row, user);
+}

@@ -1,0 +1,103 @@
+/* store/store_priv.h: what the engines of the store (sqlite, memory) share with the door before them.
+ *
+ * store.c takes every public call, checks what holds for all engines (rows, state of the transaction)
+ * and goes on through tables of functions. An engine puts `struct store` first in its own struct. */
+#pragma once
+
+#include "store/store.h"
+
+enum store_state { STORE_IDLE, STORE_READING, STORE_WRITING };
+
+struct store {
+    const struct store_ops *ops;
+    const struct store_row_ops *rows;
+    const struct store_reader_ops *readers;
+    enum store_state state;
+    char last_error[512];
+    char trouble[512];
+};
+
+struct store_reader {
+    const struct store_reader_ops *ops;
+    char last_error[512];
+};
+
+typedef bool ledger_callback(void *user, const struct ledger_row *row);
+typedef bool account_callback(void *user, const struct account_row *row);
+typedef bool key_callback(void *user, const struct key_row *row);
+typedef bool meter_callback(void *user, const struct subject_row *subject, const struct meter_row *meters);
+typedef bool hold_callback(void *user, const struct hold_row *row);
+typedef bool refusal_callback(void *user, const struct refusal_row *row);
+
+/* The functions of store.h, in three tables; what store.c has checked already holds. */
+struct store_ops {
+    void (*close)(struct store *);
+    enum status (*node_start)(struct store *, int64_t now_ms, const char *config_hash,
+        struct node_row *, unsigned char signal_key[32]);
+    enum status (*begin)(struct store *, const struct node_row *);
+    enum status (*begin_read)(struct store *);
+    enum status (*commit)(struct store *);
+    void (*rollback)(struct store *);
+};
+
+struct store_row_ops {
+    enum status (*account_get)(struct store *, int64_t account_id, struct account_row *);
+    enum status (*account_by_name)(struct store *, const char *name, struct account_row *);
+    enum status (*account_put)(struct store *, struct account_row *);
+    enum status (*key_get)(struct store *, int64_t key_id, struct key_row *);
+    enum status (*key_by_hash)(struct store *, const char *hash_hex, struct key_row *);
+    enum status (*key_put)(struct store *, struct key_row *);
+    enum status (*identity_version)(struct store *, int64_t *version);
+    enum status (*identity_bump)(struct store *, int64_t version);
+    enum status (*thread_get)(struct store *, int64_t thread_id, struct thread_row *);
+    enum status (*thread_find)(struct store *, int64_t account_id, enum thread_kind,
+        const char *sig_hash, struct thread_row *);
+    enum status (*thread_put)(struct store *, struct thread_row *);
+    enum status (*subject_find)(struct store *, enum subject_kind, int64_t account_id,
+        const char *name, struct subject_row *);
+    enum status (*subject_put)(struct store *, const struct subject_row *);
+    enum status (*meter_get)(struct store *, int64_t subject_id, struct meter_row *);
+    enum status (*meter_put)(struct store *, struct meter_row *);
+    enum status (*hold_get)(struct store *, int64_t hold_id, struct hold_row *);
+    enum status (*hold_insert)(struct store *, const struct hold_row *);
+    enum status (*hold_update)(struct store *, const struct hold_row *);
+    enum status (*hold_delete)(struct store *, int64_t hold_id);
+    enum status (*hold_orphan)(struct store *, int64_t node_id, int64_t epoch, int64_t after,
+        struct hold_row *);
+    enum status (*ledger_add)(struct store *, const struct ledger_row *);
+    enum status (*refusal_add)(struct store *, const struct refusal_row *);
+    enum status (*issued_get)(struct store *, const char *id_hash, struct issued_row *);
+    enum status (*issued_put)(struct store *, const struct issued_row *);
+    enum status (*issued_sweep)(struct store *, int64_t before_ms);
+    enum status (*limit_def_at)(struct store *, int64_t index, struct limit_def_row *);
+    enum status (*limit_def_put)(struct store *, const struct limit_def_row *);
+};
+
+struct store_reader_ops {
+    enum status (*reader_open)(struct store *, struct store_reader **, struct store_error *);
+    void (*reader_close)(struct store_reader *);
+    enum status (*read_ledger)(struct store_reader *, const struct ledger_filter *,
+        ledger_callback *, void *user);
+    enum status (*read_accounts)(struct store_reader *, account_callback *, void *user);
+    enum status (*read_keys)(struct store_reader *, int64_t account_id, key_callback *, void *user);
+    enum status (*read_meters)(
+        struct store_reader *, int64_t account_id, meter_callback *, void *user);
+    enum status (*read_holds)(struct store_reader *, hold_callback *, void *user);
+    enum status (*read_refusals)(struct store_reader *, int64_t account_id, int64_t since_ms,
+        refusal_callback *, void *user);
+};
+
+#define STORE_NODE_ID            1   /* of an embedded store: one gateway, whose lock is its lease */
+#define LEDGER_READ_ROWS_DEFAULT 100
+
+/* Opens "sqlite:" stores (sqlite.c) and "memory:" ones (memory.c). */
+MUST_USE enum status sqlite_store_open(const char *path, const struct store_options *options,
+    struct store **store, struct store_error *error);
+MUST_USE enum status memory_store_open(struct store **store, struct store_error *error);
+
+/* schema/NNN.sql, in order: script i leads from schema i to i + 1. Made at build time. */
+extern const char *const store_schema_scripts[];
+extern const size_t store_schema_script_count;
+
+/* Writes a sentence for a person, cut where it does not fit, and returns `status`. */
+enum status store_fail(char text[512], enum status status, const char *format, ...) PRINTF_LIKE(3, 4);
