@@ -161,7 +161,7 @@ struct net_timer {
     struct net_loop *loop;
     int64_t due_mono_ms; /* 0 = not running */
     void (*on_timer)(struct net_timer *timer);
-    size_t heap_index;
+    int32_t wheel_slot; /* net's own, like the fields above but on_timer */
 };
 void net_timer_init(struct net_timer *timer, struct net_loop *loop, void (*on_timer)(struct net_timer *));
 void net_timer_start(struct net_timer *timer, int64_t after_ms); /* restarts a running one */

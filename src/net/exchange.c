@@ -1,0 +1,146 @@
+/* net/exchange.c: a request and its answer as the app holds them; it may outlive its connection. */
+#include "net/net_priv.h"
+
+#include <stdlib.h>
+#include <sys/socket.h>
+
+/* `piece` of the bytes at `from`, as it lies in their copy at `to`; static text stays where it is. */
+static struct slice
+moved(struct slice piece, struct slice from, char *to)
+{
+    const uintptr_t at = (uintptr_t)piece.ptr;
+    const uintptr_t begin = (uintptr_t)from.ptr;
+    if (piece.ptr && at >= begin && at <= begin + from.len) {
+        return slice_of(to + (at - begin), piece.len);
+    }
+    return piece;
+}
+
+struct net_exchange *
+net_exchange_make(struct net_conn *conn, const struct http_head *head, struct slice head_bytes)
+{
+    /* A head has room for a hundred headers; most have twenty. */
+    const size_t kept_bytes =
+        offsetof(struct http_head, headers) + head->header_count * sizeof(head->headers[0]);
+    struct net_exchange *exchange = malloc(sizeof(*exchange) + kept_bytes + head_bytes.len);
+    if (!exchange) {
+        return NULL;
+    }
+    *exchange = (struct net_exchange){ .conn = conn, .loop = conn->sock.loop, .tag = conn->tag };
+    memcpy(exchange->peer, conn->peer, sizeof(exchange->peer));
+    exchange->head = (struct http_head *)(void *)(exchange + 1);
+    struct http_head *kept = exchange->head;
+    char *bytes = (char *)kept + kept_bytes;
+    memcpy(kept, head, kept_bytes);
+    memcpy(bytes, head_bytes.ptr, head_bytes.len);
+
+    kept->method_text = moved(head->method_text, head_bytes, bytes);
+    kept->target = moved(head->target, head_bytes, bytes);
+    kept->path = moved(head->path, head_bytes, bytes);
+    kept->query = moved(head->query, head_bytes, bytes);
+    kept->host = moved(head->host, head_bytes, bytes);
+    for (uint32_t i = 0; i < kept->header_count; i++) {
+        kept->headers[i].name = moved(head->headers[i].name, head_bytes, bytes);
+        kept->headers[i].value = moved(head->headers[i].value, head_bytes, bytes);
+    }
+    list_init(&exchange->node);
+    list_push_back(&exchange->loop->exchanges, &exchange->node);
+    return exchange;
+}
+
+void
+net_exchange_free(struct net_exchange *exchange)
+{
+    list_remove(&exchange->node);
+    free(exchange);
+}
+
+void
+net_exchange_set_user(struct net_exchange *exchange, void *user)
+{
+    exchange->user = user;
+}
+
+void *
+net_exchange_user(const struct net_exchange *exchange)
+{
+    return exchange->user;
+}
+
+struct net_loop *
+net_exchange_loop(const struct net_exchange *exchange)
+{
+    return exchange->loop;
+}
+
+const struct http_head *
+net_exchange_head(const struct net_exchange *exchange)
+{
+    return exchange->head;
+}
+
+int
+net_exchange_tag(const struct net_exchange *exchange)
+{
+    return exchange->tag;
+}
+
+struct slice
+net_exchange_peer(const struct net_exchange *exchange)
+{
+    return slice_str(exchange->peer);
+}
+
+void
+net_body_read(struct net_exchange *exchange)
+{
+    struct net_conn *conn = exchange->conn;
+    if (!conn || conn->body_wanted) {
+        return;
+    }
+    conn->body_wanted = true;
+    conn->input_mono_ms = net_loop_mono_ms(exchange->loop);
+    if (conn->continue_due && !conn->body_done && !conn->head_sent && conn->in.len == 0) {
+        net_conn_out(conn, SLICE("HTTP/1.1 100 Continue\r\n\r\n"));
+    }
+    conn->continue_due = false;
+    net_conn_wake(conn);
+}
+
+void
+net_body_pause(struct net_exchange *exchange)
+{
+    if (exchange->conn) {
+        exchange->conn->body_wanted = false;
+    }
+}
+
+void
+net_abort(struct net_exchange *exchange)
+{
+    struct net_conn *conn = exchange->conn;
+    if (!conn) {
+        return;
+    }
+    if (conn->head_sent && conn->answer == ANSWER_UNTIL_CLOSE) {
+        /* Here a plain end would look like the whole answer: only a reset tells the truth. */
+        const struct linger reset = { .l_onoff = 1, .l_linger = 0 };
+        (void)setsockopt(conn->sock.fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
+    } else if (!conn->broken) {
+        (void)net_conn_flush(conn); /* what was good may go; the connection ends either way */
+    }
+    net_conn_close(conn);
+}
+
+void
+net_close(struct net_exchange *exchange)
+{
+    struct net_conn *conn = exchange->conn;
+    if (conn && !conn->ended) {
+        net_abort(exchange);
+    } else if (conn) {
+        conn->exchange = NULL;
+        net_conn_wake(conn);
+    }
+    net_exchange_free(exchange);
+}

@@ -1,0 +1,256 @@
+/* net/net_priv.h: a loop and its sockets, as the files of net/ share them.
+ *
+ * One turn of a loop: libuv's timers, then its descriptors and wake-ups; each handler changes what it
+ * owns and, where an app may be on the stack, leaves the rest to a task. Tasks run when the handlers
+ * are through, before the loop sleeps: so no callback ever runs inside a call of net.h, and what an
+ * app does in several calls leaves in one write.
+ *
+ * Sockets are watched with uv_poll and read and written here, not by uv_stream: one read buffer a loop,
+ * the same code for TCP, unix sockets and TLS, and the end of a peer (EPOLLRDHUP) is seen without
+ * reading a byte. Objects with a uv handle in them are freed in its close callback, so a handler may
+ * look at its own object after any callback. */
+#pragma once
+
+#include <stdatomic.h>
+#include <uv.h>
+
+#include "base/buf.h"
+#include "base/list.h"
+#include "base/map.h"
+#include "base/units.h"
+#include "net/net.h"
+
+#define NET_READ_BYTES       (64 * 1024) /* the read buffer of a loop; most readable events need one read */
+#define NET_READS_A_TURN     8           /* then the other sockets have their turn */
+#define NET_OVERFLOWS_MAX    32          /* connections beyond the limit being told so, a loop */
+#define NET_DATE_BYTES       30          /* "Sun, 06 Nov 1994 08:49:37 GMT" and its NUL */
+#define NET_NEVER_MONO_MS    INT64_MAX
+
+/* ---- tasks: what is left to do at the end of a turn */
+
+struct net_task {
+    struct list node;
+    void (*run)(struct net_task *task);
+};
+
+void net_task_init(struct net_task *task, void (*run)(struct net_task *task));
+void net_task_add(struct net_loop *loop, struct net_task *task); /* once, however often it is called */
+
+/* ---- timers.c: a hierarchical wheel: no memory, constant time, one uv_timer for all */
+
+#define WHEEL_DIGIT_BITS 6
+#define WHEEL_SLOTS      (1 << WHEEL_DIGIT_BITS)
+#define WHEEL_LEVELS     7 /* 2^42 ms: more than a century of uptime */
+
+struct net_wheel {
+    int64_t now_mono_ms; /* every timer that was due by then has run */
+    int64_t armed_mono_ms; /* when the uv_timer fires; NET_NEVER_MONO_MS = it does not run */
+    uint64_t filled[WHEEL_LEVELS]; /* one bit a slot */
+    struct list slots[WHEEL_LEVELS][WHEEL_SLOTS];
+    struct list expired; /* due, their callbacks about to run */
+    uv_timer_t uv;
+};
+
+MUST_USE int net_wheel_open(struct net_loop *loop);
+
+/* ---- sock.c */
+
+struct net_sock {
+    uv_poll_t poll;
+    struct net_loop *loop;
+    int fd; /* -1 once closed */
+    int watched; /* bits of enum uv_poll_event */
+    void (*on_ready)(struct net_sock *sock, int events);
+    void (*on_closed)(struct net_sock *sock); /* frees the object around it */
+};
+
+/* Takes over `fd`, which must not block; on failure it is closed and on_closed is not called. */
+MUST_USE bool net_sock_open(struct net_sock *sock, struct net_loop *loop, int fd,
+    void (*on_ready)(struct net_sock *, int), void (*on_closed)(struct net_sock *));
+void net_sock_watch(struct net_sock *sock, int events);
+void net_sock_close(struct net_sock *sock);
+/* What a read or write came to: the bytes, or one of these. */
+enum { NET_IO_AGAIN = -1, NET_IO_LOST = -2 };
+MUST_USE ssize_t net_sock_read(struct net_sock *sock, char *out, size_t size); /* 0 = the peer's end */
+MUST_USE ssize_t net_sock_write(struct net_sock *sock, struct iovec *pieces, int piece_count);
+/* A non-blocking, close-on-exec socket, or -1 with errno. */
+MUST_USE int net_socket(int family);
+void net_socket_no_delay(int fd);
+
+/* ---- loops.c */
+
+struct net_listener;
+
+struct net_loop {
+    struct net *net;
+    int index;
+    void *user;
+    bool running, finished;
+    uv_loop_t uv;
+    uv_async_t async;
+    uv_prepare_t prepare;
+    uv_check_t check;
+    uv_thread_t thread;
+    struct net_wheel wheel;
+    struct list tasks;
+
+    struct list conns; /* struct net_conn */
+    struct list exchanges; /* struct net_exchange, until the app closes them */
+    int overflow_count;
+    struct net_listener *listeners;
+    int listener_count;
+
+    bool stop_seen;
+    struct net_timer stop_timer;
+
+    int64_t date_second;
+    char date[NET_DATE_BYTES];
+    struct list calls; /* struct net_call */
+    struct list pools, idle_upstreams; /* both the longest unused first */
+    struct map pool_of; /* hash of what must not be mixed -> struct net_pool */
+    struct net_timer pool_timer; /* ends idle connections */
+    struct map names; /* hash of the host -> struct net_name */
+    int name_count;
+    struct list tls_queue; /* struct net_call, waiting to begin their handshake */
+    struct net_timer tls_timer;
+    int64_t tls_tokens_ms, tls_tokens_at_mono_ms; /* a token bucket, in milliseconds of its rate */
+    char *cipher_bytes; /* NET_READ_BYTES of TLS records, of cipher_owner */
+    size_t cipher_begin, cipher_end;
+    const void *cipher_owner;
+
+    struct http_head head; /* the one being read; never kept across a turn */
+    char *read_bytes; /* NET_READ_BYTES: what the last read brought */
+};
+
+struct net {
+    struct net_options options;
+    const struct net_app *app;
+    void *user;
+    struct net_loop *loops;
+    int loop_count;
+    uint16_t *ports; /* of each listen */
+    atomic_int connection_count;
+    atomic_int loops_running;
+    atomic_bool stopping;
+    _Atomic int64_t stop_by_mono_ms;
+    bool tls_mutex_open;
+    uv_mutex_t tls_mutex;
+    struct net_tls_context *tls_contexts; /* one a file of roots, shared by the loops */
+    bool signals_open;
+    uv_signal_t signals[3];
+    void (*on_signal)(struct net *net, int signal_number);
+};
+
+/* "Sun, 06 Nov 1994 08:49:37 GMT" of this second. */
+const char *net_loop_date(struct net_loop *loop);
+
+/* ---- listen.c */
+
+/* A socket that listens; loops that share one address have one each. */
+struct net_listener {
+    uv_poll_t poll;
+    struct net_loop *loop;
+    struct net_timer backoff; /* after a failed accept: no polling meanwhile */
+    int fd;
+    int spare_fd; /* given up for a moment to take and drop a connection when descriptors run out */
+    int tag;
+    char *unix_path; /* removed at the end, if it is still ours */
+    uint64_t unix_device, unix_inode;
+};
+
+MUST_USE enum status net_listen_open(struct net *net, struct net_error *error);
+void net_listen_start(struct net_loop *loop);
+void net_listen_close(struct net_loop *loop);
+
+/* ---- server.c, answer.c, refuse.c: connections of clients */
+
+enum conn_state {
+    CONN_IDLE,   /* between two requests: no byte of the next one yet */
+    CONN_HEAD,   /* a head has begun */
+    CONN_BUSY,   /* from a complete head until its answer is out and its exchange closed */
+    CONN_LINGER, /* answered for the last time: what still comes is thrown away, so that it can be read */
+    CONN_CLOSED,
+};
+
+enum answer_kind {
+    ANSWER_LENGTH,
+    ANSWER_CHUNKED,
+    ANSWER_UNTIL_CLOSE,
+    ANSWER_BODYLESS, /* HEAD, 204, 304: what the app sends is dropped */
+};
+
+struct net_conn {
+    struct net_sock sock;
+    struct list node;
+    struct net_task task;
+    struct net_timer timer; /* of all deadlines; runs at most as late as the next one */
+    struct net_exchange *exchange; /* NULL where the app has closed it, or there is none */
+    enum conn_state state;
+    enum answer_kind answer;
+
+    bool counted;      /* in net->connection_count */
+    bool fin;          /* the client ended its side */
+    bool broken;       /* a write failed; the task tells the app */
+    bool watch_writes; /* the last write was cut short */
+    bool skip_reads;   /* it was readable when nothing was wanted: stop asking */
+    bool body_wanted, body_done, body_told;
+    bool continue_due; /* "100 Continue" is to be sent before the body is read */
+    bool keep_alive;   /* the connection outlives this answer */
+    bool head_sent, ended, drain_due, shut;
+
+    int tag;
+    struct buf in;   /* bytes read and not used yet */
+    struct buf out;  /* bytes not taken by the socket yet, from out_sent on */
+    size_t out_sent;
+    int64_t answer_left_bytes; /* of a declared length */
+    struct http_parse_state parse;
+    struct http_body body;
+    int64_t input_mono_ms;  /* the last step forward of reading */
+    int64_t output_mono_ms; /* the last byte the client took while more waited */
+    int64_t linger_mono_ms, linger_left_bytes;
+    char peer[INET6_ADDRSTRLEN];
+};
+
+/* One block: this, then the head (with header_count headers only), then the bytes it points into. */
+struct net_exchange {
+    struct list node;
+    struct net_conn *conn; /* NULL once nothing can be sent any more */
+    struct net_loop *loop;
+    void *user;
+    struct http_head *head;
+    int tag;
+    bool head_sent;
+    char peer[INET6_ADDRSTRLEN];
+};
+
+/* Takes over the descriptor. `overflow`: it is told that there are too many, and closed. */
+void net_conn_open(struct net_loop *loop, int fd, int tag, const char *peer, bool overflow);
+/* The app or the end of a turn wants the connection looked at. */
+void net_conn_wake(struct net_conn *conn);
+/* Closes at once; an app that still answers hears on_gone. Not within a call of net.h. */
+void net_conn_lose(struct net_conn *conn);
+void net_conn_close(struct net_conn *conn); /* the same without a word to the app */
+/* Ends keep-alive connections that wait for nothing. */
+void net_conn_close_idle(struct net_loop *loop);
+struct net_exchange *net_exchange_make(struct net_conn *conn, const struct http_head *head,
+    struct slice head_bytes);
+void net_exchange_free(struct net_exchange *exchange);
+
+/* answer.c: writes what waits; false when the connection broke. */
+MUST_USE bool net_conn_flush(struct net_conn *conn);
+void net_conn_out(struct net_conn *conn, struct slice bytes); /* adds to what waits */
+size_t net_conn_unsent(const struct net_conn *conn);
+
+/* refuse.c: the answers net gives itself. */
+struct net_refusal {
+    int status;
+    const char *type, *code, *message;
+};
+void net_refusal_write(struct net_loop *loop, struct buf *out, const struct net_refusal *refusal);
+
+/* ---- pool.c, upstream.c: calls to providers; the rest is in upstream_priv.h */
+
+void net_upstream_open(struct net_loop *loop);
+void net_upstream_close(struct net_loop *loop);
+/* Fails all calls that run. */
+void net_calls_stop(struct net_loop *loop);

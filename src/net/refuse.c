@@ -1,0 +1,28 @@
+/* net/refuse.c: the answers that net gives itself, before or instead of the app's. */
+#include "net/net_priv.h"
+
+void
+net_refusal_write(struct net_loop *loop, struct buf *out, const struct net_refusal *refusal)
+{
+    struct buf body = { 0 };
+    buf_add_str(&body, "{\"error\":{\"message\":");
+    buf_add_json(&body, slice_str(refusal->message));
+    buf_add_str(&body, ",\"type\":");
+    buf_add_json(&body, slice_str(refusal->type));
+    buf_add_str(&body, ",\"code\":");
+    buf_add_json(&body, slice_str(refusal->code));
+    buf_add_str(&body, "}}\n");
+
+    check(http_write_status_line(out, refusal->status, slice_of(NULL, 0)));
+    buf_addf(out,
+        "Date: %s\r\nContent-Type: application/json\r\nContent-Length: %zu\r\n"
+        "Connection: close\r\n",
+        net_loop_date(loop), body.len);
+    if (refusal->status == 503) {
+        buf_add_str(out, "Retry-After: 1\r\n");
+    }
+    http_write_end(out);
+    buf_add_slice(out, buf_slice(&body));
+    out->failed = out->failed || body.failed;
+    buf_free(&body);
+}
