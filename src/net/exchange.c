@@ -127,7 +127,7 @@ net_abort(struct net_exchange *exchange)
         const struct linger reset = { .l_onoff = 1, .l_linger = 0 };
         (void)setsockopt(conn->sock.fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
     } else if (!conn->broken) {
-        (void)net_conn_flush(conn); /* what was good may go; the connection ends either way */
+        conn->broken = !net_conn_flush(conn); /* what was good may go; it ends either way */
     }
     net_conn_close(conn);
 }

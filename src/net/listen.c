@@ -154,7 +154,7 @@ open_tcp(struct net *net, int index, struct net_error *error)
             return refuse_errno(listen_at, error, errno);
         }
         net->ports[index] = port_of(fd);
-        (void)parse_address(listen_at, net->ports[index], &address, &address_bytes);
+        check(parse_address(listen_at, net->ports[index], &address, &address_bytes));
     }
     return STATUS_OK;
 }
