@@ -488,6 +488,7 @@ allow(struct call_state *state, struct verdict *verdict)
                                   ? INT64_MAX
                                   : hold.held_output - state->policy->step_tokens * answers;
     verdict->est_input = hold.est_input;
+    verdict->held_output = hold.held_output;
     verdict->bytes_per_token_milli = learned ? learned->output_bytes_per_token_milli : OUTPUT_BYTES_PER_TOKEN_MILLI;
     tell_what_is_left(state, &hold, verdict);
 }

@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/secret.h"
+
 #define FREE_CALLS_MAX 256
 #define CALL_ARENA_BYTES_MAX ((size_t)1 << 20)
 
@@ -64,9 +66,11 @@ call_free(struct call *call)
     }
     policy_unref(call->policy);
     buf_free(&call->body);
+    secret_wipe(call->request_head.ptr, call->request_head.len);
     buf_free(&call->request_head);
     buf_free(&call->answer);
     buf_free(&call->answer_headers);
+    buf_free(&call->error_head);
     buf_free(&call->sse_buf);
     buf_free(&call->held_back);
     buf_free(&call->backlog);
@@ -89,6 +93,10 @@ call_free(struct call *call)
 void
 call_identified(struct call *call)
 {
+    if (call->then) {
+        call->then(call);
+        return;
+    }
     call->state = CALL_BODY;
     net_body_read(call->exchange);
 }
@@ -128,7 +136,8 @@ call_on_gone(struct net_exchange *exchange)
             call->ticket_open = false;
         }
         if (call->hold_id) {
-            const struct ending ending = { .flags = LEDGER_CLIENT_GONE };
+            /* Between two routes: the attempt before failed in a way that cost nothing. */
+            const struct ending ending = { .dispatched = true, .unbilled = true, .flags = LEDGER_CLIENT_GONE };
             call_settle(call, &ending);
         }
         call_free(call);

@@ -17,12 +17,12 @@
 #define ERROR_BYTES_MAX ((size_t)1 << 20)    /* an upstream's error body */
 #define HOLD_BACK_BYTES ((size_t)64 << 10)   /* of an event whose end has not come yet */
 #define CLOSED_ROUTES_MAX 256
+#define SPENT_ROUTE_MS (5 * MINUTE_MS)  /* a route whose money is gone, where it does not say until when */
 
 /* A provider's own wait: its route is left alone until then. Shared by all loops. */
 struct closed_route {
     uint64_t hash;       /* of provider, credential and upstream model; 0 = free */
     int64_t until_ms;
-    int32_t failures;    /* in a row without a wait of its own: backs off */
 };
 
 struct relay {
@@ -71,6 +71,7 @@ struct call {
     struct identity identity;
     enum api api;
     bool client_gone, codex;
+    void (*then)(struct call *call); /* once the key is known; NULL = a model call */
     char request_id[40];
     int64_t started_mono_ms, first_byte_mono_ms;
 
@@ -104,6 +105,7 @@ struct call {
     struct buf answer;             /* read whole: not streamed, or an error */
     struct buf answer_headers;     /* what of its head goes to the client */
     struct judgement judgement;    /* of an error answer */
+    struct buf error_head;         /* its status line and headers, to be judged with its body */
 
     /* a stream's way to the client */
     struct tap tap;
@@ -114,6 +116,8 @@ struct call {
     bool passing;                  /* the event in flight is too long to hold back */
     bool head_sent, comment_sent, upstream_ended;
     int64_t output_allowed, ask_at, bytes_per_token_milli;
+    int64_t held_output;           /* tokens that are held, as far as is known here */
+    bool input_told, upstream_whole;
     bool extending, extension_over;/* asked for more; there is no more to get */
     bool waiting_for_more;         /* the next event may not go out yet */
 };
@@ -141,6 +145,9 @@ void call_next_route(struct call *call, enum reason failed, int status, int64_t 
 /* --- answer.c */
 extern const struct net_call_events call_events;
 void call_answer_whole(struct call *call);
+/* An error's head outlives its callback: it is judged again once its body is there. */
+void call_keep_head(struct call *call, const struct http_head *head);
+void call_kept_head(struct call *call, struct http_head *head);
 void call_upstream_failed(struct call *call, enum reason reason);
 
 /* --- stream.c */

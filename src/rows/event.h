@@ -156,6 +156,7 @@ struct verdict {
     bool output_lowered;
     int64_t output_allowed;      /* tokens that may be relayed now; INT64_MAX = the whole answer is held */
     int64_t est_input;
+    int64_t held_output;         /* tokens held at first */
     int64_t bytes_per_token_milli; /* learned bytes per output token x 1000 */
     struct limit_left tightest_requests, tightest_money;
     /* IDENTIFY: */

@@ -1,0 +1,301 @@
+/* relay/answer.c: an upstream's answer is judged; what is not a stream is read whole. */
+#include "relay/relay_priv.h"
+
+#include <stdio.h>
+
+#include "base/clock.h"
+#include "base/secret.h"
+#include "log/log.h"
+
+static bool
+is_event_stream(const struct http_head *head)
+{
+    const struct http_header *type = http_find(head, SLICE("content-type"));
+    return type && slice_starts_nocase(type->value, SLICE("text/event-stream"));
+}
+
+void
+call_keep_head(struct call *call, const struct http_head *head)
+{
+    struct buf *out = &call->error_head;
+    buf_clear(out);
+    bool good = http_write_status_line(out, head->status, head->reason);
+    for (uint32_t i = 0; i < head->header_count; i++) {
+        good = http_write_header(out, head->headers[i].name, head->headers[i].value) && good;
+    }
+    http_write_end(out);
+    if (!good || out->failed) {
+        buf_clear(out);
+    }
+}
+
+void
+call_kept_head(struct call *call, struct http_head *head)
+{
+    static const struct http_limits limits = { .head_bytes_max = 1 << 20, .headers_max = HTTP_HEADERS_MAX };
+    struct http_parse_state state = { 0 };
+    const struct http_fault *fault = NULL;
+    if (http_parse_response(buf_slice(&call->error_head), &limits, &state, HTTP_METHOD_POST, head, &fault) != HTTP_DONE) {
+        *head = (struct http_head){ .status = call->upstream_status };
+    }
+}
+
+static void
+on_sent(struct net_call *upstream, void *user)
+{
+    (void)upstream;
+    struct call *call = user;
+    call->all_sent = true;
+}
+
+static void
+on_head(struct net_call *upstream, const struct http_head *head, void *user)
+{
+    (void)upstream;
+    struct call *call = user;
+    const bool fine = head->status >= 200 && head->status < 300;
+    call->upstream_status = head->status;
+    call->first_byte_mono_ms = net_loop_mono_ms(call->loop->loop);
+    call->streaming = fine && call->facts.stream && is_event_stream(head);
+    buf_clear(&call->answer_headers);
+    const struct answer_headers rules = { .user_pays = call->payer == PAYER_USER, .rerouted = call->attempts > 1 };
+    headers_to_client(head, &rules, &call->answer_headers);
+    buf_clear(&call->answer);
+    call->answer.limit_bytes = fine ? ANSWER_BYTES_MAX : ERROR_BYTES_MAX;
+    call->judgement = judge_answer(call_provider(call)->dialect, head, (struct slice){ 0 }, clock_wall_ms());
+    if (!fine) {
+        call_keep_head(call, head);
+        return;
+    }
+    if (call->state == CALL_SEND) {
+        call->state = CALL_ANSWER;
+    }
+    route_worked(call, call->route_index);
+    if (call->all_sent) { /* megabytes that nobody needs again */
+        buf_free(&call->body);
+        secret_wipe(call->request_head.ptr, call->request_head.len);
+        buf_free(&call->request_head);
+    }
+    if (call->streaming) {
+        sse_start(&call->sse, &call->sse_buf, SSE_DATA_BYTES_MAX);
+    }
+    if (call->streaming && call->state == CALL_ANSWER) {
+        stream_begin(call);
+    }
+}
+
+static void
+on_body(struct net_call *upstream, struct slice data, void *user)
+{
+    (void)upstream;
+    struct call *call = user;
+    if (call->streaming) {
+        stream_feed(call, data);
+        return;
+    }
+    buf_add_slice(&call->answer, data);
+    if (call->answer.failed && call->upstream_status >= 200 && call->upstream_status < 300) {
+        net_call_cancel(call->upstream);
+        call->upstream = NULL;
+        call_upstream_failed(call, REASON_UPSTREAM_BROKEN);
+    }
+}
+
+static void
+on_end(struct net_call *upstream, void *user)
+{
+    (void)upstream;
+    struct call *call = user;
+    call->upstream = NULL;
+    if (call->streaming) {
+        stream_upstream_end(call, true);
+    } else {
+        call_answer_whole(call);
+    }
+}
+
+static void
+on_fail(struct net_call *upstream, enum net_fail why, bool all_sent, const char *detail, void *user)
+{
+    (void)upstream;
+    struct call *call = user;
+    call->upstream = NULL;
+    call->all_sent = all_sent;
+    log_line(LOG_WARN, "provider", "request %s: provider %s: %s", call->request_id, call_provider(call)->name, detail);
+    if (call->streaming) {
+        stream_upstream_end(call, false);
+    } else if (!all_sent && call->upstream_status == 0 && call->state == CALL_SEND) {
+        call_next_route(call, REASON_UPSTREAM_UNREACHABLE, 0, 0);
+    } else if (call->upstream_status >= 300) {
+        call_answer_whole(call); /* the status says enough; its body broke off */
+    } else {
+        call_upstream_failed(call, why == NET_FAIL_TIMEOUT ? REASON_UPSTREAM_TIMEOUT : REASON_UPSTREAM_BROKEN);
+    }
+}
+
+const struct net_call_events call_events = {
+    .on_sent = on_sent,
+    .on_head = on_head,
+    .on_body = on_body,
+    .on_end = on_end,
+    .on_fail = on_fail,
+};
+
+/* Nobody is there to be told: the books get the truth, and that is all. */
+static bool
+finish_without_client(struct call *call, bool cut)
+{
+    if (call->exchange) {
+        return false;
+    }
+    const bool error = call->upstream_status >= 300;
+    const struct ending ending = { .dispatched = call->all_sent || call->upstream_status != 0,
+        .unbilled = error && call->judgement.unbilled,
+        .flags = LEDGER_CLIENT_GONE | (cut ? LEDGER_CUT : LEDGER_DRAINED) };
+    call_settle(call, &ending);
+    call_free(call);
+    return true;
+}
+
+static void
+send_whole(struct call *call, int status, int64_t cost_micros, bool costed)
+{
+    struct buf *headers = &call->answer_headers;
+    answer_common_headers(call, headers);
+    if (costed && !http_write_header_i64(headers, SLICE("x-tidegate-cost-micros"), cost_micros)) {
+        headers->failed = true;
+    }
+    const struct slice body = buf_slice(&call->answer);
+    net_send_head(call->exchange, status, buf_slice(headers), (int64_t)body.len);
+    net_send(call->exchange, &body, 1);
+    net_end(call->exchange);
+    call_free(call);
+}
+
+/* The provider's own error passes to the client, body and all. */
+static void
+pass_error(struct call *call)
+{
+    const struct ending ending = { .dispatched = true, .unbilled = call->judgement.unbilled };
+    const bool costed = call->hold_id != 0 && call->judgement.unbilled;
+    if (!call->hold_id) {
+        const struct usage none = USAGE_NONE;
+        call_log(call, call->upstream_status, REASON_OK, &none, 0);
+    }
+    call_settle(call, &ending);
+    if (call->head_sent) {
+        call_refuse_reason(call, REASON_UPSTREAM_BROKEN, (struct slice){ 0 });
+        return;
+    }
+    send_whole(call, call->upstream_status, 0, costed);
+}
+
+/* No route is left and the last one said when it may be asked again, or that its money is gone. */
+static void
+refuse_exhausted(struct call *call)
+{
+    const struct judgement judgement = call->judgement;
+    const struct ending ending = { .dispatched = true, .unbilled = judgement.unbilled };
+    call_settle(call, &ending);
+    const bool short_wait = judgement.class_ == UPSTREAM_BUSY && judgement.wait_ms <= MINUTE_MS;
+    const struct refusal refusal = { .reason = short_wait ? REASON_ROUTES_COOLING : REASON_ROUTES_EXHAUSTED,
+        .retry_after_ms = short_wait ? max_i64(1000, judgement.wait_ms) : judgement.wait_ms,
+        .resets_at_ms = judgement.wait_ms ? clock_wall_ms() + judgement.wait_ms : 0 };
+    call_refuse(call, &refusal, (struct slice){ 0 });
+}
+
+void
+call_upstream_failed(struct call *call, enum reason reason)
+{
+    if (finish_without_client(call, true)) {
+        return;
+    }
+    if (call->upstream_status >= 300 && reason != REASON_STORE_UNAVAILABLE) {
+        switch (call->judgement.class_) {
+        case UPSTREAM_BUSY:
+        case UPSTREAM_SPENT:
+            refuse_exhausted(call);
+            return;
+        case UPSTREAM_REJECTED:
+            if (call->payer == PAYER_COMPANY) {
+                reason = REASON_CREDENTIAL_REJECTED;
+                break;
+            }
+            pass_error(call);
+            return;
+        default:
+            pass_error(call);
+            return;
+        }
+    }
+    const bool answered = call->upstream_status >= 300;
+    const struct ending ending = { .dispatched = call->all_sent || call->upstream_status != 0,
+        .unbilled = answered && call->judgement.unbilled,
+        .reason = reason,
+        .flags = LEDGER_CUT };
+    call_settle(call, &ending);
+    call_refuse_reason(call, reason, (struct slice){ 0 });
+}
+
+static enum reason
+reason_of_class(enum upstream_class class_)
+{
+    switch (class_) {
+    case UPSTREAM_BUSY:
+        return REASON_ROUTES_COOLING;
+    case UPSTREAM_SPENT:
+        return REASON_ROUTES_EXHAUSTED;
+    case UPSTREAM_REJECTED:
+        return REASON_CREDENTIAL_REJECTED;
+    default:
+        return REASON_UPSTREAM_BROKEN;
+    }
+}
+
+static void
+answer_error(struct call *call)
+{
+    struct http_head head;
+    call_kept_head(call, &head);
+    call->judgement = judge_answer(call_provider(call)->dialect, &head, buf_slice(&call->answer), clock_wall_ms());
+    struct judgement *judgement = &call->judgement;
+    if (judgement->class_ == UPSTREAM_SPENT && judgement->wait_ms == 0) {
+        judgement->wait_ms = SPENT_ROUTE_MS;
+    }
+    if (call->exchange && judgement->next_route && judgement->unbilled) {
+        call_next_route(call, reason_of_class(judgement->class_), call->upstream_status, judgement->wait_ms);
+        return;
+    }
+    call_upstream_failed(call, reason_of_class(judgement->class_));
+}
+
+/* An answer that is complete and not a stream. */
+void
+call_answer_whole(struct call *call)
+{
+    if (call->upstream_status < 200 || call->upstream_status >= 300) {
+        answer_error(call);
+        return;
+    }
+    const bool json = tap_body(&call->tap, buf_slice(&call->answer));
+    if (finish_without_client(call, !json)) {
+        return;
+    }
+    if (!json) {
+        call_upstream_failed(call, REASON_UPSTREAM_BROKEN);
+        return;
+    }
+    const bool costed = call->hold_id != 0;
+    const struct usage usage = call_usage(call, false);
+    const int64_t cost_micros = costed ? call_cost_micros(call, &usage) : 0;
+    const struct ending ending = { .dispatched = true };
+    if (!costed) {
+        call_log(call, call->upstream_status, REASON_OK, &usage, 0);
+    }
+    call_settle(call, &ending); /* before the answer: an id in it may be used at once */
+    if (call->head_sent) { /* kept alive while it waited, and then the provider did not stream */
+        call_refuse_reason(call, REASON_UPSTREAM_BROKEN, (struct slice){ 0 });
+        return;
+    }
+    send_whole(call, call->upstream_status, cost_micros, costed);
+}

@@ -1,0 +1,185 @@
+/* relay/gate.c: the facts of a body, the question to the gate, and what follows from its answer. */
+#include "relay/relay_priv.h"
+
+#include <stdio.h>
+
+#include "base/clock.h"
+#include "base/secret.h"
+
+static void call_on_decision(void *user, const struct verdict *verdict);
+
+/* What this gateway never passes on, whatever the limits say. */
+static enum reason
+judge_facts(const struct call *call, struct slice *detail)
+{
+    const struct facts *facts = &call->facts;
+    if (facts->background) {
+        return REASON_BACKGROUND;
+    }
+    if (facts->foreign_id_field.len) {
+        *detail = facts->foreign_id_field;
+        return REASON_ID_UNKNOWN;
+    }
+    return REASON_OK;
+}
+
+static bool
+model_serves(const struct call *call, const struct model *model, enum api api)
+{
+    for (int32_t i = 0; i < model->route_count; i++) {
+        if (call->policy->providers[model->routes[i].provider].apis & (UINT32_C(1) << api)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static enum reason
+find_model(struct call *call, char *detail, size_t detail_size)
+{
+    call->model_index = policy_model_index(call->policy, call->facts.model);
+    if (call->model_index < 0) {
+        snprintf(detail, detail_size, "\"%.*s\" is not in this gateway's list; GET /v1/models shows what is.",
+            (int)min_i64((int64_t)call->facts.model.len, 100), call->facts.model.ptr);
+        return REASON_MODEL_UNKNOWN;
+    }
+    const struct model *model = &call->policy->models[call->model_index];
+    if (model_serves(call, model, call->api)) {
+        return REASON_OK;
+    }
+    for (int api = 0; api < API_COUNT; api++) {
+        if (api != API_COUNT_TOKENS && model_serves(call, model, (enum api)api)) {
+            snprintf(detail, detail_size, "%s is served at POST %s.", model->name, api_path((enum api)api));
+            break;
+        }
+    }
+    return REASON_API_NOT_SERVED;
+}
+
+static void
+keyed(const struct call *call, const char *prefix, struct slice value, char out[HASH_HEX + 1])
+{
+    struct buf text = { 0 };
+    buf_add_str(&text, prefix);
+    buf_add_slice(&text, value);
+    secret_keyed_hash_hex(engine_signal_key(call->loop->relay->engine), buf_slice(&text), out);
+    buf_free(&text);
+}
+
+/* Which thread: what the client names or shows, else one a key and day. */
+static void
+fill_thread(const struct call *call, struct call_event *event)
+{
+    const struct thread_signal signal = thread_signal_find(net_exchange_head(call->exchange), &call->facts);
+    event->thread_kind = signal.kind;
+    event->thread_named = signal.kind == THREAD_NAMED;
+    if (signal.kind == THREAD_KEY_DAY) {
+        char value[64];
+        snprintf(value, sizeof value, "%lld:%lld", (long long)call->identity.key_id,
+            (long long)(clock_wall_ms() / DAY_MS));
+        keyed(call, "", slice_str(value), event->thread_hash);
+    } else {
+        keyed(call, "", signal.value, event->thread_hash);
+    }
+    if (signal.parent.len) {
+        keyed(call, "", signal.parent, event->parent_hash);
+    }
+}
+
+static void
+fill_event(struct call *call, struct call_event *event)
+{
+    const struct facts *facts = &call->facts;
+    *event = (struct call_event){ .account_id = call->identity.account_id,
+        .key_id = call->identity.key_id,
+        .model_index = call->model_index,
+        .api = (int32_t)call->api,
+        .policy_ver = call->policy->version,
+        .stream = facts->stream,
+        .body_bytes = call->body_bytes,
+        .input_bytes_bound = facts_input_tokens_bound(facts),
+        .input_unbounded = facts_input_unbounded(facts),
+        .output_limit = facts->output_limit,
+        .output_floor = facts->thinking_budget ? facts->thinking_budget + 1 : 0,
+        .output_count = facts->answers };
+    /* Words for a tier that we do not know are held at twice the list price. */
+    const int64_t pct = facts_price_multiplier_pct(facts);
+    event->price_multiplier_pct = call->multiplier_pct = pct ? pct : 200;
+    event->routes_closed = call->routes_closed = routes_closed(call, clock_wall_ms(), &event->routes_open_ms);
+    fill_thread(call, event);
+    const struct slice stored = facts->previous_response_id.len ? facts->previous_response_id : facts->conversation;
+    if (stored.len) {
+        keyed(call, "issued:", stored, event->issued_hash);
+    }
+}
+
+static void
+ask_gate(struct call *call)
+{
+    struct event event = { .kind = EVENT_CALL };
+    fill_event(call, &event.call);
+    call->state = CALL_GATE;
+    if (!replies_submit(call->loop->replies, &event, call_on_decision, call, &call->ticket)) {
+        call_refuse_reason(call, REASON_OVERLOADED, (struct slice){ 0 });
+        return;
+    }
+    call->ticket_open = true;
+}
+
+void
+call_body_complete(struct call *call)
+{
+    struct facts_fault fault = { 0 };
+    char detail[256] = "";
+    struct slice told = { 0 };
+    call->body_bytes = (int64_t)call->body.len;
+    enum reason reason = facts_read(call->api, buf_slice(&call->body), &call->arena, &call->facts, &fault);
+    if (reason != REASON_OK) {
+        call_refuse_reason(call, reason, slice_str(fault.detail));
+        return;
+    }
+    reason = judge_facts(call, &told);
+    if (reason == REASON_OK) {
+        reason = find_model(call, detail, sizeof detail);
+        told = slice_str(detail);
+    }
+    if (reason != REASON_OK) {
+        call_refuse_reason(call, reason, told);
+        return;
+    }
+    ask_gate(call);
+}
+
+static void
+call_on_decision(void *user, const struct verdict *verdict)
+{
+    struct call *call = user;
+    if (verdict->kind == VERDICT_WAIT) {
+        net_timer_start(&call->timer, WAIT_KEEPALIVE_MS);
+        return; /* the ticket stays open */
+    }
+    call->ticket_open = false;
+    net_timer_stop(&call->timer);
+    if (verdict->kind == VERDICT_REFUSED) {
+        call_refuse(call, &verdict->refusal, (struct slice){ 0 });
+        return;
+    }
+    call->hold_id = verdict->hold_id;
+    call->thread_id = verdict->thread_id;
+    call->route_index = verdict->route_index;
+    call->payer = verdict->payer;
+    call->output_limit = verdict->output_limit;
+    call->lowered = verdict->output_lowered;
+    call->output_allowed = verdict->output_allowed;
+    call->est_input = verdict->est_input;
+    call->held_output = verdict->held_output;
+    call->bytes_per_token_milli = verdict->bytes_per_token_milli;
+    call->tightest_requests = verdict->tightest_requests;
+    call->tightest_money = verdict->tightest_money;
+    call->ask_at = call->output_allowed == INT64_MAX ? INT64_MAX : call->output_allowed / 2;
+    call->attempts = 1;
+    if (call->hold_id) {
+        snprintf(call->request_id, sizeof call->request_id, "req_%lld", (long long)call->hold_id);
+    }
+    call_send(call);
+}

@@ -1,0 +1,151 @@
+/* relay/refuse.c: a refusal reaches the client in its dialect; headers of every answer of ours. */
+#include "relay/relay_priv.h"
+
+#include <stdio.h>
+
+#include "base/clock.h"
+#include "log/log.h"
+#include "wire/refusal.h"
+#include "wire/stream_end.h"
+
+static void
+add(struct buf *out, const char *name, struct slice value)
+{
+    if (!http_write_header(out, slice_str(name), value)) {
+        log_line(LOG_ERROR, "answer", "header %s left out: its value cannot be sent", name);
+    }
+}
+
+/* RateLimit and RateLimit-Policy of draft-ietf-httpapi-ratelimit-headers: the tightest limit of requests
+ * and the tightest of money (in thousandths of a dollar). */
+static void
+add_limits_left(const struct call *call, struct buf *out)
+{
+    struct buf policy = { 0 }, left = { 0 };
+    const struct limit_left *limits[] = { &call->tightest_requests, &call->tightest_money };
+    for (size_t i = 0; i < countof(limits); i++) {
+        const struct limit_left *limit = limits[i];
+        if (!limit->set) {
+            continue;
+        }
+        buf_addf(&policy, "%s\"%s\";q=%lld%s", policy.len ? ", " : "", limit->name, (long long)limit->cap,
+            limit->money ? ";qu=\"milli-usd\"" : "");
+        buf_addf(&left, "%s\"%s\";r=%lld", left.len ? ", " : "", limit->name, (long long)limit->left);
+        if (limit->reset_ms > 0) {
+            buf_addf(&left, ";t=%lld", (long long)((limit->reset_ms + 999) / 1000));
+        }
+    }
+    if (policy.len && !policy.failed && !left.failed) {
+        add(out, "RateLimit-Policy", buf_slice(&policy));
+        add(out, "RateLimit", buf_slice(&left));
+    }
+    buf_free(&policy);
+    buf_free(&left);
+}
+
+void
+answer_common_headers(const struct call *call, struct buf *out)
+{
+    add(out, "x-request-id", slice_str(call->request_id));
+    add(out, "request-id", slice_str(call->request_id));
+    add(out, "x-tidegate-payer", call->payer == PAYER_USER ? SLICE("user") : SLICE("company"));
+    if (call->lowered) {
+        char limit[32];
+        snprintf(limit, sizeof limit, "%lld", (long long)call->output_limit);
+        add(out, "x-tidegate-output-limit", slice_str(limit));
+    }
+    if (call->act_for_ignored) {
+        add(out, "x-tidegate-warning", SLICE("x-tidegate-account was ignored: this key may not act for that account"));
+    }
+    add_limits_left(call, out);
+}
+
+static bool
+already_logged(struct relay_loop *loop, int64_t ledger_id)
+{
+    if (ledger_id == 0) {
+        return false;
+    }
+    int64_t *seen = &loop->logged_refusals[(uint64_t)ledger_id % countof(loop->logged_refusals)];
+    const bool known = *seen == ledger_id;
+    *seen = ledger_id;
+    return known;
+}
+
+static void
+log_refusal(struct call *call, const struct refusal *refusal, int status)
+{
+    if (already_logged(call->loop, refusal->ledger_id)) {
+        return; /* repeats are counted in the books, not in the log */
+    }
+    struct log_line line;
+    log_begin(&line, LOG_INFO, "refused");
+    log_str(&line, "request", slice_str(call->request_id));
+    log_str(&line, "reason", slice_str(reason_row(refusal->reason)->code));
+    log_i64(&line, "status", status);
+    log_str(&line, "account", slice_str(call->identity.account));
+    log_i64(&line, "key", call->identity.key_id);
+    log_str(&line, "api", slice_str(api_word(call->api)));
+    if (call->model_index >= 0) {
+        log_str(&line, "model", slice_str(call->policy->models[call->model_index].name));
+    }
+    if (refusal->limit_id) {
+        log_str(&line, "limit", slice_str(refusal->limit_name));
+        log_i64(&line, "used", refusal->used);
+        log_i64(&line, "held", refusal->held);
+        log_i64(&line, "cap", refusal->cap);
+        log_i64(&line, "ask", refusal->ask);
+    }
+    log_end(&line);
+}
+
+/* A stream that was kept alive while it waited has its status line behind it: the refusal is its end. */
+static void
+refuse_in_stream(struct call *call, const struct refusal *refusal, struct slice detail)
+{
+    struct buf sentence = { 0 }, out = { 0 };
+    refusal_sentence(refusal, detail, slice_str(call->identity.account), clock_wall_ms(), &sentence);
+    stream_end_error(&call->tap, refusal->reason, buf_slice(&sentence), slice_str(call->request_id), &out);
+    const struct slice piece = buf_slice(&out);
+    net_send(call->exchange, &piece, 1);
+    buf_free(&sentence);
+    buf_free(&out);
+}
+
+void
+call_refuse(struct call *call, const struct refusal *refusal, struct slice detail)
+{
+    check(call->exchange);
+    check(call->hold_id == 0);
+    if (refusal->ledger_id) {
+        snprintf(call->request_id, sizeof call->request_id, "req_%lld", (long long)refusal->ledger_id);
+    }
+    const struct refusal_listener listener = { .dialect = api_dialect(call->api),
+        .codex = call->codex && call->api == API_RESPONSES,
+        .session_protocol = client_speaks_sessions(net_exchange_head(call->exchange)),
+        .account = slice_str(call->identity.account),
+        .request_id = slice_str(call->request_id),
+        .now_ms = clock_wall_ms() };
+    struct buf headers = { 0 }, body = { 0 };
+    const int status = refusal_render(refusal, detail, &listener, &headers, &body);
+    log_refusal(call, refusal, status);
+    if (call->head_sent) {
+        refuse_in_stream(call, refusal, detail);
+    } else {
+        const bool whole = !headers.failed && !body.failed;
+        net_send_head(call->exchange, whole ? status : 503, buf_slice(&headers), (int64_t)body.len);
+        const struct slice piece = buf_slice(&body);
+        net_send(call->exchange, &piece, 1);
+    }
+    net_end(call->exchange);
+    buf_free(&headers);
+    buf_free(&body);
+    call_free(call);
+}
+
+void
+call_refuse_reason(struct call *call, enum reason reason, struct slice detail)
+{
+    const struct refusal refusal = { .reason = reason, .retry_after_ms = reason == REASON_OVERLOADED ? 1000 : 0 };
+    call_refuse(call, &refusal, detail);
+}

@@ -1,0 +1,160 @@
+/* relay/send.c: an attempt at a provider: its head, the spliced body, the route after it. */
+#include "relay/relay_priv.h"
+
+#include "base/secret.h"
+#include "log/log.h"
+
+#define PIECES_MAX (2 * SPLICES_MAX + 2)
+
+/* The path that this provider knows the api by. */
+static void
+write_target(const struct call *call, const struct provider *provider, struct buf *out)
+{
+    struct slice path = slice_str(api_path(call->api));
+    if (provider->dialect == DIALECT_OPENAI) {
+        path = slice_of(path.ptr + 3, path.len - 3); /* its base_url ends in the version */
+    }
+    buf_add_str(out, provider->base_path);
+    buf_add_slice(out, path);
+    const struct slice query = net_exchange_head(call->exchange)->query;
+    if (provider->dialect == DIALECT_ANTHROPIC && slice_eq(query, SLICE("beta=true"))) {
+        buf_add_str(out, "?beta=true");
+    }
+}
+
+/* False where a part cannot be sent as a header: a secret with a line end, say. */
+static bool
+write_head(struct call *call, int64_t length)
+{
+    const struct provider *provider = call_provider(call);
+    const struct credential *credential = &provider->company;
+    struct buf *out = &call->request_head;
+    struct buf target = { 0 };
+    buf_clear(out);
+    /* Growing would leave copies of the secret behind in freed memory. */
+    bool good = buf_reserve(out, 16384);
+    write_target(call, provider, &target);
+    good = good && http_write_request_line(out, SLICE("POST"), buf_slice(&target));
+    buf_free(&target);
+    good = good && http_write_header(out, SLICE("host"), slice_str(provider->host_header));
+    const struct slice secret = slice_str(credential->secret);
+    headers_to_provider(net_exchange_head(call->exchange), provider->dialect, secret,
+        credential_form(provider->dialect, secret), out);
+    for (int32_t i = 0; i < credential->header_count; i++) {
+        good = good && http_write_header(out, slice_str(credential->headers[i].name),
+                           slice_str(credential->headers[i].value));
+    }
+    good = good && http_write_header_i64(out, SLICE("content-length"), length);
+    http_write_end(out);
+    return good && !out->failed;
+}
+
+static enum output_field
+absent_output_field(const struct call *call)
+{
+    if (call->api == API_RESPONSES) {
+        return OUTPUT_MAX_OUTPUT_TOKENS;
+    }
+    return call->api == API_CHAT ? OUTPUT_MAX_COMPLETION_TOKENS : OUTPUT_MAX_TOKENS;
+}
+
+static bool
+splice_body(struct call *call)
+{
+    const struct route *route = call_route(call);
+    const struct splice_wishes wishes = { .model = slice_str(route->model),
+        .output_limit = call->output_limit,
+        .absent_field = absent_output_field(call),
+        .usage = call->api == API_CHAT };
+    return splices_make(&call->facts, &wishes, buf_slice(&call->body), &call->arena, &call->splices);
+}
+
+void
+call_send(struct call *call)
+{
+    const struct provider *provider = call_provider(call);
+    const struct net_target target = { provider->host, provider->port, provider->tls, provider->ca_file,
+        provider->company.id };
+    const struct net_deadlines deadlines = { provider->connect_ms, provider->first_byte_ms, provider->between_bytes_ms };
+    const struct slice body = buf_slice(&call->body);
+    struct slice pieces[PIECES_MAX];
+    int piece_count = 1;
+    call->state = CALL_SEND;
+    call->all_sent = false;
+    call->upstream_status = 0;
+    bool good = splice_body(call);
+    good = good && write_head(call, (int64_t)splices_length(&call->splices, body));
+    struct splice_walk walk = { 0 };
+    while (good && piece_count < PIECES_MAX && splices_next(&call->splices, body, &walk, &pieces[piece_count])) {
+        piece_count++;
+    }
+    if (good) {
+        pieces[0] = buf_slice(&call->request_head);
+        call->upstream = net_call_start(call->loop->loop, &target, &deadlines, pieces, piece_count, &call_events, call);
+    }
+    if (!call->upstream) {
+        call_next_route(call, REASON_OVERLOADED, 0, 0);
+    }
+}
+
+static void
+call_on_reroute(void *user, const struct verdict *verdict)
+{
+    struct call *call = user;
+    call->ticket_open = false;
+    if (verdict->kind != VERDICT_ALLOWED) {
+        if (verdict->refusal.reason == REASON_STORE_UNAVAILABLE) {
+            call->judgement.class_ = UPSTREAM_FINE; /* ours is the failure to tell */
+        }
+        call_upstream_failed(call, verdict->refusal.reason);
+        return;
+    }
+    call->route_index = verdict->route_index;
+    call->output_allowed = verdict->output_allowed;
+    call->ask_at = call->output_allowed == INT64_MAX ? INT64_MAX : call->output_allowed / 2;
+    call->attempts++;
+    call_send(call);
+}
+
+static int32_t
+next_open_route(const struct call *call)
+{
+    const struct model *model = &call->policy->models[call->model_index];
+    for (int32_t i = 0; i < model->route_count; i++) {
+        if (!(call->routes_closed & (UINT32_C(1) << i))) {
+            return i;
+        }
+    }
+    return -1;
+}
+
+void
+call_next_route(struct call *call, enum reason failed, int status, int64_t closed_for_ms)
+{
+    route_close(call, call->route_index, closed_for_ms);
+    const int32_t next = next_open_route(call);
+    if (next < 0 || call->attempts >= ATTEMPTS_MAX) {
+        call_upstream_failed(call, failed);
+        return;
+    }
+    log_line(LOG_INFO, "route", "request %s: provider %s failed (%s, status %d); trying %s", call->request_id,
+        call_provider(call)->name, reason_row(failed)->code, status,
+        call->policy->providers[call->policy->models[call->model_index].routes[next].provider].name);
+    if (!call->hold_id) { /* nothing is charged: count_tokens */
+        call->route_index = next;
+        call->attempts++;
+        call_send(call);
+        return;
+    }
+    struct event event = { .kind = EVENT_REROUTE };
+    event.reroute = (struct reroute_event){ .hold_id = call->hold_id,
+        .route_index = next,
+        .failed_status = status,
+        .failed_reason = failed };
+    call->state = CALL_GATE;
+    if (!replies_submit(call->loop->replies, &event, call_on_reroute, call, &call->ticket)) {
+        call_upstream_failed(call, failed);
+        return;
+    }
+    call->ticket_open = true;
+}

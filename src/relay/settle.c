@@ -1,0 +1,134 @@
+/* relay/settle.c: what a call used, what it costs, and the one settlement of its hold. */
+#include "relay/relay_priv.h"
+
+#include "base/secret.h"
+#include "log/log.h"
+#include "price/price.h"
+
+/* Three bytes a token is what text of any kind rarely falls below: an estimate from bytes errs upwards. */
+#define CAUTIOUS_BYTES_PER_TOKEN_MILLI INT64_C(3000)
+
+static int64_t
+tokens_of_text(const struct call *call)
+{
+    const int64_t learned = call->bytes_per_token_milli ? call->bytes_per_token_milli : CAUTIOUS_BYTES_PER_TOKEN_MILLI;
+    const int64_t ratio = min_i64(learned, CAUTIOUS_BYTES_PER_TOKEN_MILLI);
+    return min_i64((call->tap.text_bytes * 1000 + ratio - 1) / ratio, TOKENS_MAX);
+}
+
+/* Output of an answer whose provider did not say: what passed through here, and where the provider goes
+ * on billing what nobody reads, at least the part that was held (DESIGN section 4). */
+static int64_t
+estimated_output(const struct call *call, bool cut)
+{
+    int64_t output = max_i64(tokens_of_text(call), call->tap.usage.output);
+    const struct model *model = &call->policy->models[call->model_index];
+    const bool bills_on = call_provider(call)->on_abort == ON_ABORT_BILLS_ALL || model->hidden_reasoning;
+    if (cut && bills_on) {
+        output = max_i64(output, call->held_output);
+    }
+    return min_i64(output, TOKENS_MAX);
+}
+
+struct usage
+call_usage(const struct call *call, bool cut)
+{
+    struct usage usage = call->tap.usage;
+    usage.known &= ~(uint32_t)USAGE_MALFORMED;
+    if (!(usage.known & USAGE_INPUT)) {
+        usage.input = call->est_input;
+        usage.cache_read = usage.cache_write_5m = usage.cache_write_1h = 0;
+        usage.known |= USAGE_ESTIMATED;
+    }
+    if (!(usage.known & USAGE_OUTPUT)) {
+        usage.output = estimated_output(call, cut);
+        usage.reasoning = min_i64(usage.reasoning, usage.output);
+        usage.known |= USAGE_ESTIMATED;
+    }
+    return usage_valid(&usage) ? usage : (struct usage){ .input = call->est_input, .cost_micros = -1,
+                                             .known = USAGE_ESTIMATED };
+}
+
+int64_t
+call_cost_micros(const struct call *call, const struct usage *usage)
+{
+    return price_cost(call_route(call)->price, usage, call->multiplier_pct).micros;
+}
+
+void
+call_log(struct call *call, int status, enum reason reason, const struct usage *usage, int64_t cost_micros)
+{
+    const int64_t now_ms = net_loop_mono_ms(call->loop->loop);
+    struct log_line line;
+    log_begin(&line, LOG_INFO, "call");
+    log_str(&line, "request", slice_str(call->request_id));
+    log_str(&line, "account", slice_str(call->identity.account));
+    log_i64(&line, "key", call->identity.key_id);
+    log_i64(&line, "thread", call->thread_id);
+    log_str(&line, "api", slice_str(api_word(call->api)));
+    log_str(&line, "model", slice_str(call->policy->models[call->model_index].name));
+    log_str(&line, "provider", slice_str(call_provider(call)->name));
+    log_i64(&line, "attempts", call->attempts);
+    log_str(&line, "payer", call->payer == PAYER_USER ? SLICE("user") : SLICE("company"));
+    log_i64(&line, "status", status);
+    log_bool(&line, "stream", call->facts.stream);
+    log_i64(&line, "input", usage_input_total(usage));
+    log_i64(&line, "output", usage->output);
+    log_bool(&line, "estimated", (usage->known & USAGE_ESTIMATED) != 0);
+    log_i64(&line, "cost_micros", cost_micros);
+    log_i64(&line, "ms", now_ms - call->started_mono_ms);
+    if (call->first_byte_mono_ms) {
+        log_i64(&line, "first_byte_ms", call->first_byte_mono_ms - call->started_mono_ms);
+    }
+    if (reason != REASON_OK) {
+        log_str(&line, "reason", slice_str(reason_row(reason)->code));
+    }
+    log_bool(&line, "client_gone", call->client_gone);
+    log_end(&line);
+}
+
+/* The id that a later call may refer to belongs to this account from now on. */
+static void
+fill_issued(const struct call *call, struct settle_event *settle)
+{
+    if (call->api != API_RESPONSES || !call->tap.id[0]) {
+        return;
+    }
+    struct buf text = { 0 };
+    buf_add_str(&text, "issued:");
+    buf_add_str(&text, call->tap.id);
+    secret_keyed_hash_hex(engine_signal_key(call->loop->relay->engine), buf_slice(&text), settle->issued_hash);
+    buf_free(&text);
+}
+
+void
+call_settle(struct call *call, const struct ending *ending)
+{
+    const bool billed = ending->dispatched && !ending->unbilled;
+    struct usage usage = USAGE_NONE;
+    int64_t cost_micros = 0;
+    if (call->hold_id && billed) {
+        usage = call_usage(call, (ending->flags & LEDGER_CUT) != 0);
+        cost_micros = call_cost_micros(call, &usage);
+    }
+    if (!call->hold_id) {
+        return;
+    }
+    struct event event = { .kind = EVENT_SETTLE, .reply.loop = ENGINE_NO_REPLY };
+    event.settle = (struct settle_event){ .hold_id = call->hold_id,
+        .dispatched = ending->dispatched,
+        .unbilled = ending->unbilled,
+        .usage = usage,
+        .status = call->upstream_status,
+        .reason = ending->reason,
+        .flags = ending->flags | (call->lowered ? LEDGER_LOWERED : 0) | (call->client_gone ? LEDGER_CLIENT_GONE : 0),
+        .input_tokens_seen = billed ? usage_input_total(&usage) : -1,
+        .output_bytes = call->tap.text_bytes };
+    if (billed) {
+        fill_issued(call, &event.settle);
+    }
+    call_log(call, call->upstream_status, ending->reason, &usage, cost_micros);
+    call->hold_id = 0;
+    const bool taken = engine_submit(call->loop->relay->engine, &event);
+    check(taken); /* settlements always fit: their number is bounded by calls in flight */
+}
