@@ -7,7 +7,7 @@
 #include "policy/policy.h"
 
 struct conf_error {
-    char text[1024]; /* "tidegate.yaml:12:5: unknown option 'cpa'; did you mean 'cap'?" */
+    char text[4096]; /* up to ten lines: "tidegate.yaml:12:5: unknown option 'cpa'; did you mean 'cap'?" */
 };
 
 /* On STATUS_OK *policy has one reference, owned by the caller; version and limit ids are still 0.

@@ -48,8 +48,11 @@ struct provider {
     const char *host;      /* for DNS, SNI and certificate checks */
     uint16_t port;
     const char *host_header; /* host, with the port where it is not the scheme's own */
-    const char *base_path;   /* "" or "/v1": what comes before the api's own path; never ends in '/' */
+    const char *base_path;   /* never ends in '/'. Before the api's path: of DIALECT_OPENAI without its
+                              * "/v1" ("/v1" or "/v1beta/openai" + "/chat/completions"), of
+                              * DIALECT_ANTHROPIC with it ("" + "/v1/messages") */
     const char *ca_file;     /* NULL = the system's roots */
+    const char *limit_field; /* chat's output limit where a body has none: "max_tokens", "max_completion_tokens" */
     enum on_abort on_abort;
     struct credential company, user;
     int64_t connect_ms, first_byte_ms, between_bytes_ms; /* deadlines */
@@ -91,7 +94,7 @@ struct limit {
     int64_t rate, period_ms, burst;   /* bucket: `rate` units every period_ms, at most `burst` at once */
     enum at_cap_kind at_cap;
     enum hold_mode hold;
-    int64_t cap_default;     /* micro-USD of money, else units; CAP_UNLIMITED = none */
+    int64_t cap_default;     /* micro-USD of money, else units; CAP_UNLIMITED = none; of a bucket: its burst */
     int32_t plan_cap_count;
     struct plan_cap *plan_caps;
     /* `of:` filters; NULL / -1 = any */
@@ -115,7 +118,7 @@ struct policy {
     int refs;                /* atomic; policy_ref / policy_unref */
     struct arena arena;      /* owns every string and array */
     int64_t version;         /* given by the engine: counts up with every swap */
-    int64_t price_version;
+    int64_t price_version;   /* of what the prices are: the same book and routes give the same number */
     char config_hash[HASH_HEX + 1];
 
     int32_t provider_count, model_count, limit_count, price_count, plan_count;

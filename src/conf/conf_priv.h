@@ -1,0 +1,92 @@
+/* conf/conf_priv.h: what the files of this room share: the file being read, and its options. */
+#pragma once
+
+#include "base/buf.h"
+#include "conf/doc_priv.h"
+#include "tbl/options.h"
+
+#define CONF_FILE_BYTES_MAX ((size_t)4 << 20)
+
+/* One configuration being read. A wrong value is reported and reading goes on with the default, so that
+ * one run finds as much as it can. */
+struct conf {
+    struct report report;
+    struct policy *policy;
+    struct arena *arena; /* the policy's */
+    struct arena nodes;  /* of the documents; gone after loading */
+    const char *folder;  /* of the file, without a final '/'; "" = none */
+    int64_t drain_max_ms; /* of providers that say nothing else */
+};
+
+/* ---- option.c: the table at work ---- */
+
+/* Refuses what is no mapping, keys that the table does not have under `path`, and those of a later
+ * version. False when it is no mapping. */
+bool conf_keys(struct conf *conf, const struct node *map, const char *path);
+/* The option's value in its mapping; NULL when absent or empty, the latter being reported. */
+const struct node *conf_find(struct conf *conf, const struct node *map, enum option option);
+/* COUNT, DURATION, TOKENS, BYTES, MONEY, BOOL, and the index of a WORD; `absent` where there is neither a
+ * value nor a default. */
+int64_t conf_number(struct conf *conf, const struct node *map, enum option option, int64_t absent);
+/* TEXT in the policy's arena; NULL where there is neither a value nor a default. */
+const char *conf_text(struct conf *conf, const struct node *map, enum option option);
+/* A MAP, NAMES or LIST; NULL when absent or wrong. */
+const struct node *conf_block(struct conf *conf, const struct node *map, enum option option);
+/* Reports that `node` is not what the option wants. */
+void conf_wants(struct conf *conf, const struct node *node, enum option option);
+/* The last word of an option's path. */
+const char *option_key(enum option option);
+/* Whether this is text of one line without control bytes; reports it. */
+bool conf_plain_text(struct conf *conf, const struct node *node);
+
+/* ---- memory; NULL (or "") after reporting that there is none ---- */
+void *conf_alloc(struct conf *conf, size_t count, size_t size);
+const char *conf_copy(struct conf *conf, struct slice text);
+/* A path of the file: relative ones start at the file's folder. */
+const char *conf_path(struct conf *conf, struct slice text);
+
+/* ---- the parts of a policy; `root` is the document's mapping ---- */
+void conf_server(struct conf *conf, const struct node *root);
+void conf_plans(struct conf *conf, const struct node *root);
+void conf_providers(struct conf *conf, const struct node *root);
+void conf_models(struct conf *conf, const struct node *root);
+void conf_limits(struct conf *conf, const struct node *root);
+/* The price book, from `prices` or built in. */
+void conf_prices(struct conf *conf, const struct node *root);
+/* A time zone by its name in `node` (NULL: `name` of the default); NULL = UTC. Each is read once. */
+const struct zone *conf_zone(struct conf *conf, const struct node *node, const char *name);
+
+/* ---- url.c ---- */
+struct url {
+    bool tls;
+    const char *host, *host_header, *path;
+    uint16_t port;
+};
+/* The parts in `arena`; on failure *wrong is a sentence. */
+MUST_USE bool url_parse(struct arena *arena, struct slice text, struct url *url, const char **wrong);
+bool host_is_loopback(const char *host);
+/* "127.0.0.1:8080", "[::1]:8080", "localhost:8080"; host is numeric. */
+MUST_USE bool address_parse(struct arena *arena, struct slice text, const char **host, uint16_t *port);
+
+/* ---- prices.c, litellm.c ---- */
+struct price_book {
+    int32_t count, room;
+    struct price *prices; /* in the order of the file until sorted */
+    const struct node **places;
+};
+/* Reads a book of either form out of a document; ids and prices live in `arena`. */
+void prices_read(struct report *report, const struct node *root, struct arena *arena, struct price_book *book);
+void litellm_read(struct report *report, const struct node *root, struct arena *arena, struct price_book *book);
+/* Room for one more, with all prices unset. */
+struct price *price_book_add(struct report *report, struct arena *arena, struct price_book *book,
+    const struct node *place, struct slice id);
+/* Cached input without a price of its own is priced as input (an hour's write as a short one). */
+void price_set_fill(struct price_set *set);
+
+/* ---- file.c ---- */
+/* Reads a whole file of at most `bytes_max` bytes; *why is a phrase for a person. */
+MUST_USE enum status file_read(const char *path, size_t bytes_max, struct buf *out, const char **why);
+
+/* ---- canon.c ---- */
+/* Hash of what the file says, whatever its layout and comments, and of the price book in use. */
+void conf_hash(struct conf *conf, const struct node *root);

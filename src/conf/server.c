@@ -1,0 +1,192 @@
+/* conf/server.c: what concerns the gateway as a whole, and its plans. */
+#include "conf/conf_priv.h"
+#include "conf/value_priv.h"
+
+#define UNIX_PATH_BYTES_MAX 107 /* of struct sockaddr_un, without the NUL */
+#define PLANS_MAX           256
+
+/* ---- where we listen ---- */
+
+static void
+listen_read(struct conf *conf, const struct node *node, struct slice text)
+{
+    struct policy *policy = conf->policy;
+    const struct slice unix_scheme = SLICE("unix:");
+    struct listen listen = { 0 };
+    char seen[64];
+    if (slice_starts(text, unix_scheme)) {
+        const struct slice path = slice_of(text.ptr + unix_scheme.len, text.len - unix_scheme.len);
+        listen.unix_path = conf_path(conf, path);
+        if (path.len == 0 || strlen(listen.unix_path) > UNIX_PATH_BYTES_MAX) {
+            report_add(
+                &conf->report, node, "the path of a socket has 1 to %d bytes", UNIX_PATH_BYTES_MAX);
+            return;
+        }
+    } else if (!address_parse(conf->arena, text, &listen.host, &listen.port)) {
+        report_add(&conf->report, node,
+            "'listen' wants an address in digits such as 127.0.0.1:8080, 0.0.0.0:8080 or [::1]:8080, or unix:PATH; this is %s",
+            node_seen(node, seen));
+        return;
+    }
+    if (policy->listen_count == LISTENS_MAX) {
+        report_add(&conf->report, node, "at most %d addresses to listen at", LISTENS_MAX);
+        return;
+    }
+    policy->listens[policy->listen_count++] = listen;
+}
+
+static void
+listens_read(struct conf *conf, const struct node *root)
+{
+    const struct node *node = conf_find(conf, root, OPTION_LISTEN);
+    if (!node) {
+        listen_read(conf, root, slice_str(option_row(OPTION_LISTEN)->preset));
+        return;
+    }
+    if (node->kind == NODE_LIST && node->first) {
+        for (const struct node *item = node->first; item; item = item->next) {
+            if (item->kind == NODE_MAP) {
+                report_add(&conf->report, item, "%s", option_row(OPTION_LISTEN_TLS)->sentence);
+            } else if (item->kind != NODE_SCALAR) {
+                conf_wants(conf, item, OPTION_LISTEN);
+            } else if (conf_plain_text(conf, item)) {
+                listen_read(conf, item, item->text);
+            }
+        }
+    } else if (node->kind == NODE_MAP && doc_get(node, "tls")) {
+        report_add(&conf->report, doc_get(node, "tls")->key, "%s",
+            option_row(OPTION_LISTEN_TLS)->sentence);
+    } else if (node->kind != NODE_SCALAR) {
+        conf_wants(conf, node, OPTION_LISTEN);
+    } else if (conf_plain_text(conf, node)) {
+        listen_read(conf, node, node->text);
+    }
+}
+
+/* ---- the store ---- */
+
+static void
+store_read(struct conf *conf, const struct node *root)
+{
+    const struct slice text = slice_str(conf_text(conf, root, OPTION_STORE));
+    const struct slice sqlite = SLICE("sqlite:");
+    const struct node *node = doc_get(root, "store");
+    conf->policy->store = "memory:";
+    if (slice_starts(text, SLICE("postgresql://")) || slice_starts(text, SLICE("postgres://"))) {
+        report_add(&conf->report, node,
+            "the PostgreSQL store does not exist in this version yet; write sqlite:PATH");
+        return;
+    }
+    if (slice_eq(text, SLICE("memory:"))) {
+        return;
+    }
+    if (!slice_starts(text, sqlite) || text.len == sqlite.len) {
+        conf_wants(conf, node, OPTION_STORE);
+        return;
+    }
+    const char *path = conf_path(conf, slice_of(text.ptr + sqlite.len, text.len - sqlite.len));
+    char *store = conf_alloc(conf, sqlite.len + strlen(path) + 1, 1);
+    if (store) {
+        memcpy(store, sqlite.ptr, sqlite.len);
+        memcpy(store + sqlite.len, path, strlen(path));
+        conf->policy->store = store;
+    }
+}
+
+static void
+control_read(struct conf *conf, const struct node *root)
+{
+    const char *control = conf_text(conf, root, OPTION_CONTROL);
+    if (!control) {
+        return;
+    }
+    conf->policy->control = conf_path(conf, slice_str(control));
+    if (strlen(conf->policy->control) > UNIX_PATH_BYTES_MAX) {
+        report_add(&conf->report, doc_get(root, "control"),
+            "the path of a socket has 1 to %d bytes", UNIX_PATH_BYTES_MAX);
+    }
+}
+
+void
+conf_server(struct conf *conf, const struct node *root)
+{
+    /* words stand in the order of their enums */
+    _Static_assert(DURABILITY_DISK == 0 && DURABILITY_OS == 1, "durability");
+    _Static_assert(ORPHAN_CHARGE == 0 && ORPHAN_RELEASE == 1, "orphaned_holds");
+    _Static_assert(
+        UNPRICED_REFUSE_UNDER_COST_LIMITS == 0 && UNPRICED_ALLOW == 1 && UNPRICED_REFUSE == 2,
+        "unpriced");
+
+    struct policy *policy = conf->policy;
+    listens_read(conf, root);
+    store_read(conf, root);
+    control_read(conf, root);
+    policy->durability = (enum durability)conf_number(conf, root, OPTION_DURABILITY, 0);
+    policy->zone_name = conf_text(conf, root, OPTION_TIMEZONE);
+    policy->zone = conf_zone(conf, doc_get(root, "timezone"), policy->zone_name);
+    policy->loops = (int32_t)conf_number(conf, root, OPTION_LOOPS, 0);
+    policy->log_json = conf_number(conf, root, OPTION_LOG, 0) != 0;
+    policy->held_wait_ms = conf_number(conf, root, OPTION_HELD_WAIT, 0);
+    policy->step_tokens = conf_number(conf, root, OPTION_STEP, 0);
+    policy->min_answer_tokens = conf_number(conf, root, OPTION_MIN_ANSWER, 0);
+    policy->head_deadline_ms = conf_number(conf, root, OPTION_HEAD_DEADLINE, 0);
+    policy->body_deadline_ms = conf_number(conf, root, OPTION_BODY_DEADLINE, 0);
+    policy->idle_ms = conf_number(conf, root, OPTION_IDLE_DEADLINE, 0);
+    policy->body_bytes_max = conf_number(conf, root, OPTION_BODY_MAX, 0);
+    policy->head_bytes_max = conf_number(conf, root, OPTION_HEAD_MAX, 0);
+    policy->headers_max = (int32_t)conf_number(conf, root, OPTION_HEADERS_MAX, 0);
+    policy->connections_max = (int32_t)conf_number(conf, root, OPTION_CONNECTIONS_MAX, 0);
+    policy->stop_grace_ms = conf_number(conf, root, OPTION_STOP_GRACE, 0);
+    policy->orphans = (enum orphan_rule)conf_number(conf, root, OPTION_ORPHANED_HOLDS, 0);
+    policy->unpriced = (enum unpriced_rule)conf_number(conf, root, OPTION_UNPRICED, 0);
+    conf->drain_max_ms = conf_number(conf, root, OPTION_DRAIN_MAX, 0);
+}
+
+/* ---- plans ---- */
+
+static void
+plan_read(struct conf *conf, const struct node *node)
+{
+    char seen[64];
+    if (!value_name(node->key->text, "-_.", NAME_MAX_BYTES)) {
+        report_add(&conf->report, node->key,
+            "a plan's name has letters, digits, '-', '_' and '.'; this is %s",
+            node_seen(node->key, seen));
+    }
+    if (!node_is_null(node) && (node->kind != NODE_MAP || node->first)) {
+        report_add(&conf->report, node->kind == NODE_MAP ? node->first->key : node,
+            "a plan has no options of its own; write {}");
+    }
+    conf->policy->plans[conf->policy->plan_count++] = conf_copy(conf, node->key->text);
+}
+
+void
+conf_plans(struct conf *conf, const struct node *root)
+{
+    struct policy *policy = conf->policy;
+    const struct node *map = conf_block(conf, root, OPTION_PLANS);
+    const int32_t count = map ? map->child_count : 0;
+    if (map && (count == 0 || count > PLANS_MAX)) {
+        report_add(&conf->report, map, "a configuration has 1 to %d plans", PLANS_MAX);
+        return;
+    }
+    policy->plans = conf_alloc(conf, count > 0 ? (size_t)count : 1, sizeof *policy->plans);
+    if (!policy->plans) {
+        return;
+    }
+    for (const struct node *node = map ? map->first : NULL; node; node = node->next) {
+        plan_read(conf, node);
+    }
+    if (!map) {
+        policy->plans[policy->plan_count++] = "default";
+    }
+    const char *named = conf_text(conf, root, OPTION_DEFAULT_PLAN);
+    policy->default_plan = named ? named : policy->plans[0];
+    if (named && !policy_has_plan(policy, slice_str(named))) {
+        const struct node *node = doc_get(root, "default_plan");
+        const char *nearest = nearest_word(node->text, policy->plans, (size_t)policy->plan_count);
+        char seen[64];
+        report_add(&conf->report, node, "there is no plan %s%s%s%s", node_seen(node, seen),
+            nearest ? "; did you mean '" : "", nearest ? nearest : "", nearest ? "'?" : "");
+    }
+}
