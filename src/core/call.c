@@ -333,7 +333,6 @@ take_part(struct call_state *state, struct applied *applied, struct hold_row *ho
         meter->settled = applied->now.settled + applied->limit->period_ms;
         meter->window_ms = applied->slot->row.seen_ms;
         part->window_ms = 0; /* a bucket has one window, for ever */
-        part->bound = 0;
         return;
     default:
         meter->held += 1;
