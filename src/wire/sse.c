@@ -289,7 +289,7 @@ sse_feed(struct sse *sse, struct slice in, size_t *consumed, struct sse_event *e
         sse->after_cr = false;
     }
     *consumed = at;
-    if (at == 0 && sse->raw_bytes == 0 && sse->begun && in.len > 0 &&
+    if (at == 0 && sse->raw_bytes == 0 && sse->begun && sse->line == LINE_START && in.len > 0 &&
         take_whole(sse, in, consumed, event)) {
         return SSE_EVENT;
     }
