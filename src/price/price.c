@@ -3,7 +3,6 @@
 
 typedef __int128 wide;
 
-#define MULTIPLIER_PCT_MAX 100000
 /* Micro-USD per million tokens, times a percentage: what a sum of tokens times price is divided by. */
 #define SUM_PER_MICRO  ((wide)1000000 * 100)
 #define DISPUTE_FACTOR 4

@@ -129,7 +129,8 @@ static void
 tell_exact_input(struct call *call)
 {
     const int64_t exact = call->tap.input_exact;
-    if (exact < 0 || call->input_told || !call->hold_id) {
+    /* Only where it comes before the text: else the settlement is at hand. */
+    if (exact < 0 || call->api != API_MESSAGES || call->input_told || !call->hold_id) {
         return;
     }
     call->input_told = true;

@@ -390,6 +390,12 @@ hold_lists_valid(const struct hold_row *row)
     return true;
 }
 
+static bool
+is_tokens(int64_t tokens)
+{
+    return tokens >= 0 && tokens <= TOKENS_MAX;
+}
+
 bool
 hold_valid(const struct hold_row *row)
 {
@@ -399,7 +405,10 @@ hold_valid(const struct hold_row *row)
            && (unsigned)row->state <= HOLD_OPEN && (unsigned)row->on_abort <= ON_ABORT_STOPS
            && hold_lists_valid(row) && TERMINATED(row->model)
            && is_promise(row->held_micros, row->bound_micros) && is_amount(row->est_micros)
-           && row->est_input >= 0 && row->body_bytes >= 0 && TERMINATED(row->estimator)
+           && is_tokens(row->est_input) && is_tokens(row->input_bound)
+           && is_tokens(row->bound_output) && row->held_output >= 0
+           && row->held_output <= row->bound_output && row->multiplier_pct >= 1
+           && row->multiplier_pct <= MULTIPLIER_PCT_MAX && row->body_bytes >= 0 && TERMINATED(row->estimator)
            && is_wall_ms(row->created_ms) && is_inputs(row->inputs);
 }
 

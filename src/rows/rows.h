@@ -107,6 +107,7 @@ struct hold_part {
     int64_t held, bound; /* micro-USD of a cost limit; 1 of a concurrency limit; units of a bucket */
 };
 #define HOLD_PARTS_MAX 16
+#define MULTIPLIER_PCT_MAX 100000
 
 enum attempt_state { ATTEMPT_OPEN, ATTEMPT_UNBILLED, ATTEMPT_DONE };
 struct attempt {
@@ -136,7 +137,7 @@ struct hold_row {
     int64_t est_input;     /* tokens */
     int64_t input_bound;   /* tokens that the input cannot pass */
     int64_t held_output, bound_output; /* output tokens that held_micros and bound_micros stand for */
-    int64_t multiplier_pct;/* of list prices: service tier, speed */
+    int64_t multiplier_pct;/* of list prices, 1..MULTIPLIER_PCT_MAX: service tier, speed */
     int64_t body_bytes;
     char estimator[16];
     int64_t created_ms;

@@ -115,6 +115,10 @@ row_hold(struct query *query, struct hold_row *row)
     row->bound_micros = column_i64(query);
     row->est_micros = column_i64(query);
     row->est_input = column_i64(query);
+    row->input_bound = column_i64(query);
+    row->held_output = column_i64(query);
+    row->bound_output = column_i64(query);
+    row->multiplier_pct = column_i64(query);
     row->body_bytes = column_i64(query);
     column_text(query, row->estimator, sizeof(row->estimator));
     row->created_ms = column_i64(query);

@@ -346,6 +346,10 @@ hold_insert(struct store *store, const struct hold_row *row)
     query_i64(&query, row->bound_micros);
     query_i64(&query, row->est_micros);
     query_i64(&query, row->est_input);
+    query_i64(&query, row->input_bound);
+    query_i64(&query, row->held_output);
+    query_i64(&query, row->bound_output);
+    query_i64(&query, row->multiplier_pct);
     query_i64(&query, row->body_bytes);
     query_text(&query, row->estimator);
     query_i64(&query, row->created_ms);
@@ -372,6 +376,10 @@ hold_update(struct store *store, const struct hold_row *row)
     query_i64(&query, row->bound_micros);
     query_i64(&query, row->est_micros);
     query_i64(&query, row->est_input);
+    query_i64(&query, row->input_bound);
+    query_i64(&query, row->held_output);
+    query_i64(&query, row->bound_output);
+    query_i64(&query, row->multiplier_pct);
     query_i64(&query, row->body_bytes);
     query_text(&query, row->estimator);
     query_i64(&query, row->policy_ver);

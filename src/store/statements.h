@@ -18,8 +18,9 @@
 #define COLUMNS_METER "subject_id, node_id, packed, seen_ms, version"
 #define COLUMNS_HOLD                                                                               \
     "hold_id, node_id, epoch, account_id, key_id, thread_id, root_id, payer, state, on_abort, "    \
-    "model, parts, attempts, held_micros, bound_micros, est_micros, est_input, body_bytes, "       \
-    "estimator, created_ms, policy_ver, price_ver, inputs"
+    "model, parts, attempts, held_micros, bound_micros, est_micros, est_input, input_bound, "      \
+    "held_output, bound_output, multiplier_pct, body_bytes, estimator, created_ms, policy_ver, "   \
+    "price_ver, inputs"
 #define COLUMNS_LEDGER                                                                             \
     "id, at_ms, kind, hold_id, attempt, account_id, key_id, thread_id, root_id, model, source, "   \
     "provider, upstream_model, payer, input_tokens, cache_read_tokens, cache_write_5m_tokens, "    \
@@ -77,11 +78,13 @@
     X(HOLD_GET, "SELECT " COLUMNS_HOLD " FROM hold WHERE hold_id = $1")                            \
     X(HOLD_INSERT, "INSERT INTO hold (" COLUMNS_HOLD ") "                                          \
                    "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, "    \
-                   "$16, $17, $18, $19, $20, $21, $22, $23) ON CONFLICT DO NOTHING")               \
+                   "$16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27) "                  \
+                   "ON CONFLICT DO NOTHING")                                                       \
     X(HOLD_UPDATE, "UPDATE hold SET payer = $1, state = $2, on_abort = $3, parts = $4, "           \
                    "attempts = $5, held_micros = $6, bound_micros = $7, est_micros = $8, "         \
-                   "est_input = $9, body_bytes = $10, estimator = $11, policy_ver = $12, "         \
-                   "price_ver = $13 WHERE hold_id = $14")                                          \
+                   "est_input = $9, input_bound = $10, held_output = $11, bound_output = $12, "    \
+                   "multiplier_pct = $13, body_bytes = $14, estimator = $15, policy_ver = $16, "   \
+                   "price_ver = $17 WHERE hold_id = $18")                                          \
     X(HOLD_DELETE, "DELETE FROM hold WHERE hold_id = $1")                                          \
     X(HOLD_ORPHAN, "SELECT " COLUMNS_HOLD " FROM hold "                                            \
                    "WHERE hold_id > $1 AND (node_id <> $2 OR epoch <> $3) "                        \

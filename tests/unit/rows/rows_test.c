@@ -139,7 +139,7 @@ good_hold(void)
     return (struct hold_row){ .hold_id = 5, .node_id = 1, .epoch = 1, .account_id = 1, .key_id = 2,
         .thread_id = 3, .root_id = 3, .part_count = 1, .parts = { { 1, 4, 0, 1, 2 } },
         .attempt_count = 1, .attempts = { { "p", "m", ATTEMPT_OPEN, 0, REASON_OK } },
-        .held_micros = 1, .bound_micros = 2 };
+        .held_micros = 1, .bound_micros = 2, .held_output = 1, .bound_output = 2, .multiplier_pct = 100 };
 }
 
 static struct ledger_row
@@ -263,6 +263,10 @@ holds_and_ledger(void **state)
     SPOILT(good_hold, hold_valid, row.payer = (enum payer)2, false);
     SPOILT(good_hold, hold_valid, row.state = (enum hold_state)1, false);
     SPOILT(good_hold, hold_valid, row.on_abort = (enum on_abort)2, false);
+    SPOILT(good_hold, hold_valid, row.multiplier_pct = 0, false);
+    SPOILT(good_hold, hold_valid, row.multiplier_pct = MULTIPLIER_PCT_MAX + 1, false);
+    SPOILT(good_hold, hold_valid, row.held_output = 3, false);
+    SPOILT(good_hold, hold_valid, row.input_bound = TOKENS_MAX + 1, false);
     SPOILT(good_hold, hold_valid, row.part_count = HOLD_PARTS_MAX + 1, false);
     SPOILT(good_hold, hold_valid, row.parts[0].held = 3, false);
     SPOILT(good_hold, hold_valid, row.parts[0].subject_id = 0, false);

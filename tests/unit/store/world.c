@@ -208,6 +208,10 @@ a_hold(int64_t hold_id, const struct node_row *node)
         .bound_micros = 30,
         .est_micros = 25,
         .est_input = 1300,
+        .input_bound = 5200,
+        .held_output = 2048,
+        .bound_output = 128000,
+        .multiplier_pct = 100,
         .body_bytes = 5200,
         .estimator = "learned",
         .created_ms = NOW_MS,
@@ -364,6 +368,7 @@ text_hold(struct buf *out, const struct hold_row *row)
     NUMBER(hold_id), NUMBER(node_id), NUMBER(epoch), NUMBER(account_id), NUMBER(key_id);
     NUMBER(thread_id), NUMBER(root_id), NUMBER(payer), NUMBER(state), NUMBER(on_abort), TEXT(model);
     NUMBER(held_micros), NUMBER(bound_micros), NUMBER(est_micros), NUMBER(est_input);
+    NUMBER(input_bound), NUMBER(held_output), NUMBER(bound_output), NUMBER(multiplier_pct);
     NUMBER(body_bytes), TEXT(estimator), NUMBER(created_ms), NUMBER(policy_ver), NUMBER(price_ver);
     buf_add_char(out, ' ');
     pack_parts(row, out);
