@@ -1,0 +1,327 @@
+/* tests/unit/wire/refusal_test.c
+ *
+ * Goal: each client is refused in the form that it shows and does not repeat (DESIGN section 6).
+ * Method: snapshots: a refusal and a listener in, status, headers and body out, as text. */
+#include <stdio.h>
+
+#include "base/civil.h"
+#include "tbl/counts.h"
+#include "unit.h"
+#include "wire/refusal.h"
+
+#define NOW_MS INT64_C(1795269787000) /* 2026-11-21 14:03:07 UTC */
+
+static struct refusal
+spent(void)
+{
+    const struct civil reset = { .year = 2026, .month = 12, .day = 1 };
+    return (struct refusal){
+        .reason = REASON_COST_SPENT, .limit_id = 1, .limit_name = "month-spend",
+        .counts = COUNT_COST, .per = PER_ACCOUNT, .window = WINDOW_MONTH, .used = 5000000,
+        .cap = 5000000, .resets_at_ms = civil_to_ms(reset),
+    };
+}
+
+static struct refusal
+held(void)
+{
+    struct refusal refusal = spent();
+    refusal.reason = REASON_COST_HELD;
+    refusal.used = 1000000;
+    refusal.held = 3900000;
+    refusal.ask = 250000;
+    refusal.retry_after_ms = 2500;
+    return refusal;
+}
+
+static struct refusal
+rate(int64_t retry_after_ms)
+{
+    return (struct refusal){
+        .reason = REASON_RATE, .limit_id = 2, .limit_name = "per-minute", .counts = COUNT_REQUESTS,
+        .per = PER_KEY, .window = WINDOW_BUCKET, .used = 60, .cap = 60,
+        .retry_after_ms = retry_after_ms,
+    };
+}
+
+static struct refusal
+plain(enum reason reason)
+{
+    return (struct refusal){ .reason = reason };
+}
+
+static struct refusal_listener
+listener(enum dialect dialect, bool codex)
+{
+    return (struct refusal_listener){ .dialect = dialect, .codex = codex,
+        .account = SLICE("ada"), .request_id = SLICE("tg-1"), .now_ms = NOW_MS };
+}
+
+#define SENTENCE                                                                                   \
+    "Account \\\"ada\\\" has spent $5.00 of $5.00 (limit \\\"month-spend\\\"). "                   \
+    "It opens again on 2026-12-01 00:00 UTC. Ask your operator to raise it."
+#define IDS "x-request-id: tg-1\r\nrequest-id: tg-1\r\n"
+#define JSON_TYPE "content-type: application/json\r\n"
+#define TEXT_TYPE "content-type: text/plain; charset=utf-8\r\n"
+#define NO_RETRY "x-should-retry: false\r\n"
+
+static void
+assert_rendered(const struct refusal *refusal, const char *detail,
+    const struct refusal_listener *to, int status, const char *headers, const char *body)
+{
+    struct buf head = { 0 }, out = { 0 };
+    buf_add_str(&head, "kept: 1\r\n");
+    assert_int_equal(refusal_render(refusal, slice_str(detail), to, &head, &out), status);
+    assert_true(slice_starts(buf_slice(&head), SLICE("kept: 1\r\n")));
+    buf_consume(&head, 9);
+    assert_string_equal(buf_cstr(&head), headers);
+    assert_string_equal(buf_cstr(&out), body);
+    buf_free(&head);
+    buf_free(&out);
+}
+
+static void
+spent_budget_in_every_voice(void **state)
+{
+    const struct refusal refusal = spent();
+    struct refusal_listener to = listener(DIALECT_OPENAI, false);
+    assert_rendered(&refusal, "", &to, 402,
+        JSON_TYPE IDS NO_RETRY "retry-after: 813413\r\n",
+        "{\"error\":{\"message\":\"" SENTENCE "\",\"type\":\"insufficient_quota\",\"param\":null,"
+        "\"code\":\"insufficient_quota\",\"reason\":\"budget_spent\",\"scope\":\"limit\","
+        "\"limit\":\"month-spend\",\"used_micros\":5000000,\"held_micros\":0,"
+        "\"cap_micros\":5000000,\"resets_at\":\"2026-12-01T00:00:00Z\",\"retry_after_s\":813413}}");
+
+    to = listener(DIALECT_ANTHROPIC, false);
+    assert_rendered(&refusal, "", &to, 402,
+        JSON_TYPE IDS NO_RETRY "retry-after: 813413\r\n",
+        "{\"type\":\"error\",\"error\":{\"type\":\"billing_error\",\"message\":\"" SENTENCE "\","
+        "\"details\":{\"reason\":\"budget_spent\",\"scope\":\"limit\",\"limit\":\"month-spend\","
+        "\"used_micros\":5000000,\"held_micros\":0,\"cap_micros\":5000000,"
+        "\"resets_at\":\"2026-12-01T00:00:00Z\",\"retry_after_s\":813413}},"
+        "\"request_id\":\"tg-1\"}");
+
+    to = listener(DIALECT_OPENAI, true);
+    assert_rendered(&refusal, "", &to, 429,
+        JSON_TYPE IDS NO_RETRY
+        "x-codex-promo-message: Account \"ada\" has spent $5.00 of $5.00 (limit \"month-spend\"). "
+        "It opens again on 2026-12-01 00:00 UTC. Ask your operator to raise it\r\n",
+        "{\"error\":{\"type\":\"usage_limit_reached\",\"message\":\"" SENTENCE "\","
+        "\"resets_at\":1796083200,\"resets_in_seconds\":813413,\"reason\":\"budget_spent\","
+        "\"limit\":\"month-spend\",\"used_micros\":5000000,\"held_micros\":0,"
+        "\"cap_micros\":5000000}}");
+
+    to = listener(DIALECT_OPENAI, false);
+    to.session_protocol = true;
+    struct buf head = { 0 }, body = { 0 };
+    assert_int_equal(refusal_render(&refusal, slice_str(""), &to, &head, &body), 409);
+    to.status_override = 418;
+    assert_int_equal(refusal_render(&refusal, slice_str(""), &to, &head, &body), 418);
+    buf_free(&head);
+    buf_free(&body);
+}
+
+static void
+waits_are_told_up_to_a_minute(void **state)
+{
+    static const struct {
+        int64_t wait_ms;
+        enum dialect dialect;
+        bool codex;
+        int status;
+        const char *headers;
+    } rows[] = {
+        { 1, DIALECT_OPENAI, false, 429, JSON_TYPE IDS "retry-after: 1\r\n" },
+        { 2001, DIALECT_OPENAI, false, 429, JSON_TYPE IDS "retry-after: 3\r\n" },
+        { 60000, DIALECT_ANTHROPIC, false, 429, JSON_TYPE IDS "retry-after: 60\r\n" },
+        { 60001, DIALECT_ANTHROPIC, false, 402, JSON_TYPE IDS NO_RETRY "retry-after: 61\r\n" },
+        { 0, DIALECT_OPENAI, false, 429, JSON_TYPE IDS "retry-after: 2\r\n" }, /* not known */
+        { 5000, DIALECT_OPENAI, true, 429, JSON_TYPE IDS "retry-after: 5\r\n" },
+    };
+    for (size_t i = 0; i < countof(rows); i++) {
+        const struct refusal refusal = rate(rows[i].wait_ms);
+        const struct refusal_listener to = listener(rows[i].dialect, rows[i].codex);
+        struct buf head = { 0 }, body = { 0 };
+        assert_int_equal(refusal_render(&refusal, slice_str(""), &to, &head, &body),
+            rows[i].status);
+        assert_string_equal(buf_cstr(&head), rows[i].headers);
+        buf_free(&head);
+        buf_free(&body);
+    }
+    const struct refusal refusal = held();
+    const struct refusal_listener to = listener(DIALECT_ANTHROPIC, false);
+    assert_rendered(&refusal, "", &to, 429, JSON_TYPE IDS "retry-after: 3\r\n",
+        "{\"type\":\"error\",\"error\":{\"type\":\"rate_limit_error\",\"message\":\"Account "
+        "\\\"ada\\\" has spent $1.00 of $5.00, and calls in flight hold $3.90; this call needs "
+        "$0.25 (limit \\\"month-spend\\\"). Try again in 3 s.\",\"details\":{"
+        "\"reason\":\"budget_held\",\"scope\":\"limit\",\"limit\":\"month-spend\","
+        "\"used_micros\":1000000,\"held_micros\":3900000,\"cap_micros\":5000000,"
+        "\"ask_micros\":250000,\"resets_at\":\"2026-12-01T00:00:00Z\",\"retry_after_s\":3}},"
+        "\"request_id\":\"tg-1\"}");
+}
+
+static void
+each_reason_has_its_status_for_each_client(void **state)
+{
+    static const struct {
+        enum reason reason;
+        int status, codex, control;
+        const char *openai_code, *anthropic_type;
+    } rows[] = {
+        { REASON_KEY_MISSING, 401, 400, 401, "invalid_api_key", "authentication_error" },
+        { REASON_KEY_CONFLICT, 401, 400, 401, "invalid_api_key", "authentication_error" },
+        { REASON_ACCOUNT_BANNED, 403, 400, 403, "account_banned", "permission_error" },
+        { REASON_MODEL_UNKNOWN, 404, 400, 404, "model_not_found", "not_found_error" },
+        { REASON_ID_UNKNOWN, 404, 400, 404, "id_not_found", "not_found_error" },
+        { REASON_BODY_NOT_JSON, 400, 400, 400, "body_not_json", "invalid_request_error" },
+        { REASON_BODY_TOO_LARGE, 413, 400, 413, "body_too_large", "request_too_large" },
+        { REASON_BODY_COMPRESSED, 415, 400, 415, "body_compressed", "invalid_request_error" },
+        { REASON_UNPRICED, 402, 429, 402, "insufficient_quota", "billing_error" },
+        { REASON_COST_SPENT, 402, 429, 409, "insufficient_quota", "billing_error" },
+        { REASON_IN_FLIGHT, 429, 429, 429, "rate_limit_exceeded", "rate_limit_error" },
+        { REASON_ROUTES_COOLING, 429, 429, 503, "rate_limit_exceeded", "rate_limit_error" },
+        { REASON_ROUTES_EXHAUSTED, 402, 429, 503, "insufficient_quota", "billing_error" },
+        { REASON_CREDENTIAL_REJECTED, 502, 400, 502, "provider_credential_rejected", "api_error" },
+        { REASON_UPSTREAM_TIMEOUT, 504, 400, 504, "provider_timeout", "timeout_error" },
+        { REASON_STORE_UNAVAILABLE, 503, 400, 503, "store_unavailable", "api_error" },
+    };
+    for (size_t i = 0; i < countof(rows); i++) {
+        const struct refusal refusal = plain(rows[i].reason);
+        for (int voice = 0; voice < 4; voice++) {
+            struct refusal_listener to =
+                listener(voice == 1 ? DIALECT_ANTHROPIC : DIALECT_OPENAI, voice == 2);
+            to.session_protocol = voice == 3;
+            struct buf head = { 0 }, body = { 0 };
+            char mark[80];
+            const int status = refusal_render(&refusal, slice_str(""), &to, &head, &body);
+            const bool waits = slice_find(buf_slice(&head), SLICE("retry-after: ")) >= 0;
+            const bool never = slice_find(buf_slice(&head), SLICE(NO_RETRY)) >= 0;
+            assert_true(waits != never);
+            assert_true(slice_find(buf_slice(&head), SLICE(IDS)) >= 0);
+            switch (voice) {
+            case 0:
+                assert_int_equal(status, rows[i].status);
+                snprintf(mark, sizeof(mark), "\"code\":\"%s\"", rows[i].openai_code);
+                assert_true(slice_find(buf_slice(&body), slice_str(mark)) >= 0);
+                break;
+            case 1:
+                assert_int_equal(status, rows[i].status);
+                snprintf(mark, sizeof(mark), "\"error\":{\"type\":\"%s\"", rows[i].anthropic_type);
+                assert_true(slice_find(buf_slice(&body), slice_str(mark)) >= 0);
+                break;
+            case 2:
+                assert_int_equal(status, rows[i].codex);
+                assert_int_equal(status == 400,
+                    slice_find(buf_slice(&head), SLICE(TEXT_TYPE)) >= 0);
+                assert_int_equal(status == 400, buf_cstr(&body)[0] != '{');
+                break;
+            default:
+                assert_int_equal(status, rows[i].control);
+            }
+            buf_free(&head);
+            buf_free(&body);
+        }
+    }
+}
+
+static void
+sentence_names_who_what_and_when(void **state)
+{
+    struct refusal shared = spent(), lifetime = spent(), many = spent();
+    shared.per = PER_GATEWAY;
+    shared.used = 4000000;
+    shared.held = 750000;
+    lifetime.per = PER_THREAD_TREE;
+    lifetime.window = WINDOW_LIFETIME;
+    lifetime.resets_at_ms = 0;
+    many.reason = REASON_IN_FLIGHT;
+    many.counts = COUNT_IN_FLIGHT;
+    many.used = 0;
+    many.held = many.cap = 8;
+    many.resets_at_ms = 0;
+    const struct refusal odd_reset = { .reason = REASON_COST_SPENT, .limit_name = "day",
+        .counts = COUNT_COST, .per = PER_ACCOUNT, .window = WINDOW_DAY, .used = 42, .cap = 40,
+        .resets_at_ms = NOW_MS };
+    const struct {
+        struct refusal refusal;
+        const char *detail, *account, *sentence;
+    } rows[] = {
+        { spent(), "", "ada",
+            "Account \"ada\" has spent $5.00 of $5.00 (limit \"month-spend\"). It opens again on "
+            "2026-12-01 00:00 UTC. Ask your operator to raise it." },
+        { spent(), "", "",
+            "This account has spent $5.00 of $5.00 (limit \"month-spend\"). It opens again on "
+            "2026-12-01 00:00 UTC. Ask your operator to raise it." },
+        { shared, "", "ada",
+            "The budget is spent. A limit shared with others is at 95 % (limit \"month-spend\"). It "
+            "opens again on 2026-12-01 00:00 UTC. Ask your operator to raise it." },
+        { lifetime, "", "ada",
+            "This thread with all under it has spent $5.00 of $5.00 (limit \"month-spend\"). It does "
+            "not reset by itself. Ask your operator to raise it." },
+        { many, "", "ada",
+            "Account \"ada\" has 8 of 8 calls in flight (limit \"month-spend\"). Try again in 2 s." },
+        { rate(4000), "", "ada",
+            "This key of account \"ada\" has used 60 of 60 requests (limit \"per-minute\"). Try "
+            "again in 4 s." },
+        { odd_reset, "", "ada",
+            "Account \"ada\" has spent <$0.0001 of <$0.0001 (limit \"day\"). Waiting does not help. "
+            "Ask your operator to raise it." },
+        { plain(REASON_MODEL_UNKNOWN), "\"gpt-9\"", "ada",
+            "There is no such model here: \"gpt-9\"." },
+        { plain(REASON_BODY_DUPLICATE_KEY), "model: the second is at byte 9", "ada",
+            "The body has the same key twice: model: the second is at byte 9." },
+        { plain(REASON_KEY_INVALID), "", "", "This key is not known here." },
+        { plain(REASON_UNPRICED), "", "ada",
+            "This model has no price, so it cannot be used under a cost limit. Ask your operator." },
+    };
+    for (size_t i = 0; i < countof(rows); i++) {
+        struct buf out = { 0 };
+        refusal_sentence(&rows[i].refusal, slice_str(rows[i].detail), slice_str(rows[i].account),
+            NOW_MS, &out);
+        assert_string_equal(buf_cstr(&out), rows[i].sentence);
+        buf_free(&out);
+    }
+}
+
+static void
+sums_of_others_are_not_told(void **state)
+{
+    struct refusal refusal = spent();
+    refusal.per = PER_GATEWAY;
+    for (int voice = 0; voice < 3; voice++) {
+        const struct refusal_listener to =
+            listener(voice == 1 ? DIALECT_ANTHROPIC : DIALECT_OPENAI, voice == 2);
+        struct buf head = { 0 }, body = { 0 };
+        (void)refusal_render(&refusal, slice_str(""), &to, &head, &body);
+        assert_true(slice_find(buf_slice(&body), SLICE("used_micros")) < 0);
+        assert_true(slice_find(buf_slice(&body), SLICE("5.00")) < 0);
+        assert_true(slice_find(buf_slice(&body), SLICE("\"used_percent\":100")) >= 0);
+        assert_true(slice_find(buf_slice(&head), SLICE("5.00")) < 0);
+        buf_free(&head);
+        buf_free(&body);
+    }
+}
+
+static void
+hostile_names_break_out_of_nothing(void **state)
+{
+    const struct refusal refusal = spent();
+    struct refusal_listener to = listener(DIALECT_OPENAI, true);
+    to.account = SLICE("a\"\\\r\nx: \xc3\xa9\x01");
+    struct buf head = { 0 }, body = { 0 };
+    (void)refusal_render(&refusal, slice_str(""), &to, &head, &body);
+    assert_true(slice_find(buf_slice(&head), SLICE("\"a\"\\??x: ??\" has spent")) >= 0);
+    assert_true(slice_find(buf_slice(&body), SLICE("\\\"a\\\"\\\\\\r\\nx: \xc3\xa9\\u0001")) >= 0);
+    buf_free(&head);
+    buf_free(&body);
+}
+
+static const struct CMUnitTest tests[] = {
+    CASE("a spent budget in every client's voice", spent_budget_in_every_voice),
+    CASE("waits are told up to a minute, longer ones as spent", waits_are_told_up_to_a_minute),
+    CASE("each reason has its status for each client", each_reason_has_its_status_for_each_client),
+    CASE("the sentence names who, what and when", sentence_names_who_what_and_when),
+    CASE("sums of others are not told", sums_of_others_are_not_told),
+    CASE("hostile names break out of nothing", hostile_names_break_out_of_nothing),
+};
+UNIT_MAIN(tests)
