@@ -26,7 +26,7 @@ key_of(const struct net_target *target)
         slice_str(target->credential_id) };
     uint64_t key = hash_pair(target->port, target->tls);
     for (size_t i = 0; i < countof(parts); i++) {
-        key = hash_pair(key, hash_bytes(parts[i]));
+        key = hash_pair(key, hash_bytes(parts[i]) + (parts[i].ptr != NULL)); /* none is not "" */
     }
     return key;
 }
