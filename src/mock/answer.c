@@ -29,10 +29,44 @@ mock_ask_input(
     };
 }
 
-static int64_t
-bytes_of(const struct mock_answer *answer)
+/* The text that the words or the request give; false without memory. *given: there is one. */
+static bool
+copy_given(struct mock_answer *answer, struct arena *arena, bool *given)
 {
-    return answer->planned_count * answer->behaviour->bpt;
+    const struct mock_behaviour *behaviour = answer->behaviour;
+    const bool is_tool = answer->tool_name.len > 0;
+    const struct slice encoded = is_tool ? behaviour->args : behaviour->text;
+    *given = true;
+    if (encoded.ptr) {
+        struct buf decoded = { 0 };
+        if (mock_percent_decode(encoded, &decoded) && !decoded.failed) {
+            answer->text = arena_copy(arena, buf_slice(&decoded));
+        }
+        buf_free(&decoded);
+        return answer->text.ptr != NULL;
+    }
+    if (behaviour->echo && !is_tool) {
+        answer->text = arena_copy(arena, answer->ask->last_user);
+        return answer->text.ptr != NULL;
+    }
+    *given = false;
+    return true;
+}
+
+static void
+plan_filler(struct mock_answer *answer)
+{
+    const struct mock_behaviour *behaviour = answer->behaviour;
+    answer->planned_count = behaviour->tokens >= 0 ? behaviour->tokens : TOKENS_UNLESS_SET;
+    answer->text_bytes = answer->planned_count * behaviour->bpt;
+    answer->source = behaviour->utf8 ? MOCK_SOURCE_FILLER_UTF8 : MOCK_SOURCE_FILLER;
+    if (answer->tool_name.len > 0) {
+        const int64_t least = (int64_t)(sizeof arguments_head + sizeof arguments_tail - 2);
+        answer->source = MOCK_SOURCE_ARGUMENTS;
+        answer->text_bytes = max_i64(answer->text_bytes, least);
+        /* A call has arguments, so it has tokens. */
+        answer->planned_count = max_i64(answer->planned_count, 1);
+    }
 }
 
 /* Which text, how long, and over how many tokens it is spread. False without memory. */
@@ -40,44 +74,27 @@ static bool
 plan_text(struct mock_answer *answer, struct arena *arena)
 {
     const struct mock_behaviour *behaviour = answer->behaviour;
-    const bool is_tool =
-        behaviour->tool == 2 || (behaviour->tool == 1 && !answer->ask->is_last_tool_result);
-    if (is_tool) {
+    const struct slice offered = answer->ask->tool_name;
+    bool given = false;
+    if (behaviour->tool == 2 || (behaviour->tool == 1 && !answer->ask->is_last_tool_result)) {
         answer->end = MOCK_END_TOOL;
-        answer->tool_name = behaviour->tool_name.len     ? behaviour->tool_name
-                            : answer->ask->tool_name.len ? answer->ask->tool_name
-                                                         : SLICE("mock_tool");
-    }
-    if (behaviour->text.ptr) {
-        struct buf decoded = { 0 };
-        if (mock_percent_decode(behaviour->text, &decoded) && !decoded.failed) {
-            answer->text = arena_copy(arena, buf_slice(&decoded));
+        answer->tool_name = offered.len ? offered : SLICE("mock_tool");
+        if (behaviour->tool_name.len) {
+            answer->tool_name = behaviour->tool_name;
         }
-        buf_free(&decoded);
-    } else if (behaviour->echo && !is_tool) {
-        answer->text = arena_copy(arena, answer->ask->last_user);
     }
-    if (behaviour->text.ptr || (behaviour->echo && !is_tool)) {
-        if (!answer->text.ptr) {
-            return false;
-        }
-        answer->source = MOCK_SOURCE_TEXT;
-        answer->text_bytes = (int64_t)answer->text.len;
-        answer->planned_count = behaviour->tokens >= 0
-                                    ? behaviour->tokens
-                                    : (answer->text_bytes + behaviour->bpt - 1) / behaviour->bpt;
+    if (!copy_given(answer, arena, &given)) {
+        return false;
+    }
+    if (!given) {
+        plan_filler(answer);
         return true;
     }
-    answer->planned_count = behaviour->tokens >= 0 ? behaviour->tokens : TOKENS_UNLESS_SET;
-    answer->text_bytes = bytes_of(answer);
-    answer->source = behaviour->utf8 ? MOCK_SOURCE_FILLER_UTF8 : MOCK_SOURCE_FILLER;
-    if (is_tool) {
-        const int64_t least = (int64_t)(sizeof arguments_head + sizeof arguments_tail - 2);
-        answer->source = MOCK_SOURCE_ARGUMENTS;
-        answer->text_bytes = max_i64(answer->text_bytes, least);
-        /* A call has arguments, so it has tokens. */
-        answer->planned_count = max_i64(answer->planned_count, 1);
-    }
+    const int64_t bpt = behaviour->bpt;
+    answer->source = MOCK_SOURCE_TEXT;
+    answer->text_bytes = (int64_t)answer->text.len;
+    answer->planned_count =
+        behaviour->tokens >= 0 ? behaviour->tokens : (answer->text_bytes + bpt - 1) / bpt;
     return true;
 }
 

@@ -110,8 +110,8 @@ static bool
 text_valid(struct slice key, struct slice value)
 {
     int64_t micros = 0;
-    if (slice_eq(key, SLICE("text")) || slice_eq(key, SLICE("should_retry"))
-        || slice_starts(key, SLICE("retry_after"))) {
+    if (slice_eq(key, SLICE("text")) || slice_eq(key, SLICE("args"))
+        || slice_eq(key, SLICE("should_retry")) || slice_starts(key, SLICE("retry_after"))) {
         return percent_valid(value);
     }
     if (slice_eq(key, SLICE("cost"))) {

@@ -46,7 +46,8 @@
 
 /* X(field and key, what it does). */
 #define MOCK_TEXTS(X)                                                                              \
-    X(text, "the text of the answer, or the arguments of its tool call (percent-encoded)")         \
+    X(text, "the text of the answer (percent-encoded)")                                            \
+    X(args, "arguments of its tool call (percent-encoded); unset: an object with filler")          \
     X(tool_name, "the tool it calls; unset: the first that the request offers")                    \
     X(cost, "usage tells this cost in USD, as OpenRouter does")                                    \
     X(headers, "none | unified:0.42[:0.30] (used of 5 h and 7 d); unset: those of a rate limit")   \

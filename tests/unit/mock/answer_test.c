@@ -1,7 +1,7 @@
 /* tests/unit/mock/answer_test.c
  *
- * Goal: an answer has the tokens its words ask for, stops at the request's limit, and its text comes
- * out the same however it is cut. Method: tables of words and limits. */
+ * Goal: an answer has the tokens its words ask for, stops at the request's limit, and its text
+ * comes out the same however it is cut. Method: tables of words and limits. */
 #include "unit.h"
 
 #include "base/utf8.h"
@@ -174,7 +174,8 @@ texts_have_their_length(void **state)
         { "text=hello%2C%20world", "hello, world", 12 },
         { "tokens=1,tool=1", "{\"note\":\"\"}", 11 },
         { "tokens=5,tool=1", "{\"note\":\"The tide \"}", 20 },
-        { "tool=1,text=%7B%7D", "{}", 2 },
+        { "tool=1,text=x,args=%7B%7D", "{}", 2 },
+        { "tool=0,text=x,args=%7B%7D", "x", 1 },
         { "echo=1", "naïve 🌊 question", 20 },
     };
     for (size_t i = 0; i < countof(rows); i++) {

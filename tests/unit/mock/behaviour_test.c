@@ -69,6 +69,7 @@ nonsense_is_refused_by_name(void **state)
         { "text=%", "text" },
         { "text=%2", "text" },
         { "text=%zz", "text" },
+        { "args=%", "args" },
         { "cost=free", "cost" },
         { "cost=-1", "cost" },
         { "headers=all", "headers" },

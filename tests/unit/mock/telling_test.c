@@ -270,7 +270,7 @@ counts_are_written_as_asked(void **state)
         { API_RESPONSES, "tokens=4,input=10,hidden_reasoning=250,reasoning_beside=1",
             "\"output_tokens\":4,\"output_tokens_details\":{\"reasoning_tokens\":250},"
             "\"total_tokens\":264" },
-        { API_MESSAGES, "tokens=4,input=10,thinking=9", /* the first count is a small one */
+        { API_MESSAGES, "tokens=4,input=10,hidden_reasoning=9", /* the first count is a small one */
             "\"output_tokens\":1,\"service_tier\":\"standard\"}}}" },
         { API_MESSAGES, "tokens=4,input=10,thinking=9",
             "\"output_tokens\":13,\"output_tokens_details\":{\"thinking_tokens\":9}" },
