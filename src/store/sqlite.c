@@ -225,6 +225,7 @@ sqlite_store_open(const char *path, const struct store_options *options, struct 
         .ops = &sqlite_ops, .rows = &sqlite_row_ops, .readers = &sqlite_reader_ops
     };
     sqlite->lock_fd = -1;
+    sqlite->read_max_ms = options->read_max_ms > 0 ? options->read_max_ms : STORE_READ_MAX_MS;
     enum status status = resolve_path(path, &sqlite->path, error);
     struct stat file;
     if (status == STATUS_OK && options->read_only && stat(sqlite->path, &file) != 0) {

@@ -100,6 +100,7 @@ struct sqlite_store {
     int lock_fd;
     struct checkpointer *checkpointer;
     struct buf inputs, packed, packed_2; /* reused by every row */
+    int32_t read_max_ms;
     atomic_int reader_count;
 };
 

@@ -73,7 +73,7 @@ static struct read
 read_start(struct store_reader *base, enum statement_id id)
 {
     struct sqlite_reader *reader = reader_of(base);
-    reader->deadline_mono_ms = clock_mono_ms() + STORE_READ_MAX_MS;
+    reader->deadline_mono_ms = clock_mono_ms() + reader->store->read_max_ms;
     return (struct read){ .reader = reader, .query = query_start(&reader->db, id) };
 }
 

@@ -24,9 +24,11 @@ struct store_options {
     bool full_sync;           /* durability: disk */
     bool read_only;           /* no migration, no transaction but store_begin_read's; a missing file is NOT_FOUND */
     int32_t checkpoint_pages; /* of the log before it is copied back; 0 = STORE_CHECKPOINT_PAGES */
+    int32_t read_max_ms;      /* of one read at the reader door; 0 = STORE_READ_MAX_MS */
 };
 
 #define STORE_CHECKPOINT_PAGES 16000
+#define STORE_READ_MAX_MS      10000
 
 /* `url`: "sqlite:PATH" or "memory:". Takes the exclusive lock on PATH.lock, creates or migrates the
  * schema, checks that it is not newer. STATUS_BUSY: another gateway holds it (its process id is in the
@@ -101,9 +103,8 @@ MUST_USE enum status store_limit_def_at(struct store *store, int64_t index, stru
 MUST_USE enum status store_limit_def_put(struct store *store, const struct limit_def_row *row);
 
 /* --- The reader door: own snapshot connections, never through the engine, any thread (one reader each).
- * A read takes at most STORE_READ_MAX_MS, its callbacks included, then it is STATUS_IO. Callbacks call
- * nothing of this header. Readers are closed before their store. */
-#define STORE_READ_MAX_MS 10000
+ * A read takes at most read_max_ms, its callbacks included, then it is STATUS_IO (on disk). Callbacks
+ * call nothing of this header. Readers are closed before their store. */
 struct store_reader;
 MUST_USE enum status store_reader_open(struct store *store, struct store_reader **reader,
     struct store_error *error);
