@@ -6,7 +6,7 @@
 #include "tbl/body_fields.h"
 #include "wire/facts_priv.h"
 
-#define SHOWN_KEY_BYTES 64
+#define SHOWN_KEY_BYTES   64
 #define SESSION_BYTES_MAX 200
 
 /* ---- refusals ---- */
@@ -132,8 +132,8 @@ read_flag(struct facts_reader *reader, struct slice name, bool *flag, struct spa
 }
 
 static void
-read_count(struct facts_reader *reader, struct slice name, int64_t min, int64_t max,
-    int64_t *count, struct span *span)
+read_count(struct facts_reader *reader, struct slice name, int64_t min, int64_t max, int64_t *count,
+    struct span *span)
 {
     struct json_value value;
     const size_t offset = offset_of(reader);
@@ -175,7 +175,8 @@ read_model(struct facts_reader *reader, struct slice name)
         return;
     }
     if (value.type != JSON_STRING || value.text.len <= 2) {
-        (void)facts_refuse(reader, REASON_BODY_FIELD, name, offset, "the name of a model is wanted");
+        (void)facts_refuse(
+            reader, REASON_BODY_FIELD, name, offset, "the name of a model is wanted");
         return;
     }
     if (decode(reader, json_inside(value), &facts->model) && facts->model.len > NAME_MAX_BYTES) {
@@ -294,8 +295,8 @@ read_thinking(struct facts_reader *reader, struct slice name)
             read_count(reader, SLICE("thinking.budget_tokens"), 0, TOKENS_MAX, &budget, NULL);
         } else if (json_key_is(key, SLICE("type"))) {
             struct slice type;
-            disabled = facts_take_string(reader, SLICE("thinking.type"), &type) &&
-                       slice_eq(type, SLICE("disabled"));
+            disabled = facts_take_string(reader, SLICE("thinking.type"), &type)
+                       && slice_eq(type, SLICE("disabled"));
         } else {
             json_skip(&reader->cursor);
         }
@@ -325,15 +326,16 @@ read_conversation(struct facts_reader *reader, struct slice name)
     }
 }
 
-/* Claude Code's user id: a JSON text with a session_id, formerly "user_HASH_account__session_UUID". */
+/* Claude Code's user id: a JSON text with a session_id, formerly
+ * "user_HASH_account__session_UUID". */
 static void
 note_session(struct facts_reader *reader, struct slice user_id)
 {
     struct slice session = { 0 };
     if (json_looks_like_object(user_id)) {
         struct json_value value;
-        if (!json_get(user_id, "session_id", &value) || value.type != JSON_STRING ||
-            !decode(reader, json_inside(value), &session)) {
+        if (!json_get(user_id, "session_id", &value) || value.type != JSON_STRING
+            || !decode(reader, json_inside(value), &session)) {
             return;
         }
     } else {
@@ -421,7 +423,10 @@ static const struct field_reader {
     struct slice name;
     void (*read)(struct facts_reader *reader, struct slice name);
 } field_readers[] = {
-#define READER(name, function) { { name, sizeof(name) - 1 }, function }
+#define READER(name, function)                                                                     \
+    {                                                                                              \
+        { name, sizeof(name) - 1 }, function                                                       \
+    }
     READER("model", read_model),
     READER("messages", read_messages),
     READER("input", read_messages),

@@ -1,9 +1,9 @@
 /* wire/facts.h: what the gateway must know of a model call, found in one pass over its body.
  *
- * The whole body is checked as JSON on the way, so the bytes the provider sees are the bytes we judged.
- * Duplicate keys at the top level, and inside the objects that are read, are refused: two parsers could
- * read them differently. null counts as absent. Slices point into the body, or into the arena where
- * escapes had to be undone; they live as long as both. */
+ * The whole body is checked as JSON on the way, so the bytes the provider sees are the bytes we
+ * judged. Duplicate keys at the top level, and inside the objects that are read, are refused: two
+ * parsers could read them differently. null counts as absent. Slices point into the body, or into
+ * the arena where escapes had to be undone; they live as long as both. */
 #pragma once
 
 #include "base/arena.h"
@@ -30,43 +30,44 @@ struct slice output_field_name(enum output_field field);
 /* A call as its body tells it. */
 struct facts {
     enum api api;
-    struct slice model;      /* decoded, 1..NAME_MAX_BYTES bytes */
-    struct span model_span;  /* with its quotes */
+    struct slice model;     /* decoded, 1..NAME_MAX_BYTES bytes */
+    struct span model_span; /* with its quotes */
     bool stream;
 
-    /* Output limits. A body may carry max_tokens and max_completion_tokens; which of them a provider
-     * obeys is its own affair, so the larger bounds the call and both are lowered. */
-    int64_t output_limit;    /* the larger, 0..TOKENS_MAX; -1 = the body has none */
-    int64_t output_limits[OUTPUT_FIELD_COUNT]; /* -1 = not in the body, or null */
+    /* Output limits. A body may carry max_tokens and max_completion_tokens; which of them a
+     * provider obeys is its own affair, so the larger bounds the call and both are lowered. */
+    int64_t output_limit; /* the larger, 0..TOKENS_MAX; -1 = the body has none */
+    int64_t output_limits[OUTPUT_FIELD_COUNT];    /* -1 = not in the body, or null */
     struct span output_spans[OUTPUT_FIELD_COUNT]; /* the values, also of a null */
     int64_t thinking_budget; /* thinking.budget_tokens of enabled thinking; 0 = none */
 
     /* chat: stream_options. */
-    bool usage_asked;            /* include_usage: true was in the body */
-    struct span options_span;    /* the value of stream_options: null, or the object */
-    bool options_empty;          /* it is {} */
+    bool usage_asked;               /* include_usage: true was in the body */
+    struct span options_span;       /* the value of stream_options: null, or the object */
+    bool options_empty;             /* it is {} */
     struct span include_usage_span; /* the value inside; false or null */
 
-    int64_t answers;         /* n, 1..128; 1 where absent */
+    int64_t answers;                  /* n, 1..128; 1 where absent */
     struct slice service_tier, speed; /* decoded; empty = absent */
     bool background;
 
     struct slice previous_response_id; /* decoded; empty = absent */
     struct slice conversation;         /* the id, given as a string or as object.id */
-    struct slice foreign_id_field;     /* the first field that names a file, container or other stored
+    struct slice foreign_id_field; /* the first field that names a file, container or other stored
                                         * thing that no endpoint of ours issues; empty = none */
     struct slice prompt_cache_key;
-    struct slice metadata_session;     /* the session inside metadata.user_id */
+    struct slice metadata_session; /* the session inside metadata.user_id */
 
-    bool tools;              /* at least one tool is offered */
-    struct slice server_tool;/* type of the first tool that the provider runs, at its own price */
-    bool media;              /* images, files, audio: the input cannot be bounded by bytes */
-    struct slice unknown_field; /* first top-level key that tbl/body_fields.h does not know for this api */
-    struct slice priced_field;  /* first one there that bears a price of its own */
+    bool tools;               /* at least one tool is offered */
+    struct slice server_tool; /* type of the first tool that the provider runs, at its own price */
+    bool media;               /* images, files, audio: the input cannot be bounded by bytes */
+    struct slice
+        unknown_field; /* first top-level key that tbl/body_fields.h does not know for this api */
+    struct slice priced_field; /* first one there that bears a price of its own */
 
     /* For the `bytes` estimator. */
     int64_t message_count, tool_count;
-    int64_t input_bytes;     /* the body without white space and escapes: at least its UTF-8 text */
+    int64_t input_bytes; /* the body without white space and escapes: at least its UTF-8 text */
 };
 
 struct facts_fault {
@@ -74,9 +75,9 @@ struct facts_fault {
     size_t offset;    /* of the body; 0 where it says nothing */
 };
 
-/* REASON_OK, or BODY_NOT_JSON, BODY_DUPLICATE_KEY, BODY_FIELD, MODEL_UNKNOWN (a name no model can have),
- * OVERLOADED (the arena has no room). `background: true` is a fact, not a refusal. The members of
- * *facts are only to be read after REASON_OK. */
+/* REASON_OK, or BODY_NOT_JSON, BODY_DUPLICATE_KEY, BODY_FIELD, MODEL_UNKNOWN (a name no model can
+ * have), OVERLOADED (the arena has no room). `background: true` is a fact, not a refusal. The
+ * members of *facts are only to be read after REASON_OK. */
 MUST_USE enum reason facts_read(enum api api, struct slice body, struct arena *arena,
     struct facts *facts, struct facts_fault *fault);
 

@@ -1,6 +1,6 @@
-/* wire/facts_deep.c: what the gateway looks for inside messages and tools, and what follows from the
- * facts for bounds and prices. Only known places are looked at: an argument of somebody's own tool may
- * be called file_id too. */
+/* wire/facts_deep.c: what the gateway looks for inside messages and tools, and what follows from
+ * the facts for bounds and prices. Only known places are looked at: an argument of somebody's own
+ * tool may be called file_id too. */
 #include "wire/facts_priv.h"
 
 /* Parts lie at most so deep in any request: message, content, tool result, content, source. */
@@ -8,9 +8,9 @@
 
 /* Above any chat template's own tokens for a message, a tool, and for having tools at all. */
 #define MESSAGE_TOKENS 16
-#define TOOL_TOKENS 64
-#define TOOLS_TOKENS 1024
-#define CALL_TOKENS 64
+#define TOOL_TOKENS    64
+#define TOOLS_TOKENS   1024
+#define CALL_TOKENS    64
 
 static bool
 is_one_of(struct slice raw, const struct slice *words, size_t word_count)
@@ -47,22 +47,42 @@ pass_foreign(struct facts_reader *reader, struct slice field)
 
 /* ---- messages ---- */
 
-/* Parts whose tokens their bytes bound. Whatever else there is may stand for more than it weighs. */
+/* Parts whose tokens their bytes bound. Whatever else there is may stand for more than it
+ * weighs. */
 static const struct slice text_types[] = {
-    { "text", 4 }, { "input_text", 10 }, { "output_text", 11 }, { "message", 7 },
-    { "tool_use", 8 }, { "tool_result", 11 }, { "thinking", 8 }, { "redacted_thinking", 17 },
-    { "function_call", 13 }, { "function_call_output", 20 }, { "reasoning", 9 },
-    { "custom_tool_call", 16 }, { "custom_tool_call_output", 23 }, { "local_shell_call", 16 },
-    { "local_shell_call_output", 23 }, { "summary_text", 12 }, { "reasoning_text", 14 },
-    { "refusal", 7 }, { "server_tool_use", 15 }, { "web_search_tool_result", 22 },
-    { "web_search_result", 17 }, { "web_search_call", 15 },
+    { "text", 4 },
+    { "input_text", 10 },
+    { "output_text", 11 },
+    { "message", 7 },
+    { "tool_use", 8 },
+    { "tool_result", 11 },
+    { "thinking", 8 },
+    { "redacted_thinking", 17 },
+    { "function_call", 13 },
+    { "function_call_output", 20 },
+    { "reasoning", 9 },
+    { "custom_tool_call", 16 },
+    { "custom_tool_call_output", 23 },
+    { "local_shell_call", 16 },
+    { "local_shell_call_output", 23 },
+    { "summary_text", 12 },
+    { "reasoning_text", 14 },
+    { "refusal", 7 },
+    { "server_tool_use", 15 },
+    { "web_search_tool_result", 22 },
+    { "web_search_result", 17 },
+    { "web_search_call", 15 },
 };
 
 static const struct slice part_places[] = {
-    { "content", 7 }, { "output", 6 },
+    { "content", 7 },
+    { "output", 6 },
 };
 static const struct slice source_places[] = {
-    { "source", 6 }, { "file", 4 }, { "image_url", 9 }, { "input_audio", 11 },
+    { "source", 6 },
+    { "file", 4 },
+    { "image_url", 9 },
+    { "input_audio", 11 },
 };
 
 static void
@@ -152,10 +172,16 @@ facts_pass_messages(struct facts_reader *reader)
 
 /* Tools that the client runs itself. Of Anthropic's the types end in a date. */
 static const struct slice own_tools[] = {
-    { "function", 8 }, { "custom", 6 }, { "local_shell", 11 }, { "apply_patch", 11 },
+    { "function", 8 },
+    { "custom", 6 },
+    { "local_shell", 11 },
+    { "apply_patch", 11 },
 };
 static const struct slice own_tool_prefixes[] = {
-    { "bash_", 5 }, { "text_editor_", 12 }, { "computer_20", 11 }, { "memory_", 7 },
+    { "bash_", 5 },
+    { "text_editor_", 12 },
+    { "computer_20", 11 },
+    { "memory_", 7 },
 };
 
 static bool
@@ -255,15 +281,15 @@ output_field_name(enum output_field field)
 int64_t
 facts_input_tokens_bound(const struct facts *facts)
 {
-    return facts->input_bytes + facts->message_count * MESSAGE_TOKENS +
-           facts->tool_count * TOOL_TOKENS + (facts->tools ? TOOLS_TOKENS : 0) + CALL_TOKENS;
+    return facts->input_bytes + facts->message_count * MESSAGE_TOKENS
+           + facts->tool_count * TOOL_TOKENS + (facts->tools ? TOOLS_TOKENS : 0) + CALL_TOKENS;
 }
 
 bool
 facts_input_unbounded(const struct facts *facts)
 {
-    return facts->media || facts->previous_response_id.len > 0 || facts->conversation.len > 0 ||
-           facts->foreign_id_field.len > 0 || facts->server_tool.len > 0;
+    return facts->media || facts->previous_response_id.len > 0 || facts->conversation.len > 0
+           || facts->foreign_id_field.len > 0 || facts->server_tool.len > 0;
 }
 
 int64_t

@@ -7,7 +7,10 @@ struct name {
     const char *ptr;
     size_t len;
 };
-#define NAME(text) { text, sizeof(text) - 1 }
+#define NAME(text)                                                                                 \
+    {                                                                                              \
+        text, sizeof(text) - 1                                                                     \
+    }
 
 static bool
 is_named(struct slice name, const struct name *names, size_t name_count)
@@ -61,7 +64,8 @@ static const struct key_place {
     { NAME("api-key"), FORM_API_KEY },
 };
 
-/* Takes the first secret of the places; *differ when another place, or another line, has another. */
+/* Takes the first secret of the places; *differ when another place, or another line, has
+ * another. */
 static struct slice
 find_secret(const struct http_head *head, enum credential_form *form, bool *differ)
 {
@@ -124,23 +128,40 @@ credential_form(enum dialect dialect, struct slice secret)
 
 /* What says whose account is charged comes from the payer's credential alone. */
 static const struct name attribution[] = {
-    NAME("openai-organization"), NAME("openai-project"), NAME("x-hf-bill-to"),
-    NAME("chatgpt-account-id"), NAME("x-kilocode-organizationid"), NAME("x-goog-user-project"),
-    NAME("anthropic-organization-id"), NAME("anthropic-workspace-id"),
-    NAME("x-dashscope-workspace"), NAME("http-referer"), NAME("x-title"),
+    NAME("openai-organization"),
+    NAME("openai-project"),
+    NAME("x-hf-bill-to"),
+    NAME("chatgpt-account-id"),
+    NAME("x-kilocode-organizationid"),
+    NAME("x-goog-user-project"),
+    NAME("anthropic-organization-id"),
+    NAME("anthropic-workspace-id"),
+    NAME("x-dashscope-workspace"),
+    NAME("http-referer"),
+    NAME("x-title"),
 };
 
 static const struct name passed_by_all[] = {
-    NAME("accept"), NAME("accept-language"), NAME("content-type"), NAME("user-agent"),
-    NAME("session-id"), NAME("session_id"), NAME("thread-id"), NAME("x-session-id"),
-    NAME("x-session-affinity"), NAME("x-client-request-id"), NAME("x-app"), NAME("originator"),
+    NAME("accept"),
+    NAME("accept-language"),
+    NAME("content-type"),
+    NAME("user-agent"),
+    NAME("session-id"),
+    NAME("session_id"),
+    NAME("thread-id"),
+    NAME("x-session-id"),
+    NAME("x-session-affinity"),
+    NAME("x-client-request-id"),
+    NAME("x-app"),
+    NAME("originator"),
 };
 static const struct name prefixes_of_all[] = { NAME("x-stainless-") };
 
 static const struct name prefixes_of_anthropic[] = { NAME("anthropic-"), NAME("x-claude-code-") };
 
 static const struct name passed_by_openai[] = {
-    NAME("x-grok-conv-id"), NAME("idempotency-key"),
+    NAME("x-grok-conv-id"),
+    NAME("idempotency-key"),
 };
 static const struct name prefixes_of_openai[] = { NAME("openai-"), NAME("x-codex-") };
 
@@ -150,15 +171,15 @@ header_may_reach_provider(enum dialect dialect, struct slice name)
     if (is_named(name, attribution, countof(attribution))) {
         return false;
     }
-    if (is_named(name, passed_by_all, countof(passed_by_all)) ||
-        begins_with(name, prefixes_of_all, countof(prefixes_of_all))) {
+    if (is_named(name, passed_by_all, countof(passed_by_all))
+        || begins_with(name, prefixes_of_all, countof(prefixes_of_all))) {
         return true;
     }
     if (dialect == DIALECT_ANTHROPIC) {
         return begins_with(name, prefixes_of_anthropic, countof(prefixes_of_anthropic));
     }
-    return is_named(name, passed_by_openai, countof(passed_by_openai)) ||
-           begins_with(name, prefixes_of_openai, countof(prefixes_of_openai));
+    return is_named(name, passed_by_openai, countof(passed_by_openai))
+           || begins_with(name, prefixes_of_openai, countof(prefixes_of_openai));
 }
 
 /* Parts of a value that were read from a head, so they cannot break out of a line; a secret of the
@@ -242,40 +263,69 @@ headers_to_provider(const struct http_head *head, enum dialect dialect, struct s
 
 /* Belongs to one connection, to the gateway, or to the provider's own site. */
 static const struct name never_back[] = {
-    NAME("connection"), NAME("keep-alive"), NAME("proxy-authenticate"),
-    NAME("proxy-authorization"), NAME("proxy-connection"), NAME("te"), NAME("trailer"),
-    NAME("transfer-encoding"), NAME("upgrade"), NAME("content-length"), NAME("set-cookie"),
-    NAME("set-cookie2"), NAME("x-request-id"), NAME("request-id"), NAME("apim-request-id"),
-    NAME("alt-svc"), NAME("strict-transport-security"), NAME("server"), NAME("via"), NAME("date"),
-    NAME("www-authenticate"), NAME("nel"), NAME("report-to"), NAME("retry-after"),
-    NAME("x-should-retry"), NAME("clear-site-data"), NAME("location"),
+    NAME("connection"),
+    NAME("keep-alive"),
+    NAME("proxy-authenticate"),
+    NAME("proxy-authorization"),
+    NAME("proxy-connection"),
+    NAME("te"),
+    NAME("trailer"),
+    NAME("transfer-encoding"),
+    NAME("upgrade"),
+    NAME("content-length"),
+    NAME("set-cookie"),
+    NAME("set-cookie2"),
+    NAME("x-request-id"),
+    NAME("request-id"),
+    NAME("apim-request-id"),
+    NAME("alt-svc"),
+    NAME("strict-transport-security"),
+    NAME("server"),
+    NAME("via"),
+    NAME("date"),
+    NAME("www-authenticate"),
+    NAME("nel"),
+    NAME("report-to"),
+    NAME("retry-after"),
+    NAME("x-should-retry"),
+    NAME("clear-site-data"),
+    NAME("location"),
 };
 static const struct name never_back_prefixes[] = { NAME("x-tidegate-"), NAME("access-control-") };
 
 /* The limits and names of the payer's account: another's business where the company pays. */
 static const struct name payers_own[] = {
-    NAME("openai-organization"), NAME("openai-project"), NAME("anthropic-organization-id"),
+    NAME("openai-organization"),
+    NAME("openai-project"),
+    NAME("anthropic-organization-id"),
     NAME("retry-after-ms"),
 };
 static const struct name payers_own_prefixes[] = {
-    NAME("x-ratelimit-"), NAME("ratelimit"), NAME("anthropic-ratelimit-"), NAME("x-codex-"),
-    NAME("x-ratelimitbysize-"), NAME("anthropic-organization"), NAME("anthropic-workspace"),
+    NAME("x-ratelimit-"),
+    NAME("ratelimit"),
+    NAME("anthropic-ratelimit-"),
+    NAME("x-codex-"),
+    NAME("x-ratelimitbysize-"),
+    NAME("anthropic-organization"),
+    NAME("anthropic-workspace"),
 };
 
 static const struct name request_ids[] = {
-    NAME("x-request-id"), NAME("request-id"), NAME("apim-request-id"),
+    NAME("x-request-id"),
+    NAME("request-id"),
+    NAME("apim-request-id"),
 };
 
 static bool
 may_reach_client(struct slice name, const struct answer_headers *rules)
 {
-    if (is_named(name, never_back, countof(never_back)) ||
-        begins_with(name, never_back_prefixes, countof(never_back_prefixes))) {
+    if (is_named(name, never_back, countof(never_back))
+        || begins_with(name, never_back_prefixes, countof(never_back_prefixes))) {
         return false;
     }
-    return rules->user_pays || (!is_named(name, payers_own, countof(payers_own)) &&
-                                   !begins_with(name, payers_own_prefixes,
-                                       countof(payers_own_prefixes)));
+    return rules->user_pays
+           || (!is_named(name, payers_own, countof(payers_own))
+               && !begins_with(name, payers_own_prefixes, countof(payers_own_prefixes)));
 }
 
 static void
@@ -296,8 +346,7 @@ write_retry(const struct http_head *head, const struct answer_headers *rules, st
 }
 
 void
-headers_to_client(
-    const struct http_head *head, const struct answer_headers *rules, struct buf *out)
+headers_to_client(const struct http_head *head, const struct answer_headers *rules, struct buf *out)
 {
     bool named_request = false;
     for (uint32_t i = 0; i < head->header_count; i++) {
@@ -317,8 +366,8 @@ headers_to_client(
 bool
 client_is_codex(const struct http_head *head)
 {
-    return slice_starts_nocase(value_of(head, SLICE("originator")), SLICE("codex")) ||
-           slice_starts_nocase(value_of(head, SLICE("user-agent")), SLICE("codex"));
+    return slice_starts_nocase(value_of(head, SLICE("originator")), SLICE("codex"))
+           || slice_starts_nocase(value_of(head, SLICE("user-agent")), SLICE("codex"));
 }
 
 bool
@@ -336,19 +385,15 @@ fact_of(const struct facts *facts, enum thread_kind kind)
         return slice_of(NULL, 0);
     }
     switch (kind) {
-    case THREAD_METADATA_SESSION:
-        return facts->metadata_session;
-    case THREAD_PROMPT_CACHE_KEY:
-        return facts->prompt_cache_key;
-    case THREAD_CONVERSATION:
-        return facts->conversation;
-    default:
-        return slice_of(NULL, 0);
+    case THREAD_METADATA_SESSION: return facts->metadata_session;
+    case THREAD_PROMPT_CACHE_KEY: return facts->prompt_cache_key;
+    case THREAD_CONVERSATION: return facts->conversation;
+    default: return slice_of(NULL, 0);
     }
 }
 
-/* The signals of spec/clients.md, in the order that DESIGN section 13 fixes. An empty name: it stands
- * in the body. */
+/* The signals of spec/clients.md, in the order that DESIGN section 13 fixes. An empty name: it
+ * stands in the body. */
 static const struct signal_place {
     enum thread_kind kind;
     struct name header;
@@ -356,10 +401,10 @@ static const struct signal_place {
     { THREAD_NAMED, NAME("x-tidegate-thread") },
     { THREAD_CLAUDE_CODE, NAME("x-claude-code-session-id") },
     { THREAD_METADATA_SESSION, NAME("") },
-    { THREAD_ID_HEADER, NAME("thread-id") },         /* Codex */
-    { THREAD_SESSION_HEADER, NAME("session-id") },   /* Codex */
-    { THREAD_SESSION_HEADER, NAME("session_id") },   /* older Codex, Roo */
-    { THREAD_X_SESSION, NAME("x-session-id") },      /* opencode */
+    { THREAD_ID_HEADER, NAME("thread-id") },       /* Codex */
+    { THREAD_SESSION_HEADER, NAME("session-id") }, /* Codex */
+    { THREAD_SESSION_HEADER, NAME("session_id") }, /* older Codex, Roo */
+    { THREAD_X_SESSION, NAME("x-session-id") },    /* opencode */
     { THREAD_PROMPT_CACHE_KEY, NAME("") },
     { THREAD_CONVERSATION, NAME("") },
 };
@@ -367,9 +412,8 @@ static const struct signal_place {
 struct thread_signal
 thread_signal_find(const struct http_head *head, const struct facts *facts)
 {
-    struct thread_signal signal = {
-        .kind = THREAD_KEY_DAY, .parent = value_of(head, SLICE("x-tidegate-parent"))
-    };
+    struct thread_signal signal = { .kind = THREAD_KEY_DAY,
+        .parent = value_of(head, SLICE("x-tidegate-parent")) };
     for (size_t i = 0; i < countof(signal_places); i++) {
         const struct signal_place *place = &signal_places[i];
         const struct slice name = slice_of(place->header.ptr, place->header.len);

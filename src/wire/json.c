@@ -44,9 +44,9 @@ plain_end(const char *at, const char *end)
     const __m128i control_max = _mm_set1_epi8(0x1f);
     while (end - at >= 16) {
         const __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)at);
-        const __m128i special = _mm_or_si128(
-            _mm_or_si128(_mm_cmpeq_epi8(bytes, quote), _mm_cmpeq_epi8(bytes, slash)),
-            _mm_cmpeq_epi8(_mm_min_epu8(bytes, control_max), bytes));
+        const __m128i special =
+            _mm_or_si128(_mm_or_si128(_mm_cmpeq_epi8(bytes, quote), _mm_cmpeq_epi8(bytes, slash)),
+                _mm_cmpeq_epi8(_mm_min_epu8(bytes, control_max), bytes));
         const int found = _mm_movemask_epi8(special);
         if (found != 0) {
             return at + __builtin_ctz((unsigned)found);
@@ -98,7 +98,8 @@ unit_utf8_bytes(int unit)
     return unit < 0x800 ? 2 : 3;
 }
 
-/* The length of the escape whose backslash is at `at`, or 0; *saved is what it takes beyond its UTF-8. */
+/* The length of the escape whose backslash is at `at`, or 0; *saved is what it takes beyond its
+ * UTF-8. */
 static size_t
 escape_len(const char *at, const char *end, size_t *saved)
 {
@@ -113,9 +114,7 @@ escape_len(const char *at, const char *end, size_t *saved)
     case 'f':
     case 'n':
     case 'r':
-    case 't':
-        *saved = 1;
-        return 2;
+    case 't': *saved = 1; return 2;
     case 'u': {
         const int unit = code_unit(at + 2, end);
         if (unit < 0) {
@@ -124,8 +123,7 @@ escape_len(const char *at, const char *end, size_t *saved)
         *saved = 6 - unit_utf8_bytes(unit);
         return 6;
     }
-    default:
-        return 0;
+    default: return 0;
     }
 }
 
@@ -198,8 +196,8 @@ pass_number(struct json_cursor *cursor)
 static bool
 pass_word(struct json_cursor *cursor, struct slice word)
 {
-    if ((size_t)(cursor->end - cursor->at) < word.len ||
-        memcmp(cursor->at, word.ptr, word.len) != 0) {
+    if ((size_t)(cursor->end - cursor->at) < word.len
+        || memcmp(cursor->at, word.ptr, word.len) != 0) {
         return fail(cursor, "a value is none of JSON's");
     }
     cursor->at += word.len;
@@ -224,21 +222,15 @@ json_peek(const struct json_cursor *cursor)
         return JSON_NOTHING;
     }
     switch (*cursor->at) {
-    case '{':
-        return JSON_OBJECT;
-    case '[':
-        return JSON_ARRAY;
-    case '"':
-        return JSON_STRING;
-    case 't':
-        return JSON_TRUE;
-    case 'f':
-        return JSON_FALSE;
-    case 'n':
-        return JSON_NULL;
+    case '{': return JSON_OBJECT;
+    case '[': return JSON_ARRAY;
+    case '"': return JSON_STRING;
+    case 't': return JSON_TRUE;
+    case 'f': return JSON_FALSE;
+    case 'n': return JSON_NULL;
     default:
         return *cursor->at == '-' || (*cursor->at >= '0' && *cursor->at <= '9') ? JSON_NUMBER
-                                                                                  : JSON_NOTHING;
+                                                                                : JSON_NOTHING;
     }
 }
 
@@ -259,7 +251,8 @@ json_enter(struct json_cursor *cursor, char opening)
     return true;
 }
 
-/* Passes what stands between values of a container: false at its end, which it leaves, or a fault. */
+/* Passes what stands between values of a container: false at its end, which it leaves, or a
+ * fault. */
 static bool
 pass_to_next(struct json_cursor *cursor, char closing)
 {
@@ -322,16 +315,11 @@ pass_scalar(struct json_cursor *cursor)
 {
     struct slice inside;
     switch (json_peek(cursor)) {
-    case JSON_STRING:
-        return pass_string(cursor, &inside);
-    case JSON_NUMBER:
-        return pass_number(cursor);
-    case JSON_TRUE:
-        return pass_word(cursor, SLICE("true"));
-    case JSON_FALSE:
-        return pass_word(cursor, SLICE("false"));
-    case JSON_NULL:
-        return pass_word(cursor, SLICE("null"));
+    case JSON_STRING: return pass_string(cursor, &inside);
+    case JSON_NUMBER: return pass_number(cursor);
+    case JSON_TRUE: return pass_word(cursor, SLICE("true"));
+    case JSON_FALSE: return pass_word(cursor, SLICE("false"));
+    case JSON_NULL: return pass_word(cursor, SLICE("null"));
     default:
         return fail(cursor, cursor->at == cursor->end ? "it breaks off" : "a value is missing");
     }

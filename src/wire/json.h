@@ -1,16 +1,17 @@
-/* wire/json.h: JSON read where it lies: a cursor that checks every byte it passes and builds no tree.
+/* wire/json.h: JSON read where it lies: a cursor that checks every byte it passes and builds no
+ * tree.
  *
- * Strict RFC 8259: one value, nothing but white space around it, no trailing commas, no bare control
- * characters in strings, known escapes only, well-formed numbers, depth up to JSON_DEPTH_MAX. Bytes of
- * strings are not checked as UTF-8, and a lone \uD800 passes, as RFC 8259 allows. It allocates nothing;
- * what it yields are slices of the text. A walk looks like this:
+ * Strict RFC 8259: one value, nothing but white space around it, no trailing commas, no bare
+ * control characters in strings, known escapes only, well-formed numbers, depth up to
+ * JSON_DEPTH_MAX. Bytes of strings are not checked as UTF-8, and a lone \uD800 passes, as RFC 8259
+ * allows. It allocates nothing; what it yields are slices of the text. A walk looks like this:
  *
  *     struct json_cursor cursor;
  *     json_start(&cursor, text);
  *     if (json_enter(&cursor, '{')) {
  *         struct slice key;
  *         while (json_next_member(&cursor, &key)) {
- *             if (json_key_is(key, SLICE("model"))) { json_take(&cursor, &value) } else { json_skip }
+ *             one of json_take(&cursor, &value), json_enter(&cursor, ...), json_skip(&cursor)
  *         }
  *     }
  *     ok = json_finish(&cursor);
@@ -52,10 +53,11 @@ struct json_cursor {
 void json_start(struct json_cursor *cursor, struct slice text);
 /* What the next byte begins, by its look alone. */
 enum json_type json_peek(const struct json_cursor *cursor);
-/* Goes into the object ('{') or array ('[') that begins here; anything else is left alone: false. */
+/* Goes into the object ('{') or array ('[') that begins here; anything else is left alone:
+ * false. */
 MUST_USE bool json_enter(struct json_cursor *cursor, char opening);
-/* The next key, between its quotes and still escaped; false at the object's end (which it passes) or at
- * a fault. */
+/* The next key, between its quotes and still escaped; false at the object's end (which it passes)
+ * or at a fault. */
 MUST_USE bool json_next_member(struct json_cursor *cursor, struct slice *key);
 /* Whether another item follows; false at the array's end (which it passes) or at a fault. */
 MUST_USE bool json_next_item(struct json_cursor *cursor);
@@ -70,9 +72,9 @@ MUST_USE bool json_check(struct slice text, struct json_value *value);
 /* Whether `text`, after white space, begins with '{'. */
 bool json_looks_like_object(struct slice text);
 
-/* The value at a dotted path: keys, or indices of arrays ("choices.0.delta"). Of a key written twice
- * the first counts. Meant for small texts: it walks from the front each time. False: not there, or the
- * text is broken before it. */
+/* The value at a dotted path: keys, or indices of arrays ("choices.0.delta"). Of a key written
+ * twice the first counts. Meant for small texts: it walks from the front each time. False: not
+ * there, or the text is broken before it. */
 MUST_USE bool json_get(struct slice text, const char *path, struct json_value *value);
 
 /* Whether a key or string (between its quotes, escaped) says `plain`, or the same as another. */
@@ -84,8 +86,8 @@ uint32_t json_hash(struct slice raw);
 struct slice json_inside(struct json_value value);
 /* Whether the value is a string that says `plain`. */
 bool json_says(struct json_value value, struct slice plain);
-/* Turns escapes into UTF-8 (a lone surrogate into U+FFFD). False when `out` is too small; never needs
- * more room than raw.len. No final NUL. */
+/* Turns escapes into UTF-8 (a lone surrogate into U+FFFD). False when `out` is too small; never
+ * needs more room than raw.len. No final NUL. */
 MUST_USE bool json_unescape(struct slice raw, char *out, size_t out_size, size_t *len);
 /* The same into a fixed array with a final NUL; an empty string and false when it does not fit. */
 bool json_to_cstr(struct json_value string, char *out, size_t out_size);

@@ -274,8 +274,8 @@ bool
 json_to_i64(struct json_value value, int64_t min, int64_t max, int64_t *number)
 {
     int64_t up = 0, down = 0;
-    if (value.type != JSON_NUMBER || !money_parse_scaled(value.text, 0, MONEY_UP, &up) ||
-        !money_parse_scaled(value.text, 0, MONEY_DOWN, &down)) {
+    if (value.type != JSON_NUMBER || !money_parse_scaled(value.text, 0, MONEY_UP, &up)
+        || !money_parse_scaled(value.text, 0, MONEY_DOWN, &down)) {
         return false;
     }
     if (up != down || up < min || up > max) {

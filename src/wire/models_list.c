@@ -42,8 +42,8 @@ add_id_or_null(struct slice id, struct buf *out)
 }
 
 void
-models_list_render(enum dialect dialect, const struct model_entry *entries, uint32_t entry_count,
-    struct buf *out)
+models_list_render(
+    enum dialect dialect, const struct model_entry *entries, uint32_t entry_count, struct buf *out)
 {
     const bool openai = dialect == DIALECT_OPENAI;
     buf_add_str(out, openai ? "{\"object\":\"list\",\"data\":[" : "{\"data\":[");

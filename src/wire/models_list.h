@@ -7,10 +7,10 @@
 
 struct model_entry {
     struct slice id;
-    int64_t created_ms;      /* 0 = not known */
+    int64_t created_ms;          /* 0 = not known */
     int64_t context, max_output; /* tokens; 0 = not known */
 };
 
 /* OpenAI's shape, or Anthropic's (one page; clients send anthropic-version for it). */
-void models_list_render(enum dialect dialect, const struct model_entry *entries,
-    uint32_t entry_count, struct buf *out);
+void models_list_render(
+    enum dialect dialect, const struct model_entry *entries, uint32_t entry_count, struct buf *out);

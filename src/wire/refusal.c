@@ -15,12 +15,13 @@ refusal_retry_after_s(const struct refusal *refusal, int64_t now_ms)
     return wait_ms > 0 ? (wait_ms - 1) / SECOND_MS + 1 : 0;
 }
 
-/* A wait that clients sit out: 429. A longer one is told as spent: they would not, or in silence. */
+/* A wait that clients sit out: 429. A longer one is told as spent: they would not, or in
+ * silence. */
 static bool
 is_short_wait(const struct refusal *refusal, int64_t now_ms)
 {
-    return reason_row(refusal->reason)->class_ == REASON_CLASS_WAIT &&
-           refusal_retry_after_s(refusal, now_ms) <= WAIT_TOLD_S_MAX;
+    return reason_row(refusal->reason)->class_ == REASON_CLASS_WAIT
+           && refusal_retry_after_s(refusal, now_ms) <= WAIT_TOLD_S_MAX;
 }
 
 int
@@ -28,20 +29,13 @@ refusal_status(const struct refusal *refusal, int64_t now_ms)
 {
     const struct reason_row *row = reason_row(refusal->reason);
     switch (row->class_) {
-    case REASON_CLASS_SPENT:
-        return 402;
-    case REASON_CLASS_WAIT:
-        return is_short_wait(refusal, now_ms) ? 429 : 402;
-    case REASON_CLASS_AUTH:
-        return 401;
-    case REASON_CLASS_FORBID:
-        return 403;
-    case REASON_CLASS_ABSENT:
-        return 404;
-    case REASON_CLASS_STORE:
-        return 503;
-    default: /* BAD, GATE */
-        return row->control_status;
+    case REASON_CLASS_SPENT: return 402;
+    case REASON_CLASS_WAIT: return is_short_wait(refusal, now_ms) ? 429 : 402;
+    case REASON_CLASS_AUTH: return 401;
+    case REASON_CLASS_FORBID: return 403;
+    case REASON_CLASS_ABSENT: return 404;
+    case REASON_CLASS_STORE: return 503;
+    default: /* BAD, GATE */ return row->control_status;
     }
 }
 
@@ -85,11 +79,9 @@ openai_words(const struct refusal *refusal, int64_t now_ms)
     case REASON_CLASS_AUTH:
         return (struct openai_words){ "invalid_request_error",
             refusal->reason == REASON_CREDENTIAL_MISSING ? NULL : "invalid_api_key" };
-    case REASON_CLASS_FORBID:
-        return (struct openai_words){ "permission_error", NULL };
+    case REASON_CLASS_FORBID: return (struct openai_words){ "permission_error", NULL };
     case REASON_CLASS_STORE:
-    case REASON_CLASS_GATE:
-        return (struct openai_words){ "server_error", NULL };
+    case REASON_CLASS_GATE: return (struct openai_words){ "server_error", NULL };
     default: /* ABSENT: "model_not_found" is our own code too */
         return (struct openai_words){ "invalid_request_error", NULL };
     }
@@ -99,26 +91,16 @@ static const char *
 anthropic_type(int status)
 {
     switch (status) {
-    case 401:
-        return "authentication_error";
-    case 402:
-        return "billing_error";
-    case 403:
-        return "permission_error";
-    case 404:
-        return "not_found_error";
-    case 409:
-        return "conflict_error";
-    case 413:
-        return "request_too_large";
-    case 429:
-        return "rate_limit_error";
-    case 504:
-        return "timeout_error";
-    case 529:
-        return "overloaded_error";
-    default:
-        return status >= 500 ? "api_error" : "invalid_request_error";
+    case 401: return "authentication_error";
+    case 402: return "billing_error";
+    case 403: return "permission_error";
+    case 404: return "not_found_error";
+    case 409: return "conflict_error";
+    case 413: return "request_too_large";
+    case 429: return "rate_limit_error";
+    case 504: return "timeout_error";
+    case 529: return "overloaded_error";
+    default: return status >= 500 ? "api_error" : "invalid_request_error";
     }
 }
 
@@ -168,8 +150,8 @@ add_details(struct buf *body, const struct refusal *refusal, int64_t now_ms)
 }
 
 static void
-add_openai_body(struct buf *body, const struct refusal *refusal, struct slice message,
-    int64_t now_ms)
+add_openai_body(
+    struct buf *body, const struct refusal *refusal, struct slice message, int64_t now_ms)
 {
     const struct openai_words words = openai_words(refusal, now_ms);
     const char *code = words.code ? words.code : reason_row(refusal->reason)->code;
@@ -187,8 +169,8 @@ static void
 add_anthropic_body(struct buf *body, const struct refusal *refusal, struct slice message,
     int status, const struct refusal_listener *listener)
 {
-    buf_addf(body, "{\"type\":\"error\",\"error\":{\"type\":\"%s\",\"message\":",
-        anthropic_type(status));
+    buf_addf(body,
+        "{\"type\":\"error\",\"error\":{\"type\":\"%s\",\"message\":", anthropic_type(status));
     buf_add_json(body, message);
     buf_add_str(body, ",\"details\":{");
     add_details(body, refusal, listener->now_ms);
@@ -199,8 +181,8 @@ add_anthropic_body(struct buf *body, const struct refusal *refusal, struct slice
 
 /* Codex's own form of a limit. Without plan_type: with it, it would advertise an upgrade. */
 static void
-add_codex_limit(struct buf *body, const struct refusal *refusal, struct slice message,
-    int64_t now_ms)
+add_codex_limit(
+    struct buf *body, const struct refusal *refusal, struct slice message, int64_t now_ms)
 {
     const int64_t wait_s = refusal_retry_after_s(refusal, now_ms);
     buf_add_str(body, "{\"error\":{\"type\":\"usage_limit_reached\",\"message\":");
@@ -231,7 +213,8 @@ add_header(struct buf *headers, struct slice name, struct slice value)
 
 #define PROMO_BYTES_MAX 512
 
-/* Printable ASCII alone, and no full stop at its end: Codex goes on with ", or try again at ...". */
+/* Printable ASCII alone, and no full stop at its end: Codex goes on with ", or try again at
+ * ...". */
 static size_t
 promo_text(struct slice message, char text[PROMO_BYTES_MAX])
 {
@@ -303,18 +286,10 @@ add_body(struct buf *body, const struct refusal *refusal, enum voice voice, int 
     const struct refusal_listener *listener, struct slice message)
 {
     switch (voice) {
-    case VOICE_OPENAI:
-        add_openai_body(body, refusal, message, listener->now_ms);
-        break;
-    case VOICE_ANTHROPIC:
-        add_anthropic_body(body, refusal, message, status, listener);
-        break;
-    case VOICE_CODEX_LIMIT:
-        add_codex_limit(body, refusal, message, listener->now_ms);
-        break;
-    case VOICE_CODEX_TEXT:
-        buf_add_slice(body, message);
-        break;
+    case VOICE_OPENAI: add_openai_body(body, refusal, message, listener->now_ms); break;
+    case VOICE_ANTHROPIC: add_anthropic_body(body, refusal, message, status, listener); break;
+    case VOICE_CODEX_LIMIT: add_codex_limit(body, refusal, message, listener->now_ms); break;
+    case VOICE_CODEX_TEXT: buf_add_slice(body, message); break;
     }
 }
 

@@ -14,8 +14,8 @@ refusal_has_limit(const struct refusal *refusal)
 bool
 refusal_shared_limit(const struct refusal *refusal)
 {
-    return refusal->per == PER_GATEWAY || refusal->per == PER_PLAN || refusal->per == PER_GROUP ||
-           refusal->per == PER_MODEL || refusal->per == PER_TAG;
+    return refusal->per == PER_GATEWAY || refusal->per == PER_PLAN || refusal->per == PER_GROUP
+           || refusal->per == PER_MODEL || refusal->per == PER_TAG;
 }
 
 #define PERCENT_MAX 100000 /* more is beyond telling */
@@ -80,14 +80,10 @@ static const char *
 unit_of(const struct refusal *refusal)
 {
     switch (refusal->counts) {
-    case COUNT_COST:
-        return "";
-    case COUNT_TOKENS:
-        return " tokens";
-    case COUNT_IN_FLIGHT:
-        return " calls in flight";
-    default:
-        return " requests";
+    case COUNT_COST: return "";
+    case COUNT_TOKENS: return " tokens";
+    case COUNT_IN_FLIGHT: return " calls in flight";
+    default: return " requests";
     }
 }
 

@@ -28,8 +28,8 @@ front(struct slice body)
 }
 
 static MUST_USE bool
-splice_model(const struct facts *facts, struct slice model, struct arena *arena,
-    struct splices *out)
+splice_model(
+    const struct facts *facts, struct slice model, struct arena *arena, struct splices *out)
 {
     if (model.len == 0 || slice_eq(model, facts->model)) {
         return true;
@@ -43,7 +43,7 @@ splice_model(const struct facts *facts, struct slice model, struct arena *arena,
     for (size_t i = 0; i < model.len; i++) {
         const unsigned char c = (unsigned char)model.ptr[i];
         if (c < 0x20 || c == '"' || c == '\\') {
-            len += (size_t)sprintf(text + len, "\\u%04x", c);
+            len += (size_t)snprintf(text + len, sizeof("\\u0000"), "\\u%04x", c);
         } else {
             text[len++] = (char)c;
         }
@@ -82,8 +82,8 @@ limit_text(struct arena *arena, struct slice name, int64_t limit, struct slice *
     if (!out) {
         return false;
     }
-    const int len = name.len > 0 ? snprintf(out, ROOM, "\"%.*s\":%lld,", (int)name.len, name.ptr,
-                                       (long long)limit)
+    const int len = name.len > 0 ? snprintf(
+                        out, ROOM, "\"%.*s\":%lld,", (int)name.len, name.ptr, (long long)limit)
                                  : snprintf(out, ROOM, "%lld", (long long)limit);
     check(len > 0 && len < ROOM);
     *text = slice_of(out, (size_t)len);
@@ -131,8 +131,8 @@ splices_make(const struct facts *facts, const struct splice_wishes *wishes, stru
     if (wishes->usage) {
         splice_usage(facts, body, out);
     }
-    return splice_model(facts, wishes->model, arena, out) &&
-           splice_limits(facts, wishes, body, arena, out);
+    return splice_model(facts, wishes->model, arena, out)
+           && splice_limits(facts, wishes, body, arena, out);
 }
 
 size_t

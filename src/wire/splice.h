@@ -1,5 +1,5 @@
-/* wire/splice.h: the few places where a body must change, and the body with them changed. Everything
- * else goes out byte for byte as it came, without being copied. */
+/* wire/splice.h: the few places where a body must change, and the body with them changed.
+ * Everything else goes out byte for byte as it came, without being copied. */
 #pragma once
 
 #include "wire/facts.h"
@@ -24,8 +24,8 @@ struct splice_wishes {
     bool usage;                     /* a chat stream shall carry usage */
 };
 
-/* False when the arena has no room. A limit that is lower than the wish is left alone; a wish for usage
- * is passed by where the call is no chat stream or asks for it itself. */
+/* False when the arena has no room. A limit that is lower than the wish is left alone; a wish for
+ * usage is passed by where the call is no chat stream or asks for it itself. */
 MUST_USE bool splices_make(const struct facts *facts, const struct splice_wishes *wishes,
     struct slice body, struct arena *arena, struct splices *out);
 

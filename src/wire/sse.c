@@ -1,5 +1,5 @@
-/* wire/sse.c: splitting a stream of events: a quick look for events that lie whole in one piece, and a
- * line machine for all others. */
+/* wire/sse.c: splitting a stream of events: a quick look for events that lie whole in one piece,
+ * and a line machine for all others. */
 #include "wire/sse.h"
 
 /* Buffers that grew past this are given back after their event. */
@@ -12,7 +12,7 @@ enum line_kind {
     LINE_DATA,
     LINE_NAME_FIRST,
     LINE_NAME,
-    LINE_OTHER,      /* a comment or a field of no use here */
+    LINE_OTHER, /* a comment or a field of no use here */
 };
 
 static size_t
@@ -135,7 +135,8 @@ take_whole(struct sse *sse, struct slice in, size_t *consumed, struct sse_event 
 
 /* ---- the line machine ---- */
 
-/* Adds data; past the bound only its last half is kept, so each byte is moved a few times at most. */
+/* Adds data; past the bound only its last half is kept, so each byte is moved a few times at
+ * most. */
 static void
 add_data(struct sse *sse, const char *bytes, size_t len)
 {
@@ -265,7 +266,8 @@ pass_bom(struct sse *sse, struct slice in)
     while (at < in.len && !sse->begun) {
         if (in.ptr[at] != bom[sse->field_len]) {
             sse->begun = true;
-            sse->line = sse->field_len > 0 ? LINE_OTHER : LINE_START; /* a part of one is no field */
+            sse->line =
+                sse->field_len > 0 ? LINE_OTHER : LINE_START; /* a part of one is no field */
             break;
         }
         at++;
@@ -289,8 +291,8 @@ sse_feed(struct sse *sse, struct slice in, size_t *consumed, struct sse_event *e
         sse->after_cr = false;
     }
     *consumed = at;
-    if (at == 0 && sse->raw_bytes == 0 && sse->begun && sse->line == LINE_START && in.len > 0 &&
-        take_whole(sse, in, consumed, event)) {
+    if (at == 0 && sse->raw_bytes == 0 && sse->begun && sse->line == LINE_START && in.len > 0
+        && take_whole(sse, in, consumed, event)) {
         return SSE_EVENT;
     }
     const char *end = in.ptr + in.len;

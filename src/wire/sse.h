@@ -1,12 +1,13 @@
 /* wire/sse.h: a stream of server-sent events, split as its bytes arrive.
  *
- * Lines end in LF, CRLF or CR; data may be spread over several lines; comments begin with ':'; a BOM in
- * front is passed over; pieces may be cut anywhere. Source: the HTML standard, "server-sent events".
+ * Lines end in LF, CRLF or CR; data may be spread over several lines; comments begin with ':'; a
+ * BOM in front is passed over; pieces may be cut anywhere. Source: the HTML standard, "server-sent
+ * events".
  *
- * The splitter copies nothing where an event lies whole in one piece. Otherwise its data is gathered in
- * a buffer of the caller, up to a bound; of longer data the beginning and the end are kept, which is
- * enough to find usage in it. The caller relays the raw bytes itself: those of one feed up to
- * *consumed belong to the event that it completes. */
+ * The splitter copies nothing where an event lies whole in one piece. Otherwise its data is
+ * gathered in a buffer of the caller, up to a bound; of longer data the beginning and the end are
+ * kept, which is enough to find usage in it. The caller relays the raw bytes itself: those of one
+ * feed up to *consumed belong to the event that it completes. */
 #pragma once
 
 #include "base/buf.h"
@@ -17,12 +18,12 @@
 
 /* A block up to its empty line. Slices hold until the next call. */
 struct sse_event {
-    struct slice name;  /* of its event line; empty = none */
-    struct slice data;  /* lines joined by LF; of data that was cut, its end */
-    struct slice head;  /* the first bytes of the data */
-    bool has_data;      /* false: comments or an empty block, no event for anyone */
-    bool data_cut;      /* longer than the bound: `data` is only its end */
-    size_t raw_bytes;   /* of the whole block with its empty line, over all feeds */
+    struct slice name; /* of its event line; empty = none */
+    struct slice data; /* lines joined by LF; of data that was cut, its end */
+    struct slice head; /* the first bytes of the data */
+    bool has_data;     /* false: comments or an empty block, no event for anyone */
+    bool data_cut;     /* longer than the bound: `data` is only its end */
+    size_t raw_bytes;  /* of the whole block with its empty line, over all feeds */
 };
 
 enum sse_result { SSE_MORE, SSE_EVENT };
@@ -32,14 +33,14 @@ struct sse {
     struct buf *buf;
     size_t data_bytes_max;
     size_t raw_bytes;
-    uint8_t line;       /* what the line being read is */
-    uint8_t field_len;  /* before the first line: bytes of the BOM seen */
+    uint8_t line;      /* what the line being read is */
+    uint8_t field_len; /* before the first line: bytes of the BOM seen */
     uint8_t name_len;
     uint8_t head_len;
-    bool begun;         /* a BOM is past, or there is none */
-    bool after_cr;      /* an LF that comes next ends nothing */
+    bool begun;    /* a BOM is past, or there is none */
+    bool after_cr; /* an LF that comes next ends nothing */
     bool has_data, data_cut;
-    bool reported;      /* the block was handed out: forget it on the next call */
+    bool reported; /* the block was handed out: forget it on the next call */
     char field[8];
     char name[SSE_NAME_BYTES_MAX];
     char head[SSE_HEAD_BYTES_MAX];
@@ -48,7 +49,8 @@ struct sse {
 /* `buf` stays the caller's; its bytes are the splitter's until the last event was read. Data is cut
  * where it passes `data_bytes_max` or what the buffer can hold. */
 void sse_start(struct sse *sse, struct buf *buf, size_t data_bytes_max);
-/* Reads up to the end of the next event. SSE_MORE: all of `in` is consumed and the event goes on. */
+/* Reads up to the end of the next event. SSE_MORE: all of `in` is consumed and the event goes
+ * on. */
 MUST_USE enum sse_result sse_feed(
     struct sse *sse, struct slice in, size_t *consumed, struct sse_event *event);
 /* The stream is over. True: lines of a last event were there though no empty line ended it (some

@@ -62,8 +62,8 @@ chat_length(const struct tap *tap, const struct usage *usage, bool usage_asked, 
 
 /* ---- responses ---- */
 
-/* `event: response.X` up to the value of "error". The output stays empty: its items went by and were
- * not kept. */
+/* `event: response.X` up to the value of "error". The output stays empty: its items went by and
+ * were not kept. */
 static void
 add_response_head(const struct tap *tap, const char *status, struct buf *out)
 {
@@ -96,8 +96,8 @@ responses_length(const struct tap *tap, const struct usage *usage, struct buf *o
         "\"input_tokens\":%lld,\"input_tokens_details\":{\"cached_tokens\":%lld},"
         "\"output_tokens\":%lld,\"output_tokens_details\":{\"reasoning_tokens\":%lld},"
         "\"total_tokens\":%lld}",
-        input, (long long)usage->cache_read, (long long)usage->output,
-        (long long)usage->reasoning, input + (long long)usage->output);
+        input, (long long)usage->cache_read, (long long)usage->output, (long long)usage->reasoning,
+        input + (long long)usage->output);
     add_response_tail(tap, out);
 }
 
@@ -161,16 +161,15 @@ static void
 responses_error(const struct tap *tap, enum reason reason, struct slice message, struct buf *out)
 {
     add_response_head(tap, "failed", out);
-    buf_addf(out, "{\"code\":\"%s\",\"message\":",
-        is_spent(reason) ? "insufficient_quota" : "server_error");
+    buf_addf(out,
+        "{\"code\":\"%s\",\"message\":", is_spent(reason) ? "insufficient_quota" : "server_error");
     buf_add_json(out, message);
     buf_add_str(out, "},\"incomplete_details\":null,\"usage\":null");
     add_response_tail(tap, out);
 }
 
 static void
-messages_error(
-    enum reason reason, struct slice message, struct slice request_id, struct buf *out)
+messages_error(enum reason reason, struct slice message, struct slice request_id, struct buf *out)
 {
     const char *type = is_spent(reason)                    ? "billing_error"
                        : reason == REASON_UPSTREAM_TIMEOUT ? "timeout_error"

@@ -1,7 +1,8 @@
-/* wire/stream_end.h: how a stream that we end, ends cleanly for its client (DESIGN sections 4 and 6).
+/* wire/stream_end.h: how a stream that we end, ends cleanly for its client (DESIGN sections 4 and
+ * 6).
  *
- * Everything is appended as whole events; the caller closes the chunked coding. If a part of an event
- * of the provider has gone out already, append stream_break() first. */
+ * Everything is appended as whole events; the caller closes the chunked coding. If a part of an
+ * event of the provider has gone out already, append stream_break() first. */
 #pragma once
 
 #include "rows/rows.h"
@@ -17,8 +18,8 @@ void stream_end_error(const struct tap *tap, enum reason reason, struct slice me
 void stream_end_length(
     const struct tap *tap, const struct usage *usage, bool usage_asked, struct buf *out);
 
-/* ": tidegate cost_micros=123 payer=company" and a further note where it is not empty; goes before the
- * terminal event. */
+/* ": tidegate cost_micros=123 payer=company" and a further note where it is not empty; goes before
+ * the terminal event. */
 void stream_comment_cost(struct buf *out, int64_t cost_micros, enum payer payer, struct slice note);
 /* ": tidegate waiting": keeps a connection alive while its call waits or the provider is silent. */
 void stream_comment_waiting(struct buf *out);

@@ -5,9 +5,7 @@ void
 tap_start(struct tap *tap, enum api api)
 {
     check((unsigned)api < API_COUNT);
-    *tap = (struct tap){
-        .api = api, .usage = USAGE_NONE, .input_exact = -1, .sequence = -1
-    };
+    *tap = (struct tap){ .api = api, .usage = USAGE_NONE, .input_exact = -1, .sequence = -1 };
 }
 
 void
@@ -65,21 +63,25 @@ tap_fail(struct tap *tap, struct tapped *tapped, struct slice error)
 
 /* ---- chat ---- */
 
-/* What a chunk or a body of chat holds, noted on the way and used once all of it proved well-formed. */
+/* What a chunk or a body of chat holds, noted on the way and used once all of it proved
+ * well-formed. */
 struct chat_chunk {
     struct tap *tap;
     struct tapped *tapped;
     struct slice usage, error; /* objects; empty = none */
     bool choices_empty;
-    bool text, tool_text;      /* deltas of either kind were in it */
-    bool finished;             /* a choice has its finish_reason */
+    bool text, tool_text; /* deltas of either kind were in it */
+    bool finished;        /* a choice has its finish_reason */
 };
 
 static bool
 is_text_key(struct slice key)
 {
     static const struct slice keys[] = {
-        { "content", 7 }, { "reasoning_content", 17 }, { "reasoning", 9 }, { "refusal", 7 },
+        { "content", 7 },
+        { "reasoning_content", 17 },
+        { "reasoning", 9 },
+        { "refusal", 7 },
     };
     for (size_t i = 0; i < countof(keys); i++) {
         if (json_key_is(key, keys[i])) {
@@ -147,8 +149,7 @@ take_delta(struct json_cursor *cursor, struct chat_chunk *chunk)
             take_function(cursor, chunk);
         } else if (!is_text_key(key)) {
             json_skip(cursor);
-        } else if (json_take(cursor, &value) && value.type == JSON_STRING &&
-                   value.text.len > 2) {
+        } else if (json_take(cursor, &value) && value.type == JSON_STRING && value.text.len > 2) {
             chunk->text = true;
             tap_count_text(chunk->tap, chunk->tapped, value);
         }
@@ -215,11 +216,11 @@ take_chat_member(struct json_cursor *cursor, struct chat_chunk *chunk, struct sl
         tap_keep_count(value, &tap->created_s);
     } else if (json_key_is(key, SLICE("usage")) && value.type == JSON_OBJECT) {
         chunk->usage = value.text;
-    } else if (json_key_is(key, SLICE("x_groq")) && chunk->usage.len == 0 &&
-               json_get(value.text, "usage", &inner) && inner.type == JSON_OBJECT) {
+    } else if (json_key_is(key, SLICE("x_groq")) && chunk->usage.len == 0
+               && json_get(value.text, "usage", &inner) && inner.type == JSON_OBJECT) {
         chunk->usage = inner.text;
-    } else if (json_key_is(key, SLICE("error")) &&
-               (value.type == JSON_OBJECT || value.type == JSON_STRING)) {
+    } else if (json_key_is(key, SLICE("error"))
+               && (value.type == JSON_OBJECT || value.type == JSON_STRING)) {
         chunk->error = value.text;
     }
 }
@@ -325,8 +326,8 @@ tap_block(struct tap *tap, struct slice json, bool opens)
     tap->tool_blocks &= ~bit;
     if (opens) {
         tap->open_blocks |= bit;
-        if (json_get(json, "content_block.type", &value) && value.type == JSON_STRING &&
-            slice_ends(json_inside(value), SLICE("tool_use"))) {
+        if (json_get(json, "content_block.type", &value) && value.type == JSON_STRING
+            && slice_ends(json_inside(value), SLICE("tool_use"))) {
             tap->tool_blocks |= bit;
         }
     }
@@ -434,8 +435,8 @@ static void
 tap_count_body(struct tap *tap, struct slice body)
 {
     struct json_value value;
-    if (json_get(body, "input_tokens", &value) &&
-        json_to_i64(value, 0, TOKENS_MAX, &tap->usage.input)) {
+    if (json_get(body, "input_tokens", &value)
+        && json_to_i64(value, 0, TOKENS_MAX, &tap->usage.input)) {
         tap->usage.known = USAGE_INPUT | USAGE_OUTPUT;
         tap_note_input(tap);
     } else {
@@ -455,15 +456,9 @@ tap_body(struct tap *tap, struct slice body)
     struct chat_chunk chunk = { .tap = tap, .tapped = &tapped };
     tap->end = ANSWER_DONE;
     switch (tap->api) {
-    case API_RESPONSES:
-        tap_responses_body(tap, root.text, &tapped);
-        break;
-    case API_MESSAGES:
-        tap_message_body(tap, root.text, &tapped);
-        break;
-    case API_COUNT_TOKENS:
-        tap_count_body(tap, root.text);
-        break;
+    case API_RESPONSES: tap_responses_body(tap, root.text, &tapped); break;
+    case API_MESSAGES: tap_message_body(tap, root.text, &tapped); break;
+    case API_COUNT_TOKENS: tap_count_body(tap, root.text); break;
     default:
         if (!tap_chat(tap, root.text, &chunk)) {
             tap_start(tap, tap->api);

@@ -70,8 +70,8 @@ tap_response(struct tap *tap, struct slice object, struct tapped *tapped)
 static void
 tap_terminal(struct tap *tap, struct slice type, struct tapped *tapped)
 {
-    if (json_key_is(type, SLICE("response.completed")) ||
-        json_key_is(type, SLICE("response.incomplete"))) {
+    if (json_key_is(type, SLICE("response.completed"))
+        || json_key_is(type, SLICE("response.incomplete"))) {
         tapped->kind = TAP_TERMINAL;
         tap->end = ANSWER_DONE;
         tap->incomplete = json_key_is(type, SLICE("response.incomplete"));
@@ -85,8 +85,8 @@ tap_terminal(struct tap *tap, struct slice type, struct tapped *tapped)
 static void
 tap_delta(struct tap *tap, struct slice type, struct json_value delta, struct tapped *tapped)
 {
-    const bool tool = slice_ends(type, SLICE("_arguments.delta")) ||
-                      slice_ends(type, SLICE("_call_input.delta"));
+    const bool tool =
+        slice_ends(type, SLICE("_arguments.delta")) || slice_ends(type, SLICE("_call_input.delta"));
     if (!slice_eq(type, SLICE("response.audio.delta"))) { /* base64, not text */
         tap_count_text(tap, tapped, delta);
     }
@@ -102,8 +102,8 @@ find_last_usage(struct slice tail, struct usage *usage)
     int tries = USAGE_TRIES_MAX;
     for (size_t at = tail.len; at-- > 0 && tries > 0;) {
         const struct slice rest = slice_of(tail.ptr + at, tail.len - at);
-        if (tail.ptr[at] != '"' || !slice_starts(rest, name) ||
-            (at > 0 && tail.ptr[at - 1] == '\\')) {
+        if (tail.ptr[at] != '"' || !slice_starts(rest, name)
+            || (at > 0 && tail.ptr[at - 1] == '\\')) {
             continue;
         }
         tries--;
@@ -159,8 +159,7 @@ tap_responses_event(struct tap *tap, const struct sse_event *event, struct tappe
         tap_terminal(tap, type, tapped);
     } else if (slice_eq(type, SLICE("error"))) {
         struct json_value error;
-        const bool nested =
-            json_get(event->data, "error", &error) && error.type == JSON_OBJECT;
+        const bool nested = json_get(event->data, "error", &error) && error.type == JSON_OBJECT;
         struct json_value code;
         if (!nested && json_get(event->data, "code", &code)) {
             tap_keep(tap->error_code, sizeof(tap->error_code), code);

@@ -45,12 +45,15 @@ take_named(struct json_cursor *cursor, struct slice key, const struct named_coun
     return true;
 }
 
-#define NAMED(type, name, field) { { name, sizeof(name) - 1 }, offsetof(struct type, field) }
+#define NAMED(type, name, field)                                                                   \
+    {                                                                                              \
+        { name, sizeof(name) - 1 }, offsetof(struct type, field)                                   \
+    }
 
 /* An object of counts; null and unknown keys are passed by. */
 static bool
-take_details(struct json_cursor *cursor, const struct named_count *names, size_t name_count,
-    void *counts)
+take_details(
+    struct json_cursor *cursor, const struct named_count *names, size_t name_count, void *counts)
 {
     if (!json_enter(cursor, '{')) {
         struct json_value value;
@@ -72,10 +75,8 @@ take_details(struct json_cursor *cursor, const struct named_count *names, size_t
 /* ---- the OpenAI family ---- */
 
 static const struct named_count openai_counts[] = {
-    NAMED(counts, "prompt_tokens", input),
-    NAMED(counts, "input_tokens", input),
-    NAMED(counts, "completion_tokens", output),
-    NAMED(counts, "output_tokens", output),
+    NAMED(counts, "prompt_tokens", input), NAMED(counts, "input_tokens", input),
+    NAMED(counts, "completion_tokens", output), NAMED(counts, "output_tokens", output),
     NAMED(counts, "total_tokens", total),
     NAMED(counts, "prompt_cache_hit_tokens", cached), /* DeepSeek */
     NAMED(counts, "cached_tokens", cached),           /* Moonshot */
@@ -119,12 +120,12 @@ take_openai_field(struct json_cursor *cursor, struct slice key, struct counts *c
     if (known) {
         return true;
     }
-    if (json_key_is(key, SLICE("prompt_tokens_details")) ||
-        json_key_is(key, SLICE("input_tokens_details"))) {
+    if (json_key_is(key, SLICE("prompt_tokens_details"))
+        || json_key_is(key, SLICE("input_tokens_details"))) {
         return take_details(cursor, openai_input_details, countof(openai_input_details), counts);
     }
-    if (json_key_is(key, SLICE("completion_tokens_details")) ||
-        json_key_is(key, SLICE("output_tokens_details"))) {
+    if (json_key_is(key, SLICE("completion_tokens_details"))
+        || json_key_is(key, SLICE("output_tokens_details"))) {
         return take_details(cursor, openai_output_details, countof(openai_output_details), counts);
     }
     if (json_key_is(key, SLICE("cost"))) {
@@ -227,8 +228,8 @@ take_anthropic_field(struct json_cursor *cursor, struct slice key, struct anthro
     return !cursor->fault;
 }
 
-/* What the two parts leave of the sum goes to 5 minutes. Parts that were told before stay as long as
- * they fit under a sum that comes alone. */
+/* What the two parts leave of the sum goes to 5 minutes. Parts that were told before stay as long
+ * as they fit under a sum that comes alone. */
 static void
 settle_writes(const struct anthropic_counts *counts, struct usage *usage)
 {

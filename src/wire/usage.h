@@ -1,9 +1,9 @@
 /* wire/usage.h: a tap on the provider's answer: what it used, how it ended, how much text passed.
  *
- * Fed with every event of a stream, or with a whole body, it follows the forms of spec/wire.md section
- * 2. A usage block that makes no sense (strings, negatives, 1e400, sums beyond TOKENS_MAX, more
- * reasoning than output) sets USAGE_MALFORMED and is otherwise passed over: not booked as zero, nor as
- * a huge sum. The tap owns all it keeps and points to nothing. */
+ * Fed with every event of a stream, or with a whole body, it follows the forms of spec/wire.md
+ * section 2. A usage block that makes no sense (strings, negatives, 1e400, sums beyond TOKENS_MAX,
+ * more reasoning than output) sets USAGE_MALFORMED and is otherwise passed over: not booked as
+ * zero, nor as a huge sum. The tap owns all it keeps and points to nothing. */
 #pragma once
 
 #include "rows/usage.h"
@@ -13,30 +13,30 @@
 
 /* How an answer ended, as the provider said it. */
 enum answer_end {
-    ANSWER_OPEN,     /* nothing terminal yet: at the end of the body this is a truncation */
-    ANSWER_DONE,     /* [DONE], response.completed or .incomplete, message_stop; a whole JSON body */
-    ANSWER_FAILED,   /* an error event, response.failed, or an error inside a body with status 200 */
+    ANSWER_OPEN,   /* nothing terminal yet: at the end of the body this is a truncation */
+    ANSWER_DONE,   /* [DONE], response.completed or .incomplete, message_stop; a whole JSON body */
+    ANSWER_FAILED, /* an error event, response.failed, or an error inside a body with status 200 */
 };
 
-#define TAP_ID_BYTES 128
+#define TAP_ID_BYTES   128
 #define TAP_BLOCKS_MAX 64
 
 struct tap {
     enum api api;
-    struct usage usage;        /* `known` says which side is the provider's own figure */
+    struct usage usage; /* `known` says which side is the provider's own figure */
     enum answer_end end;
-    int64_t text_bytes;        /* UTF-8 bytes of text, reasoning and tool arguments so far */
-    int64_t input_exact;       /* whole input, once the provider named it; -1 = not yet */
-    bool in_tool_arguments;    /* a cut here would leave half a tool call */
-    bool incomplete;           /* it ended at a limit: finish_reason length, max_tokens, incomplete */
-    char id[TAP_ID_BYTES];     /* of the answer: chatcmpl-..., resp_..., msg_...; "" = not seen */
-    char model[TAP_ID_BYTES];  /* as the provider calls it; for the end of a stream */
-    char stop_reason[32];      /* finish_reason, status or stop_reason; "" = not seen */
-    char error_code[64];       /* code, else type, of an error; "" = none */
-    int64_t created_s;         /* 0 = not seen */
-    int64_t sequence;          /* responses: the last sequence_number; -1 = none */
-    uint64_t open_blocks;      /* messages: bit i = content block i is open; those beyond are not kept */
-    uint64_t tool_blocks;      /* those of them that are tool calls */
+    int64_t text_bytes;     /* UTF-8 bytes of text, reasoning and tool arguments so far */
+    int64_t input_exact;    /* whole input, once the provider named it; -1 = not yet */
+    bool in_tool_arguments; /* a cut here would leave half a tool call */
+    bool incomplete;        /* it ended at a limit: finish_reason length, max_tokens, incomplete */
+    char id[TAP_ID_BYTES];  /* of the answer: chatcmpl-..., resp_..., msg_...; "" = not seen */
+    char model[TAP_ID_BYTES]; /* as the provider calls it; for the end of a stream */
+    char stop_reason[32];     /* finish_reason, status or stop_reason; "" = not seen */
+    char error_code[64];      /* code, else type, of an error; "" = none */
+    int64_t created_s;        /* 0 = not seen */
+    int64_t sequence;         /* responses: the last sequence_number; -1 = none */
+    uint64_t open_blocks; /* messages: bit i = content block i is open; those beyond are not kept */
+    uint64_t tool_blocks; /* those of them that are tool calls */
 };
 
 enum tap_kind {
@@ -59,8 +59,8 @@ struct tapped tap_event(struct tap *tap, const struct sse_event *event);
  * tap_start. */
 MUST_USE bool tap_body(struct tap *tap, struct slice body);
 
-/* Reads one usage object. `before` is what is known so far: fields that a cumulative block of Anthropic
- * leaves out stay. False: malformed, *usage is then *before with USAGE_MALFORMED. */
+/* Reads one usage object. `before` is what is known so far: fields that a cumulative block of
+ * Anthropic leaves out stay. False: malformed, *usage is then *before with USAGE_MALFORMED. */
 MUST_USE bool usage_read_openai(struct slice object, struct usage *usage);
 MUST_USE bool usage_read_anthropic(
     struct slice object, const struct usage *before, struct usage *usage);

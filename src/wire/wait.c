@@ -5,7 +5,7 @@
 #include "wire/quota_priv.h"
 
 /* Bare numbers from here on are points in time: epoch seconds, then milliseconds. */
-#define EPOCH_S_MIN INT64_C(1000000000)
+#define EPOCH_S_MIN  INT64_C(1000000000)
 #define EPOCH_MS_MIN INT64_C(100000000000)
 
 static int64_t
@@ -20,8 +20,8 @@ static struct slice
 take_decimal(struct slice *text)
 {
     size_t len = 0;
-    while (len < text->len &&
-           ((text->ptr[len] >= '0' && text->ptr[len] <= '9') || text->ptr[len] == '.')) {
+    while (len < text->len
+           && ((text->ptr[len] >= '0' && text->ptr[len] <= '9') || text->ptr[len] == '.')) {
         len++;
     }
     const struct slice decimal = slice_of(text->ptr, len);
@@ -79,8 +79,8 @@ static int64_t
 scaled_ms(struct slice decimal, int64_t each_ms)
 {
     int64_t micros = 0;
-    if (!money_parse(decimal, MONEY_UP, &micros) || micros < 0 ||
-        micros > WAIT_MS_MAX / each_ms * 1000000 + 1000000) {
+    if (!money_parse(decimal, MONEY_UP, &micros) || micros < 0
+        || micros > WAIT_MS_MAX / each_ms * 1000000 + 1000000) {
         return -1;
     }
     return (micros * each_ms + 999999) / 1000000;
@@ -167,10 +167,10 @@ static int64_t
 pacific_offset_ms(int64_t at_ms)
 {
     const int year = civil_from_ms(at_ms - 8 * HOUR_MS).year;
-    const int64_t begins_ms = civil_to_ms((struct civil){
-        .year = year, .month = 3, .day = nth_sunday(year, 3, 2), .hour = 10 });
-    const int64_t ends_ms = civil_to_ms((struct civil){
-        .year = year, .month = 11, .day = nth_sunday(year, 11, 1), .hour = 9 });
+    const int64_t begins_ms = civil_to_ms(
+        (struct civil){ .year = year, .month = 3, .day = nth_sunday(year, 3, 2), .hour = 10 });
+    const int64_t ends_ms = civil_to_ms(
+        (struct civil){ .year = year, .month = 11, .day = nth_sunday(year, 11, 1), .hour = 9 });
     return at_ms >= begins_ms && at_ms < ends_ms ? -7 * HOUR_MS : -8 * HOUR_MS;
 }
 
@@ -228,9 +228,8 @@ limit_of(const struct reset_family *family, struct slice name, struct slice *lim
         return true;
     }
     const struct slice suffix = SLICE("-remaining");
-    if (limit->len < suffix.len ||
-        !slice_eq_nocase(
-            slice_of(limit->ptr + limit->len - suffix.len, suffix.len), suffix)) {
+    if (limit->len < suffix.len
+        || !slice_eq_nocase(slice_of(limit->ptr + limit->len - suffix.len, suffix.len), suffix)) {
         return false;
     }
     limit->len -= suffix.len;
@@ -242,9 +241,8 @@ reset_value(const struct http_head *head, const struct reset_family *family, str
 {
     char name[128];
     size_t len = 0;
-    const struct slice parts[] = {
-        slice_str(family->reset), limit, slice_str(family->reset_suffix)
-    };
+    const struct slice parts[] = { slice_str(family->reset), limit,
+        slice_str(family->reset_suffix) };
     for (size_t i = 0; i < countof(parts); i++) {
         if (parts[i].len > sizeof(name) - len) {
             return slice_of(NULL, 0);
@@ -265,8 +263,8 @@ exhausted_wait_ms(const struct http_head *head, int64_t now_ms)
     for (uint32_t i = 0; i < head->header_count; i++) {
         for (size_t f = 0; f < countof(reset_families); f++) {
             struct slice limit;
-            if (limit_of(&reset_families[f], head->headers[i].name, &limit) &&
-                says_none_left(head->headers[i].value)) {
+            if (limit_of(&reset_families[f], head->headers[i].name, &limit)
+                && says_none_left(head->headers[i].value)) {
                 const struct slice reset = reset_value(head, &reset_families[f], limit);
                 longest_ms = max_i64(longest_ms, wait_parse(reset, now_ms));
             }
@@ -275,7 +273,8 @@ exhausted_wait_ms(const struct http_head *head, int64_t now_ms)
     return longest_ms;
 }
 
-/* Anthropic's subscription windows: of those rejected the latest rules, else what is said at large. */
+/* Anthropic's subscription windows: of those rejected the latest rules, else what is said at
+ * large. */
 static int64_t
 unified_wait_ms(const struct http_head *head, int64_t now_ms)
 {
@@ -314,8 +313,8 @@ codex_wait_ms(const struct http_head *head, int64_t now_ms)
     int64_t longest_ms = 0;
     for (size_t i = 0; i < countof(windows); i++) {
         int64_t percent_micros = 0;
-        if (!money_parse(value_of(head, windows[i].used), MONEY_DOWN, &percent_micros) ||
-            percent_micros < 100 * MICROS_PER_USD) {
+        if (!money_parse(value_of(head, windows[i].used), MONEY_DOWN, &percent_micros)
+            || percent_micros < 100 * MICROS_PER_USD) {
             continue;
         }
         const int64_t at_ms = wait_parse(value_of(head, windows[i].at), now_ms);
@@ -359,8 +358,8 @@ google_wait_ms(struct slice error, int64_t now_ms)
         return 0;
     }
     while (json_next_item(&cursor) && json_take(&cursor, &detail)) {
-        if (json_get(detail.text, "violations", &value) &&
-            slice_find(value.text, SLICE("PerDay")) >= 0) {
+        if (json_get(detail.text, "violations", &value)
+            && slice_find(value.text, SLICE("PerDay")) >= 0) {
             return wait_to_pacific_midnight(now_ms);
         }
         delay_ms = max_i64(delay_ms, value_wait_ms(detail.text, "retryDelay", now_ms));
@@ -372,7 +371,10 @@ static int64_t
 body_wait_ms(struct slice body, int64_t now_ms)
 {
     static const char *const paths[] = {
-        "resets_at", "resets_in_seconds", "metadata.headers.X-RateLimit-Reset", "retry_after",
+        "resets_at",
+        "resets_in_seconds",
+        "metadata.headers.X-RateLimit-Reset",
+        "retry_after",
     };
     const struct slice error = quota_error_object(body);
     const int64_t google_ms = google_wait_ms(error, now_ms);
@@ -392,7 +394,10 @@ static int64_t
 text_wait_ms(struct slice body)
 {
     static const struct slice marks[] = {
-        { "try again in ", 13 }, { "retry after ", 12 }, { "retry in ", 9 }, { "wait ", 5 },
+        { "try again in ", 13 },
+        { "retry after ", 12 },
+        { "retry in ", 9 },
+        { "wait ", 5 },
     };
     for (size_t i = 0; i < countof(marks); i++) {
         const ptrdiff_t at = slice_find(body, marks[i]);
@@ -420,16 +425,15 @@ retry_after_ms(const struct http_head *head, int64_t now_ms)
 }
 
 int64_t
-judge_wait_ms(enum dialect dialect, const struct http_head *head, struct slice body,
-    int64_t now_ms)
+judge_wait_ms(enum dialect dialect, const struct http_head *head, struct slice body, int64_t now_ms)
 {
     const int64_t said_ms = retry_after_ms(head, now_ms);
     if (said_ms > 0) {
         return said_ms;
     }
     int64_t reset_ms = exhausted_wait_ms(head, now_ms);
-    reset_ms = max_i64(reset_ms, dialect == DIALECT_ANTHROPIC ? unified_wait_ms(head, now_ms)
-                                                              : codex_wait_ms(head, now_ms));
+    reset_ms = max_i64(reset_ms,
+        dialect == DIALECT_ANTHROPIC ? unified_wait_ms(head, now_ms) : codex_wait_ms(head, now_ms));
     if (reset_ms > 0) {
         return reset_ms;
     }

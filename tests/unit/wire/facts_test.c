@@ -110,8 +110,9 @@ bodies_that_cannot_be_judged_are_refused(void **state)
         { API_CHAT, "{\"model\":\"a\",\"mod\\u0065l\":\"b\"}", REASON_BODY_DUPLICATE_KEY,
             "mod\\u0065l: the second" },
         { API_CHAT, "{\"model\":\"a\",\"zz\":1,\"zz\":2}", REASON_BODY_DUPLICATE_KEY, "zz: " },
-        { API_CHAT, "{\"model\":\"a\",\"stream_options\":{\"include_usage\":true,"
-                    "\"include_usage\":false}}",
+        { API_CHAT,
+            "{\"model\":\"a\",\"stream_options\":{\"include_usage\":true,"
+            "\"include_usage\":false}}",
             REASON_BODY_DUPLICATE_KEY, "include_usage: " },
         { API_MESSAGES, "{\"model\":\"a\",\"thinking\":{\"type\":\"enabled\",\"type\":\"x\"}}",
             REASON_BODY_DUPLICATE_KEY, "type: " },
@@ -234,37 +235,57 @@ stored_things_and_media_are_seen_where_they_count(void **state)
         const char *server_tool;
     } rows[] = {
         { API_CHAT, "\"messages\":[{\"role\":\"user\",\"content\":\"x\"}]", "", false, "" },
-        { API_CHAT, "\"messages\":[{\"content\":[{\"type\":\"image_url\",\"image_url\":"
-                    "{\"url\":\"data:\"}}]}]", "", true, "" },
-        { API_CHAT, "\"messages\":[{\"content\":[{\"type\":\"file\",\"file\":"
-                    "{\"file_id\":\"file-1\"}}]}]", "file_id", true, "" },
-        { API_CHAT, "\"messages\":[{\"content\":[{\"type\":\"file\",\"file\":"
-                    "{\"fil\\u0065_id\":\"file-1\"}}]}]", "file_id", true, "" },
-        { API_CHAT, "\"messages\":[{\"content\":[{\"type\":\"file\",\"file\":"
-                    "{\"file_id\":\"file-1\",\"file_id\":null}}]}]", "file_id", true, "" },
-        { API_MESSAGES, "\"messages\":[{\"content\":[{\"type\":\"document\",\"source\":"
-                        "{\"type\":\"file\",\"file_id\":\"f\"}}]}]", "file_id", true, "" },
-        { API_MESSAGES, "\"messages\":[{\"content\":[{\"type\":\"tool_result\",\"content\":"
-                        "[{\"type\":\"image\",\"source\":{\"file_id\":\"f\"}}]}]}]", "file_id", true,
-            "" },
-        { API_MESSAGES, "\"messages\":[{\"content\":[{\"type\":\"tool_use\",\"input\":"
-                        "{\"file_id\":\"their own\"}}]}]", "", false, "" },
+        { API_CHAT,
+            "\"messages\":[{\"content\":[{\"type\":\"image_url\",\"image_url\":"
+            "{\"url\":\"data:\"}}]}]",
+            "", true, "" },
+        { API_CHAT,
+            "\"messages\":[{\"content\":[{\"type\":\"file\",\"file\":"
+            "{\"file_id\":\"file-1\"}}]}]",
+            "file_id", true, "" },
+        { API_CHAT,
+            "\"messages\":[{\"content\":[{\"type\":\"file\",\"file\":"
+            "{\"fil\\u0065_id\":\"file-1\"}}]}]",
+            "file_id", true, "" },
+        { API_CHAT,
+            "\"messages\":[{\"content\":[{\"type\":\"file\",\"file\":"
+            "{\"file_id\":\"file-1\",\"file_id\":null}}]}]",
+            "file_id", true, "" },
+        { API_MESSAGES,
+            "\"messages\":[{\"content\":[{\"type\":\"document\",\"source\":"
+            "{\"type\":\"file\",\"file_id\":\"f\"}}]}]",
+            "file_id", true, "" },
+        { API_MESSAGES,
+            "\"messages\":[{\"content\":[{\"type\":\"tool_result\",\"content\":"
+            "[{\"type\":\"image\",\"source\":{\"file_id\":\"f\"}}]}]}]",
+            "file_id", true, "" },
+        { API_MESSAGES,
+            "\"messages\":[{\"content\":[{\"type\":\"tool_use\",\"input\":"
+            "{\"file_id\":\"their own\"}}]}]",
+            "", false, "" },
         { API_MESSAGES, "\"container\":\"container_1\"", "container", false, "" },
         { API_MESSAGES, "\"container\":{\"id\":\"c\",\"skills\":[]}", "container", false, "" },
         { API_MESSAGES, "\"container\":{\"skills\":[]}", "", false, "" },
         { API_MESSAGES, "\"tools\":[{\"type\":\"web_search_20250305\",\"name\":\"w\"}]", "", false,
             "web_search_20250305" },
-        { API_MESSAGES, "\"tools\":[{\"type\":\"bash_20250124\",\"name\":\"bash\"}]", "", false, "" },
+        { API_MESSAGES, "\"tools\":[{\"type\":\"bash_20250124\",\"name\":\"bash\"}]", "", false,
+            "" },
         { API_RESPONSES, "\"input\":[{\"type\":\"item_reference\",\"id\":\"msg_1\"}]",
             "item_reference", true, "" },
-        { API_RESPONSES, "\"input\":[{\"type\":\"message\",\"content\":[{\"type\":\"input_image\","
-                         "\"file_id\":\"f\"}]}]", "file_id", true, "" },
+        { API_RESPONSES,
+            "\"input\":[{\"type\":\"message\",\"content\":[{\"type\":\"input_image\","
+            "\"file_id\":\"f\"}]}]",
+            "file_id", true, "" },
         { API_RESPONSES, "\"tools\":[{\"type\":\"file_search\",\"vector_store_ids\":[\"vs\"]}]",
             "vector_store_ids", false, "file_search" },
-        { API_RESPONSES, "\"tools\":[{\"type\":\"code_interpreter\",\"container\":{\"type\":\"auto\","
-                         "\"file_ids\":[\"f\"]}}]", "container", false, "code_interpreter" },
-        { API_RESPONSES, "\"tools\":[{\"type\":\"code_interpreter\",\"container\":{\"type\":"
-                         "\"auto\",\"file_ids\":[]}}]", "", false, "code_interpreter" },
+        { API_RESPONSES,
+            "\"tools\":[{\"type\":\"code_interpreter\",\"container\":{\"type\":\"auto\","
+            "\"file_ids\":[\"f\"]}}]",
+            "container", false, "code_interpreter" },
+        { API_RESPONSES,
+            "\"tools\":[{\"type\":\"code_interpreter\",\"container\":{\"type\":"
+            "\"auto\",\"file_ids\":[]}}]",
+            "", false, "code_interpreter" },
         { API_RESPONSES, "\"prompt\":{\"id\":\"pmpt_1\"}", "prompt", false, "" },
     };
     for (size_t i = 0; i < countof(rows); i++) {
@@ -327,9 +348,11 @@ splices_change_what_they_must(void **state)
         { API_CHAT, "{\"model\":\"m\",\"stream\":true,\"stream_options\":{ } }", "", -1, 0, true,
             "{\"model\":\"m\",\"stream\":true,\"stream_options\":{\"include_usage\":true } }" },
         { API_CHAT, "{\"stream_options\":{\"x\":1},\"model\":\"m\",\"stream\":true}", "n", -1, 0,
-            true, "{\"stream_options\":{\"include_usage\":true,\"x\":1},\"model\":\"n\",\"stream\":true}" },
-        { API_CHAT, "{\"stream_options\":{\"include_usage\":false},\"model\":\"m\",\"stream\":true}",
-            "", -1, 0, true,
+            true,
+            "{\"stream_options\":{\"include_usage\":true,\"x\":1},\"model\":\"n\",\"stream\":true}" },
+        { API_CHAT,
+            "{\"stream_options\":{\"include_usage\":false},\"model\":\"m\",\"stream\":true}", "",
+            -1, 0, true,
             "{\"stream_options\":{\"include_usage\":true},\"model\":\"m\",\"stream\":true}" },
         { API_CHAT, "{\"stream_options\":{\"include_usage\":true},\"model\":\"m\",\"stream\":true}",
             "", -1, 0, true,
@@ -370,8 +393,8 @@ splices_change_what_they_must(void **state)
         }
         assert_string_equal(buf_cstr(&sent), rows[i].sent);
         assert_int_equal(splices_length(&splices, body), sent.len);
-        assert_int_equal(facts_read(rows[i].api, buf_slice(&sent), &arena, &facts, &fault),
-            REASON_OK);
+        assert_int_equal(
+            facts_read(rows[i].api, buf_slice(&sent), &arena, &facts, &fault), REASON_OK);
         buf_free(&sent);
     }
 }
@@ -382,8 +405,7 @@ arena_without_room_is_told(void **state)
     struct arena full = { .limit_bytes = 1 };
     struct facts facts;
     struct facts_fault fault;
-    assert_int_equal(
-        facts_read(API_CHAT, SLICE("{\"model\":\"\\u006d\"}"), &full, &facts, &fault),
+    assert_int_equal(facts_read(API_CHAT, SLICE("{\"model\":\"\\u006d\"}"), &full, &facts, &fault),
         REASON_OVERLOADED);
     const struct slice body = SLICE("{\"model\":\"m\"}");
     assert_int_equal(facts_read(API_CHAT, body, &full, &facts, &fault), REASON_OK);

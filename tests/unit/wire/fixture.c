@@ -37,8 +37,8 @@ fixture_load(struct fixture *fixture, const char *name)
     assert_int_equal(
         http_parse_response(bytes, &limits, &state, HTTP_METHOD_POST, &fixture->head, &why),
         HTTP_DONE);
-    fixture->body = slice_of(
-        bytes.ptr + fixture->head.head_bytes, bytes.len - fixture->head.head_bytes);
+    fixture->body =
+        slice_of(bytes.ptr + fixture->head.head_bytes, bytes.len - fixture->head.head_bytes);
     const struct http_header *type = http_find(&fixture->head, SLICE("content-type"));
     fixture->stream = type && slice_starts(type->value, SLICE("text/event-stream"));
 }

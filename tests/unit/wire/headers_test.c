@@ -108,7 +108,8 @@ only_what_may_comes_back(void **state)
             "content-type: application/json\r\nx-tidegate-upstream-request: req_1\r\n"
             "openai-processing-ms: 3\r\n" },
         { "set-cookie: c\nopenai-organization: o\nx-ratelimit-remaining-tokens: 5\n"
-          "request-id: req_1", true, false,
+          "request-id: req_1",
+            true, false,
             "openai-organization: o\r\nx-ratelimit-remaining-tokens: 5\r\n"
             "x-tidegate-upstream-request: req_1\r\n" },
         { "retry-after: 7\nx-should-retry: true", false, false,
@@ -130,7 +131,8 @@ only_what_may_comes_back(void **state)
 static void
 threads_are_recognised_in_a_fixed_order(void **state)
 {
-    struct facts facts = { .metadata_session = SLICE("meta"), .prompt_cache_key = SLICE("pck"),
+    struct facts facts = { .metadata_session = SLICE("meta"),
+        .prompt_cache_key = SLICE("pck"),
         .conversation = SLICE("conv") };
     struct facts late = { .prompt_cache_key = SLICE("pck"), .conversation = SLICE("conv") };
     struct facts last = { .conversation = SLICE("conv") };

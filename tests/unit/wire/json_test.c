@@ -28,20 +28,13 @@ well_formed_texts_pass(void **state)
         const char *text;
         enum json_type type;
     } rows[] = {
-        { "{}", JSON_OBJECT },
-        { "[]", JSON_ARRAY },
-        { " \t\r\n{ \"a\" : [ 1 , 2 ] } \n", JSON_OBJECT },
-        { "\n\n\n\n{\"a\":{}}", JSON_OBJECT },
+        { "{}", JSON_OBJECT }, { "[]", JSON_ARRAY },
+        { " \t\r\n{ \"a\" : [ 1 , 2 ] } \n", JSON_OBJECT }, { "\n\n\n\n{\"a\":{}}", JSON_OBJECT },
         { "\"\"", JSON_STRING },
         { "\"\\\"\\\\\\/\\b\\f\\n\\r\\t\\u00e9\\uD83D\\uDE00\\ud800\"", JSON_STRING },
-        { "\"\x7f\xc3\xa9\"", JSON_STRING },
-        { "0", JSON_NUMBER },
-        { "-0", JSON_NUMBER },
-        { "-12.50e+10", JSON_NUMBER },
-        { "1E5", JSON_NUMBER },
-        { "true", JSON_TRUE },
-        { "false", JSON_FALSE },
-        { "null", JSON_NULL },
+        { "\"\x7f\xc3\xa9\"", JSON_STRING }, { "0", JSON_NUMBER }, { "-0", JSON_NUMBER },
+        { "-12.50e+10", JSON_NUMBER }, { "1E5", JSON_NUMBER }, { "true", JSON_TRUE },
+        { "false", JSON_FALSE }, { "null", JSON_NULL },
         { "[[[[]]],{\"a\":{\"b\":[{}]}}]", JSON_ARRAY },
         { "{\"a\":1,\"a\":2}", JSON_OBJECT }, /* duplicates are the reader's affair */
     };
@@ -56,13 +49,72 @@ static void
 hostile_texts_are_refused(void **state)
 {
     static const char *const rows[] = {
-        "", " ", "{", "}", "[", "]", "{]", "[}", "{\"a\"}", "{\"a\":}", "{\"a\":1,}", "{,}",
-        "{\"a\":1 \"b\":2}", "{a:1}", "{'a':1}", "{1:2}", "{\"a\":1}}", "{\"a\":1}{}", "{\"a\":1} x",
-        "[1,]", "[,1]", "[1 2]", "[1,,2]", "[1", "[1,", "01", "-", "-a", "+1", ".5", "1.", "1.e5",
-        "1e", "1e+", "0x10", "1_0", "NaN", "Infinity", "-Infinity", "tru", "truE", "nul", "nulll",
-        "True", "\"", "\"a", "\"\\\"", "\"\\", "\"\\x41\"", "\"\\u12\"", "\"\\u12g4\"", "\"\\u\"",
-        "\"\n\"", "\"\t\"", "\"a\x01\"", "'a'", "// c\n{}", "{}/* c */", "\xEF\xBB\xBF{}", "\v{}",
-        "\f{}", "[\"a\",\"b\"", "{\"a\":[}", "{\"a\":\"b\",\"c\"", "undefined", "{\"a\":1;\"b\":2}",
+        "",
+        " ",
+        "{",
+        "}",
+        "[",
+        "]",
+        "{]",
+        "[}",
+        "{\"a\"}",
+        "{\"a\":}",
+        "{\"a\":1,}",
+        "{,}",
+        "{\"a\":1 \"b\":2}",
+        "{a:1}",
+        "{'a':1}",
+        "{1:2}",
+        "{\"a\":1}}",
+        "{\"a\":1}{}",
+        "{\"a\":1} x",
+        "[1,]",
+        "[,1]",
+        "[1 2]",
+        "[1,,2]",
+        "[1",
+        "[1,",
+        "01",
+        "-",
+        "-a",
+        "+1",
+        ".5",
+        "1.",
+        "1.e5",
+        "1e",
+        "1e+",
+        "0x10",
+        "1_0",
+        "NaN",
+        "Infinity",
+        "-Infinity",
+        "tru",
+        "truE",
+        "nul",
+        "nulll",
+        "True",
+        "\"",
+        "\"a",
+        "\"\\\"",
+        "\"\\",
+        "\"\\x41\"",
+        "\"\\u12\"",
+        "\"\\u12g4\"",
+        "\"\\u\"",
+        "\"\n\"",
+        "\"\t\"",
+        "\"a\x01\"",
+        "'a'",
+        "// c\n{}",
+        "{}/* c */",
+        "\xEF\xBB\xBF{}",
+        "\v{}",
+        "\f{}",
+        "[\"a\",\"b\"",
+        "{\"a\":[}",
+        "{\"a\":\"b\",\"c\"",
+        "undefined",
+        "{\"a\":1;\"b\":2}",
     };
     for (size_t i = 0; i < countof(rows); i++) {
         struct json_value value;
@@ -126,7 +178,8 @@ objects_and_arrays_deep_inside_keep_their_kind(void **state)
 static void
 long_strings_end_where_they_end(void **state)
 {
-    /* The plain run is looked at 16 bytes at a time: every length around that, every special byte. */
+    /* The plain run is looked at 16 bytes at a time: every length around that, every special
+     * byte. */
     static const char specials[] = { '"', '\\', 0x1f, 0x00, '\n' };
     for (size_t len = 0; len < 50; len++) {
         for (size_t s = 0; s < sizeof(specials); s++) {
@@ -151,9 +204,18 @@ paths_lead_to_values(void **state)
     static const struct {
         const char *path, *value;
     } rows[] = {
-        { "a.b.0", "10" }, { "a.b.1.c", "\"x\"" }, { "a.b.2.0", "7" }, { "ab", "true" },
-        { "n", "null" }, { "a.b", "[10,{\"c\":\"x\"},[7]]" }, { "a.b.3", NULL }, { "a.x", NULL },
-        { "a.b.c", NULL }, { "n.x", NULL }, { "a.b.0.0", NULL }, { "a.b.-1", NULL },
+        { "a.b.0", "10" },
+        { "a.b.1.c", "\"x\"" },
+        { "a.b.2.0", "7" },
+        { "ab", "true" },
+        { "n", "null" },
+        { "a.b", "[10,{\"c\":\"x\"},[7]]" },
+        { "a.b.3", NULL },
+        { "a.x", NULL },
+        { "a.b.c", NULL },
+        { "n.x", NULL },
+        { "a.b.0.0", NULL },
+        { "a.b.-1", NULL },
     };
     for (size_t i = 0; i < countof(rows); i++) {
         struct json_value value;
@@ -171,11 +233,18 @@ strings_are_what_they_stand_for(void **state)
     static const struct {
         const char *raw, *plain;
     } rows[] = {
-        { "", "" }, { "abc", "abc" }, { "\\u0061\\u0062c", "abc" }, { "a\\/b", "a/b" },
-        { "\\b\\f\\n\\r\\t\\\"\\\\", "\b\f\n\r\t\"\\" }, { "\\u00e9", "\xc3\xa9" },
-        { "\\u20AC", "\xe2\x82\xac" }, { "\\ud83d\\ude00", "\xf0\x9f\x98\x80" },
-        { "\\ud83dx", "\xef\xbf\xbdx" }, { "\\ude00", "\xef\xbf\xbd" },
-        { "\\ud83d\\u0041", "\xef\xbf\xbd" "A" },
+        { "", "" },
+        { "abc", "abc" },
+        { "\\u0061\\u0062c", "abc" },
+        { "a\\/b", "a/b" },
+        { "\\b\\f\\n\\r\\t\\\"\\\\", "\b\f\n\r\t\"\\" },
+        { "\\u00e9", "\xc3\xa9" },
+        { "\\u20AC", "\xe2\x82\xac" },
+        { "\\ud83d\\ude00", "\xf0\x9f\x98\x80" },
+        { "\\ud83dx", "\xef\xbf\xbdx" },
+        { "\\ude00", "\xef\xbf\xbd" },
+        { "\\ud83d\\u0041", "\xef\xbf\xbd"
+                            "A" },
     };
     for (size_t i = 0; i < countof(rows); i++) {
         const struct slice raw = slice_str(rows[i].raw), plain = slice_str(rows[i].plain);
@@ -208,11 +277,23 @@ whole_numbers_are_strict(void **state)
         bool good;
         int64_t number;
     } rows[] = {
-        { "0", true, 0 }, { "-0", true, 0 }, { "12", true, 12 }, { "12.0", true, 12 },
-        { "1.2e1", true, 12 }, { "120e-1", true, 12 }, { "1000000000", true, 1000000000 },
-        { "1e9", true, 1000000000 }, { "1000000001", false, 0 }, { "1.5", false, 0 },
-        { "12e-1", false, 0 }, { "-1", false, 0 }, { "1e400", false, 0 }, { "1e-400", false, 0 },
-        { "99999999999999999999", false, 0 }, { "\"12\"", false, 0 }, { "true", false, 0 },
+        { "0", true, 0 },
+        { "-0", true, 0 },
+        { "12", true, 12 },
+        { "12.0", true, 12 },
+        { "1.2e1", true, 12 },
+        { "120e-1", true, 12 },
+        { "1000000000", true, 1000000000 },
+        { "1e9", true, 1000000000 },
+        { "1000000001", false, 0 },
+        { "1.5", false, 0 },
+        { "12e-1", false, 0 },
+        { "-1", false, 0 },
+        { "1e400", false, 0 },
+        { "1e-400", false, 0 },
+        { "99999999999999999999", false, 0 },
+        { "\"12\"", false, 0 },
+        { "true", false, 0 },
         { "null", false, 0 },
     };
     for (size_t i = 0; i < countof(rows); i++) {

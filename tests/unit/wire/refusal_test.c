@@ -16,9 +16,15 @@ spent(void)
 {
     const struct civil reset = { .year = 2026, .month = 12, .day = 1 };
     return (struct refusal){
-        .reason = REASON_COST_SPENT, .limit_id = 1, .limit_name = "month-spend",
-        .counts = COUNT_COST, .per = PER_ACCOUNT, .window = WINDOW_MONTH, .used = 5000000,
-        .cap = 5000000, .resets_at_ms = civil_to_ms(reset),
+        .reason = REASON_COST_SPENT,
+        .limit_id = 1,
+        .limit_name = "month-spend",
+        .counts = COUNT_COST,
+        .per = PER_ACCOUNT,
+        .window = WINDOW_MONTH,
+        .used = 5000000,
+        .cap = 5000000,
+        .resets_at_ms = civil_to_ms(reset),
     };
 }
 
@@ -38,8 +44,14 @@ static struct refusal
 rate(int64_t retry_after_ms)
 {
     return (struct refusal){
-        .reason = REASON_RATE, .limit_id = 2, .limit_name = "per-minute", .counts = COUNT_REQUESTS,
-        .per = PER_KEY, .window = WINDOW_BUCKET, .used = 60, .cap = 60,
+        .reason = REASON_RATE,
+        .limit_id = 2,
+        .limit_name = "per-minute",
+        .counts = COUNT_REQUESTS,
+        .per = PER_KEY,
+        .window = WINDOW_BUCKET,
+        .used = 60,
+        .cap = 60,
         .retry_after_ms = retry_after_ms,
     };
 }
@@ -53,17 +65,20 @@ plain(enum reason reason)
 static struct refusal_listener
 listener(enum dialect dialect, bool codex)
 {
-    return (struct refusal_listener){ .dialect = dialect, .codex = codex,
-        .account = SLICE("ada"), .request_id = SLICE("tg-1"), .now_ms = NOW_MS };
+    return (struct refusal_listener){ .dialect = dialect,
+        .codex = codex,
+        .account = SLICE("ada"),
+        .request_id = SLICE("tg-1"),
+        .now_ms = NOW_MS };
 }
 
 #define SENTENCE                                                                                   \
     "Account \\\"ada\\\" has spent $5.00 of $5.00 (limit \\\"month-spend\\\"). "                   \
     "It opens again on 2026-12-01 00:00 UTC. Ask your operator to raise it."
-#define IDS "x-request-id: tg-1\r\nrequest-id: tg-1\r\n"
+#define IDS       "x-request-id: tg-1\r\nrequest-id: tg-1\r\n"
 #define JSON_TYPE "content-type: application/json\r\n"
 #define TEXT_TYPE "content-type: text/plain; charset=utf-8\r\n"
-#define NO_RETRY "x-should-retry: false\r\n"
+#define NO_RETRY  "x-should-retry: false\r\n"
 
 static void
 assert_rendered(const struct refusal *refusal, const char *detail,
@@ -85,16 +100,14 @@ spent_budget_in_every_voice(void **state)
 {
     const struct refusal refusal = spent();
     struct refusal_listener to = listener(DIALECT_OPENAI, false);
-    assert_rendered(&refusal, "", &to, 402,
-        JSON_TYPE IDS NO_RETRY "retry-after: 813413\r\n",
+    assert_rendered(&refusal, "", &to, 402, JSON_TYPE IDS NO_RETRY "retry-after: 813413\r\n",
         "{\"error\":{\"message\":\"" SENTENCE "\",\"type\":\"insufficient_quota\",\"param\":null,"
         "\"code\":\"insufficient_quota\",\"reason\":\"budget_spent\",\"scope\":\"limit\","
         "\"limit\":\"month-spend\",\"used_micros\":5000000,\"held_micros\":0,"
         "\"cap_micros\":5000000,\"resets_at\":\"2026-12-01T00:00:00Z\",\"retry_after_s\":813413}}");
 
     to = listener(DIALECT_ANTHROPIC, false);
-    assert_rendered(&refusal, "", &to, 402,
-        JSON_TYPE IDS NO_RETRY "retry-after: 813413\r\n",
+    assert_rendered(&refusal, "", &to, 402, JSON_TYPE IDS NO_RETRY "retry-after: 813413\r\n",
         "{\"type\":\"error\",\"error\":{\"type\":\"billing_error\",\"message\":\"" SENTENCE "\","
         "\"details\":{\"reason\":\"budget_spent\",\"scope\":\"limit\",\"limit\":\"month-spend\","
         "\"used_micros\":5000000,\"held_micros\":0,\"cap_micros\":5000000,"
@@ -142,8 +155,8 @@ waits_are_told_up_to_a_minute(void **state)
         const struct refusal refusal = rate(rows[i].wait_ms);
         const struct refusal_listener to = listener(rows[i].dialect, rows[i].codex);
         struct buf head = { 0 }, body = { 0 };
-        assert_int_equal(refusal_render(&refusal, slice_str(""), &to, &head, &body),
-            rows[i].status);
+        assert_int_equal(
+            refusal_render(&refusal, slice_str(""), &to, &head, &body), rows[i].status);
         assert_string_equal(buf_cstr(&head), rows[i].headers);
         buf_free(&head);
         buf_free(&body);
@@ -211,12 +224,11 @@ each_reason_has_its_status_for_each_client(void **state)
                 break;
             case 2:
                 assert_int_equal(status, rows[i].codex);
-                assert_int_equal(status == 400,
-                    slice_find(buf_slice(&head), SLICE(TEXT_TYPE)) >= 0);
+                assert_int_equal(
+                    status == 400, slice_find(buf_slice(&head), SLICE(TEXT_TYPE)) >= 0);
                 assert_int_equal(status == 400, buf_cstr(&body)[0] != '{');
                 break;
-            default:
-                assert_int_equal(status, rows[i].control);
+            default: assert_int_equal(status, rows[i].control);
             }
             buf_free(&head);
             buf_free(&body);
@@ -239,8 +251,13 @@ sentence_names_who_what_and_when(void **state)
     many.used = 0;
     many.held = many.cap = 8;
     many.resets_at_ms = 0;
-    const struct refusal odd_reset = { .reason = REASON_COST_SPENT, .limit_name = "day",
-        .counts = COUNT_COST, .per = PER_ACCOUNT, .window = WINDOW_DAY, .used = 42, .cap = 40,
+    const struct refusal odd_reset = { .reason = REASON_COST_SPENT,
+        .limit_name = "day",
+        .counts = COUNT_COST,
+        .per = PER_ACCOUNT,
+        .window = WINDOW_DAY,
+        .used = 42,
+        .cap = 40,
         .resets_at_ms = NOW_MS };
     const struct {
         struct refusal refusal;
@@ -276,8 +293,8 @@ sentence_names_who_what_and_when(void **state)
     };
     for (size_t i = 0; i < countof(rows); i++) {
         struct buf out = { 0 };
-        refusal_sentence(&rows[i].refusal, slice_str(rows[i].detail), slice_str(rows[i].account),
-            NOW_MS, &out);
+        refusal_sentence(
+            &rows[i].refusal, slice_str(rows[i].detail), slice_str(rows[i].account), NOW_MS, &out);
         assert_string_equal(buf_cstr(&out), rows[i].sentence);
         buf_free(&out);
     }

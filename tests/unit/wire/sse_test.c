@@ -1,8 +1,8 @@
 /* tests/unit/wire/sse_test.c
  *
- * Goal: the same events come out wherever the bytes are cut, with every line end the standard knows;
- * data beyond the bound keeps its end.
- * Method: a stream is written down as text of its events; all cuts into three pieces must give it. */
+ * Goal: the same events come out wherever the bytes are cut, with every line end the standard
+ * knows; data beyond the bound keeps its end. Method: a stream is written down as text of its
+ * events; all cuts into three pieces must give it. */
 #include "unit.h"
 #include "wire/sse.h"
 
@@ -80,8 +80,12 @@ events_do_not_depend_on_the_cuts(void **state)
         { ": keep-alive\n\ndata: a\n\n", "-;|a;" },
         { ": c\ndata: a\n: d\n\n", "|a;" },
         { "\n\n\ndata: a\n\n", "-;-;-;|a;" },
-        { "\xEF\xBB\xBF" "data: a\n\n", "|a;" },
-        { "\xEF\xBB" "data: a\n\ndata: b\n\n", "-;|b;" }, /* half a BOM spoils its line */
+        { "\xEF\xBB\xBF"
+          "data: a\n\n",
+            "|a;" },
+        { "\xEF\xBB"
+          "data: a\n\ndata: b\n\n",
+            "-;|b;" }, /* half a BOM spoils its line */
         { "id: 1\nretry: 5\ndatax: n\ndat: n\nevent: e\ndata: a\n\n", "e|a;" },
         { "data: \xe2\x80\x9cx\xe2\x80\x9d\n\n", "|\xe2\x80\x9cx\xe2\x80\x9d;" },
         { "data: a\r\n\ndata: b\n\r\n", "|a;|b;" },
@@ -162,7 +166,7 @@ pending_bytes_tell_whether_an_event_is_open(void **state)
 static const struct CMUnitTest tests[] = {
     CASE("events do not depend on the cuts", events_do_not_depend_on_the_cuts),
     CASE("long data keeps its head and its end", long_data_keeps_its_head_and_its_end),
-    CASE("pending bytes tell whether an event is open",
-        pending_bytes_tell_whether_an_event_is_open),
+    CASE(
+        "pending bytes tell whether an event is open", pending_bytes_tell_whether_an_event_is_open),
 };
 UNIT_MAIN(tests)

@@ -1,13 +1,18 @@
 /* tests/unit/wire/stream_end_test.c
  *
- * Goal: what ends a stream is what its dialect's clients expect, and reads back as such.
- * Method: a tap that was fed a cut stream; the end's bytes as snapshots, then fed to a tap again. */
+ * Goal: what ends a stream is what its dialect's clients expect, and reads back as such. Method: a
+ * tap that was fed a cut stream; the end's bytes as snapshots, then fed to a tap again. */
 #include "unit.h"
 #include "wire/models_list.h"
 #include "wire/stream_end.h"
 
-static const struct usage booked = { .input = 10, .cache_read = 5, .cache_write_5m = 2,
-    .cache_write_1h = 1, .output = 7, .reasoning = 3, .cost_micros = -1 };
+static const struct usage booked = { .input = 10,
+    .cache_read = 5,
+    .cache_write_5m = 2,
+    .cache_write_1h = 1,
+    .output = 7,
+    .reasoning = 3,
+    .cost_micros = -1 };
 
 static struct tap
 tap_of(enum api api)
@@ -36,8 +41,8 @@ assert_reads_back(struct slice bytes, enum api api, enum answer_end end, int64_t
         const struct slice rest = slice_of(bytes.ptr + at, bytes.len - at);
         assert_int_equal(sse_feed(&sse, rest, &consumed, &event), SSE_EVENT);
         struct json_value value;
-        assert_true(!event.has_data || slice_eq(event.data, SLICE("[DONE]")) ||
-                    json_check(event.data, &value));
+        assert_true(!event.has_data || slice_eq(event.data, SLICE("[DONE]"))
+                    || json_check(event.data, &value));
         (void)tap_event(&tap, &event);
         at += consumed;
     }
@@ -137,7 +142,8 @@ static void
 models_are_listed_in_either_shape(void **state)
 {
     static const struct model_entry entries[] = {
-        { SLICE("glm-5.2"), 1795269787000, 200000, 32000 }, { SLICE("a\"b"), 0, 0, 0 },
+        { SLICE("glm-5.2"), 1795269787000, 200000, 32000 },
+        { SLICE("a\"b"), 0, 0, 0 },
     };
     static const struct {
         enum dialect dialect;

@@ -1,17 +1,17 @@
 /* tests/unit/wire/tap_test.c
  *
  * Goal: every form of answer gives the usage that tests/fixtures/README.md lists, however its bytes
- * are cut; nonsense is seen as such; the end, ids, text and tool calls are told.
- * Method: each fixture is fed in pieces of 1, 7 and all bytes; other forms are rows of their own. */
+ * are cut; nonsense is seen as such; the end, ids, text and tool calls are told. Method: each
+ * fixture is fed in pieces of 1, 7 and all bytes; other forms are rows of their own. */
 #include "fixture.h"
 #include "wire/usage.h"
 
 #include <stdio.h>
 
-#define OPEN ANSWER_OPEN
-#define DONE ANSWER_DONE
+#define OPEN   ANSWER_OPEN
+#define DONE   ANSWER_DONE
 #define FAILED ANSWER_FAILED
-#define BOTH (USAGE_INPUT | USAGE_OUTPUT)
+#define BOTH   (USAGE_INPUT | USAGE_OUTPUT)
 
 struct seen {
     int text_events, hidden_events, terminal_events, error_events, blocks;
@@ -83,8 +83,8 @@ static const struct {
         "msg_01Example0002", "end_turn" },
     { "anthropic_stream_error", API_MESSAGES, 37, 18432, 1536, 512, 1, 0, -1, USAGE_INPUT, FAILED,
         0, "msg_01Example0003", "" },
-    { "truncated_anthropic_stream", API_MESSAGES, 37, 18432, 1536, 512, 2, 0, -1, USAGE_INPUT,
-        OPEN, 0, "msg_01Example0011", "" },
+    { "truncated_anthropic_stream", API_MESSAGES, 37, 18432, 1536, 512, 2, 0, -1, USAGE_INPUT, OPEN,
+        0, "msg_01Example0011", "" },
     { "truncated_openai_stream", API_CHAT, 0, 0, 0, 0, 0, 0, -1, 0, OPEN, 0,
         "chatcmpl-Ex0002aaBBcc", "" },
     { "anthropic_count_tokens", API_COUNT_TOKENS, 2095, 0, 0, 0, 0, 0, -1, BOTH, DONE, 0, "", "" },
@@ -260,7 +260,8 @@ anthropic_usage_replaces_and_splits(void **state)
         bool good;
         int64_t input, read, w5m, w1h, output;
     } rows[] = {
-        { "{\"input_tokens\":5,\"output_tokens\":1}", "{\"output_tokens\":9}", true, 5, 0, 0, 0, 9 },
+        { "{\"input_tokens\":5,\"output_tokens\":1}", "{\"output_tokens\":9}", true, 5, 0, 0, 0,
+            9 },
         { "{\"input_tokens\":5,\"output_tokens\":1}", "{\"input_tokens\":50,\"output_tokens\":9}",
             true, 50, 0, 0, 0, 9 }, /* server tools added input */
         { "{\"input_tokens\":5,\"cache_creation_input_tokens\":10,\"output_tokens\":1}",
@@ -283,8 +284,8 @@ anthropic_usage_replaces_and_splits(void **state)
         struct usage usage = USAGE_NONE, next;
         assert_true(usage_read_anthropic(slice_str(rows[i].first), &usage, &next));
         usage = next;
-        assert_int_equal(usage_read_anthropic(slice_str(rows[i].then), &usage, &next),
-            rows[i].good);
+        assert_int_equal(
+            usage_read_anthropic(slice_str(rows[i].then), &usage, &next), rows[i].good);
         assert_int_equal(next.input, rows[i].input);
         assert_int_equal(next.cache_read, rows[i].read);
         assert_int_equal(next.cache_write_5m, rows[i].w5m);
@@ -346,7 +347,8 @@ text_is_counted_decoded(void **state)
     tap_start(&tap, API_CHAT);
     feed(&tap,
         "data: {\"choices\":[{\"delta\":{\"content\":\"a\\n\\u00e9\\ud83d\\ude00\","
-        "\"reasoning_content\":\"xyz\"}}]}\n\n", &seen);
+        "\"reasoning_content\":\"xyz\"}}]}\n\n",
+        &seen);
     assert_int_equal(tap.text_bytes, 1 + 1 + 2 + 4 + 3);
     assert_int_equal(seen.text_events, 1);
 
@@ -354,7 +356,8 @@ text_is_counted_decoded(void **state)
     feed(&tap,
         "data: {\"type\":\"content_block_delta\",\"index\":0,\"delta\":{\"type\":\"thinking_delta\","
         "\"thinking\":\"abc\"}}\n\ndata: {\"type\":\"content_block_delta\",\"index\":0,\"delta\":"
-        "{\"type\":\"input_json_delta\",\"partial_json\":\"{\\\"\"}}\n\n", &seen);
+        "{\"type\":\"input_json_delta\",\"partial_json\":\"{\\\"\"}}\n\n",
+        &seen);
     assert_int_equal(tap.text_bytes, 5);
 }
 
@@ -374,7 +377,8 @@ usage_of_groq_and_moonshot_rides_elsewhere(void **state)
     feed(&tap,
         "data: {\"choices\":[{\"delta\":{},\"finish_reason\":\"length\",\"usage\":"
         "{\"prompt_tokens\":7,\"completion_tokens\":3,\"cached_tokens\":2}}]}\n\n"
-        "data: [DONE]", &seen); /* and the stream ends without an empty line */
+        "data: [DONE]",
+        &seen); /* and the stream ends without an empty line */
     assert_int_equal(tap.usage.input, 5);
     assert_int_equal(tap.end, ANSWER_DONE);
     assert_true(tap.incomplete);
@@ -390,8 +394,8 @@ error_events_name_their_code(void **state)
         { API_CHAT, "data: {\"error\":{\"message\":\"m\",\"type\":\"t\",\"code\":null}}\n\n", "t" },
         { API_CHAT, "data: {\"error\":{\"code\":502,\"message\":\"m\"}}\n\n", "502" },
         { API_CHAT, "data: {\"error\":\"text\"}\n\n", "" },
-        { API_RESPONSES, "event: error\ndata: {\"type\":\"error\",\"code\":\"c\",\"message\":\"m\"}\n\n",
-            "c" },
+        { API_RESPONSES,
+            "event: error\ndata: {\"type\":\"error\",\"code\":\"c\",\"message\":\"m\"}\n\n", "c" },
         { API_MESSAGES,
             "event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"overloaded_error\"}}\n\n",
             "overloaded_error" },
