@@ -95,7 +95,8 @@ out_write(struct net_conn *conn, const struct iovec *pieces, int piece_count)
             left -= pieces[i].iov_len;
             continue;
         }
-        net_conn_out(conn, slice_of((const char *)pieces[i].iov_base + left, pieces[i].iov_len - left));
+        net_conn_out(
+            conn, slice_of((const char *)pieces[i].iov_base + left, pieces[i].iov_len - left));
         left = 0;
     }
     if (taken > 0) {
@@ -153,8 +154,8 @@ net_send_head(struct net_exchange *exchange, int status, struct slice headers, i
     conn->head_sent = true;
     conn->continue_due = false; /* the answer is the answer to Expect, too */
     /* A body that is not here yet may never be read: the next request could not be found. */
-    conn->keep_alive = conn->keep_alive && conn->body_done && !conn->fin
-                       && !net_stopping(conn->sock.loop->net);
+    conn->keep_alive =
+        conn->keep_alive && conn->body_done && !conn->fin && !net_stopping(conn->sock.loop->net);
     if (net_conn_unsent(conn) == 0) {
         conn->output_mono_ms = net_loop_mono_ms(conn->sock.loop);
     }

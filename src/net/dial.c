@@ -8,8 +8,8 @@
 
 #define ATTEMPT_MS_MIN 250 /* for one address, however many there are */
 
-/* A handshake costs about a millisecond: a loop begins at most this many a second, after a burst, so
- * that the streams it has go on. Those that wait do so within their connect deadline. */
+/* A handshake costs about a millisecond: a loop begins at most this many a second, after a
+ * burst, so that the streams it has go on. Those that wait do so within their connect deadline. */
 #define HANDSHAKES_A_SECOND 400
 #define HANDSHAKES_AT_ONCE  100
 #define HANDSHAKE_MS_X1000  (1000 * 1000 / HANDSHAKES_A_SECOND)
@@ -196,10 +196,9 @@ set_attempt_due(struct net_call *call)
     const int64_t now = net_loop_mono_ms(call->loop);
     const int64_t due = connect_due(call);
     const int left = call->addresses->count - call->address_index;
-    call->attempt_due_mono_ms =
-        due == NET_NEVER_MONO_MS || left <= 1
-            ? due
-            : now + max_i64(ATTEMPT_MS_MIN, (due - now) / left);
+    call->attempt_due_mono_ms = due == NET_NEVER_MONO_MS || left <= 1
+                                    ? due
+                                    : now + max_i64(ATTEMPT_MS_MIN, (due - now) / left);
 }
 
 /* Goes on behind the address that did not answer; `why` is what was wrong with it. */
@@ -270,8 +269,7 @@ net_dial_late(struct net_call *call)
 void
 net_dial(struct net_call *call)
 {
-    struct net_upstream *upstream =
-        call->retried ? NULL : net_pool_take(call->loop, call->pool);
+    struct net_upstream *upstream = call->retried ? NULL : net_pool_take(call->loop, call->pool);
     if (upstream) {
         net_call_open(call, upstream);
         return;

@@ -4,7 +4,8 @@
 #include <stdlib.h>
 #include <sys/socket.h>
 
-/* `piece` of the bytes at `from`, as it lies in their copy at `to`; static text stays where it is. */
+/* `piece` of the bytes at `from`, as it lies in their copy at `to`; static text stays where it
+ * is. */
 static struct slice
 moved(struct slice piece, struct slice from, char *to)
 {

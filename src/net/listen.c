@@ -11,10 +11,10 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#define BACKLOG           4096 /* the kernel holds it at net.core.somaxconn */
-#define ACCEPTS_A_TURN    64   /* then connections that are there have their turn */
-#define BACKOFF_MS        100
-#define UNIX_MODE_MASK    0177
+#define BACKLOG        4096 /* the kernel holds it at net.core.somaxconn */
+#define ACCEPTS_A_TURN 64   /* then connections that are there have their turn */
+#define BACKOFF_MS     100
+#define UNIX_MODE_MASK 0177
 
 union address {
     struct sockaddr any;
@@ -161,8 +161,8 @@ open_tcp(struct net *net, int index, struct net_error *error)
 
 /* A socket file that nobody answers at is left from a crash; anything else stays. */
 static MUST_USE enum status
-clear_stale(const struct net_listen *listen_at, const struct sockaddr_un *address,
-    struct net_error *error)
+clear_stale(
+    const struct net_listen *listen_at, const struct sockaddr_un *address, struct net_error *error)
 {
     struct stat found;
     if (lstat(listen_at->unix_path, &found) != 0) {
@@ -227,8 +227,8 @@ enum status
 net_listen_open(struct net *net, struct net_error *error)
 {
     for (int i = 0; i < net->options.listen_count; i++) {
-        const enum status status = net->options.listens[i].unix_path ? open_unix(net, i, error)
-                                                                     : open_tcp(net, i, error);
+        const enum status status =
+            net->options.listens[i].unix_path ? open_unix(net, i, error) : open_tcp(net, i, error);
         if (status != STATUS_OK) {
             return status;
         }
@@ -294,8 +294,8 @@ admit(struct net_listener *listener, int fd, const union address *address)
     }
 }
 
-/* No descriptor is left for a new connection. Leaving it in the queue would wake us again at once, so
- * one is taken with the spare descriptor and dropped, and polling rests a while. */
+/* No descriptor is left for a new connection. Leaving it in the queue would wake us again at
+ * once, so one is taken with the spare descriptor and dropped, and polling rests a while. */
 static void
 shed(struct net_listener *listener)
 {
@@ -306,7 +306,8 @@ shed(struct net_listener *listener)
         if (fd >= 0) {
             (void)close(fd);
         }
-        listener->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC); /* -1: tried again next time */
+        listener->spare_fd =
+            open("/dev/null", O_RDONLY | O_CLOEXEC); /* -1: tried again next time */
     } else {
         listener->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
     }

@@ -1,18 +1,23 @@
-/* net/net.h: loops, sockets, the HTTP server and the upstream pool: everything that waits on a descriptor.
+/* net/net.h: loops, sockets, the HTTP server and the upstream pool: everything that waits on a
+ * descriptor.
  *
- * A `net` is a set of loops, one thread each; every loop has its own listening sockets (SO_REUSEPORT), its
- * own connections, timers and upstream pool, and shares nothing with its siblings. All functions that take
- * a loop, an exchange or a call are called on that loop's thread, except net_loop_wake and net_stop.
- * Callbacks run on the loop's thread and may call any function of this header.
+ * A `net` is a set of loops, one thread each; every loop has its own listening sockets
+ * (SO_REUSEPORT), its own connections, timers and upstream pool, and shares nothing with its
+ * siblings. All functions that take a loop, an exchange or a call are called on that loop's thread,
+ * except net_loop_wake and net_stop. Callbacks run on the loop's thread, never inside a call of
+ * this header, and may call any function of it.
  *
- * An exchange is one request of a client and its answer. Life: on_request (head parsed; its slices stay
- * valid until net_close) -> the app judges the head -> net_body_read lets the body come (100-continue is
- * sent then, where it was asked) -> on_body pieces, the last with `last` -> the app answers -> net_end ->
- * net_close. The app closes every exchange exactly once, at any time from on_request on, also after
- * on_gone; afterwards the pointer is dead. An app that answers without reading the body gets the rest
- * discarded and the connection closed behind the answer. Malformed heads never reach the app: net answers
- * them itself with one status line, a short JSON error and Connection: close.
- * A client's FIN after its request counts as gone. Bytes of a pipelined next request wait untouched. */
+ * An exchange is one request of a client and its answer. Life: on_request (head parsed; its
+ * slices stay valid until net_close) -> the app judges the head -> net_body_read lets the body
+ * come (100-continue is sent then, where it was asked) -> on_body pieces, the last with `last`
+ * -> the app answers -> net_end -> net_close. The app closes every exchange exactly once, at any
+ * time from on_request on, also after on_gone; afterwards the pointer is dead. An app that
+ * answers without reading the body gets the rest discarded and the connection closed behind the
+ * answer. An exchange closed without net_end is cut off; those still open behind on_loop_stop are
+ * freed. Malformed heads never reach the app: net answers them itself with one status line, a
+ * short JSON error and Connection: close; so it does, with on_gone for the app, when a body breaks
+ * the rules or is late and no answer has begun. A client's FIN after its request counts as gone
+ * until net_end. Bytes of a pipelined next request wait untouched. */
 #pragma once
 
 #include "base/list.h"
@@ -36,11 +41,13 @@ struct net_app {
     /* Once per loop thread before and after it runs; `user` of the loop is set by on_loop_start. */
     void (*on_loop_start)(struct net_loop *loop);
     void (*on_loop_stop)(struct net_loop *loop);
-    /* Someone called net_loop_wake: coalesced, at most once a turn. */
+    /* Someone called net_loop_wake: coalesced, at most once a turn; net_stop wakes, too. */
     void (*on_wake)(struct net_loop *loop);
+    /* A request. The head has room for its header_count headers only: never copy it whole. */
     void (*on_request)(struct net_exchange *exchange, const struct http_head *head);
     void (*on_body)(struct net_exchange *exchange, struct slice piece, bool last);
-    /* The client is gone, broke the rules in its body, or missed a deadline: nothing can be sent any more. */
+    /* The client is gone, broke the rules in its body, or missed a deadline: nothing can be sent
+     * any more. */
     void (*on_gone)(struct net_exchange *exchange);
     /* The output, once past its high-water mark, is below the low one again. May be NULL. */
     void (*on_drained)(struct net_exchange *exchange);
@@ -48,29 +55,31 @@ struct net_app {
 
 struct net_options {
     int loop_count;
-    const struct net_listen *listens;
+    const struct net_listen *listens; /* borrowed during net_open */
     int listen_count;
-    struct http_limits limits;     /* head bytes, header count, target */
-    int64_t body_bytes_max;        /* a declared length above it is refused with 413 before on_body */
-    int32_t connections_max;       /* of all loops; above it a connection is answered 503 and closed */
-    int64_t head_deadline_ms;      /* from the first byte of a head to its end */
-    int64_t body_deadline_ms;      /* between two pieces of a body */
-    int64_t idle_ms;               /* keep-alive without a request */
-    int64_t write_deadline_ms;     /* no byte taken by the client for so long: gone */
-    size_t high_water_bytes;       /* unsent output of one exchange, default 256 KB */
+    struct http_limits limits;  /* head bytes, header count, target */
+    int64_t body_bytes_max;     /* a declared length above it: 413, without the app */
+    int32_t connections_max;    /* of all loops; beyond it 503 and closed; 0 = no bound */
+    /* 0 = none. */
+    int64_t head_deadline_ms;   /* from the first byte of a head to its end */
+    int64_t body_deadline_ms;   /* between two pieces of a body that the app lets come */
+    int64_t idle_ms;            /* a connection without a request */
+    int64_t write_deadline_ms;  /* no byte taken by the client for so long: gone */
+    size_t high_water_bytes;    /* unsent output of one exchange; 0 = 256 KB */
 };
 
 struct net_error {
-    char text[256]; /* "cannot listen on 127.0.0.1:8080: address already in use (another gateway? choose listen:)" */
+    char text[256]; /* "cannot listen on 127.0.0.1:8080: address already in use (...)" */
 };
 
 /* Opens the sockets, starts no thread yet. */
-MUST_USE enum status net_open(const struct net_options *options, const struct net_app *app, void *user,
-    struct net **net, struct net_error *error);
+MUST_USE enum status net_open(const struct net_options *options, const struct net_app *app,
+    void *user, struct net **net, struct net_error *error);
 /* Runs all loops until net_stop has drained them. The calling thread runs loop 0. */
 MUST_USE enum status net_run(struct net *net);
-/* Any thread or signal-safe context through net's own wake-up: stop accepting, close idle connections,
- * answer running exchanges with Connection: close, return from net_run when none is left or after grace_ms. */
+/* Any thread or signal-safe context through net's own wake-up: stop accepting, close idle
+ * connections, answer running exchanges with Connection: close, return from net_run when none is
+ * left or after grace_ms. */
 void net_stop(struct net *net, int64_t grace_ms);
 bool net_stopping(const struct net *net);
 void net_free(struct net *net);
@@ -98,18 +107,24 @@ int net_exchange_tag(const struct net_exchange *exchange);
 /* Numeric address without port; "unix" for a unix socket. */
 struct slice net_exchange_peer(const struct net_exchange *exchange);
 
-void net_body_read(struct net_exchange *exchange);  /* let the body come; also resumes after a pause */
+/* Lets the body come, never within this call; also resumes after a pause. A request without a body
+ * gets one empty piece, the last. */
+void net_body_read(struct net_exchange *exchange);
 void net_body_pause(struct net_exchange *exchange);
 
 #define NET_LENGTH_CHUNKED (-1) /* HTTP/1.0 clients get the same bytes until close instead */
-/* Sends the status line and head. `headers` are whole lines made with http_write_header; Date, Connection,
- * Content-Length or Transfer-Encoding are added here. `length` >= 0, or NET_LENGTH_CHUNKED. */
+/* Sends the status line and head. `headers` are whole lines made with http_write_header; Date,
+ * Connection, Content-Length or Transfer-Encoding are added here. `length` >= 0, or
+ * NET_LENGTH_CHUNKED. */
 void net_send_head(struct net_exchange *exchange, int status, struct slice headers, int64_t length);
-/* Sends body bytes (framed here); what the socket does not take at once is copied. One write a call.
- * False: past the high-water mark; stop producing until on_drained. */
+/* Sends body bytes (framed here); what the socket does not take at once is copied. One write a
+ * call. False: past the high-water mark; stop producing until on_drained. More than the declared
+ * length is a bug; for a request that wants no body (HEAD, 204) the bytes are dropped. */
 bool net_send(struct net_exchange *exchange, const struct slice *pieces, int piece_count);
+/* The answer is complete. Where less was sent than declared, the connection is cut instead. */
 void net_end(struct net_exchange *exchange);
-/* Breaks the connection off instead of ending it well; for answers that cannot be ended truthfully. */
+/* Breaks the connection off instead of ending it well; for answers that cannot be ended
+ * truthfully. */
 void net_abort(struct net_exchange *exchange);
 void net_close(struct net_exchange *exchange);
 bool net_head_sent(const struct net_exchange *exchange);
@@ -117,14 +132,16 @@ size_t net_unsent_bytes(const struct net_exchange *exchange);
 
 /* --- calls to providers */
 struct net_target {
-    const char *host;         /* DNS name or address; also SNI and the name certificates are checked for */
+    const char *host; /* DNS name or address; also SNI, and whom the certificate must name */
     uint16_t port;
     bool tls;
-    const char *ca_file;      /* NULL = the system's roots */
-    const char *credential_id;/* part of the pool's key: connections are never shared between credentials */
+    const char *ca_file;       /* PEM; NULL = the system's roots; read once, by its name */
+    const char *credential_id; /* connections are never shared between credentials */
 };
-struct net_deadlines {
-    int64_t connect_ms, first_byte_ms, between_bytes_ms;
+struct net_deadlines { /* 0 = none */
+    int64_t connect_ms;       /* from the start to an open connection: name, addresses, TLS */
+    int64_t first_byte_ms;    /* from the last byte sent to the end of the answer's head */
+    int64_t between_bytes_ms; /* within the body; not while the call is paused */
 };
 enum net_fail {
     NET_FAIL_DNS,
@@ -137,16 +154,22 @@ enum net_fail {
 struct net_call_events {
     /* The last request byte was handed to the system: from now on the provider may bill. */
     void (*on_sent)(struct net_call *call, void *user);
+    /* The final answer's head (1xx are skipped); it is net's again afterwards. */
     void (*on_head)(struct net_call *call, const struct http_head *head, void *user);
     void (*on_body)(struct net_call *call, struct slice data, void *user);
-    void (*on_end)(struct net_call *call, void *user);   /* complete answer; the call is dead afterwards */
-    /* `all_sent`: the last request byte had left. `detail` is for logs. The call is dead afterwards. */
-    void (*on_fail)(struct net_call *call, enum net_fail why, bool all_sent, const char *detail, void *user);
+    /* The answer is complete; the call is dead afterwards. Without on_sent before it, the provider
+     * answered early and the rest of the request is not sent. */
+    void (*on_end)(struct net_call *call, void *user);
+    /* `all_sent`: the last request byte had left. `detail` is for logs. The call is dead
+     * afterwards. */
+    void (*on_fail)(struct net_call *call, enum net_fail why, bool all_sent, const char *detail,
+        void *user);
 };
-/* `pieces` (head and body in order) and what they point to must live until on_sent, on_fail or cancel; the
- * array itself is copied. A pooled connection that dies before the first answer byte and before all was
- * sent is replaced once, silently; one that dies after all was sent is a failure (the provider may bill).
- * NULL when no memory. `method_is_head` of the request for body rules. No callback runs within the call. */
+/* `pieces` (head and body in order) and what they point to must live until on_sent, on_end,
+ * on_fail or cancel; the array itself is copied. A pooled connection that dies before the first
+ * answer byte and before all was sent is replaced once, silently; one that dies after all was
+ * sent is a failure (the provider may bill). NULL when no memory. The method, which decides
+ * whether the answer has a body, is read from the pieces. */
 struct net_call *net_call_start(struct net_loop *loop, const struct net_target *target,
     const struct net_deadlines *deadlines, const struct slice *pieces, int piece_count,
     const struct net_call_events *events, void *user);
@@ -163,6 +186,7 @@ struct net_timer {
     void (*on_timer)(struct net_timer *timer);
     int32_t wheel_slot; /* net's own, like the fields above but on_timer */
 };
-void net_timer_init(struct net_timer *timer, struct net_loop *loop, void (*on_timer)(struct net_timer *));
+void net_timer_init(
+    struct net_timer *timer, struct net_loop *loop, void (*on_timer)(struct net_timer *));
 void net_timer_start(struct net_timer *timer, int64_t after_ms); /* restarts a running one */
 void net_timer_stop(struct net_timer *timer);

@@ -1,14 +1,14 @@
 /* net/net_priv.h: a loop and its sockets, as the files of net/ share them.
  *
- * One turn of a loop: libuv's timers, then its descriptors and wake-ups; each handler changes what it
- * owns and, where an app may be on the stack, leaves the rest to a task. Tasks run when the handlers
- * are through, before the loop sleeps: so no callback ever runs inside a call of net.h, and what an
- * app does in several calls leaves in one write.
+ * One turn of a loop: libuv's timers, then its descriptors and wake-ups; each handler changes what
+ * it owns and, where an app may be on the stack, leaves the rest to a task. Tasks run when the
+ * handlers are through, before the loop sleeps: so no callback ever runs inside a call of net.h,
+ * and what an app does in several calls leaves in one write.
  *
- * Sockets are watched with uv_poll and read and written here, not by uv_stream: one read buffer a loop,
- * the same code for TCP, unix sockets and TLS, and the end of a peer (EPOLLRDHUP) is seen without
- * reading a byte. Objects with a uv handle in them are freed in its close callback, so a handler may
- * look at its own object after any callback. */
+ * Sockets are watched with uv_poll and read and written here, not by uv_stream: one read buffer
+ * a loop, the same code for TCP, unix sockets and TLS, and the end of a peer (EPOLLRDHUP) is
+ * seen without reading a byte. Objects with a uv handle in them are freed in its close callback,
+ * so a handler may look at its own object after any callback. */
 #pragma once
 
 #include <stdatomic.h>
@@ -20,7 +20,7 @@
 #include "base/units.h"
 #include "net/net.h"
 
-#define NET_READ_BYTES       (64 * 1024) /* the read buffer of a loop; most readable events need one read */
+#define NET_READ_BYTES       (64 * 1024) /* of a loop; one read is enough for most events */
 #define NET_READS_A_TURN     8           /* then the other sockets have their turn */
 #define NET_OVERFLOWS_MAX    32          /* connections beyond the limit being told so, a loop */
 #define NET_DATE_BYTES       30          /* "Sun, 06 Nov 1994 08:49:37 GMT" and its NUL */
@@ -34,7 +34,8 @@ struct net_task {
 };
 
 void net_task_init(struct net_task *task, void (*run)(struct net_task *task));
-void net_task_add(struct net_loop *loop, struct net_task *task); /* once, however often it is called */
+/* Runs it once, however often it was added. */
+void net_task_add(struct net_loop *loop, struct net_task *task);
 
 /* ---- timers.c: a hierarchical wheel: no memory, constant time, one uv_timer for all */
 
@@ -71,7 +72,8 @@ void net_sock_watch(struct net_sock *sock, int events);
 void net_sock_close(struct net_sock *sock);
 /* What a read or write came to: the bytes, or one of these. */
 enum { NET_IO_AGAIN = -1, NET_IO_LOST = -2 };
-MUST_USE ssize_t net_sock_read(struct net_sock *sock, char *out, size_t size); /* 0 = the peer's end */
+/* 0 = the peer's end. */
+MUST_USE ssize_t net_sock_read(struct net_sock *sock, char *out, size_t size);
 MUST_USE ssize_t net_sock_write(struct net_sock *sock, struct iovec *pieces, int piece_count);
 /* A non-blocking, close-on-exec socket, or -1 with errno. */
 MUST_USE int net_socket(int family);
@@ -168,7 +170,7 @@ enum conn_state {
     CONN_IDLE,   /* between two requests: no byte of the next one yet */
     CONN_HEAD,   /* a head has begun */
     CONN_BUSY,   /* from a complete head until its answer is out and its exchange closed */
-    CONN_LINGER, /* answered for the last time: what still comes is thrown away, so that it can be read */
+    CONN_LINGER, /* answered for the last time: what still comes is thrown away */
     CONN_CLOSED,
 };
 
@@ -211,7 +213,8 @@ struct net_conn {
     char peer[INET6_ADDRSTRLEN];
 };
 
-/* One block: this, then the head (with header_count headers only), then the bytes it points into. */
+/* One block: this, then the head (with header_count headers only), then the bytes it points
+ * into. */
 struct net_exchange {
     struct list node;
     struct net_conn *conn; /* NULL once nothing can be sent any more */

@@ -1,8 +1,8 @@
 /* net/pool.c: connections to providers that wait for their next call.
  *
- * Two calls share a connection only if they agree in host, port, TLS, roots and credential: a provider
- * may tie a connection to whom it first saw on it. An idle connection on which anything arrives, be it
- * bytes or the end, is closed. */
+ * Two calls share a connection only if they agree in host, port, TLS, roots and credential: a
+ * provider may tie a connection to whom it first saw on it. An idle connection on which anything
+ * arrives, be it bytes or the end, is closed. */
 #include "net/upstream_priv.h"
 
 #include <errno.h>
@@ -10,11 +10,11 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define IDLE_MS       (60 * SECOND_MS)
-#define IDLE_MAX      64                /* of one pool; then the longest idle goes */
-#define UNUSED_MS     (10 * MINUTE_MS)  /* a pool with its TLS session, after its last connection */
-#define POOLS_MAX     4096
-#define SWEEP_MS      (5 * SECOND_MS)
+#define IDLE_MS         (60 * SECOND_MS)
+#define IDLE_MAX        64               /* of one pool; then the longest idle goes */
+#define UNUSED_MS       (10 * MINUTE_MS) /* a pool with its TLS session, since its last call */
+#define POOLS_MAX       4096
+#define SWEEP_MS        (5 * SECOND_MS)
 #define SWEEP_POOLS_MAX 256 /* looked at in one sweep */
 
 /* ---- pools ---- */
@@ -152,8 +152,8 @@ on_upstream_closed(struct net_sock *sock)
 }
 
 struct net_upstream *
-net_upstream_make(struct net_loop *loop, struct net_pool *pool, int fd,
-    void (*on_ready)(struct net_sock *, int))
+net_upstream_make(
+    struct net_loop *loop, struct net_pool *pool, int fd, void (*on_ready)(struct net_sock *, int))
 {
     struct net_upstream *upstream = calloc(1, sizeof(*upstream));
     if (!upstream) {

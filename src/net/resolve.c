@@ -76,8 +76,7 @@ on_answer(uv_getaddrinfo_t *request, int status, struct addrinfo *answer)
     take_answer(name, status == 0 ? answer : NULL);
     uv_freeaddrinfo(answer);
     /* A failure is not kept: whoever asks next asks anew. */
-    name->expires_mono_ms =
-        name->addresses.count > 0 ? net_loop_mono_ms(name->loop) + TTL_MS : 0;
+    name->expires_mono_ms = name->addresses.count > 0 ? net_loop_mono_ms(name->loop) + TTL_MS : 0;
     if (status != 0) {
         (void)uv_strerror_r(status, text, sizeof(text));
     }
@@ -121,7 +120,7 @@ name_of(struct net_loop *loop, const char *host)
         return name;
     }
     if (name || (loop->names.count >= NAMES_MAX && !make_room(loop))) {
-        return NULL; /* two names with one hash, or too many questions at once: both practically never */
+        return NULL; /* two names with one hash, or too many questions at once */
     }
     name = calloc(1, sizeof(*name) + text.len + 1);
     if (name && !map_put(&loop->names, key, name)) {
@@ -158,8 +157,9 @@ net_resolve(struct net_loop *loop, const char *host, struct net_resolve *resolve
     }
     list_push_back(&name->waiters, &resolve->node);
     if (!name->asking) {
-        const struct addrinfo hints = { .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM,
-            .ai_flags = AI_ADDRCONFIG };
+        const struct addrinfo hints = {
+            .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_ADDRCONFIG
+        };
         name->asking = true;
         const int status =
             uv_getaddrinfo(&loop->uv, &name->request, on_answer, name->host, NULL, &hints);

@@ -1,10 +1,9 @@
 /* net/server.c: connections of clients: what comes in, in which state, by when.
- *
  *     idle -> head -> busy -> idle ...           keep-alive
  *                       `---> linger -> closed   answered for the last time
  *
- * Only the next request's bytes that came with the last read are kept while an exchange runs; then the
- * socket is not read, and the client's end is seen by its poll event alone. */
+ * Only the next request's bytes that came with the last read are kept while an exchange runs;
+ * then the socket is not read, and the client's end is seen by its poll event alone. */
 #include "net/net_priv.h"
 
 #include <stdlib.h>
@@ -15,8 +14,8 @@
 #define LINGER_SILENT_MS   (2 * SECOND_MS)  /* for one that does not */
 #define LINGER_EXTRA_BYTES (64 * 1024)      /* beyond the largest body */
 
-static const struct net_refusal too_many_connections = { 503, "overloaded_error",
-    "connections_max", "This gateway has as many open connections as it may have; try again." };
+static const struct net_refusal too_many_connections = { 503, "overloaded_error", "connections_max",
+    "This gateway has as many open connections as it may have; try again." };
 static const struct net_refusal head_late = { 408, "invalid_request_error", "head_deadline",
     "The head of the request did not arrive in time." };
 static const struct net_refusal body_late = { 408, "invalid_request_error", "body_deadline",
@@ -69,9 +68,9 @@ input_due(const struct net_conn *conn)
 static int64_t
 output_due(const struct net_conn *conn)
 {
-    return net_conn_unsent(conn) > 0 ? due_after(conn->output_mono_ms,
-               conn->sock.loop->net->options.write_deadline_ms)
-                                     : NET_NEVER_MONO_MS;
+    return net_conn_unsent(conn) > 0
+               ? due_after(conn->output_mono_ms, conn->sock.loop->net->options.write_deadline_ms)
+               : NET_NEVER_MONO_MS;
 }
 
 /* The timer may run early, never late: a deadline that moves away costs nothing. */
@@ -241,7 +240,8 @@ feed_head(struct net_conn *conn, struct slice bytes)
         conn->input_mono_ms = now_mono_ms(conn);
         conn->head_sent = conn->ended = false;
     }
-    switch (http_parse_request(bytes, &loop->net->options.limits, &conn->parse, &loop->head, &why)) {
+    switch (
+        http_parse_request(bytes, &loop->net->options.limits, &conn->parse, &loop->head, &why)) {
     case HTTP_MORE: return 0;
     case HTTP_BAD: refuse_fault(conn, why); return bytes.len;
     case HTTP_DONE: break;
@@ -301,7 +301,8 @@ consume(struct net_conn *conn, struct slice bytes)
     }
 }
 
-/* `fresh` follows what waits in conn->in. No app is on the stack here, and none touches conn->in. */
+/* `fresh` follows what waits in conn->in. No app is on the stack here, and none touches
+ * conn->in. */
 static void
 take_input(struct net_conn *conn, struct slice fresh)
 {
@@ -409,7 +410,8 @@ settle(struct net_conn *conn)
     }
     if (conn->state == CONN_LINGER) {
         if (flushed && !conn->shut) {
-            (void)shutdown(conn->sock.fd, SHUT_WR); /* fails where the peer is gone: the read tells */
+            (void)shutdown(
+                conn->sock.fd, SHUT_WR); /* fails where the peer is gone: the read tells */
             conn->shut = true;
         }
         if (conn->linger_left_bytes <= 0) {

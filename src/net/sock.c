@@ -16,7 +16,8 @@ static void
 on_poll(uv_poll_t *poll, int status, int events)
 {
     struct net_sock *sock = poll->data;
-    if (status < 0) { /* an error on the descriptor: libuv has stopped watching; a read will say what */
+    if (status
+        < 0) { /* an error on the descriptor: libuv has stopped watching; a read will say what */
         sock->watched = 0;
         events = UV_READABLE | UV_WRITABLE | UV_DISCONNECT;
     }
@@ -49,8 +50,8 @@ net_sock_watch(struct net_sock *sock, int events)
     }
     sock->watched = events;
     /* Both only record the wish; the loop tells the kernel before it sleeps. */
-    const int status = events ? uv_poll_start(&sock->poll, events, on_poll)
-                              : uv_poll_stop(&sock->poll);
+    const int status =
+        events ? uv_poll_start(&sock->poll, events, on_poll) : uv_poll_stop(&sock->poll);
     check(status == 0);
 }
 

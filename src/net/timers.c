@@ -1,8 +1,8 @@
 /* net/timers.c: the timers of a loop.
  *
- * A wheel of 64 slots for each base-64 digit of the time. A timer stands at the highest digit in which
- * its due time differs from now; when the wheel's time reaches a slot above the lowest level, its timers
- * move down. Starting and stopping take no memory and no search. */
+ * A wheel of 64 slots for each base-64 digit of the time. A timer stands at the highest digit in
+ * which its due time differs from now; when the wheel's time reaches a slot above the lowest
+ * level, its timers move down. Starting and stopping take no memory and no search. */
 #include "net/net_priv.h"
 
 #define SLOT_OFF     (-1)

@@ -1,8 +1,10 @@
-/* net/tls.c: TLS towards providers: roots, names, resumption, and records through the loop's buffer.
+/* net/tls.c: TLS towards providers: roots, names, resumption, and records through the loop's
+ * buffer.
  *
- * A stream that waits must cost little: OpenSSL gives its buffers back while they are empty, and what
- * comes from the socket is read into one buffer a loop, by a BIO of our own. That buffer is empty
- * again before another connection reads: OpenSSL has taken all, or net_tls_keep() moved the rest. */
+ * A stream that waits must cost little: OpenSSL gives its buffers back while they are empty, and
+ * what comes from the socket is read into one buffer a loop, by a BIO of our own. That buffer is
+ * empty again before another connection reads: OpenSSL has taken all, or net_tls_keep() moved
+ * the rest. */
 #include "net/upstream_priv.h"
 
 #include <arpa/inet.h>
@@ -16,9 +18,9 @@
 
 struct net_tls {
     SSL *ssl;
-    bool failed;  /* OpenSSL forbids further words on it, also the last one */
-    bool drained; /* the last read was short: the socket has no more for now */
-    int reads;    /* in this turn */
+    bool failed;     /* OpenSSL forbids further words on it, also the last one */
+    bool drained;    /* the last read was short: the socket has no more for now */
+    int reads;       /* in this turn */
     struct buf kept; /* records read and not used, while the call is paused */
     size_t kept_used;
 };
@@ -140,8 +142,7 @@ make_ssl_context(const char *ca_file)
     (void)SSL_CTX_set_mode(made, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE
                                      | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
     (void)SSL_CTX_set_options(made, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
-    (void)SSL_CTX_set_session_cache_mode(
-        made, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
+    (void)SSL_CTX_set_session_cache_mode(made, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
     SSL_CTX_sess_set_new_cb(made, on_new_session);
     SSL_CTX_set_verify(made, SSL_VERIFY_PEER, NULL);
     if (!SSL_CTX_set_min_proto_version(made, TLS1_2_VERSION)
@@ -318,8 +319,7 @@ net_tls_handshake(struct net_upstream *upstream, char detail[NET_DETAIL_BYTES])
             X509_verify_cert_error_string(verdict));
     } else {
         last_error(why, sizeof(why));
-        (void)snprintf(
-            detail, NET_DETAIL_BYTES, "TLS handshake with %s failed: %s", host, why);
+        (void)snprintf(detail, NET_DETAIL_BYTES, "TLS handshake with %s failed: %s", host, why);
     }
     return NET_TLS_FAILED;
 }
@@ -385,7 +385,8 @@ net_tls_write(struct net_upstream *upstream, const struct iovec *pieces, int pie
             return (ssize_t)sent;
         }
         ERR_clear_error();
-        /* A record that was not taken whole is offered again: by the same bytes, as OpenSSL asks. */
+        /* A record that was not taken whole is offered again: by the same bytes, as OpenSSL
+         * asks. */
         const int result = SSL_write_ex(tls->ssl, bytes.ptr, bytes.len, &taken);
         if (result == 1) {
             sent += taken;
@@ -429,8 +430,8 @@ net_tls_keep(struct net_upstream *upstream)
         buf_consume(&tls->kept, tls->kept_used);
         tls->kept_used = 0;
     }
-    buf_add(&tls->kept, loop->cipher_bytes + loop->cipher_begin,
-        loop->cipher_end - loop->cipher_begin);
+    buf_add(
+        &tls->kept, loop->cipher_bytes + loop->cipher_begin, loop->cipher_end - loop->cipher_begin);
     tls->failed = tls->failed || tls->kept.failed;
     tls->drained = false;
     tls->reads = 0;

@@ -32,7 +32,7 @@ call_due(const struct net_call *call)
     if (call->stage != CALL_OPEN) {
         return net_dial_due(call);
     }
-    if (!call->head_done) { /* also while the provider takes the request: from the last byte it took */
+    if (!call->head_done) { /* while the provider takes the request, from the last byte it took */
         deadline_ms = call->deadlines.first_byte_ms;
     } else if (!call->paused) {
         deadline_ms = call->deadlines.between_bytes_ms;
@@ -184,7 +184,8 @@ pieces_left(const struct net_call *call, struct iovec iov[IOV_COUNT])
     for (int i = call->piece_index; i < call->piece_count && count < IOV_COUNT; i++) {
         const struct slice piece = call->pieces[i];
         if (piece.len > skip) {
-            iov[count++] = (struct iovec){ (void *)(uintptr_t)(piece.ptr + skip), piece.len - skip };
+            iov[count++] =
+                (struct iovec){ (void *)(uintptr_t)(piece.ptr + skip), piece.len - skip };
         }
         skip = 0;
     }
@@ -218,7 +219,8 @@ send_some(struct net_call *call)
 
 /* ---- in ---- */
 
-/* Both answer how many bytes are used up; afterwards the call may be gone (upstream->call != call). */
+/* Both answer how many bytes are used up; afterwards the call may be gone (upstream->call !=
+ * call). */
 static size_t
 feed_head(struct net_call *call, struct slice bytes)
 {
@@ -282,8 +284,7 @@ consume(struct net_upstream *upstream, struct net_call *call, struct slice bytes
         if (in_head && rest.len == 0) {
             return true;
         }
-        const size_t step =
-            in_head ? feed_head(call, rest) : feed_body(upstream, call, rest);
+        const size_t step = in_head ? feed_head(call, rest) : feed_body(upstream, call, rest);
         if (upstream->call != call) {
             return false;
         }
@@ -348,7 +349,8 @@ receive(struct net_upstream *upstream, struct net_call *call)
 {
     char *bytes = call->loop->read_bytes;
     for (int i = 0; !call->paused; i++) {
-        /* TLS keeps bytes of its own, which no poll would tell of: it is read until it wants more. */
+        /* TLS keeps bytes of its own, which no poll would tell of: it is read until it wants
+         * more. */
         if (i >= NET_READS_A_TURN && !upstream->tls) {
             return;
         }
