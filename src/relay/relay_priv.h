@@ -70,7 +70,7 @@ struct call {
     struct policy *policy;         /* one reference */
     struct identity identity;
     enum api api;
-    bool client_gone, codex;
+    bool client_gone, codex, logged;
     void (*then)(struct call *call); /* once the key is known; NULL = a model call */
     char request_id[40];
     int64_t started_mono_ms, first_byte_mono_ms;

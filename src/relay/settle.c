@@ -60,6 +60,7 @@ call_log(struct call *call, int status, enum reason reason, const struct usage *
 {
     const int64_t now_ms = net_loop_mono_ms(call->loop->loop);
     struct log_line line;
+    call->logged = true;
     log_begin(&line, LOG_INFO, "call");
     log_str(&line, "request", slice_str(call->request_id));
     log_str(&line, "account", slice_str(call->identity.account));
