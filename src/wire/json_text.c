@@ -254,9 +254,12 @@ json_says(struct json_value value, struct slice plain)
 size_t
 json_utf8_bytes(struct slice raw)
 {
+    if (!has_escapes(raw)) {
+        return raw.len;
+    }
     size_t bytes = raw.len;
     const char *end = raw.ptr + raw.len;
-    const char *at = raw.len > 0 ? memchr(raw.ptr, '\\', raw.len) : NULL;
+    const char *at = memchr(raw.ptr, '\\', raw.len);
     while (at && end - at >= 2) {
         struct slice rest = slice_of(at, (size_t)(end - at));
         char out[4];

@@ -90,12 +90,24 @@ limit_text(struct arena *arena, struct slice name, int64_t limit, struct slice *
     return true;
 }
 
+/* The name that a limit gets where the body has none. Only chat has a choice. */
+static enum output_field
+absent_field(enum api api, enum output_field wish)
+{
+    switch (api) {
+    case API_RESPONSES: return OUTPUT_MAX_OUTPUT_TOKENS;
+    case API_CHAT: return wish;
+    default: return OUTPUT_MAX_TOKENS;
+    }
+}
+
 static MUST_USE bool
 splice_limits(const struct facts *facts, const struct splice_wishes *wishes, struct slice body,
     struct arena *arena, struct splices *out)
 {
-    if (wishes->output_limit < 0) {
-        return true;
+    if (wishes->output_limit < 0 || facts->api == API_EMBEDDINGS
+        || facts->api == API_COUNT_TOKENS) {
+        return true; /* the last two write nothing that could be limited */
     }
     struct slice text;
     bool limited = false;
@@ -113,9 +125,10 @@ splice_limits(const struct facts *facts, const struct splice_wishes *wishes, str
     if (limited) {
         return true;
     }
-    const struct span null_span = facts->output_spans[wishes->absent_field];
+    const enum output_field added = absent_field(facts->api, wishes->absent_field);
+    const struct span null_span = facts->output_spans[added];
     const bool is_null = null_span.len > 0;
-    const struct slice name = output_field_name(wishes->absent_field);
+    const struct slice name = output_field_name(added);
     if (!limit_text(arena, is_null ? slice_of(NULL, 0) : name, wishes->output_limit, &text)) {
         return false;
     }

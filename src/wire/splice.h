@@ -20,7 +20,7 @@ struct splices {
 struct splice_wishes {
     struct slice model;             /* the upstream's id; empty = as it is */
     int64_t output_limit;           /* what every output limit is lowered to; -1 = as they are */
-    enum output_field absent_field; /* the name it gets where the body has none */
+    enum output_field absent_field; /* chat: the name it gets where the body has none */
     bool usage;                     /* a chat stream shall carry usage */
 };
 
