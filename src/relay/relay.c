@@ -4,6 +4,8 @@
 #include <pthread.h>
 #include <stdlib.h>
 
+#include "base/clock.h"
+
 enum status
 relay_open(const struct relay_options *options, struct relay **out)
 {
@@ -32,6 +34,33 @@ relay_free(struct relay *relay)
     }
 }
 
+static void
+on_stop_timer(struct net_timer *timer)
+{
+    struct relay_loop *loop = list_entry(timer, struct relay_loop, stop_timer);
+    while (!list_empty(&loop->calls)) {
+        call_end_for_stop(list_entry(loop->calls.next, struct call, node));
+    }
+}
+
+void
+relay_stop(struct relay *relay, struct net *net, int64_t grace_ms)
+{
+    __atomic_store_n(&relay->stop_mono_ms, clock_mono_ms() + max_i64(1, grace_ms), __ATOMIC_RELEASE);
+    for (int i = 0; i < net_loop_count(net); i++) {
+        net_loop_wake(net_loop_at(net, i));
+    }
+}
+
+void
+relay_loop_wake(struct relay_loop *loop)
+{
+    const int64_t stop_mono_ms = __atomic_load_n(&loop->relay->stop_mono_ms, __ATOMIC_ACQUIRE);
+    if (stop_mono_ms && loop->stop_timer.due_mono_ms == 0) {
+        net_timer_start(&loop->stop_timer, max_i64(1, stop_mono_ms - net_loop_mono_ms(loop->loop)));
+    }
+}
+
 struct relay_loop *
 relay_loop_start(struct relay *relay, struct net_loop *loop, struct replies *replies)
 {
@@ -42,25 +71,16 @@ relay_loop_start(struct relay *relay, struct net_loop *loop, struct replies *rep
         made->replies = replies;
         list_init(&made->calls);
         list_init(&made->free_calls);
+        net_timer_init(&made->stop_timer, loop, on_stop_timer);
     }
     return made;
 }
 
-/* Calls still open when the loop ends (its grace is over) are settled as cut. */
 void
 relay_loop_stop(struct relay_loop *loop)
 {
-    while (!list_empty(&loop->calls)) {
-        struct call *call = list_entry(loop->calls.next, struct call, node);
-        if (call->upstream) {
-            net_call_cancel(call->upstream);
-            call->upstream = NULL;
-        }
-        const struct ending ending = { .dispatched = call->all_sent || call->upstream_status,
-            .flags = LEDGER_CUT, .reason = REASON_DRAINING };
-        call_settle(call, &ending);
-        call_free(call);
-    }
+    net_timer_stop(&loop->stop_timer);
+    on_stop_timer(&loop->stop_timer);
     while (!list_empty(&loop->free_calls)) {
         struct call *call = list_entry(loop->free_calls.next, struct call, node);
         list_remove(&call->node);

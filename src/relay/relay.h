@@ -32,6 +32,11 @@ void relay_free(struct relay *relay);
  * plane of the same loop, which calls replies_deliver on wake-ups. */
 MUST_USE struct relay_loop *relay_loop_start(struct relay *relay, struct net_loop *loop, struct replies *replies);
 void relay_loop_stop(struct relay_loop *loop);
+/* From net_app's on_wake, after replies_deliver. */
+void relay_loop_wake(struct relay_loop *loop);
+/* Any thread, once, beside net_stop with a longer grace: calls still open after `grace_ms` are settled and
+ * end cleanly for their clients: streams with the error event of their dialect, the others refused. */
+void relay_stop(struct relay *relay, struct net *net, int64_t grace_ms);
 
 /* A request for one of the relay's endpoints (tbl/endpoints.h); or for none at all: then a 404 that names
  * what exists, in the dialect of the path. Sets the exchange's user pointer (net/handler.h). */

@@ -29,6 +29,7 @@ struct relay {
     struct engine *engine;
     int loop_count;
     int64_t calls_open;  /* atomic */
+    int64_t stop_mono_ms; /* atomic; when calls still open are ended; 0 = not stopping */
     void *lock;          /* of closed */
     struct closed_route closed[CLOSED_ROUTES_MAX];
 };
@@ -44,9 +45,10 @@ struct relay_loop {
     struct replies *replies;
     struct map identities;         /* hash of key and end user -> known_identity */
     int64_t identities_version;
-    struct list calls;
+    struct list calls;             /* newest first */
     struct list free_calls;
     size_t free_count;
+    struct net_timer stop_timer;
     int64_t requests;              /* numbers those that have no hold */
     int64_t logged_refusals[64];   /* ledger ids whose line was written: repeats write none */
 };
@@ -159,6 +161,8 @@ void stream_upstream_end(struct call *call, bool whole);
 void stream_resume(struct call *call);
 void stream_drained(struct call *call);
 void stream_client_gone(struct call *call);
+/* The gateway stops: the call ends now, cleanly for its client, and is settled. */
+void call_end_for_stop(struct call *call);
 
 /* --- settle.c */
 struct ending {

@@ -379,17 +379,16 @@ stream_drained(struct call *call)
     }
 }
 
-/* The provider's stream is over before its own terminal event. */
+/* The stream is over before the provider's own terminal event: ours takes its place. */
 static void
-end_broken(struct call *call)
+end_broken(struct call *call, enum reason reason, struct slice sentence)
 {
     struct buf out = { 0 };
     settle_at_end(call, LEDGER_CUT, (struct slice){ 0 }, &out);
     if (call->passing) {
         stream_break(&out);
     }
-    stream_end_error(&call->tap, REASON_UPSTREAM_BROKEN, SLICE("The provider's answer broke off before its end."),
-        slice_str(call->request_id), &out);
+    stream_end_error(&call->tap, reason, sentence, slice_str(call->request_id), &out);
     const struct slice piece = buf_slice(&out);
     net_send(call->exchange, &piece, 1);
     buf_free(&out);
@@ -420,7 +419,7 @@ stream_upstream_end(struct call *call, bool whole)
         return;
     }
     if (!finished) {
-        end_broken(call);
+        end_broken(call, REASON_UPSTREAM_BROKEN, SLICE("The provider's answer broke off before its end."));
     }
     settle_at_end(call, 0, (struct slice){ 0 }, NULL); /* a terminal form that the tap did not call so */
     close_client(call);
@@ -445,4 +444,34 @@ stream_client_gone(struct call *call)
         return;
     }
     discard(call);
+}
+
+void
+call_end_for_stop(struct call *call)
+{
+    if (call->ticket_open) {
+        replies_forget(call->loop->replies, call->ticket);
+        call->ticket_open = false;
+    }
+    const bool left = call->all_sent || call->upstream_status != 0;
+    if (call->upstream) {
+        net_call_cancel(call->upstream);
+        call->upstream = NULL;
+    }
+    if (call->state == CALL_ANSWER && call->head_sent && call->exchange) {
+        end_broken(call, REASON_DRAINING, SLICE("This gateway is stopping; send the request again."));
+        close_client(call);
+        call_free(call);
+        return;
+    }
+    const struct ending ending = { .dispatched = left,
+        .unbilled = call->state == CALL_GATE, /* between two routes: the attempt before cost nothing */
+        .reason = REASON_DRAINING,
+        .flags = LEDGER_CUT };
+    call_settle(call, &ending);
+    if (call->exchange) {
+        call_refuse_reason(call, REASON_DRAINING, (struct slice){ 0 });
+    } else {
+        call_free(call);
+    }
 }
