@@ -233,6 +233,29 @@ take_policy(struct engine *engine)
     pthread_mutex_unlock(&engine->lock);
 }
 
+/* The loops have ended: a call allowed for one of them never left, so all of it is given back. */
+static bool
+give_back_undelivered(struct engine *engine)
+{
+    bool any = false;
+    for (uint32_t i = 0; i < engine->loop_count; i++) {
+        struct outbox *box = &engine->outboxes[i];
+        pthread_mutex_lock(&box->lock);
+        for (uint32_t k = 0; k < box->count; k++) {
+            struct queued item = { .event = { .kind = EVENT_SETTLE } };
+            if (!verdict_untaken(&box->verdicts[k], &item.event)) {
+                continue;
+            }
+            pthread_mutex_lock(&engine->lock);
+            any |= queue_push(engine, &item, false);
+            pthread_mutex_unlock(&engine->lock);
+        }
+        box->count = 0;
+        pthread_mutex_unlock(&box->lock);
+    }
+    return any;
+}
+
 static void *
 engine_thread(void *arg)
 {
@@ -254,7 +277,7 @@ engine_thread(void *arg)
         pthread_mutex_lock(&engine->lock);
         const bool give_up = engine->stopping && engine->store_down;
         pthread_mutex_unlock(&engine->lock);
-        if (stop || give_up) {
+        if (give_up || (stop && !give_back_undelivered(engine))) {
             break; /* what could not be written stays an open hold: the next start books it */
         }
     }
@@ -361,6 +384,20 @@ engine_close(struct engine *engine)
     pthread_mutex_unlock(&engine->lock);
     pthread_join(engine->thread, NULL);
     engine_free(engine);
+}
+
+bool
+verdict_untaken(const struct verdict *verdict, struct event *settle)
+{
+    if (verdict->event != EVENT_CALL || verdict->kind != VERDICT_ALLOWED || !verdict->hold_id) {
+        return false;
+    }
+    *settle = (struct event){ .kind = EVENT_SETTLE, .reply.loop = ENGINE_NO_REPLY };
+    settle->settle.hold_id = verdict->hold_id;
+    settle->settle.usage = USAGE_NONE;
+    settle->settle.input_tokens_seen = -1;
+    settle->settle.flags = LEDGER_CLIENT_GONE;
+    return true;
 }
 
 struct policy *

@@ -51,6 +51,10 @@ MUST_USE bool engine_submit(struct engine *engine, const struct event *event);
 /* The loop's thread: moves at most `max` verdicts into `out`; returns how many. */
 uint32_t engine_take(struct engine *engine, uint32_t loop, struct verdict *out, uint32_t max);
 
+/* Nobody waits for this verdict any more. True: it allowed a call, and `settle` is the event that gives
+ * all of it back, since nothing left the process. */
+MUST_USE bool verdict_untaken(const struct verdict *verdict, struct event *settle);
+
 /* The newest policy, with a reference for the caller. */
 struct policy *engine_policy(struct engine *engine);
 /* Takes over one reference; in force from the next batch on. STATUS_IO when the store cannot give new

@@ -14,36 +14,50 @@ struct queued {
     struct waiter *waiter;   /* not NULL: it comes from a waiting line */
 };
 
+/* A ring that grows. */
+struct ring {
+    struct queued *items;
+    size_t head, count, cap;
+};
+
 struct waiter {
     struct list node;        /* in its line, by arrival */
     struct event event;
     struct verdict first;    /* the refusal it is given at its deadline */
     int64_t arrived_order;
-    int64_t deadline_ms;
+    int64_t deadline_mono_ms;
     bool queued;             /* handed to the queue for another try */
-    struct line *line;
+    struct line *line;       /* NULL only while it is made */
 };
 struct line {
     struct list waiters;
     struct list node;        /* among all lines */
     int64_t limit_id, subject_id;
+    bool try_head;           /* its meter moved, or it has a new head */
 };
 
 struct outbox {
     pthread_mutex_t lock;
     struct verdict *verdicts;
-    uint32_t count, cap;
+    uint32_t first, end, cap; /* those in [first, end) wait to be taken */
+};
+
+/* A policy and what still needs it: its holder in a loop has a reference of its own, and a settlement that
+ * is on its way is judged by it, so it stays until no hold made under it is open. */
+struct kept_policy {
+    struct policy *policy;
+    int64_t open_holds;
 };
 
 /* First refusals of a minute that the next batch with a commit writes, and the counts of repeats. */
 struct kept_refusal {
-    uint64_t hash;
-    int64_t minute_ms, ledger_id, count;
+    uint64_t hash;           /* of account, key, model, limit and reason; 0 = free */
+    int64_t minute_ms, count;
     bool written;            /* its ledger row is in the store */
-    struct event event;
-    struct refusal refusal;
+    struct refused refused;
 };
 #define KEPT_REFUSALS 1024
+#define KEPT_PROBES 8
 
 struct engine {
     struct store *store;
@@ -55,9 +69,9 @@ struct engine {
     /* Under `lock`: */
     pthread_mutex_t lock;
     pthread_cond_t work_came;
-    struct queued *queue;    /* ring that grows */
-    size_t queue_head, queue_count, queue_cap;
-    size_t urgent_count;     /* queued events that start a commit at once */
+    struct ring queue;
+    struct ring parked;      /* settlements that wait for a store that can write */
+    size_t urgent_count;     /* of the queue: events that start a commit at once */
     bool stopping;
     struct policy *next_policy;       /* set by engine_set_policy, taken by the thread */
     enum status next_policy_status;
@@ -76,7 +90,8 @@ struct engine {
     struct ids ids;
     struct learned_table learned;
     int64_t policy_seq;
-    struct policy *older[64]; /* still in use by calls in flight */
+    struct kept_policy *policies; /* the newest and older ones still in use */
+    size_t policy_count, policy_cap;
     struct arena arena;
     struct work work;
     struct core core;
@@ -92,7 +107,8 @@ struct engine {
     struct map lines;        /* hash of (limit, subject) -> line */
     struct list line_list;
     int64_t waiter_count, arrivals;
-    bool room_came;          /* a hold was resolved: heads of lines try again */
+    bool lines_due;          /* a head is to try again */
+    int64_t lines_wake_mono_ms; /* no deadline is sooner; 0 = nobody waits */
 
     struct kept_refusal kept[KEPT_REFUSALS];
     bool kept_dirty;
@@ -100,11 +116,14 @@ struct engine {
 
     bool store_down;
     int64_t store_retry_mono_ms;
+    bool troubled;           /* the store has a trouble that was logged */
+    bool closing;            /* `stopping`, as of this batch */
+    int64_t give_up_mono_ms; /* when closing: settlements are tried until then */
 };
 
 /* --- batch.c: one batch, from rows to commit. */
 void batch_run(struct engine *engine, uint32_t count);
-/* Answers store_unavailable to what is queued, without touching the store; settlements stay. */
+/* The same while the store is known to be down: it is not touched, settlements are parked. */
 void batch_refuse_all(struct engine *engine, uint32_t count);
 /* A transaction's frame: fresh working set, begin; then load and decide; then end. */
 MUST_USE enum status batch_begin(struct engine *engine);
@@ -119,26 +138,31 @@ MUST_USE enum status start_close_orphans(struct engine *engine, struct engine_er
 /* Gives a policy its version and its limits their ids. */
 MUST_USE enum status adopt_policy(struct engine *engine, struct policy *policy, struct engine_error *error);
 const struct policy *policy_of_version(void *user, int64_t version);
+/* After a commit: holds of the batch that were made or resolved. */
+void count_open_holds(struct engine *engine);
 void drop_unused_policies(struct engine *engine);
 
 /* --- lines.c: who waits for what. */
 bool lines_busy(void *user, int64_t limit_id, int64_t subject_id);
 /* True when the event now waits (or goes on waiting); false when it may not: then it is refused. */
-bool lines_wait(struct engine *engine, struct queued *item, const struct verdict *verdict, int64_t now_ms);
+bool lines_wait(struct engine *engine, struct queued *item, const struct verdict *verdict);
 void lines_leave(struct engine *engine, struct waiter *waiter);
-/* Queues the heads of all lines after a hold was resolved; refuses those whose time is over. */
-void lines_turn(struct engine *engine, int64_t now_ms);
-/* When the next deadline is, as wall time; 0 = nobody waits. */
-int64_t lines_next_deadline_ms(const struct engine *engine);
+/* After a commit: the lines whose meters it moved. */
+void lines_mark(struct engine *engine);
+void lines_mark_all(struct engine *engine);
+/* Queues heads that are to try again; refuses those whose time is over. */
+void lines_turn(struct engine *engine);
 void lines_free(struct engine *engine);
 
-/* --- refusals.c */
-int64_t refusals_note(struct engine *engine, const struct event *event, const struct refusal *refusal, int64_t now_ms);
+/* --- refusals.c: 0 where there is no room to remember it. */
+int64_t refusals_note(struct engine *engine, const struct event *event, const struct refusal *refusal);
+/* Whether what is kept should be written now. `commits`: the batch commits anyway. */
+bool refusals_due(const struct engine *engine, bool commits);
 /* Puts what is kept into the running batch's work. */
 void refusals_write(struct engine *engine);
 void refusals_written(struct engine *engine, bool committed);
 
 /* --- engine.c */
 void engine_post(struct engine *engine, const struct verdict *verdict);
-void engine_requeue(struct engine *engine, const struct queued *item); /* at the front, under no lock */
+void engine_park(struct engine *engine, const struct queued *item);
 void engine_queue_waiter(struct engine *engine, struct waiter *waiter);

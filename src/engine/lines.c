@@ -3,6 +3,15 @@
 
 #include <stdlib.h>
 
+#include "base/clock.h"
+
+static void
+line_due(struct engine *engine, struct line *line)
+{
+    line->try_head = true;
+    engine->lines_due = true;
+}
+
 static struct line *
 line_find(const struct engine *engine, int64_t limit_id, int64_t subject_id)
 {
@@ -32,11 +41,9 @@ line_make(struct engine *engine, int64_t limit_id, int64_t subject_id)
 static void
 line_drop_empty(struct engine *engine, struct line *line)
 {
-    if (list_empty(&line->waiters)) {
-        map_remove(&engine->lines, hash_pair((uint64_t)line->limit_id, (uint64_t)line->subject_id));
-        list_remove(&line->node);
-        free(line);
-    }
+    map_remove(&engine->lines, hash_pair((uint64_t)line->limit_id, (uint64_t)line->subject_id));
+    list_remove(&line->node);
+    free(line);
 }
 
 /* Whether somebody who came earlier waits for this limit of this subject. */
@@ -69,8 +76,26 @@ line_insert(struct line *line, struct waiter *waiter)
     waiter->line = line;
 }
 
+/* Takes a waiter out of its line. Who was behind it may have its turn. */
+static void
+line_remove(struct engine *engine, struct waiter *waiter)
+{
+    struct line *line = waiter->line;
+    if (!line) {
+        return;
+    }
+    const bool was_head = line->waiters.next == &waiter->node;
+    list_remove(&waiter->node);
+    waiter->line = NULL;
+    if (list_empty(&line->waiters)) {
+        line_drop_empty(engine, line);
+    } else if (was_head) {
+        line_due(engine, line);
+    }
+}
+
 static struct waiter *
-waiter_make(struct engine *engine, const struct queued *item, const struct verdict *verdict, int64_t now_ms)
+waiter_make(struct engine *engine, const struct queued *item, const struct verdict *verdict)
 {
     const int64_t held_wait_ms = engine->policy->held_wait_ms;
     if (engine->waiter_count >= ENGINE_WAITERS_MAX || held_wait_ms <= 0) {
@@ -81,106 +106,158 @@ waiter_make(struct engine *engine, const struct queued *item, const struct verdi
         return NULL;
     }
     waiter->event = item->event;
-    waiter->event.wait_until_ms = now_ms + held_wait_ms;
-    waiter->deadline_ms = waiter->event.wait_until_ms;
+    waiter->event.wait_until_ms = engine->core.now_ms + held_wait_ms;
+    waiter->deadline_mono_ms = clock_mono_ms() + held_wait_ms; /* the wall clock may step */
     waiter->first = *verdict;
     waiter->first.kind = VERDICT_REFUSED;
     waiter->arrived_order = ++engine->arrivals;
     list_init(&waiter->node);
     __atomic_add_fetch(&engine->waiter_count, 1, __ATOMIC_RELAXED);
+    if (!engine->lines_wake_mono_ms || waiter->deadline_mono_ms < engine->lines_wake_mono_ms) {
+        engine->lines_wake_mono_ms = waiter->deadline_mono_ms;
+    }
     return waiter;
 }
 
-bool
-lines_wait(struct engine *engine, struct queued *item, const struct verdict *verdict, int64_t now_ms)
+static void
+waiter_free(struct engine *engine, struct waiter *waiter)
 {
-    struct waiter *waiter = item->waiter;
-    if (!waiter) {
-        waiter = waiter_make(engine, item, verdict, now_ms);
-        if (!waiter) {
-            return false;
-        }
-        struct verdict waits = *verdict; /* so that the relay keeps the connection alive */
-        waits.refusal.retry_after_ms = engine->policy->held_wait_ms;
-        engine_post(engine, &waits);
-    } else if (waiter->deadline_ms <= now_ms) {
-        return false;
-    }
-    waiter->queued = false;
-    struct line *line = line_make(engine, verdict->refusal.limit_id, verdict->refusal.subject_id);
+    __atomic_sub_fetch(&engine->waiter_count, 1, __ATOMIC_RELAXED);
+    free(waiter);
+}
+
+/* Into the line it is blocked by now, with its arrival time. */
+static bool
+waiter_move(struct engine *engine, struct waiter *waiter, const struct refusal *refusal)
+{
+    struct line *line = line_make(engine, refusal->limit_id, refusal->subject_id);
     if (!line) {
-        item->waiter = waiter;
         return false;
     }
     if (waiter->line != line) {
-        struct line *before = waiter->line;
-        list_remove(&waiter->node);
+        line_remove(engine, waiter);
         line_insert(line, waiter);
-        if (before) {
-            line_drop_empty(engine, before);
-        }
     }
+    return true;
+}
+
+bool
+lines_wait(struct engine *engine, struct queued *item, const struct verdict *verdict)
+{
+    struct waiter *waiter = item->waiter;
+    if (waiter) {
+        waiter->queued = false;
+        return clock_mono_ms() < waiter->deadline_mono_ms && waiter_move(engine, waiter, &verdict->refusal);
+    }
+    waiter = waiter_make(engine, item, verdict);
+    if (!waiter) {
+        lines_mark_all(engine); /* others of its batch may have been told to wait behind it */
+        return false;
+    }
+    if (!waiter_move(engine, waiter, &verdict->refusal)) {
+        waiter_free(engine, waiter);
+        return false;
+    }
+    struct verdict waits = *verdict; /* so that the relay keeps the connection alive */
+    waits.refusal.retry_after_ms = engine->policy->held_wait_ms;
+    engine_post(engine, &waits);
     return true;
 }
 
 void
 lines_leave(struct engine *engine, struct waiter *waiter)
 {
-    struct line *line = waiter->line;
-    list_remove(&waiter->node);
-    if (line) {
-        line_drop_empty(engine, line);
-    }
-    __atomic_sub_fetch(&engine->waiter_count, 1, __ATOMIC_RELAXED);
-    free(waiter);
-}
-
-/* At its deadline a waiter is refused with its first reason. */
-static void
-refuse_late(struct engine *engine, struct waiter *waiter, int64_t now_ms)
-{
-    struct verdict verdict = waiter->first;
-    verdict.refusal.ledger_id = refusals_note(engine, &waiter->event, &verdict.refusal, now_ms);
-    lines_leave(engine, waiter);
-    engine_post(engine, &verdict);
+    line_remove(engine, waiter);
+    waiter_free(engine, waiter);
 }
 
 void
-lines_turn(struct engine *engine, int64_t now_ms)
+lines_mark(struct engine *engine)
 {
-    const bool try_heads = engine->room_came;
-    engine->room_came = false;
-    struct list *next_line = NULL;
-    for (struct list *node = engine->line_list.next; node != &engine->line_list; node = next_line) {
-        next_line = node->next;
-        struct line *line = list_entry(node, struct line, node);
-        struct list *next = NULL;
-        bool last = false;
-        for (struct list *at = line->waiters.next; !last; at = next) {
-            next = at->next;
-            last = next == &line->waiters; /* the line itself goes with its last waiter */
-            struct waiter *waiter = list_entry(at, struct waiter, node);
-            if (waiter->deadline_ms <= now_ms && !waiter->queued) {
-                refuse_late(engine, waiter, now_ms);
-            } else if (try_heads && !waiter->queued && at->prev == &line->waiters) {
-                engine_queue_waiter(engine, waiter);
+    if (list_empty(&engine->line_list)) {
+        return;
+    }
+    for (const struct slot *slot = engine->work.slots[SLOTS_METER].first; slot; slot = slot->next) {
+        const struct meter_row *row = &((const struct meter_slot *)(const void *)slot)->row;
+        for (int32_t i = 0; slot->dirty && i < row->meter_count; i++) {
+            struct line *line = line_find(engine, row->meters[i].limit_id, row->subject_id);
+            if (line) {
+                line_due(engine, line);
             }
         }
     }
 }
 
-int64_t
-lines_next_deadline_ms(const struct engine *engine)
+void
+lines_mark_all(struct engine *engine)
 {
-    int64_t soonest_ms = 0;
-    for (const struct list *node = engine->line_list.next; node != &engine->line_list; node = node->next) {
-        const struct line *line = list_entry((struct list *)(uintptr_t)node, struct line, node);
-        const struct waiter *head = list_entry(line->waiters.next, struct waiter, node);
-        if (!soonest_ms || head->deadline_ms < soonest_ms) {
-            soonest_ms = head->deadline_ms;
+    for (struct list *node = engine->line_list.next; node != &engine->line_list; node = node->next) {
+        line_due(engine, list_entry(node, struct line, node));
+    }
+}
+
+/* At its deadline a waiter is refused with its first reason. */
+static void
+refuse_late(struct engine *engine, struct waiter *waiter)
+{
+    struct verdict verdict = waiter->first;
+    verdict.refusal.ledger_id = refusals_note(engine, &waiter->event, &verdict.refusal);
+    lines_leave(engine, waiter);
+    engine_post(engine, &verdict);
+}
+
+/* Refuses who waited too long; the line goes with its last waiter. */
+static void
+line_refuse_late(struct engine *engine, struct line *line, int64_t mono_ms)
+{
+    struct list *next = NULL;
+    bool last = false;
+    for (struct list *at = line->waiters.next; !last; at = next) {
+        next = at->next;
+        last = next == &line->waiters;
+        struct waiter *waiter = list_entry(at, struct waiter, node);
+        if (waiter->queued) {
+            continue; /* it is decided once more, and then refused */
+        }
+        if (waiter->deadline_mono_ms <= mono_ms) {
+            refuse_late(engine, waiter);
+        } else if (!engine->lines_wake_mono_ms || waiter->deadline_mono_ms < engine->lines_wake_mono_ms) {
+            engine->lines_wake_mono_ms = waiter->deadline_mono_ms;
         }
     }
-    return soonest_ms;
+}
+
+static void
+refuse_all_late(struct engine *engine)
+{
+    const int64_t mono_ms = clock_mono_ms();
+    if (!engine->lines_wake_mono_ms || mono_ms < engine->lines_wake_mono_ms) {
+        return;
+    }
+    engine->lines_wake_mono_ms = 0;
+    struct list *next = NULL;
+    for (struct list *node = engine->line_list.next; node != &engine->line_list; node = next) {
+        next = node->next;
+        line_refuse_late(engine, list_entry(node, struct line, node), mono_ms);
+    }
+}
+
+void
+lines_turn(struct engine *engine)
+{
+    refuse_all_late(engine);
+    if (!engine->lines_due) {
+        return;
+    }
+    engine->lines_due = false;
+    for (struct list *node = engine->line_list.next; node != &engine->line_list; node = node->next) {
+        struct line *line = list_entry(node, struct line, node);
+        struct waiter *head = list_entry(line->waiters.next, struct waiter, node);
+        if (line->try_head && !head->queued) {
+            engine_queue_waiter(engine, head);
+        }
+        line->try_head = false;
+    }
 }
 
 void

@@ -83,14 +83,10 @@ replies_forget(struct replies *replies, struct reply_to ticket)
 static void
 give_back(struct replies *replies, const struct verdict *verdict)
 {
-    if (verdict->event != EVENT_CALL || verdict->kind != VERDICT_ALLOWED || !verdict->hold_id) {
+    struct event event;
+    if (!verdict_untaken(verdict, &event)) {
         return;
     }
-    struct event event = { .kind = EVENT_SETTLE, .reply.loop = ENGINE_NO_REPLY };
-    event.settle.hold_id = verdict->hold_id;
-    event.settle.usage = USAGE_NONE;
-    event.settle.input_tokens_seen = -1;
-    event.settle.flags = LEDGER_CLIENT_GONE;
     const bool taken = engine_submit(replies->engine, &event);
     check(taken); /* settlements always fit */
 }
