@@ -116,9 +116,9 @@ read_scalar(struct reader *reader, const yaml_event_t *event)
     return node;
 }
 
-/* False when the mapping has this key already, or it can be none. */
+/* False when nothing can be read on from this key. */
 static bool
-key_fresh(struct reader *reader, int32_t map_id, struct node *key)
+doc_key_valid(struct reader *reader, const struct node *key)
 {
     if (key->kind != NODE_SCALAR) {
         report_add(reader->report, key, "a key must be a plain word");
@@ -128,19 +128,22 @@ key_fresh(struct reader *reader, int32_t map_id, struct node *key)
         report_add(reader->report, key, "merge keys (<<) are not read here; write the values out");
         return false;
     }
+    return true;
+}
+
+/* Reports a key that the mapping has already; the tree keeps both, and is refused for it. */
+static void
+doc_key_remember(struct reader *reader, int32_t map_id, struct node *key)
+{
     const uint64_t hash = hash_pair((uint64_t)map_id, hash_bytes(key->text));
     const struct node *before = map_get(&reader->keys, hash);
     if (before && slice_eq(before->text, key->text)) {
         char seen[64];
         report_add(reader->report, key, "%s is given twice; the first is in line %d",
             node_seen(key, seen), before->line);
-        return false;
-    }
-    if (!map_put(&reader->keys, hash, key)) {
+    } else if (!map_put(&reader->keys, hash, key)) {
         report_no_memory(reader->report);
-        return false;
     }
-    return true;
 }
 
 /* One event of a mapping or a list: a child (and its key), or the end. False on error. */
@@ -163,9 +166,10 @@ read_child(
         *child = first;
         return first != NULL;
     }
-    if (!key_fresh(reader, map_id, first) && first->kind != NODE_SCALAR) {
+    if (!doc_key_valid(reader, first)) {
         return false;
     }
+    doc_key_remember(reader, map_id, first);
     if (reader->report->memory || !next_event(reader, &event)) {
         return false;
     }

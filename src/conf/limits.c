@@ -124,19 +124,28 @@ forms_text(enum count_kind counts, char *out, size_t size)
 static void
 report_no_form(struct conf *conf, const struct node *map, const struct limit *limit)
 {
-    char forms[200];
+    char forms[200] = "";
     const struct node *place = doc_get(map, "counts");
     if (!count_exists(limit->counts)) {
+        for (int counts = 0; counts < COUNT_KIND_COUNT; counts++) {
+            if (count_exists((enum count_kind)counts)) {
+                say(forms, sizeof forms, forms[0] == '\0' ? "" : ", ");
+                say(forms, sizeof forms, count_word((enum count_kind)counts));
+            }
+        }
         report_add(&conf->report, place,
-            "limits that count %s do not exist in this version yet; cost, requests and in_flight do",
-            count_word(limit->counts));
+            "limits that count %s do not exist in this version yet; these do: %s",
+            count_word(limit->counts), forms);
         return;
     }
+    const char *over = limit->window == WINDOW_CONCURRENCY ? "" : " over ";
+    const char *window = limit->window == WINDOW_CONCURRENCY ? ""
+                         : limit->window == WINDOW_BUCKET    ? "a rate"
+                                                             : window_word(limit->window);
     forms_text(limit->counts, forms, sizeof forms);
     report_add(&conf->report, place,
-        "a limit of %s per %s over %s does not exist in this version yet; it exists %s",
-        count_word(limit->counts), per_word(limit->per),
-        limit->window == WINDOW_BUCKET ? "a rate" : window_word(limit->window), forms);
+        "a limit of %s per %s%s%s does not exist in this version yet; it exists %s",
+        count_word(limit->counts), per_word(limit->per), over, window, forms);
 }
 
 /* ---- windows ---- */

@@ -127,8 +127,8 @@ route_provider(struct conf *conf, const struct node *map)
         return 0;
     }
     const int32_t index = policy_provider_index(conf->policy, slice_str(name));
-    if (index >= 0) {
-        return index;
+    if (index >= 0 || conf->policy->provider_count == 0) {
+        return index >= 0 ? index : 0; /* that there are none at all is said elsewhere */
     }
     const struct node *node = doc_get(map, "provider");
     const char *names[256];

@@ -47,14 +47,19 @@ report_unknown(struct conf *conf, const struct node *key, const char *path)
             (void)snprintf(known + known_len, sizeof known - known_len, ", ...");
         }
     }
-    char seen[64];
+    /* a secret may stand where a key should; see option_secret */
+    char seen[64] = "";
+    const bool secret = strstr(path, "credentials") != NULL;
+    const char *space = secret ? "" : " ";
     const char *nearest = nearest_word(key->text, words, count);
+    if (!secret) {
+        (void)node_seen(key, seen);
+    }
     if (nearest) {
-        report_add(&conf->report, key, "unknown option %s; did you mean '%s'?",
-            node_seen(key, seen), nearest);
-    } else {
         report_add(
-            &conf->report, key, "unknown option %s; known here: %s", node_seen(key, seen), known);
+            &conf->report, key, "unknown option%s%s; did you mean '%s'?", space, seen, nearest);
+    } else {
+        report_add(&conf->report, key, "unknown option%s%s; known here: %s", space, seen, known);
     }
 }
 
@@ -86,27 +91,6 @@ conf_keys(struct conf *conf, const struct node *map, const char *path)
     return true;
 }
 
-const struct node *
-conf_find(struct conf *conf, const struct node *map, enum option option)
-{
-    const struct option_row *row = option_row(option);
-    const struct node *node =
-        map && map->kind == NODE_MAP ? doc_get(map, option_key(option)) : NULL;
-    if (!node) {
-        if (row->preset && strcmp(row->preset, OPTION_REQUIRED) == 0) {
-            report_add(&conf->report, map, "'%s' is missing here: %s", option_key(option),
-                row->form ? row->form : "an amount such as 3 USD");
-        }
-        return NULL;
-    }
-    if (node_is_null(node)) {
-        report_add(&conf->report, node->key, "'%s' has no value; give it one or take the line out",
-            option_key(option));
-        return NULL;
-    }
-    return node;
-}
-
 /* What a type wants, with an example. */
 static const char *
 type_wants(const struct option_row *row)
@@ -120,6 +104,27 @@ type_wants(const struct option_row *row)
     case OPTION_TYPE_MONEY: return "an amount such as 0.50 USD or 500000 micros";
     default: return row->form;
     }
+}
+
+const struct node *
+conf_find(struct conf *conf, const struct node *map, enum option option)
+{
+    const struct option_row *row = option_row(option);
+    const struct node *node =
+        map && map->kind == NODE_MAP ? doc_get(map, option_key(option)) : NULL;
+    if (!node) {
+        if (row->preset && strcmp(row->preset, OPTION_REQUIRED) == 0) {
+            report_add(&conf->report, map, "'%s' is missing here: %s", option_key(option),
+                type_wants(row));
+        }
+        return NULL;
+    }
+    if (node_is_null(node)) {
+        report_add(&conf->report, node->key, "'%s' has no value; give it one or take the line out",
+            option_key(option));
+        return NULL;
+    }
+    return node;
 }
 
 /* Secrets end up here by mistake; what stands under `credentials` is never repeated. */

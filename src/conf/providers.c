@@ -74,15 +74,23 @@ credential_set(struct conf *conf, const struct node *node, struct slice secret, 
     credential->from = CREDENTIAL_SECRET;
 }
 
+/* Capitals, so that no token is taken for a name and repeated. */
+static bool
+env_name_valid(const char *name)
+{
+    const size_t len = strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_");
+    return name[len] == '\0' && len > 0 && len < 128 && !(name[0] >= '0' && name[0] <= '9');
+}
+
 static void
 credential_from_env(
     struct conf *conf, const struct node *node, const char *name, struct credential *credential)
 {
     char what[200];
-    if (!value_name(slice_str(name), "_", 127) || (name[0] >= '0' && name[0] <= '9')) {
+    if (!env_name_valid(name)) {
         /* not repeated: whoever pastes the secret itself here finds it in no log */
         report_add(&conf->report, node,
-            "'env' wants the name of an environment variable, not the secret itself");
+            "'env' wants the name of an environment variable (capital letters, digits, '_'), not the secret itself");
         return;
     }
     const char *value = getenv(name);

@@ -77,7 +77,7 @@ store_read(struct conf *conf, const struct node *root)
             "the PostgreSQL store does not exist in this version yet; write sqlite:PATH");
         return;
     }
-    if (slice_eq(text, SLICE("memory:"))) {
+    if (slice_eq(text, SLICE("memory:")) || slice_eq(text, SLICE("memory"))) {
         return;
     }
     if (!slice_starts(text, sqlite) || text.len == sqlite.len) {

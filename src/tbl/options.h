@@ -19,8 +19,8 @@
         "TLS listeners do not exist in this version yet; listen on loopback behind a TLS proxy")                      \
     X(TLS, "tls", LATER, NULL, NULL, NULL, NULL,                                                                      \
         "TLS listeners do not exist in this version yet; listen on loopback behind a TLS proxy")                      \
-    X(STORE, "store", TEXT, "sqlite:PATH or memory:", "sqlite:tidegate.db", NULL, NULL,                               \
-        "Where the books are kept; a relative path starts at this file's folder.")                                    \
+    X(STORE, "store", TEXT, "sqlite:PATH, or memory", "sqlite:tidegate.db", NULL, NULL,                               \
+        "Where the books are kept; memory keeps them while the gateway runs. Relative paths start at this file's folder.")                                    \
     X(DURABILITY, "durability", WORD, "disk | os", "disk", NULL, NULL,                                                \
         "What a commit survives: disk a power loss, os only a crash of the gateway.")                                 \
     X(CONTROL, "control", TEXT, "a path", NULL, NULL, NULL,                                                           \

@@ -1,0 +1,681 @@
+/* tests/unit/conf/load_test.c
+ *
+ * Goal: what a file says arrives in the policy; what it does not say has its documented default; what
+ * we ship ourselves loads.
+ * Method: small files and the fields they must give; the shipped sample with all its options switched on. */
+#include "load.h"
+
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "conf/conf_priv.h"
+#include "policy/zone.h"
+
+/* ---- the gateway ---- */
+
+static void
+gateway_defaults(void **state)
+{
+    struct policy *policy = load(P M);
+    assert_int_equal(policy->refs, 1);
+    assert_int_equal(policy->version, 0);
+    assert_int_equal(policy->listen_count, 1);
+    assert_string_equal(policy->listens[0].host, "127.0.0.1");
+    assert_int_equal(policy->listens[0].port, 8080);
+    assert_string_equal(policy->store, "sqlite:tidegate.db");
+    assert_null(policy->control);
+    assert_int_equal(policy->durability, DURABILITY_DISK);
+    assert_null(policy->zone);
+    assert_string_equal(policy->zone_name, "UTC");
+    assert_int_equal(policy->loops, 0);
+    assert_int_equal(policy->held_wait_ms, 3000);
+    assert_int_equal(policy->step_tokens, 1024);
+    assert_int_equal(policy->min_answer_tokens, 256);
+    assert_int_equal(policy->head_deadline_ms, 10000);
+    assert_int_equal(policy->body_deadline_ms, 60000);
+    assert_int_equal(policy->idle_ms, 75000);
+    assert_int_equal(policy->body_bytes_max, 32 << 20);
+    assert_int_equal(policy->head_bytes_max, 32 << 10);
+    assert_int_equal(policy->headers_max, 100);
+    assert_int_equal(policy->connections_max, 10000);
+    assert_int_equal(policy->stop_grace_ms, 30000);
+    assert_int_equal(policy->orphans, ORPHAN_CHARGE);
+    assert_int_equal(policy->unpriced, UNPRICED_REFUSE_UNDER_COST_LIMITS);
+    assert_false(policy->log_json);
+    assert_int_equal(policy->plan_count, 1);
+    assert_string_equal(policy->plans[0], "default");
+    assert_string_equal(policy->default_plan, "default");
+    assert_int_equal(policy->limit_count, 0);
+    assert_true(policy->price_count > 60);
+    assert_non_null(policy_price(policy, SLICE("gpt-5.5")));
+    assert_int_equal(strlen(policy->config_hash), HASH_HEX);
+    assert_true(policy->price_version > 0);
+    policy_unref(policy);
+}
+
+static void
+gateway_options(void **state)
+{
+    struct policy *policy = load(P M
+        "listen: [127.0.0.1:0, '[::1]:9', localhost:10, 'unix:/run/t.sock']\n"
+        "store: sqlite:/var/lib/t.db\ncontrol: run/c.sock\ndurability: os\ntimezone: America/New_York\nloops: 4\n"
+        "held_wait: 500ms\nstep: 64\nmin_answer: 1 tokens\nhead_deadline: 1s\nbody_deadline: 2s\nidle_deadline: 3s\n"
+        "head_max: 8KB\nbody_max: 1MB\nheaders_max: 20\nconnections_max: 50\nstop_grace: 1m\nlog: json\n"
+        "orphaned_holds: release\nunpriced: allow\nplans: {free: {}, pro: }\ndefault_plan: pro\n");
+    assert_int_equal(policy->listen_count, 4);
+    assert_int_equal(policy->listens[0].port, 0);
+    assert_string_equal(policy->listens[1].host, "::1");
+    assert_string_equal(policy->listens[2].host, "127.0.0.1");
+    assert_string_equal(policy->listens[3].unix_path, "/run/t.sock");
+    assert_null(policy->listens[3].host);
+    assert_string_equal(policy->store, "sqlite:/var/lib/t.db");
+    assert_string_equal(policy->control, "run/c.sock");
+    assert_int_equal(policy->durability, DURABILITY_OS);
+    assert_string_equal(policy->zone_name, "America/New_York");
+    assert_int_equal(zone_offset_s(policy->zone, 0), -18000);
+    assert_int_equal(policy->loops, 4);
+    assert_int_equal(policy->held_wait_ms, 500);
+    assert_int_equal(policy->step_tokens, 64);
+    assert_int_equal(policy->min_answer_tokens, 1);
+    assert_int_equal(policy->head_deadline_ms, 1000);
+    assert_int_equal(policy->body_deadline_ms, 2000);
+    assert_int_equal(policy->idle_ms, 3000);
+    assert_int_equal(policy->head_bytes_max, 8192);
+    assert_int_equal(policy->body_bytes_max, 1 << 20);
+    assert_int_equal(policy->headers_max, 20);
+    assert_int_equal(policy->connections_max, 50);
+    assert_int_equal(policy->stop_grace_ms, 60000);
+    assert_true(policy->log_json);
+    assert_int_equal(policy->orphans, ORPHAN_RELEASE);
+    assert_int_equal(policy->unpriced, UNPRICED_ALLOW);
+    assert_int_equal(policy->plan_count, 2);
+    assert_string_equal(policy->default_plan, "pro");
+    policy_unref(policy);
+
+    policy = load(P M "store: memory\n");
+    assert_string_equal(policy->store, "memory:");
+    policy_unref(policy);
+}
+
+static void
+relative_paths(void **state)
+{
+    static struct conf_error error;
+    struct policy *policy = NULL;
+    const struct slice yaml = SLICE(P M "store: sqlite:t.db\ncontrol: c.sock\nlisten: 'unix:l.sock'\n");
+    assert_int_equal(conf_load_text("/etc/tidegate/t.yaml", yaml, &policy, &error), STATUS_OK);
+    assert_string_equal(policy->store, "sqlite:/etc/tidegate/t.db");
+    assert_string_equal(policy->control, "/etc/tidegate/c.sock");
+    assert_string_equal(policy->listens[0].unix_path, "/etc/tidegate/l.sock");
+    policy_unref(policy);
+}
+
+/* ---- providers ---- */
+
+static void
+known_providers(void **state)
+{
+#define KEY "credentials: {company: {env: TIDEGATE_TEST_KEY}}}\n"
+    struct policy *policy = load("models: {m: {routes: [{provider: a}]}}\n"
+        "providers:\n"
+        "  a: {base_url: 'https://api.openai.com/v1', " KEY
+        "  b: {base_url: 'https://api.anthropic.com', " KEY
+        "  c: {base_url: 'https://router.huggingface.co/v1', " KEY
+        "  d: {base_url: 'https://api.deepseek.com', " KEY
+        "  e: {base_url: 'https://api.deepseek.com/anthropic', dialect: anthropic, " KEY
+        "  f: {base_url: 'https://acme.openai.azure.com/openai/v1', " KEY
+        "  g: {base_url: 'https://llm.example.org/v1', dialect: openai}\n"
+        "  h: {base_url: 'https://api.openai.com/v1', apis: [chat], on_abort: bills_all, drain_max: 5s, " KEY
+        "drain_max: 20s\n");
+#undef KEY
+    static const struct {
+        const char *name;
+        enum dialect dialect;
+        uint32_t apis;
+        enum on_abort on_abort;
+        const char *base_path, *limit_field;
+        int64_t drain_max_ms;
+    } rows[] = {
+        { "a", DIALECT_OPENAI, 1u << API_CHAT | 1u << API_RESPONSES | 1u << API_EMBEDDINGS, ON_ABORT_STOPS, "/v1",
+            "max_completion_tokens", 20000 },
+        { "b", DIALECT_ANTHROPIC, 1u << API_MESSAGES | 1u << API_COUNT_TOKENS, ON_ABORT_STOPS, "", "max_tokens", 20000 },
+        { "c", DIALECT_OPENAI, 1u << API_CHAT | 1u << API_RESPONSES, ON_ABORT_BILLS_ALL, "/v1", "max_tokens", 20000 },
+        { "d", DIALECT_OPENAI, 1u << API_CHAT, ON_ABORT_STOPS, "", "max_tokens", 20000 },
+        { "e", DIALECT_ANTHROPIC, 1u << API_MESSAGES | 1u << API_COUNT_TOKENS, ON_ABORT_STOPS, "/anthropic",
+            "max_tokens", 20000 },
+        { "f", DIALECT_OPENAI, 1u << API_CHAT | 1u << API_RESPONSES | 1u << API_EMBEDDINGS, ON_ABORT_STOPS,
+            "/openai/v1", "max_completion_tokens", 20000 },
+        { "g", DIALECT_OPENAI, 1u << API_CHAT, ON_ABORT_BILLS_ALL, "/v1", "max_tokens", 20000 },
+        { "h", DIALECT_OPENAI, 1u << API_CHAT, ON_ABORT_BILLS_ALL, "/v1", "max_completion_tokens", 5000 },
+    };
+    for (size_t i = 0; i < countof(rows); i++) {
+        const struct provider *provider = provider_of(policy, rows[i].name);
+        assert_int_equal(provider->dialect, rows[i].dialect);
+        assert_int_equal(provider->apis, rows[i].apis);
+        assert_int_equal(provider->on_abort, rows[i].on_abort);
+        assert_string_equal(provider->base_path, rows[i].base_path);
+        assert_string_equal(provider->limit_field, rows[i].limit_field);
+        assert_int_equal(provider->drain_max_ms, rows[i].drain_max_ms);
+        assert_true(provider->tls);
+        assert_int_equal(provider->port, 443);
+        assert_int_equal(provider->connect_ms, 10000);
+        assert_int_equal(provider->first_byte_ms, 600000);
+        assert_int_equal(provider->between_bytes_ms, 300000);
+        assert_int_equal(provider->user.from, CREDENTIAL_NONE);
+    }
+    assert_int_equal(provider_of(policy, "g")->company.from, CREDENTIAL_NONE);
+    const struct credential *company = &provider_of(policy, "a")->company;
+    assert_int_equal(company->from, CREDENTIAL_SECRET);
+    assert_string_equal(company->secret, "sk-test");
+    assert_string_equal(company->id, "a/company");
+    policy_unref(policy);
+}
+
+static void
+insecure_and_headers(void **state)
+{
+    struct policy *policy = load(PROVIDER("dialect: openai, base_url: 'http://10.0.0.7:8000/v1', insecure: true, "
+        "ca_file: x/ca.pem, connect_deadline: 1s, first_byte_deadline: 2s, between_bytes_deadline: 3s, "
+        "credentials: {company: {env: TIDEGATE_TEST_KEY, headers: {X-HF-Bill-To: acme, X-B: 'a b'}}}"));
+    const struct provider *provider = provider_of(policy, "p");
+    assert_false(provider->tls);
+    assert_string_equal(provider->host, "10.0.0.7");
+    assert_string_equal(provider->host_header, "10.0.0.7:8000");
+    assert_int_equal(provider->port, 8000);
+    assert_string_equal(provider->ca_file, "x/ca.pem");
+    assert_int_equal(provider->connect_ms, 1000);
+    assert_int_equal(provider->first_byte_ms, 2000);
+    assert_int_equal(provider->between_bytes_ms, 3000);
+    assert_int_equal(provider->company.header_count, 2);
+    assert_string_equal(provider->company.headers[0].name, "X-HF-Bill-To");
+    assert_string_equal(provider->company.headers[0].value, "acme");
+    assert_string_equal(provider->company.headers[1].value, "a b");
+    policy_unref(policy);
+}
+
+/* ---- models ---- */
+
+static void
+route_prices(void **state)
+{
+    struct policy *policy = load(P
+        "models:\n"
+        "  gpt-5.5: {routes: [{provider: p}, {provider: p, model: 'openai/gpt-5.5-2026-04-23'}, {provider: p, model: x}]}\n"
+        "  a: {price_as: glm-5.2, tier: free, routes: [{provider: p}, {provider: p, price_as: o3}]}\n"
+        "  b: {price: {input: 3 USD, output: 15 USD, cache_read: 0.30 USD, cache_write: 3.75 USD}, routes: [{provider: p, model: gpt-5.5}, {provider: p, price: {input: 0 USD, output: 0 USD}}]}\n"
+        "  c: {price: {input: 3 USD, output: 15 USD, cache_write: 3.75 USD, cache_write_1h: 6 USD, tiers: [{above: 200000 tokens, input: 6 USD}, {above: 400000, output: 30 USD, cache_write: 9 USD}]}, routes: [{provider: p}], max_output: 32000, context: 64000 tokens, hidden_reasoning: true}\n"
+        "  d: {routes: [{provider: p, model: 'gpt-5.5:free'}]}\n");
+    const struct model *model = model_of(policy, "gpt-5.5");
+    assert_int_equal(model->tier, TIER_PREMIUM);
+    assert_int_equal(model->route_count, 3);
+    assert_string_equal(model->routes[0].model, "gpt-5.5");
+    assert_string_equal(model->routes[0].price->id, "gpt-5.5");
+    assert_string_equal(model->routes[1].price->id, "gpt-5.5");
+    assert_null(model->routes[2].price);
+    assert_int_equal(model->max_output, 128000);
+    assert_int_equal(model->context, 1050000); /* the larger of the book's and the default of route x */
+    assert_true(model->hidden_reasoning);
+
+    model = model_of(policy, "a");
+    assert_int_equal(model->tier, TIER_FREE);
+    assert_string_equal(model->routes[0].price->id, "glm-5.2");
+    assert_string_equal(model->routes[1].price->id, "o3");
+    assert_string_equal(model->routes[1].model, "a");
+    assert_int_equal(model->max_output, 131072);
+    assert_false(model->hidden_reasoning);
+
+    model = model_of(policy, "b");
+    const struct price *price = model->routes[0].price;
+    assert_int_equal(price->base.input, 3000000);
+    assert_int_equal(price->base.output, 15000000);
+    assert_int_equal(price->base.cache_read, 300000);
+    assert_int_equal(price->base.cache_write_5m, 3750000);
+    assert_int_equal(price->base.cache_write_1h, 3750000);
+    assert_int_equal(model->routes[1].price->base.input, 0);
+    assert_int_equal(model->routes[1].price->base.cache_read, -1); /* hand-written: null stays null */
+    assert_int_equal(model->max_output, 128000);
+    assert_int_equal(model->context, 1000000);
+    assert_true(model->hidden_reasoning); /* one route hides it */
+
+    model = model_of(policy, "c");
+    price = model->routes[0].price;
+    assert_int_equal(price->tier_count, 2);
+    assert_int_equal(price->base.cache_write_1h, 6000000);
+    assert_int_equal(price->tiers[0].above_input_tokens, 200000);
+    assert_int_equal(price->tiers[0].set.input, 6000000);
+    assert_int_equal(price->tiers[0].set.output, 15000000); /* stays as it is */
+    assert_int_equal(price->tiers[0].set.cache_write_1h, 6000000);
+    assert_int_equal(price->tiers[1].set.input, 6000000);
+    assert_int_equal(price->tiers[1].set.output, 30000000);
+    assert_int_equal(price->tiers[1].set.cache_write_5m, 9000000);
+    assert_int_equal(price->tiers[1].set.cache_write_1h, 9000000);
+    assert_int_equal(model->max_output, 32000);
+    assert_int_equal(model->context, 64000);
+    assert_true(model->hidden_reasoning);
+
+    assert_null(model_of(policy, "d")->routes[0].price);
+    policy_unref(policy);
+}
+
+static void
+models_are_sorted(void **state)
+{
+    struct policy *policy = load(P "models: {b: {routes: [{provider: p}]}, 'zai-org/GLM-5.2': {routes: [{provider: p}]}, "
+                                   "'m[1m]': {routes: [{provider: p}]}, a: {routes: [{provider: p}]}, 5.2: {routes: [{provider: p}]}}\n");
+    assert_int_equal(policy->model_count, 5);
+    for (int32_t i = 0; i < policy->model_count; i++) {
+        assert_int_equal(policy_model_index(policy, slice_str(policy->models[i].name)), i);
+    }
+    policy_unref(policy);
+}
+
+/* ---- limits ---- */
+
+static void
+limits_arrive(void **state)
+{
+    struct policy *policy = load(P
+        "models: {m: {routes: [{provider: p}]}}\n"
+        "plans: {free: {}, pro: {}, staff: {}}\n"
+        "timezone: Europe/Berlin\n"
+        "limits:\n"
+        "  month: {counts: cost, per: account, window: month, cap: {default: 50 USD, plan: {free: 5 USD, staff: unlimited}}, hold: stream, at_cap: refuse}\n"
+        "  day: {counts: cost, per: account, window: day, zone: UTC, cap: {plan: {free: 0 USD}}}\n"
+        "  week: {counts: cost, per: account, window: week, zone: Asia/Tokyo, cap: 1 micros}\n"
+        "  chat: {counts: cost, per: thread_tree, window: lifetime, cap: 5 USD, of: {model: m, tier: premium}}\n"
+        "  rate: {counts: requests, per: key, window: {rate: 60/min, burst: 10}}\n"
+        "  rate-2: {counts: requests, per: gateway, window: 5/s}\n"
+        "  parallel: {counts: in_flight, per: account, cap: 8}\n"
+        "  all: {counts: in_flight, per: gateway, window: concurrency, cap: unlimited}\n");
+    assert_int_equal(policy->limit_count, 8);
+    assert_string_equal(policy->limits[0].name, "month"); /* the file's order */
+    assert_string_equal(policy->limits[7].name, "all");
+
+    const struct limit *limit = limit_of(policy, "month");
+    assert_int_equal(limit->counts, COUNT_COST);
+    assert_int_equal(limit->per, PER_ACCOUNT);
+    assert_int_equal(limit->window, WINDOW_MONTH);
+    assert_string_equal(limit->zone->name, "Europe/Berlin");
+    assert_ptr_equal(limit->zone, policy->zone);
+    assert_int_equal(limit->cap_default, 50000000);
+    assert_int_equal(policy_cap(limit, "free"), 5000000);
+    assert_int_equal(policy_cap(limit, "pro"), 50000000);
+    assert_int_equal(policy_cap(limit, "staff"), CAP_UNLIMITED);
+    assert_int_equal(limit->line, 6);
+    assert_int_equal(limit->limit_id, 0);
+    assert_int_equal(limit->hold, HOLD_MODE_STREAM);
+    assert_int_equal(limit->at_cap, AT_CAP_REFUSE);
+    assert_null(limit->of_model);
+    assert_int_equal(limit->of_tier, -1);
+
+    limit = limit_of(policy, "day");
+    assert_null(limit->zone);
+    assert_int_equal(limit->cap_default, CAP_UNLIMITED);
+    assert_int_equal(policy_cap(limit, "free"), 0); /* zero and unlimited are two values */
+    assert_string_equal(limit_of(policy, "week")->zone->name, "Asia/Tokyo");
+    assert_int_equal(limit_of(policy, "week")->cap_default, 1);
+    assert_string_equal(limit_of(policy, "chat")->of_model, "m");
+    assert_int_equal(limit_of(policy, "chat")->of_tier, TIER_PREMIUM);
+
+    limit = limit_of(policy, "rate");
+    assert_int_equal(limit->window, WINDOW_BUCKET);
+    assert_int_equal(limit->rate, 60);
+    assert_int_equal(limit->period_ms, 60000);
+    assert_int_equal(limit->burst, 10);
+    assert_int_equal(limit->cap_default, 10);
+    assert_int_equal(limit_of(policy, "rate-2")->burst, 5);
+    assert_int_equal(limit_of(policy, "parallel")->window, WINDOW_CONCURRENCY);
+    assert_int_equal(limit_of(policy, "parallel")->cap_default, 8);
+    assert_int_equal(limit_of(policy, "all")->cap_default, CAP_UNLIMITED);
+    policy_unref(policy);
+}
+
+static void
+fingerprint_of(const char *yaml, char out[HASH_HEX + 1])
+{
+    struct policy *policy = load(yaml);
+    memcpy(out, policy->limits[0].fingerprint, HASH_HEX + 1);
+    policy_unref(policy);
+}
+
+static void
+fingerprints_follow_the_meaning(void **state)
+{
+    static const struct {
+        const char *a, *b;
+        bool same;
+    } rows[] = {
+        { LIMIT("counts: cost, per: account, window: month, cap: 5 USD"),
+            LIMIT("counts: cost, per: account, window: month, cap: {default: 6 USD}"), true },
+        { LIMIT("counts: cost, per: account, window: month, cap: 5 USD"),
+            P M "timezone: UTC\nlimits: {renamed: {counts: cost, per: account, zone: UTC, window: month, cap: 5 USD}}\n", true },
+        { LIMIT("counts: cost, per: account, window: month, cap: 5 USD"),
+            LIMIT("counts: cost, per: account, window: week, cap: 5 USD"), false },
+        { LIMIT("counts: cost, per: account, window: month, cap: 5 USD"),
+            LIMIT("counts: cost, per: account, window: month, cap: 5 USD, zone: Asia/Tokyo"), false },
+        { LIMIT("counts: cost, per: account, window: month, cap: 5 USD"),
+            P M "timezone: Asia/Tokyo\nlimits: {x: {counts: cost, per: account, window: month, cap: 5 USD}}\n", false },
+        { LIMIT("counts: in_flight, per: account, cap: 5"),
+            P M "timezone: Asia/Tokyo\nlimits: {x: {counts: in_flight, per: account, cap: 5}}\n", true },
+        { LIMIT("counts: in_flight, per: account, cap: 5"), LIMIT("counts: in_flight, per: key, cap: 5"), false },
+        { LIMIT("counts: in_flight, per: account, cap: 5"), LIMIT("counts: in_flight, per: account, cap: 5, of: {tier: free}"), false },
+        { LIMIT("counts: in_flight, per: account, cap: 5"), LIMIT("counts: in_flight, per: account, cap: 5, of: {model: m}"), false },
+        { LIMIT("counts: requests, per: key, window: 60/min"), LIMIT("counts: requests, per: key, window: {rate: 90/min, burst: 5}"), true },
+        /* a bucket's level is kept in units times its period */
+        { LIMIT("counts: requests, per: key, window: 60/min"), LIMIT("counts: requests, per: key, window: 1/s"), false },
+    };
+    for (size_t i = 0; i < countof(rows); i++) {
+        char a[HASH_HEX + 1];
+        char b[HASH_HEX + 1];
+        fingerprint_of(rows[i].a, a);
+        fingerprint_of(rows[i].b, b);
+        assert_int_equal(strlen(a), HASH_HEX);
+        assert_int_equal(strcmp(a, b) == 0, rows[i].same);
+    }
+}
+
+/* ---- hashes ---- */
+
+static void
+hashes_of(const char *yaml, char hash[HASH_HEX + 1], int64_t *price_version)
+{
+    struct policy *policy = load(yaml);
+    memcpy(hash, policy->config_hash, HASH_HEX + 1);
+    *price_version = policy->price_version;
+    policy_unref(policy);
+}
+
+static void
+hash_is_of_what_is_said(void **state)
+{
+    static const struct {
+        const char *a, *b;
+        bool same_hash, same_prices;
+    } rows[] = {
+        { P M "loops: 1\n", "# a comment\n" P "models:\n  m:\n    routes:\n    - provider: \"p\"\nloops:   1  # one\n", true, true },
+        { P M "loops: 1\n", P M "loops: 2\n", false, true },
+        { P M "loops: 1\n", P M, false, true },
+        { P M "listen: 127.0.0.1:12\n", P M "listen: 127.0.0.1:21\n", false, true },
+        { MODEL("price: {input: 1 USD, output: 1 USD}, routes: [{provider: p}]"),
+            MODEL("price: {input: 1 USD, output: 2 USD}, routes: [{provider: p}]"), false, false },
+        { MODEL("routes: [{provider: p, price_as: gpt-5.5}]"), MODEL("routes: [{provider: p, price_as: o3}]"), false, false },
+    };
+    for (size_t i = 0; i < countof(rows); i++) {
+        char a[HASH_HEX + 1];
+        char b[HASH_HEX + 1];
+        int64_t a_prices = 0;
+        int64_t b_prices = 0;
+        hashes_of(rows[i].a, a, &a_prices);
+        hashes_of(rows[i].b, b, &b_prices);
+        assert_int_equal(strcmp(a, b) == 0, rows[i].same_hash);
+        assert_int_equal(a_prices == b_prices, rows[i].same_prices);
+    }
+    char before[HASH_HEX + 1];
+    char after[HASH_HEX + 1];
+    int64_t prices = 0;
+    hashes_of(MORE("credentials: {company: {env: TIDEGATE_TEST_KEY}}"), before, &prices);
+    (void)setenv("TIDEGATE_TEST_KEY", "sk-other", 1);
+    hashes_of(MORE("credentials: {company: {env: TIDEGATE_TEST_KEY}}"), after, &prices);
+    (void)setenv("TIDEGATE_TEST_KEY", "sk-test", 1);
+    assert_string_equal(before, after); /* a secret is not part of it */
+}
+
+/* ---- what we ship ---- */
+
+static void
+sandbox_loads(void **state)
+{
+    static struct conf_error error;
+    struct policy *policy = NULL;
+    const enum status status = conf_sandbox(4711, "sqlite:./a \"b\".db", "127.0.0.1:8080", &policy, &error);
+    assert_string_equal(error.text, "");
+    assert_int_equal(status, STATUS_OK);
+    assert_string_equal(policy->store, "sqlite:./a \"b\".db");
+    assert_int_equal(provider_of(policy, "mock")->port, 4711);
+    assert_string_equal(provider_of(policy, "mock")->base_path, "/v1");
+    assert_string_equal(provider_of(policy, "mock-anthropic")->base_path, "");
+    assert_int_equal(provider_of(policy, "mock")->company.from, CREDENTIAL_SECRET);
+    assert_string_equal(provider_of(policy, "mock-anthropic")->company.id, "mock-anthropic/company");
+    uint32_t apis = provider_of(policy, "mock")->apis | provider_of(policy, "mock-anthropic")->apis;
+    assert_int_equal(apis, (1u << API_COUNT) - 1);
+    const struct model *model = model_of(policy, "sandbox");
+    assert_string_equal(model->routes[0].model, "mock:tokens=60,tps=40");
+    for (int32_t i = 0; i < policy->model_count; i++) {
+        for (int32_t r = 0; r < policy->models[i].route_count; r++) {
+            assert_non_null(policy->models[i].routes[r].price);
+        }
+    }
+    assert_string_equal(model_of(policy, "claude-sonnet-5")->routes[1].price->id, "claude-sonnet-5");
+    assert_int_equal(limit_of(policy, "month-spend")->cap_default, 50000000);
+    assert_int_equal(limit_of(policy, "per-minute")->rate, 60);
+    assert_int_equal(limit_of(policy, "parallel")->cap_default, 8);
+    policy_unref(policy);
+
+    assert_int_equal(conf_sandbox(4711, "sqlite:x.db", "nowhere", &policy, &error), STATUS_INVALID);
+    assert_null(policy);
+}
+
+static void
+sample_loads(void **state)
+{
+    (void)setenv("OPENAI_API_KEY", "sk-a", 1);
+    (void)setenv("ANTHROPIC_API_KEY", "sk-b", 1);
+    struct policy *policy = load(conf_sample());
+    assert_int_equal(policy->limit_count, 4);
+    assert_int_equal(policy->provider_count, 2);
+    policy_unref(policy);
+}
+
+/* The sample with every option switched on: a '#' with a word or an indentation behind it goes. */
+static void
+switch_on(struct buf *out)
+{
+    struct slice rest = slice_str(conf_sample());
+    struct slice line;
+    while (slice_split(&rest, '\n', &line)) {
+        size_t at = 0;
+        while (at < line.len && line.ptr[at] == ' ') {
+            at++;
+        }
+        const bool off = at + 2 < line.len && line.ptr[at] == '#'
+                         && (line.ptr[at + 1] != ' ' || line.ptr[at + 2] == ' ');
+        buf_add(out, line.ptr, at);
+        buf_add(out, line.ptr + at + (off ? 1 : 0), line.len - at - (off ? 1 : 0));
+        buf_add_char(out, '\n');
+    }
+}
+
+/* Finds one node of this path; `*` is any child. */
+static const struct node *
+node_at(const struct node *node, struct slice path)
+{
+    struct slice part;
+    if (!slice_split(&path, '.', &part)) {
+        return node;
+    }
+    for (const struct node *child = node->kind == NODE_SCALAR ? NULL : node->first; child; child = child->next) {
+        const bool any = slice_eq(part, SLICE("*"));
+        if (any || (child->key && slice_eq(child->key->text, part))) {
+            const struct node *found = node_at(child, path);
+            if (found) {
+                return found;
+            }
+        }
+    }
+    return NULL;
+}
+
+static char folder[] = "/tmp/conf-test-XXXXXX";
+static char yaml_name[64];
+
+static void
+write_file(const char *name, const char *text)
+{
+    char path[128];
+    (void)snprintf(path, sizeof path, "%s/%s", folder, name);
+    FILE *file = fopen(path, "w");
+    assert_non_null(file);
+    assert_true(fputs(text, file) >= 0);
+    assert_int_equal(fclose(file), 0);
+}
+
+static int
+folder_make(void **state)
+{
+    if (!mkdtemp(folder)) {
+        return -1;
+    }
+    (void)snprintf(yaml_name, sizeof yaml_name, "%s/t.yaml", folder);
+    write_file("inference-token", "hf_secret\n");
+    write_file("prices.json", "{\"models\": [{\"id\": \"gpt-5.5\", \"input\": 1, \"output\": 2}, "
+                              "{\"id\": \"glm-5.2\", \"input\": 1, \"output\": 2}]}");
+    (void)setenv("OPENAI_API_KEY", "sk-a", 1);
+    (void)setenv("ANTHROPIC_API_KEY", "sk-b", 1);
+    return 0;
+}
+
+static int
+folder_remove(void **state)
+{
+    static const char *const names[] = { "inference-token", "prices.json" };
+    for (size_t i = 0; i < countof(names); i++) {
+        char path[128];
+        (void)snprintf(path, sizeof path, "%s/%s", folder, names[i]);
+        (void)unlink(path);
+    }
+    return rmdir(folder);
+}
+
+static void
+sample_shows_every_option(void **state)
+{
+    static struct conf_error error;
+    static struct report report;
+    struct arena nodes = { 0 };
+    struct buf yaml = { 0 };
+    struct policy *policy = NULL;
+    switch_on(&yaml);
+    if (conf_load_text(yaml_name, buf_slice(&yaml), &policy, &error) != STATUS_OK) {
+        fail_msg("%s", error.text);
+    }
+    assert_string_equal(provider_of(policy, "huggingface")->company.secret, "hf_secret");
+    assert_int_equal(policy->price_count, 2);
+    policy_unref(policy);
+
+    report.name = "sample";
+    const struct node *root = doc_read(&report, buf_slice(&yaml), &nodes);
+    assert_non_null(root);
+    for (int i = 0; i < OPTION_COUNT; i++) {
+        const struct option_row *row = option_row((enum option)i);
+        const struct node *node = node_at(root, slice_str(row->path));
+        if (row->type == OPTION_TYPE_LATER) {
+            assert_null(node);
+        } else if (!node) {
+            fail_msg("the sample does not show %s", row->path);
+        } else if (row->preset && !strchr(row->path, '.') && strcmp(row->preset, OPTION_REQUIRED) != 0) {
+            assert_string_equal(node->text.ptr, row->preset);
+        }
+    }
+    arena_free(&nodes);
+    buf_free(&yaml);
+}
+
+/* Where a value begins in the text. */
+static size_t
+offset_of(struct slice text, int line, int column)
+{
+    size_t at = 0;
+    for (int i = 1; i < line; i++) {
+        at += (size_t)((const char *)memchr(text.ptr + at, '\n', text.len - at) - (text.ptr + at)) + 1;
+    }
+    return at + (size_t)column - 1;
+}
+
+static void
+every_option_is_looked_at(void **state)
+{
+    static struct conf_error error;
+    static struct report report;
+    struct arena nodes = { 0 };
+    struct buf yaml = { 0 };
+    switch_on(&yaml);
+    report.name = "sample";
+    const struct node *root = doc_read(&report, buf_slice(&yaml), &nodes);
+    assert_non_null(root);
+    int count = 0;
+    for (int i = 0; i < OPTION_COUNT; i++) {
+        const struct option_row *row = option_row((enum option)i);
+        const struct node *node = node_at(root, slice_str(row->path));
+        if (row->type == OPTION_TYPE_LATER || !node || node->kind != NODE_SCALAR) {
+            continue;
+        }
+        /* a list of lists is no value of any option */
+        struct buf wrong = { 0 };
+        struct policy *policy = NULL;
+        char place[96];
+        const size_t at = offset_of(buf_slice(&yaml), node->line, node->column);
+        const size_t len = node->text.len + (node->quoted ? 2 : 0);
+        buf_add(&wrong, yaml.ptr, at);
+        buf_add_str(&wrong, "[[1]]");
+        buf_add(&wrong, yaml.ptr + at + len, yaml.len - at - len);
+        (void)snprintf(place, sizeof place, "%s:%d:", yaml_name, node->line);
+        if (conf_load_text(yaml_name, buf_slice(&wrong), &policy, &error) == STATUS_OK || !strstr(error.text, place)) {
+            fail_msg("%s: [[1]] at %s gives: %s", row->path, place, error.text);
+        }
+        buf_free(&wrong);
+        count++;
+    }
+    assert_true(count > 60);
+    arena_free(&nodes);
+    buf_free(&yaml);
+}
+
+static void
+file_errors_name_the_file(void **state)
+{
+    static struct conf_error error;
+    struct policy *policy = NULL;
+    write_file("inference-token", "two words\n");
+    assert_int_equal(conf_load_text(yaml_name, SLICE(MORE("credentials: {company: {file: inference-token}}")), &policy, &error),
+        STATUS_INVALID);
+    assert_non_null(strstr(error.text, ":1:96: the credential file holds spaces, control characters or more than a secret may have"));
+    assert_null(strstr(error.text, "two"));
+
+    write_file("prices.json", "{\"models\": [\n {\"id\": \"a\", \"input\": -5, \"output\": 2}]}");
+    assert_int_equal(conf_load_text(yaml_name, SLICE(P M "prices: prices.json\n"), &policy, &error), STATUS_INVALID);
+    assert_non_null(strstr(error.text, "t.yaml:3:9: "));
+    assert_non_null(strstr(error.text, "/prices.json:2:23: model 'a', field 'input': '-5' is no whole number from 0 to 1000000000000"));
+
+    assert_int_equal(conf_load_text(yaml_name, SLICE(P M "prices: none.json\n"), &policy, &error), STATUS_INVALID);
+    assert_non_null(strstr(error.text, "/none.json cannot be read: No such file or directory"));
+}
+
+static int
+group_start(void **state)
+{
+    return conf_test_start(state) == 0 ? folder_make(state) : -1;
+}
+
+int
+main(void)
+{
+    static const struct CMUnitTest tests[] = {
+        CASE("what is not said has its default", gateway_defaults),
+        CASE("options of the gateway arrive", gateway_options),
+        CASE("relative paths start at the file's folder", relative_paths),
+        CASE("known providers need not be described", known_providers),
+        CASE("deadlines, headers and insecure hosts arrive", insecure_and_headers),
+        CASE("a route is priced by itself, its model, or its id, in that order", route_prices),
+        CASE("models are sorted by name", models_are_sorted),
+        CASE("limits arrive", limits_arrive),
+        CASE("a fingerprint follows what is counted, not how much", fingerprints_follow_the_meaning),
+        CASE("the hash is of what a file says, not of how, and not of secrets", hash_is_of_what_is_said),
+        CASE("the sandbox loads and serves every API", sandbox_loads),
+        CASE("the sample loads as it is", sample_loads),
+        CASE("the sample shows every option, with its default", sample_shows_every_option),
+        CASE("every option is looked at: a wrong type is refused in its line", every_option_is_looked_at),
+        CASE("errors in files that a configuration names are told with their places", file_errors_name_the_file),
+    };
+    return cmocka_run_group_tests(tests, group_start, folder_remove);
+}

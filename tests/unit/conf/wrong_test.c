@@ -1,0 +1,625 @@
+/* tests/unit/conf/wrong_test.c
+ *
+ * Goal: a file that is wrong is refused whole, and a person is told where and what would be right.
+ * Method: each row is a file and the exact text of its refusal. */
+#include <stdio.h>
+
+#include "load.h"
+
+struct row {
+    const char *yaml, *message;
+};
+
+static const struct row not_a_configuration_rows[] = {
+    { "",
+        "t.yaml: the file is empty" },
+    { "# only a comment\n",
+        "t.yaml: the file is empty" },
+    { "- a\n",
+        "t.yaml:1:1: this must be a mapping of options; it is a list" },
+    { "just text\n",
+        "t.yaml:1:1: this must be a mapping of options; it is 'just text'" },
+    { "a: b\n" " c: d\n",
+        "t.yaml:2:3: this is not YAML: mapping values are not allowed in this context" },
+    { "\xff\xfe",
+        "t.yaml: the file is empty" },
+    { "listen: [\n",
+        "t.yaml:2:1: this is not YAML: did not find expected node content, while parsing a flow node" },
+    { P M "---\n" P M,
+        "t.yaml:3:1: a second document begins here; a file holds one" },
+    { P M "x: &a 1\n",
+        "t.yaml:3:4: anchors (&name) are not read here; write each value out" },
+    { P M "x: *a\n",
+        "t.yaml:3:4: aliases (*name) are not read here; write the value out" },
+    { P M "x: !!str 1\n",
+        "t.yaml:3:4: tags (!name) are not read here; write the plain value" },
+    { P M "<<: {a: 1}\n",
+        "t.yaml:3:1: merge keys (<<) are not read here; write the values out" },
+    { P M "? [a]\n" ": 1\n",
+        "t.yaml:3:3: a key must be a plain word" },
+    { P M "providers: {}\n",
+        "t.yaml:3:1: 'providers' is given twice; the first is in line 1" },
+    { P M "store: memory\n" "log: text\n" "store: memory\n",
+        "t.yaml:5:1: 'store' is given twice; the first is in line 3" },
+    { "a: [[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[\n",
+        "t.yaml:1:27: this is nested more than 24 deep" },
+};
+
+static const struct row unknown_options_rows[] = {
+    { P M "lisen: 127.0.0.1:1\n",
+        "t.yaml:3:1: unknown option 'lisen'; did you mean 'listen'?" },
+    { P M "qwertyuiop: 1\n",
+        "t.yaml:3:1: unknown option 'qwertyuiop'; known here: listen, store, durability, control, timezone, loops, log, prices, providers, models, plans, default_plan, limits, held_wait, step, min_answer, drain_max, orphaned_holds, unpriced, head_deadline, body_deadline, idle_deadline, head_max, ..." },
+    { LIMIT("counts: cost, per: account, window: day, cpa: 5 USD"),
+        "t.yaml:3:10: 'cap' is missing here: an amount such as 50 USD or 8, unlimited, or {default: 50 USD, plan: {free: 5 USD}}\n"
+        "t.yaml:3:55: unknown option 'cpa'; did you mean 'cap'?" },
+    { MORE("base_ulr: x"),
+        "t.yaml:1:66: unknown option 'base_ulr'; did you mean 'base_url'?" },
+    { MODEL("route: []"),
+        "t.yaml:2:13: 'routes' is missing here: a list such as [{provider: openai, model: gpt-5.5}]\n"
+        "t.yaml:2:14: unknown option 'route'; did you mean 'routes'?" },
+    { MODEL("routes: [{provider: p, modle: x}]"),
+        "t.yaml:2:37: unknown option 'modle'; did you mean 'model'?" },
+    { P M "\"li\\u0001sten\": 1\n",
+        "t.yaml:3:1: unknown option 'li?sten'; did you mean 'listen'?" },
+};
+
+static const struct row later_versions_rows[] = {
+    { P M "packages: {a: {}}\n",
+        "t.yaml:3:1: packages do not exist in this version yet; take this block out" },
+    { P M "sessions: {idle: 2h}\n",
+        "t.yaml:3:1: sessions do not exist in this version yet; take this block out" },
+    { P M "groups: {research: {members: [a]}}\n",
+        "t.yaml:3:1: groups do not exist in this version yet; take this block out" },
+    { P M "default_model: m\n",
+        "t.yaml:3:1: a default model does not exist in this version yet: every call names its model; take this line out" },
+    { P M "tls: {cert: a}\n",
+        "t.yaml:3:1: TLS listeners do not exist in this version yet; listen on loopback behind a TLS proxy" },
+    { P M "listen: {address: '127.0.0.1:1', tls: {cert: a, key: b}}\n",
+        "t.yaml:3:34: TLS listeners do not exist in this version yet; listen on loopback behind a TLS proxy" },
+    { P M "listen: [{tls: {}}]\n",
+        "t.yaml:3:10: TLS listeners do not exist in this version yet; listen on loopback behind a TLS proxy" },
+    { P M "store: postgresql://host/db\n",
+        "t.yaml:3:8: the PostgreSQL store does not exist in this version yet; write sqlite:PATH" },
+    { MORE("balance: {fetch: kilo}"),
+        "t.yaml:1:66: balances do not exist in this version yet; take 'balance' out" },
+    { MORE("credentials: {company: {env: TIDEGATE_TEST_KEY}, user: {from: account}}"),
+        "t.yaml:1:115: users' own credentials do not exist in this version yet; take 'user' out" },
+    { MODEL("routes: [{provider: p}], user_billable: true"),
+        "t.yaml:2:39: billing users' own credentials does not exist in this version yet; take 'user_billable' out" },
+    { MODEL("routes: [{provider: p}], derived: [a]"),
+        "t.yaml:2:39: derived models do not exist in this version yet; take 'derived' out" },
+    { MODEL("routes: [{provider: p}], session: {required: true}"),
+        "t.yaml:2:39: sessions do not exist in this version yet; take 'session' out" },
+    { LIMIT("counts: cost, per: account, window: month, cap: {default: 5 USD, group: {research: 200 USD}, combine: min}"),
+        "t.yaml:3:79: caps by group do not exist in this version yet; take 'group' out\n"
+        "t.yaml:3:107: caps by group do not exist in this version yet; take 'combine' out" },
+    { LIMIT("counts: cost, per: thread_tree, window: lifetime, cap: {set: spend_limit_micros}"),
+        "t.yaml:3:70: caps that are set per account or thread do not exist in this version yet; write the amount" },
+    { LIMIT("counts: cost, per: account, window: day, cap: 5 USD, up_to: 5 USD"),
+        "t.yaml:3:67: up_to does not exist in this version yet; take it out" },
+    { LIMIT("counts: cost, per: account, window: day, cap: 5 USD, at_cap: bill_user"),
+        "t.yaml:3:75: at_cap: bill_user does not exist in this version yet; refuse does" },
+    { LIMIT("counts: in_flight, per: account, cap: 8, at_cap: {queue: 30s}"),
+        "t.yaml:3:63: at_cap: queue does not exist in this version yet; refuse does" },
+    { LIMIT("counts: cost, per: account, window: day, cap: 5 USD, hold: strict"),
+        "t.yaml:3:73: hold: strict does not exist in this version yet; stream does" },
+    { LIMIT("counts: cost, per: account, window: day, cap: 5 USD, hold: none"),
+        "t.yaml:3:73: hold: none does not exist in this version yet; stream does" },
+    { LIMIT("counts: cost, per: account, window: day, cap: 5 USD, was: old"),
+        "t.yaml:3:67: renaming a limit does not exist in this version yet: under a new name it starts at nothing; take 'was' out" },
+    { LIMIT("counts: cost, per: account, window: day, cap: 5 USD, of: {payer: any}"),
+        "t.yaml:3:72: payers other than the company do not exist in this version yet; take 'payer' out" },
+    { LIMIT("counts: reported 5h, per: account, cap: 5, on_missing: allow"),
+        "t.yaml:3:22: limits that count reported do not exist in this version yet; these do: cost, requests, in_flight\n"
+        "t.yaml:3:57: reported limits do not exist in this version yet; take 'on_missing' out" },
+    { LIMIT("counts: thread_days, per: account, window: day, cap: 1"),
+        "t.yaml:3:22: limits that count thread_days do not exist in this version yet; these do: cost, requests, in_flight" },
+    { LIMIT("counts: live_sessions, per: gateway, cap: 200"),
+        "t.yaml:3:22: limits that count live_sessions do not exist in this version yet; these do: cost, requests, in_flight" },
+    { LIMIT("counts: admits, per: account, window: 20h rolling, cap: 5"),
+        "t.yaml:3:22: limits that count admits do not exist in this version yet; these do: cost, requests, in_flight" },
+    { LIMIT("counts: tokens, per: key, window: day, cap: 5"),
+        "t.yaml:3:22: limits that count tokens do not exist in this version yet; these do: cost, requests, in_flight" },
+    { LIMIT("counts: cost, per: key, window: month, cap: 5 USD"),
+        "t.yaml:3:22: a limit of cost per key over month does not exist in this version yet; it exists per account over day, week, month; per thread_tree over lifetime" },
+    { LIMIT("counts: cost, per: account, window: 20h rolling, cap: 5 USD"),
+        "t.yaml:3:22: a limit of cost per account over rolling does not exist in this version yet; it exists per account over day, week, month; per thread_tree over lifetime" },
+    { LIMIT("counts: cost, per: account, window: lifetime, cap: 5 USD"),
+        "t.yaml:3:22: a limit of cost per account over lifetime does not exist in this version yet; it exists per account over day, week, month; per thread_tree over lifetime" },
+    { LIMIT("counts: requests, per: key, window: day, cap: 5"),
+        "t.yaml:3:22: a limit of requests per key over day does not exist in this version yet; it exists per gateway over a rate; per account over a rate; per key over a rate" },
+    { LIMIT("counts: in_flight, per: model, cap: 5"),
+        "t.yaml:3:22: a limit of in_flight per model does not exist in this version yet; it exists per gateway; per account; per key" },
+    { LIMIT("counts: requests, per: tag, window: 5/s"),
+        "t.yaml:3:22: a limit of requests per tag over a rate does not exist in this version yet; it exists per gateway over a rate; per account over a rate; per key over a rate" },
+    { LIMIT("counts: cost, per: account, window: 5/s"),
+        "t.yaml:3:22: a limit of cost per account over a rate does not exist in this version yet; it exists per account over day, week, month; per thread_tree over lifetime" },
+};
+
+static const struct row wrong_gateway_rows[] = {
+    { P M "listen: 8080\n",
+        "t.yaml:3:9: 'listen' wants an address in digits such as 127.0.0.1:8080, 0.0.0.0:8080 or [::1]:8080, or unix:PATH; this is '8080'" },
+    { P M "listen: example.org:80\n",
+        "t.yaml:3:9: 'listen' wants an address in digits such as 127.0.0.1:8080, 0.0.0.0:8080 or [::1]:8080, or unix:PATH; this is 'example.org:80'" },
+    { P M "listen: 127.0.0.1:70000\n",
+        "t.yaml:3:9: 'listen' wants an address in digits such as 127.0.0.1:8080, 0.0.0.0:8080 or [::1]:8080, or unix:PATH; this is '127.0.0.1:70000'" },
+    { P M "listen: 300.0.0.1:80\n",
+        "t.yaml:3:9: 'listen' wants an address in digits such as 127.0.0.1:8080, 0.0.0.0:8080 or [::1]:8080, or unix:PATH; this is '300.0.0.1:80'" },
+    { P M "listen: 127.1:80\n",
+        "t.yaml:3:9: 'listen' wants an address in digits such as 127.0.0.1:8080, 0.0.0.0:8080 or [::1]:8080, or unix:PATH; this is '127.1:80'" },
+    { P M "listen: '[::1]'\n",
+        "t.yaml:3:9: 'listen' wants an address in digits such as 127.0.0.1:8080, 0.0.0.0:8080 or [::1]:8080, or unix:PATH; this is '[::1]'" },
+    { P M "listen: 'unix:'\n",
+        "t.yaml:3:9: the path of a socket has 1 to 107 bytes" },
+    { P M "listen: []\n",
+        "t.yaml:3:9: 'listen' wants an address such as 127.0.0.1:8080, [::1]:8080 or unix:/run/tidegate.sock, or a list of them; this is a list" },
+    { P M "listen:\n",
+        "t.yaml:3:1: 'listen' has no value; give it one or take the line out" },
+    { P M "listen: ''\n",
+        "t.yaml:3:9: 'listen' wants an address in digits such as 127.0.0.1:8080, 0.0.0.0:8080 or [::1]:8080, or unix:PATH; this is ''" },
+    { P M "store: /var/lib/x.db\n",
+        "t.yaml:3:8: 'store' wants sqlite:PATH, or memory; this is '/var/lib/x.db'" },
+    { P M "store: 'sqlite:'\n",
+        "t.yaml:3:8: 'store' wants sqlite:PATH, or memory; this is 'sqlite:'" },
+    { P M "store: [a]\n",
+        "t.yaml:3:8: 'store' wants sqlite:PATH, or memory; this is a list" },
+    { P M "durability: disc\n",
+        "t.yaml:3:13: 'durability' is one of: disk | os; this is 'disc'" },
+    { P M "log: yes\n",
+        "t.yaml:3:6: 'log' is one of: text | json; this is 'yes'" },
+    { P M "loops: 65\n",
+        "t.yaml:3:8: 'loops' must lie between 0 and 64; this is '65'" },
+    { P M "loops: -1\n",
+        "t.yaml:3:8: 'loops' wants a whole number such as 8; this is '-1'" },
+    { P M "loops: 1.5\n",
+        "t.yaml:3:8: 'loops' wants a whole number such as 8; this is '1.5'" },
+    { P M "loops: many\n",
+        "t.yaml:3:8: 'loops' wants a whole number such as 8; this is 'many'" },
+    { P M "timezone: Europe/Berlim\n",
+        "t.yaml:3:11: there is no time zone 'Europe/Berlim' on this machine (/usr/share/zoneinfo); write one such as Europe/Berlin, or UTC" },
+    { P M "timezone: ../../etc/passwd\n",
+        "t.yaml:3:11: there is no time zone '../../etc/passwd' on this machine (/usr/share/zoneinfo); write one such as Europe/Berlin, or UTC" },
+    { P M "timezone: Europe\n",
+        "t.yaml:3:11: time zone 'Europe' cannot be read: Is a directory" },
+    { P M "timezone: right/UTC\n",
+        "t.yaml:3:11: there is no time zone 'right/UTC' on this machine (/usr/share/zoneinfo); write one such as Europe/Berlin, or UTC" },
+    { P M "held_wait: 3\n",
+        "t.yaml:3:12: 'held_wait' wants a duration such as 500ms, 3s or 2h30m; this is '3'" },
+    { P M "held_wait: 61s\n",
+        "t.yaml:3:12: 'held_wait' must lie between 0s and 60s; this is '61s'" },
+    { P M "held_wait: 5m2h\n",
+        "t.yaml:3:12: 'held_wait' wants a duration such as 500ms, 3s or 2h30m; this is '5m2h'" },
+    { P M "held_wait: -3s\n",
+        "t.yaml:3:12: 'held_wait' wants a duration such as 500ms, 3s or 2h30m; this is '-3s'" },
+    { P M "held_wait: {a: 1}\n",
+        "t.yaml:3:12: 'held_wait' wants a duration such as 500ms, 3s or 2h30m; this is a mapping" },
+    { P M "held_wait: 99999999999999999999s\n",
+        "t.yaml:3:12: 'held_wait' wants a duration such as 500ms, 3s or 2h30m; this is '99999999999999999999s'" },
+    { P M "step: 1024 token\n",
+        "t.yaml:3:7: 'step' wants a number of tokens such as 1024 tokens; this is '1024 token'" },
+    { P M "step: 1\n",
+        "t.yaml:3:7: 'step' must lie between 16 and 1000000; this is '1'" },
+    { P M "body_max: 32 MB\n",
+        "t.yaml:3:11: 'body_max' wants a size such as 64KB or 32MB; this is '32 MB'" },
+    { P M "body_max: 32mb\n",
+        "t.yaml:3:11: 'body_max' wants a size such as 64KB or 32MB; this is '32mb'" },
+    { P M "body_max: 2GB\n",
+        "t.yaml:3:11: 'body_max' must lie between 1KB and 1GB; this is '2GB'" },
+    { P M "unpriced: maybe\n",
+        "t.yaml:3:11: 'unpriced' is one of: refuse_under_cost_limits | allow | refuse; this is 'maybe'" },
+    { P M "orphaned_holds: free\n",
+        "t.yaml:3:17: 'orphaned_holds' is one of: charge | release; this is 'free'" },
+    { P M "control: xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\n",
+        "t.yaml:3:10: the path of a socket has 1 to 107 bytes" },
+    { P M "control: \"a\\nb\"\n",
+        "t.yaml:3:10: this text must be one line without control characters" },
+    { P M "plans: {free: {cap: 1}}\n",
+        "t.yaml:3:16: a plan has no options of its own; write {}" },
+    { P M "plans: []\n",
+        "t.yaml:3:8: 'plans' wants a mapping of names, such as {free: {}, pro: {}}; this is a list" },
+    { P M "plans: {}\n",
+        "t.yaml:3:8: a configuration has 1 to 256 plans" },
+    { P M "plans: {'a b': {}}\n",
+        "t.yaml:3:9: a plan's name has letters, digits, '-', '_' and '.'; this is 'a b'" },
+    { P M "plans: {free: {}, pro: {}}\n" "default_plan: por\n",
+        "t.yaml:4:15: there is no plan 'por'; did you mean 'pro'?" },
+    { P M "default_plan: zzzzzzz\n",
+        "t.yaml:3:15: there is no plan 'zzzzzzz'" },
+};
+
+static const struct row wrong_providers_rows[] = {
+    { "models: {m: {routes: [{provider: p}]}}\n",
+        "t.yaml:1:1: 'providers' is missing here: a mapping of names to providers" },
+    { "providers: {}\n" M,
+        "t.yaml:1:12: a configuration has 1 to 256 providers" },
+    { "providers: [a]\n" M,
+        "t.yaml:1:12: 'providers' wants a mapping of names to providers; this is a list" },
+    { "providers: {p: }\n" M,
+        "t.yaml:1:13: this must be a mapping of options; it is empty" },
+    { "providers: {p: x}\n" M,
+        "t.yaml:1:16: this must be a mapping of options; it is 'x'" },
+    { "providers: {'a/b': {dialect: openai, base_url: 'http://127.0.0.1:1'}}\n" "models: {m: {routes: [{provider: a/b}]}}\n",
+        "t.yaml:1:13: a provider's name has up to 63 letters, digits, '-', '_' and '.'; this is 'a/b'" },
+    { PROVIDER("base_url: 'http://127.0.0.1:1'"),
+        "t.yaml:1:13: 'dialect' is missing here: openai or anthropic" },
+    { PROVIDER("dialect: openai"),
+        "t.yaml:1:16: 'base_url' is missing here: a URL such as https://api.openai.com/v1" },
+    { PROVIDER("dialect: google, base_url: 'http://127.0.0.1:1'"),
+        "t.yaml:1:26: 'dialect' is one of: openai | anthropic; this is 'google'" },
+    { PROVIDER("dialect: openai, base_url: 127.0.0.1"),
+        "t.yaml:1:44: a URL begins with https:// or http://" },
+    { PROVIDER("dialect: openai, base_url: 'ftp://a'"),
+        "t.yaml:1:44: a URL begins with https:// or http://" },
+    { PROVIDER("dialect: openai, base_url: 'https://user:pw@host/v1'"),
+        "t.yaml:1:44: a URL here carries no user name or password; secrets belong under credentials" },
+    { PROVIDER("dialect: openai, base_url: 'https://'"),
+        "t.yaml:1:44: the host of this URL is neither a name nor an address" },
+    { PROVIDER("dialect: openai, base_url: 'https://a:0/'"),
+        "t.yaml:1:44: the port of this URL is no number from 1 to 65535" },
+    { PROVIDER("dialect: openai, base_url: 'https://a:99999/'"),
+        "t.yaml:1:44: the port of this URL is no number from 1 to 65535" },
+    { PROVIDER("dialect: openai, base_url: 'https://a/v1?x=1'"),
+        "t.yaml:1:44: a base URL has no '?' and no '#'" },
+    { PROVIDER("dialect: openai, base_url: 'https://a//v1'"),
+        "t.yaml:1:44: the path of this URL has an empty segment, '.', '..' or a character that does not belong there" },
+    { PROVIDER("dialect: openai, base_url: 'https://a/../v1'"),
+        "t.yaml:1:44: the path of this URL has an empty segment, '.', '..' or a character that does not belong there" },
+    { PROVIDER("dialect: openai, base_url: 'https://a b/'"),
+        "t.yaml:1:44: the host of this URL is neither a name nor an address" },
+    { PROVIDER("dialect: openai, base_url: 'https://a/%2e'"),
+        "t.yaml:1:44: the path of this URL has an empty segment, '.', '..' or a character that does not belong there" },
+    { PROVIDER("dialect: openai, base_url: 'https://[::1/'"),
+        "t.yaml:1:44: the host of this URL is neither a name nor an address" },
+    { PROVIDER("dialect: openai, base_url: 'https://-a/'"),
+        "t.yaml:1:44: the host of this URL is neither a name nor an address" },
+    { PROVIDER("dialect: openai, base_url: 'https://1.2.3/'"),
+        "t.yaml:1:44: the host of this URL is neither a name nor an address" },
+    { PROVIDER("dialect: openai, base_url: [a]"),
+        "t.yaml:1:44: 'base_url' wants a URL such as https://api.openai.com/v1; this is a list" },
+    { PROVIDER("dialect: openai, base_url: 'http://10.0.0.7/v1'"),
+        "t.yaml:1:44: http to 10.0.0.7 would send the credential in the clear; write https, or add 'insecure: true'" },
+    { PROVIDER("dialect: openai, base_url: 'http://10.0.0.7/v1', insecure: yes"),
+        "t.yaml:1:44: http to 10.0.0.7 would send the credential in the clear; write https, or add 'insecure: true'\n"
+        "t.yaml:1:76: 'insecure' wants true or false; this is 'yes'" },
+    { PROVIDER("dialect: anthropic, base_url: 'https://host/v1'"),
+        "t.yaml:1:47: the base URL of an anthropic provider ends before /v1" },
+    { PROVIDER("base_url: 'https://api.openai.com', credentials: {company: {env: TIDEGATE_TEST_KEY}}"),
+        "t.yaml:1:27: api.openai.com serves its API under /v1; write https://api.openai.com/v1" },
+    { PROVIDER("base_url: 'https://api.openai.com/v1'"),
+        "t.yaml:1:13: 'credentials' is missing here: api.openai.com wants a key, such as {company: {env: NAME}}" },
+    { MORE("apis: [chat, mesages]"),
+        "t.yaml:1:79: an API is one of: chat, responses, embeddings, messages, count_tokens; this is 'mesages'" },
+    { MORE("apis: [messages]"),
+        "t.yaml:1:73: a provider of dialect openai does not speak 'messages'" },
+    { MORE("apis: []"),
+        "t.yaml:1:72: 'apis' is empty; name at least one, or take the line out" },
+    { MORE("apis: chat"),
+        "t.yaml:1:72: 'apis' wants a list of chat, responses, embeddings, messages, count_tokens; this is 'chat'" },
+    { MORE("on_abort: stop"),
+        "t.yaml:1:76: 'on_abort' is one of: bills_all | stops; this is 'stop'" },
+    { MORE("credentials: sk-secret"),
+        "t.yaml:1:79: 'credentials' wants a mapping such as {company: {env: OPENAI_API_KEY}}" },
+    { MORE("credentials: {company: sk-secret}"),
+        "t.yaml:1:89: 'company' wants a mapping such as {env: OPENAI_API_KEY}" },
+    { MORE("credentials: {company: {env: sk-secret-1}}"),
+        "t.yaml:1:95: 'env' wants the name of an environment variable (capital letters, digits, '_'), not the secret itself" },
+    { MORE("credentials: {company: {env: TIDEGATE_TEST_UNSET}}"),
+        "t.yaml:1:95: environment variable TIDEGATE_TEST_UNSET is not set" },
+    { MORE("credentials: {company: {env: TIDEGATE_TEST_EMPTY}}"),
+        "t.yaml:1:95: environment variable TIDEGATE_TEST_EMPTY is empty" },
+    { MORE("credentials: {company: {env: TIDEGATE_TEST_SPACED}}"),
+        "t.yaml:1:95: environment variable TIDEGATE_TEST_SPACED holds spaces, control characters or more than a secret may have" },
+    { MORE("credentials: {company: {file: /nonexistent/key}}"),
+        "t.yaml:1:96: the credential file cannot be read: No such file or directory" },
+    { MORE("credentials: {company: {}}"),
+        "t.yaml:1:89: this credential names no secret: {env: NAME} or {file: PATH}" },
+    { MORE("credentials: {company: {hf_abcdefghijkl}}"),
+        "t.yaml:1:89: this credential names no secret: {env: NAME} or {file: PATH}\n"
+        "t.yaml:1:90: unknown option; known here: env, file, headers" },
+    { MORE("credentials: {company: {env: hf_abcdefghijkl}}"),
+        "t.yaml:1:95: 'env' wants the name of an environment variable (capital letters, digits, '_'), not the secret itself" },
+    { MORE("credentials: {company: {evn: TIDEGATE_TEST_KEY}}"),
+        "t.yaml:1:89: this credential names no secret: {env: NAME} or {file: PATH}\n"
+        "t.yaml:1:90: unknown option; did you mean 'env'?" },
+    { MORE("credentials: {company: {env: TIDEGATE_TEST_KEY, file: b}}"),
+        "t.yaml:1:89: this credential names two secrets; keep either 'env' or 'file'" },
+    { MORE("credentials: {company: {env: TIDEGATE_TEST_KEY, headers: {Authorization: x}}}"),
+        "t.yaml:1:124: the gateway writes header 'Authorization' itself; take it out" },
+    { MORE("credentials: {company: {env: TIDEGATE_TEST_KEY, headers: {'a b': x}}}"),
+        "t.yaml:1:124: this is no header name" },
+    { MORE("credentials: {company: {env: TIDEGATE_TEST_KEY, headers: {A: \"x\\r\\nB: y\"}}}"),
+        "t.yaml:1:127: this text must be one line without control characters" },
+    { MORE("credentials: {company: {env: TIDEGATE_TEST_KEY, headers: {A: []}}}"),
+        "t.yaml:1:127: a header's value is a text that is not empty" },
+    { MORE("credentials: {company: {env: TIDEGATE_TEST_KEY, headers: {a: 1, b: 1, c: 1, d: 1, e: 1, f: 1, g: 1, h: 1, i: 1}}}"),
+        "t.yaml:1:172: a credential carries at most 8 headers" },
+    { MORE("connect_deadline: 6m"),
+        "t.yaml:1:84: 'connect_deadline' must lie between 100ms and 5m; this is '6m'" },
+};
+
+static const struct row wrong_models_rows[] = {
+    { P,
+        "t.yaml:1:1: 'models' is missing here: a mapping of names to models" },
+    { P "models: {}\n",
+        "t.yaml:2:9: a configuration has 1 to 4096 models" },
+    { MODEL(""),
+        "t.yaml:2:13: 'routes' is missing here: a list such as [{provider: openai, model: gpt-5.5}]" },
+    { MODEL("routes: []"),
+        "t.yaml:2:22: a model has 1 to 6 routes" },
+    { MODEL("routes: {provider: p}"),
+        "t.yaml:2:22: 'routes' wants a list such as [{provider: openai, model: gpt-5.5}]; this is a mapping" },
+    { MODEL("routes: [p]"),
+        "t.yaml:2:23: this must be a mapping of options; it is 'p'" },
+    { MODEL("routes: [{}]"),
+        "t.yaml:2:23: 'provider' is missing here: the name of a provider" },
+    { MODEL("routes: [{provider: q}]"),
+        "t.yaml:2:34: there is no provider 'q'" },
+    { "providers: {openai: {dialect: openai, base_url: 'http://127.0.0.1:1/v1'}}\n" "models: {m: {routes: [{provider: opnai}]}}\n",
+        "t.yaml:2:34: there is no provider 'opnai'; did you mean 'openai'?" },
+    { P "models: {'a b': {routes: [{provider: p}]}}\n",
+        "t.yaml:2:10: a model's name has letters, digits and any of -_.:/@+[]; this is 'a b'" },
+    { MODEL("routes: [{provider: p},{provider: p},{provider: p},{provider: p},{provider: p},{provider: p},{provider: p}]"),
+        "t.yaml:2:22: a model has 1 to 6 routes" },
+    { MODEL("tier: gold, routes: [{provider: p}]"),
+        "t.yaml:2:20: 'tier' is one of: free | premium; this is 'gold'" },
+    { MODEL("routes: [{provider: p, price_as: gtp-5.5}]"),
+        "t.yaml:2:47: the price book has no 'gtp-5.5'; did you mean 'gpt-5.5'?" },
+    { MODEL("routes: [{provider: p, price_as: 'gpt-5.5:free'}]"),
+        "t.yaml:2:47: the price book has no 'gpt-5.5:free'" },
+    { MODEL("routes: [{provider: p, price_as: gpt-5.5, price: {input: 1 USD, output: 1 USD}}]"),
+        "t.yaml:2:37: keep either 'price' or 'price_as'" },
+    { MODEL("price_as: zzzzzzzzzz, routes: [{provider: p}]"),
+        "t.yaml:2:24: the price book has no 'zzzzzzzzzz'" },
+    { MODEL("price: {input: 1 USD}, routes: [{provider: p}]"),
+        "t.yaml:2:21: 'output' is missing here: an amount such as 0.50 USD or 500000 micros" },
+    { MODEL("price: {input: 1, output: 1 USD}, routes: [{provider: p}]"),
+        "t.yaml:2:29: 'input' wants an amount such as 0.50 USD or 500000 micros; this is '1'" },
+    { MODEL("price: {input: -1 USD, output: 1 USD}, routes: [{provider: p}]"),
+        "t.yaml:2:29: 'input' wants an amount such as 0.50 USD or 500000 micros; this is '-1 USD'" },
+    { MODEL("price: {input: 0.0000001 USD, output: 1 USD}, routes: [{provider: p}]"),
+        "t.yaml:2:29: 'input' wants an amount such as 0.50 USD or 500000 micros; this is '0.0000001 USD'" },
+    { MODEL("price: {input: 2000000 USD, output: 1 USD}, routes: [{provider: p}]"),
+        "t.yaml:2:29: 'input' must lie between 0 USD and 1000000 USD; this is '2000000 USD'" },
+    { MODEL("price: {input: 1 EUR, output: 1 USD}, routes: [{provider: p}]"),
+        "t.yaml:2:29: 'input' wants an amount such as 0.50 USD or 500000 micros; this is '1 EUR'" },
+    { MODEL("price: 3 USD, routes: [{provider: p}]"),
+        "t.yaml:2:21: this must be a mapping of options; it is '3 USD'" },
+    { MODEL("price: {input: 1 USD, output: 1 USD, tiers: [{above: 10, input: 2 USD}, {above: 10, input: 3 USD}]}, routes: [{provider: p}]"),
+        "t.yaml:2:86: tiers must rise: 'above' of this one is not higher than the one before" },
+    { MODEL("price: {input: 1 USD, output: 1 USD, tiers: [{input: 2 USD}]}, routes: [{provider: p}]"),
+        "t.yaml:2:59: 'above' is missing here: a number of tokens such as 1024 tokens" },
+    { MODEL("max_output: 0, routes: [{provider: p}]"),
+        "t.yaml:2:26: 'max_output' must lie between 1 and 1000000000; this is '0'" },
+    { MODEL("hidden_reasoning: 1, routes: [{provider: p}]"),
+        "t.yaml:2:32: 'hidden_reasoning' wants true or false; this is '1'" },
+};
+
+static const struct row wrong_limits_rows[] = {
+    { P M "limits: []\n",
+        "t.yaml:3:9: 'limits' wants a mapping of names to limits; this is a list" },
+    { P M "limits: {A: {counts: in_flight, per: account, cap: 1}}\n",
+        "t.yaml:3:10: a limit's name has up to 63 of a-z, 0-9 and '-'; this is 'A'" },
+    { P M "limits: {x: }\n",
+        "t.yaml:3:10: this must be a mapping of options; it is empty" },
+    { LIMIT(""),
+        "t.yaml:3:13: 'counts' is missing here: one of cost, requests, in_flight\n"
+        "t.yaml:3:13: 'per' is missing here: one of gateway, account, key, thread_tree" },
+    { LIMIT("counts: costs, per: account, window: day, cap: 5 USD"),
+        "t.yaml:3:22: unknown word 'costs' of 'counts'; did you mean 'cost'?" },
+    { LIMIT("counts: cost, per: accounts, window: day, cap: 5 USD"),
+        "t.yaml:3:33: unknown word 'accounts' of 'per'; did you mean 'account'?" },
+    { LIMIT("counts: cost, per: account, cap: 5 USD"),
+        "t.yaml:3:10: 'window' is missing here: day, week, month, lifetime, 60/min or {rate: 60/min, burst: 10}" },
+    { LIMIT("counts: cost, per: account, window: daily, cap: 5 USD"),
+        "t.yaml:3:50: 'window' wants day, week, month, lifetime, 60/min or {rate: 60/min, burst: 10}; this is 'daily'" },
+    { LIMIT("counts: cost, per: account, window: rate, cap: 5 USD"),
+        "t.yaml:3:50: 'window' wants day, week, month, lifetime, 60/min or {rate: 60/min, burst: 10}; this is 'rate'" },
+    { LIMIT("counts: [cost], per: account, window: day, cap: 5 USD"),
+        "t.yaml:3:22: 'counts' wants one of cost, requests, in_flight; this is a list" },
+    { LIMIT("counts: bananas, per: account, window: day, cap: 5 USD"),
+        "t.yaml:3:22: 'counts' wants one of cost, requests, in_flight; this is 'bananas'" },
+    { LIMIT("counts: cost, per: account, window: day"),
+        "t.yaml:3:10: 'cap' is missing here: an amount such as 50 USD or 8, unlimited, or {default: 50 USD, plan: {free: 5 USD}}" },
+    { LIMIT("counts: cost, per: account, window: day, cap: 5"),
+        "t.yaml:3:60: a cap of cost wants money such as 50 USD or 500000 micros, or unlimited; this is '5'" },
+    { LIMIT("counts: cost, per: account, window: day, cap: -5 USD"),
+        "t.yaml:3:60: a cap of cost wants money such as 50 USD or 500000 micros, or unlimited; this is '-5 USD'" },
+    { LIMIT("counts: cost, per: account, window: day, cap: lots"),
+        "t.yaml:3:60: a cap of cost wants money such as 50 USD or 500000 micros, or unlimited; this is 'lots'" },
+    { LIMIT("counts: in_flight, per: account, cap: 5 USD"),
+        "t.yaml:3:52: a cap of in_flight wants a whole number such as 8, or unlimited; this is '5 USD'" },
+    { LIMIT("counts: in_flight, per: account, cap: {}"),
+        "t.yaml:3:52: 'cap' wants an amount such as 50 USD or 8, unlimited, or {default: 50 USD, plan: {free: 5 USD}}; this is a mapping" },
+    { LIMIT("counts: in_flight, per: account, cap: {defalt: 5}"),
+        "t.yaml:3:53: unknown option 'defalt'; did you mean 'default'?" },
+    { LIMIT("counts: in_flight, per: account, cap: {plan: {gold: 5}}"),
+        "t.yaml:3:60: there is no plan 'gold'" },
+    { LIMIT("counts: in_flight, per: account, cap: {default: 1, plan: {default: x}}"),
+        "t.yaml:3:81: a cap of in_flight wants a whole number such as 8, or unlimited; this is 'x'" },
+    { LIMIT("counts: requests, per: key, window: {rate: 60/min}, cap: 5"),
+        "t.yaml:3:66: a rate has no cap: its number stands in 'window'; take it out" },
+    { LIMIT("counts: requests, per: key, window: {rate: 0/min}"),
+        "t.yaml:3:57: 'rate' wants a rate such as 60/min; this is '0/min'" },
+    { LIMIT("counts: requests, per: key, window: {rate: 60}"),
+        "t.yaml:3:57: 'rate' wants a rate such as 60/min; this is '60'" },
+    { LIMIT("counts: requests, per: key, window: 60/minute"),
+        "t.yaml:3:50: 'rate' wants a rate such as 60/min; this is '60/minute'" },
+    { LIMIT("counts: requests, per: key, window: {burst: 5}"),
+        "t.yaml:3:50: 'rate' is missing here: a rate such as 60/min" },
+    { LIMIT("counts: requests, per: key, window: {rate: 60/min, burst: 0}"),
+        "t.yaml:3:72: 'burst' must lie between 1 and 1000000000; this is '0'" },
+    { LIMIT("counts: in_flight, per: account, cap: 1, zone: Europe/Berlin"),
+        "t.yaml:3:55: only a day, a week or a month has a zone; take it out" },
+    { LIMIT("counts: cost, per: account, window: day, cap: 5 USD, zone: Mars/Base"),
+        "t.yaml:3:73: there is no time zone 'Mars/Base' on this machine (/usr/share/zoneinfo); write one such as Europe/Berlin, or UTC" },
+    { LIMIT("counts: in_flight, per: account, cap: 1, hold: stream"),
+        "t.yaml:3:55: only a limit of cost holds money; take 'hold' out" },
+    { LIMIT("counts: cost, per: account, window: day, cap: 5 USD, hold: maybe"),
+        "t.yaml:3:73: 'hold' wants stream; this is 'maybe'" },
+    { LIMIT("counts: in_flight, per: account, cap: 1, at_cap: explode"),
+        "t.yaml:3:63: 'at_cap' wants refuse; this is 'explode'" },
+    { LIMIT("counts: in_flight, per: account, cap: 1, of: {model: mm}"),
+        "t.yaml:3:67: there is no model 'mm'" },
+    { LIMIT("counts: in_flight, per: account, cap: 1, of: premium"),
+        "t.yaml:3:59: 'of' wants a mapping such as {tier: premium} or {model: gpt-5.5}; this is 'premium'" },
+    { LIMIT("counts: in_flight, per: account, cap: 1, of: {tier: gold}"),
+        "t.yaml:3:66: 'tier' is one of: free | premium; this is 'gold'" },
+    { MODEL("tier: free, routes: [{provider: p}]}, n: {routes: [{provider: p}]}}\nlimits:\n  a0: {counts: cost, per: account, window: day, cap: 1 USD, of: {tier: free}}\n  a1: {counts: cost, per: account, window: day, cap: 1 USD, of: {tier: premium}}\n  a2: {counts: cost, per: account, window: day, cap: 1 USD, of: {tier: free}}\n  a3: {counts: cost, per: account, window: day, cap: 1 USD, of: {tier: premium}}\n  a4: {counts: cost, per: account, window: day, cap: 1 USD, of: {tier: free}}\n  a5: {counts: cost, per: account, window: day, cap: 1 USD, of: {tier: premium}}\n  a6: {counts: cost, per: account, window: day, cap: 1 USD, of: {tier: free}}\n  a7: {counts: cost, per: account, window: day, cap: 1 USD, of: {tier: premium}}\n  a8: {counts: cost, per: account, window: day, cap: 1 USD, of: {tier: free}}\n  a9: {counts: cost, per: account, window: day, cap: 1 USD, of: {tier: premium}}\n  a10: {counts: cost, per: account, window: day, cap: 1 USD, of: {tier: free}}\n  a11: {counts: cost, per: account, window: day, cap: 1 USD, of: {tier: premium}}\n  a12: {counts: cost, per: account, window: day, cap: 1 USD, of: {tier: free"),
+        "t.yaml:16:3: too many limits per account: their meters must fit into one row of 24, a calendar limit takes two" },
+};
+
+static void
+assert_refused(const char *yaml, const char *message)
+{
+    static struct conf_error error;
+    struct policy *policy = (struct policy *)&error; /* anything but NULL */
+    assert_int_equal(conf_load_text("t.yaml", slice_str(yaml), &policy, &error), STATUS_INVALID);
+    assert_null(policy);
+    assert_string_equal(error.text, message);
+}
+
+#define ROWS_CASE(name)                                                                            \
+    static void name(void **state)                                                                 \
+    {                                                                                              \
+        for (size_t i = 0; i < countof(name##_rows); i++) {                                        \
+            assert_refused(name##_rows[i].yaml, name##_rows[i].message);                           \
+        }                                                                                          \
+    }
+ROWS_CASE(not_a_configuration)
+ROWS_CASE(unknown_options)
+ROWS_CASE(later_versions)
+ROWS_CASE(wrong_gateway)
+ROWS_CASE(wrong_providers)
+ROWS_CASE(wrong_models)
+ROWS_CASE(wrong_limits)
+
+static void
+several_at_once(void **state)
+{
+    assert_refused("listen: 8080\n"
+                   "listen: 8081\n"
+                   "lgo: text\n"
+                   "providers: {p: {dialect: opnai, base_url: 'http://127.0.0.1:1/v1'}}\n"
+                   "models: {m: {routes: [{provider: q}], teir: free}}\n"
+                   "limits: {x: {counts: cost, per: account, window: day, cap: 5}}\n",
+        "t.yaml:1:9: 'listen' wants an address in digits such as 127.0.0.1:8080, 0.0.0.0:8080 or [::1]:8080, or unix:PATH; this is '8080'\n"
+        "t.yaml:2:1: 'listen' is given twice; the first is in line 1\n"
+        "t.yaml:3:1: unknown option 'lgo'; did you mean 'log'?\n"
+        "t.yaml:4:26: 'dialect' is one of: openai | anthropic; this is 'opnai'\n"
+        "t.yaml:5:34: there is no provider 'q'\n"
+        "t.yaml:5:39: unknown option 'teir'; did you mean 'tier'?\n"
+        "t.yaml:6:60: a cap of cost wants money such as 50 USD or 500000 micros, or unlimited; this is '5'");
+}
+
+static void
+ten_of_many(void **state)
+{
+    static struct conf_error error;
+    struct policy *policy = NULL;
+    struct buf yaml = { 0 };
+    buf_add_str(&yaml, P M);
+    for (int i = 0; i < 100; i++) {
+        buf_addf(&yaml, "lo%d: text\n", i);
+    }
+    assert_int_equal(conf_load_text("t.yaml", buf_slice(&yaml), &policy, &error), STATUS_INVALID);
+    int lines = 1;
+    for (const char *at = error.text; (at = strchr(at, '\n')); at++) {
+        lines++;
+    }
+    assert_int_equal(lines, 11);
+    assert_non_null(strstr(error.text, "t.yaml:3:1: unknown option 'lo0'; did you mean 'log'?\n"));
+    assert_non_null(strstr(error.text, "\nand 90 more"));
+    buf_free(&yaml);
+}
+
+static void
+too_many_limits(void **state)
+{
+    static const char *const subjects[] = { "account", "key", "gateway" };
+    struct buf yaml = { 0 };
+    buf_add_str(&yaml, P M "limits:\n");
+    for (int i = 0; i < 16; i++) {
+        buf_addf(&yaml, "  a%d: {counts: in_flight, per: %s, cap: 1}\n", i, subjects[i % 3]);
+    }
+    policy_unref(load(buf_cstr(&yaml)));
+    buf_addf(&yaml, "  a16: {counts: in_flight, per: key, cap: 1}\n");
+    assert_refused(buf_cstr(&yaml),
+        "t.yaml:20:3: at most 16 limits can apply to one call; this is one more for model 'm'");
+
+    buf_clear(&yaml);
+    buf_add_str(&yaml, P "models: {m: {tier: free, routes: [{provider: p}]}, n: {routes: [{provider: p}]}}\nlimits:\n");
+    for (int i = 0; i < 12; i++) {
+        buf_addf(&yaml, "  a%d: {counts: cost, per: account, window: day, cap: 1 USD, of: {tier: %s}}\n", i,
+            i % 2 ? "free" : "premium");
+    }
+    policy_unref(load(buf_cstr(&yaml)));
+    buf_add_str(&yaml, "  b: {counts: in_flight, per: account, cap: 1, of: {tier: free}}\n");
+    assert_refused(buf_cstr(&yaml), "t.yaml:16:3: too many limits per account: their meters must fit into one row "
+                                    "of 24, a calendar limit takes two");
+    buf_free(&yaml);
+}
+
+/* Whatever is cut off or changed, the answer is a policy or a refusal with words. */
+static void
+damaged_texts(void **state)
+{
+    static struct conf_error error;
+    const struct slice sample = slice_str(conf_sample());
+    char *text = malloc(sample.len);
+    assert_non_null(text);
+    uint64_t seed = 42;
+    for (int round = 0; round < 600; round++) {
+        seed = seed * 6364136223846793005u + 1442695040888963407u;
+        size_t len = sample.len;
+        memcpy(text, sample.ptr, sample.len);
+        if (round % 2 == 0) {
+            len = (size_t)(seed >> 33) % sample.len;
+        }
+        for (int i = 0; i < round % 7; i++) {
+            seed = seed * 6364136223846793005u + 1442695040888963407u;
+            text[(seed >> 33) % sample.len] = "{}[]:,-#&*!\"'\n \t0\x80\xff~%@"[(seed >> 20) % 22];
+        }
+        struct policy *policy = NULL;
+        const enum status status = conf_load_text("t.yaml", slice_of(text, len), &policy, &error);
+        if (status == STATUS_OK) {
+            policy_unref(policy);
+        } else {
+            assert_int_equal(status, STATUS_INVALID);
+            assert_null(policy);
+            assert_memory_equal(error.text, "t.yaml:", 7);
+        }
+    }
+    free(text);
+}
+
+static void
+unreadable_files(void **state)
+{
+    static struct conf_error error;
+    struct policy *policy = NULL;
+    assert_int_equal(conf_load_file("/nonexistent/t.yaml", &policy, &error), STATUS_IO);
+    assert_string_equal(error.text, "/nonexistent/t.yaml cannot be read: No such file or directory");
+    assert_int_equal(conf_load_file("/", &policy, &error), STATUS_IO);
+    assert_string_equal(error.text, "/ cannot be read: Is a directory");
+}
+
+int
+main(void)
+{
+    static const struct CMUnitTest tests[] = {
+        CASE("what is no configuration at all is refused with its place", not_a_configuration),
+        CASE("an unknown option is refused with the nearest one", unknown_options),
+        CASE("what belongs to a later version is refused with its place and one sentence", later_versions),
+        CASE("wrong values of the gateway are refused, saying what would be right", wrong_gateway),
+        CASE("wrong providers and credentials are refused, and no secret is repeated", wrong_providers),
+        CASE("wrong models, routes and prices are refused, saying what would be right", wrong_models),
+        CASE("wrong limits are refused, saying what would be right", wrong_limits),
+        CASE("several findings are told at once, by their place", several_at_once),
+        CASE("ten findings are shown and the rest counted", ten_of_many),
+        CASE("more limits than a call or a subject can carry are refused", too_many_limits),
+        CASE("a damaged file never does more than being refused", damaged_texts),
+        CASE("a file that cannot be read says why", unreadable_files),
+    };
+    return cmocka_run_group_tests(tests, conf_test_start, NULL);
+}
