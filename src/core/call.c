@@ -1,8 +1,6 @@
 /* core/call.c: may this model call start? In the order of tbl/checks.h; all or none. */
 #include "core/core_priv.h"
 
-#include "base/buf.h"
-
 /* One second: long enough for a call in flight to end, short enough not to be noticed. */
 #define HELD_RETRY_MS INT64_C(1000)
 
@@ -41,11 +39,19 @@ key_speaks_for(const struct key_row *key, const struct account_row *account)
            && slice_starts(slice_str(account->name), slice_str(key->may_act_for));
 }
 
+static bool
+is_banned(struct work *work, int64_t account_id)
+{
+    const struct account_slot *account = work_account(work, account_id);
+    return account && account->slot.state != SLOT_ABSENT && account->row.state == ACCOUNT_BANNED;
+}
+
 static enum reason
 check_identity(struct call_state *state)
 {
-    const struct key_slot *key = work_key(state->core->work, state->call->key_id);
-    const struct account_slot *account = work_account(state->core->work, state->call->account_id);
+    struct work *work = state->core->work;
+    const struct key_slot *key = work_key(work, state->call->key_id);
+    const struct account_slot *account = work_account(work, state->call->account_id);
     if (!key || key->slot.state == SLOT_ABSENT || !account || account->slot.state == SLOT_ABSENT) {
         return REASON_KEY_INVALID;
     }
@@ -63,7 +69,9 @@ check_identity(struct call_state *state)
     if (key->row.role == ROLE_OBSERVER) {
         return REASON_KEY_ROLE;
     }
-    return account->row.state == ACCOUNT_BANNED ? REASON_ACCOUNT_BANNED : REASON_OK;
+    /* Whom a banned account's key acts for makes no difference. */
+    const bool banned = account->row.state == ACCOUNT_BANNED || is_banned(work, key->row.account_id);
+    return banned ? REASON_ACCOUNT_BANNED : REASON_OK;
 }
 
 /* Ids of stored state work only for the account they were given to (DESIGN section 7). */
@@ -178,6 +186,19 @@ limit_fits(const struct call_state *state, const struct applied *applied, int64_
     }
 }
 
+bool
+price_is_missing(const struct policy *policy, const struct route *route, bool under_cost_limit)
+{
+    switch (policy->unpriced) {
+    case UNPRICED_ALLOW:
+        return false;
+    case UNPRICED_REFUSE:
+        return !route->price;
+    default:
+        return !route->price && under_cost_limit;
+    }
+}
+
 /* True when every limit has room for this route. Else the verdict refuses: with the first limit in the
  * order of checks, but a spent one before one that is only held, since waiting would be in vain. */
 static bool
@@ -185,11 +206,7 @@ check_limits(const struct call_state *state, const struct route *route, struct v
 {
     const int64_t now_ms = state->core->now_ms;
     bool refused = false;
-    if (state->limits.has_cost && !route->price && state->policy->unpriced != UNPRICED_ALLOW) {
-        refuse(verdict, REASON_UNPRICED);
-        return false;
-    }
-    if (!route->price && state->policy->unpriced == UNPRICED_REFUSE) {
+    if (price_is_missing(state->policy, route, state->limits.has_cost)) {
         refuse(verdict, REASON_UNPRICED);
         return false;
     }
@@ -217,13 +234,14 @@ static void
 size_hold(struct call_state *state, const struct route *route)
 {
     const int64_t pct = state->call->price_multiplier_pct;
-    const int64_t answers = max_i64(1, state->call->output_count);
+    const int64_t answers = call_answers(state->call);
     const struct estimate *estimate = &state->estimate;
+    const bool costs = price_bound(route->price, estimate->input, estimate->output_bound, pct) > 0;
     state->bound_output = estimate->output_bound;
     for (int32_t i = 0; i < state->limits.count; i++) {
         const struct applied *applied = &state->limits.items[i];
-        if (applied->limit->counts != COUNT_COST || price_is_free(route->price)) {
-            continue;
+        if (applied->limit->counts != COUNT_COST || !costs) {
+            continue; /* what costs nothing passes a spent limit whole */
         }
         const int64_t room = applied->cap - applied->now.settled - applied->now.held;
         const int64_t fits = price_output_within(route->price, estimate->input, room, pct);
@@ -241,6 +259,16 @@ size_hold(struct call_state *state, const struct route *route)
     state->est_micros = price_estimate(route->price, estimate->input, state->held_output, pct);
 }
 
+static void
+refuse_no_route(const struct call_state *state, struct verdict *verdict)
+{
+    const int64_t opens_ms = state->call->routes_open_ms;
+    const int64_t wait_ms = opens_ms > state->core->now_ms ? opens_ms - state->core->now_ms : 0;
+    refuse(verdict, wait_ms > 0 && wait_ms <= MINUTE_MS ? REASON_ROUTES_COOLING : REASON_ROUTES_EXHAUSTED);
+    verdict->refusal.retry_after_ms = wait_ms;
+    verdict->refusal.resets_at_ms = wait_ms ? opens_ms : 0;
+}
+
 /* First route in order that is open and that all limits admit. */
 static bool
 check_routes(struct call_state *state, struct verdict *verdict)
@@ -250,45 +278,52 @@ check_routes(struct call_state *state, struct verdict *verdict)
         if (state->call->routes_closed & (UINT32_C(1) << i)) {
             continue;
         }
-        struct verdict attempt = *verdict;
+        struct verdict attempt = { .event = verdict->event, .reply = verdict->reply, .output_limit = -1 };
         if (check_limits(state, &state->model->routes[i], &attempt)) {
             state->route_index = i;
             size_hold(state, &state->model->routes[i]);
             return true;
         }
-        if (!any_open) {
-            *verdict = attempt; /* the first route's refusal is the one to tell */
+        /* The first route's refusal is the one to tell, unless waiting helps another. */
+        const bool worth_waiting = attempt.refusal.reason == REASON_COST_HELD
+                                   && verdict->refusal.reason != REASON_COST_HELD;
+        if (!any_open || worth_waiting) {
+            *verdict = attempt;
         }
         any_open = true;
     }
     if (!any_open) {
-        const int64_t opens_ms = state->call->routes_open_ms;
-        const int64_t wait_ms = opens_ms > state->core->now_ms ? opens_ms - state->core->now_ms : 0;
-        refuse(verdict, wait_ms > 0 && wait_ms <= MINUTE_MS ? REASON_ROUTES_COOLING : REASON_ROUTES_EXHAUSTED);
-        verdict->refusal.retry_after_ms = wait_ms;
-        verdict->refusal.resets_at_ms = wait_ms ? opens_ms : 0;
+        refuse_no_route(state, verdict);
     }
     return false;
 }
 
 /* From here on the call is allowed: rows change. */
 
+static bool
+subject_for_hold(struct core *core, struct applied *applied)
+{
+    struct work *work = core->work;
+    const struct subject_slot *known =
+        work_subject(work, applied->subject_kind, applied->subject_account, applied->subject_name);
+    if (known && known->slot.state != SLOT_ABSENT) {
+        applied->subject_id = known->row.subject_id; /* made by a limit before in this same call */
+        return true;
+    }
+    struct subject_row row = { .subject_id = ids_take(core->ids),
+        .account_id = applied->subject_account,
+        .kind = applied->subject_kind };
+    slice_to_cstr(slice_str(applied->subject_name), row.name, sizeof row.name);
+    applied->subject_id = row.subject_id;
+    return work_new_subject(work, &row) != NULL;
+}
+
 static struct meter *
 meter_for_hold(struct core *core, struct applied *applied)
 {
     struct work *work = core->work;
-    if (!applied->subject_id) {
-        struct subject_row row = { .subject_id = ids_take(core->ids),
-            .account_id = applied->subject_account,
-            .kind = applied->subject_kind };
-        slice_to_cstr(slice_str(applied->subject_name), row.name, sizeof row.name);
-        struct subject_slot *known =
-            work_subject(work, applied->subject_kind, applied->subject_account, applied->subject_name);
-        if (known && known->slot.state != SLOT_ABSENT) {
-            applied->subject_id = known->row.subject_id; /* made by a limit before in this same call */
-        } else if (work_new_subject(work, &row)) {
-            applied->subject_id = row.subject_id;
-        }
+    if (!applied->subject_id && !subject_for_hold(core, applied)) {
+        return NULL;
     }
     applied->slot = work_meter(work, applied->subject_id);
     if (!applied->slot || applied->slot->slot.state == SLOT_ABSENT) {
@@ -300,15 +335,11 @@ meter_for_hold(struct core *core, struct applied *applied)
     applied->slot->slot.dirty = true;
     struct meter_row *row = &applied->slot->row;
     row->seen_ms = max_i64(row->seen_ms, core->now_ms);
+    const int64_t limit_id = applied->limit->limit_id;
     const bool bucket = applied->limit->window == WINDOW_BUCKET;
-    for (int32_t i = 0; bucket && i < row->meter_count; i++) {
-        if (row->meters[i].limit_id == applied->limit->limit_id) {
-            return &row->meters[i];
-        }
-    }
     const int64_t window_ms = bucket ? 0 : applied->window.start_ms;
-    struct meter *meter = meter_find(row, applied->limit->limit_id, window_ms);
-    return meter ? meter : meter_make(row, applied->limit->limit_id, window_ms);
+    struct meter *meter = bucket ? meter_find_only(row, limit_id) : meter_find(row, limit_id, window_ms);
+    return meter ? meter : meter_make(core, row, limit_id, window_ms);
 }
 
 static void
@@ -326,19 +357,23 @@ take_part(struct call_state *state, struct applied *applied, struct hold_row *ho
     case COUNT_COST:
         part->held = hold->held_micros;
         part->bound = hold->bound_micros;
-        meter->held += part->held;
-        meter->bound = money_add(meter->bound, part->bound);
+        meter_promise(meter, part->held, part->bound);
         return;
     case COUNT_REQUESTS:
-        meter->settled = applied->now.settled + applied->limit->period_ms;
+        meter->settled = money_add(applied->now.settled, applied->limit->period_ms);
         meter->window_ms = applied->slot->row.seen_ms;
         part->window_ms = 0; /* a bucket has one window, for ever */
         return;
     default:
-        meter->held += 1;
-        meter->bound += 1;
+        meter_promise(meter, 1, 1);
         return;
     }
+}
+
+static struct caller
+caller_of(const struct call_state *state)
+{
+    return (struct caller){ state->account->account_id, state->key->key_id, state->key->account_id, state->root_id };
 }
 
 static int64_t
@@ -358,7 +393,8 @@ make_thread(struct call_state *state)
         for (int32_t i = 0; i < state->limits.count; i++) { /* now the tree has a name */
             struct applied *applied = &state->limits.items[i];
             if (applied->subject_kind == SUBJECT_TREE) {
-                applied_subject(applied->limit, row.account_id, state->call->key_id, row.thread_id, applied);
+                const struct caller caller = caller_of(state);
+                applied_subject(applied->limit, &caller, applied);
             }
         }
     }
@@ -368,33 +404,50 @@ make_thread(struct call_state *state)
     return row.thread_id;
 }
 
+static void
+write_limit(struct buf *out, const struct applied *applied, bool first)
+{
+    buf_add_str(out, first ? "{\"limit\":" : ",{\"limit\":");
+    buf_add_json(out, slice_str(applied->limit->name));
+    buf_add_number(out, "settled", applied->now.settled);
+    buf_add_number(out, "held", applied->now.held);
+    buf_add_number(out, "cap", applied->cap);
+    buf_add_number(out, "window", applied->window.start_ms);
+    buf_add_char(out, '}');
+}
+
 /* The inputs of the decision, so that it can be explained and replayed. */
 static struct slice
 write_inputs(const struct call_state *state)
 {
-    struct buf out = { .limit_bytes = 8192 };
+    const struct call_event *call = state->call;
     const struct estimate *estimate = &state->estimate;
-    buf_addf(&out, "{\"v\":1,\"api\":\"%s\",\"stream\":%s,\"route\":%d,\"estimator\":\"%s\",\"input\":%lld,\"input_bound\":%lld,"
-                   "\"output_bound\":%lld,\"slice\":%lld,\"least\":%lld,\"body_bytes\":%lld,\"output_limit\":%lld,"
-                   "\"lowered_to\":%lld,\"answers\":%lld,\"price_pct\":%lld,\"closed\":%u,\"limits\":[",
-        api_word((enum api)state->call->api), state->call->stream ? "true" : "false", state->route_index,
-        estimate->estimator, (long long)estimate->input, (long long)estimate->input_bound,
-        (long long)estimate->output_bound, (long long)estimate->slice, (long long)estimate->least,
-        (long long)state->call->body_bytes, (long long)state->call->output_limit,
-        (long long)(state->lowered ? state->output_limit : -1), (long long)state->call->output_count,
-        (long long)state->call->price_multiplier_pct, state->call->routes_closed);
+    char room[8192];
+    struct buf out = buf_over(room, sizeof room);
+    buf_add_str(&out, "{\"v\":1,\"api\":\"");
+    buf_add_str(&out, api_word((enum api)call->api));
+    buf_add_str(&out, call->stream ? "\",\"stream\":true" : "\",\"stream\":false");
+    buf_add_number(&out, "route", state->route_index);
+    buf_add_str(&out, ",\"estimator\":\"");
+    buf_add_str(&out, estimate->estimator);
+    buf_add_char(&out, '"');
+    buf_add_number(&out, "input", estimate->input);
+    buf_add_number(&out, "input_bound", estimate->input_bound);
+    buf_add_number(&out, "output_bound", estimate->output_bound);
+    buf_add_number(&out, "slice", estimate->slice);
+    buf_add_number(&out, "least", estimate->least);
+    buf_add_number(&out, "body_bytes", call->body_bytes);
+    buf_add_number(&out, "output_limit", call->output_limit);
+    buf_add_number(&out, "lowered_to", state->lowered ? state->output_limit : -1);
+    buf_add_number(&out, "answers", call->output_count);
+    buf_add_number(&out, "price_pct", call->price_multiplier_pct);
+    buf_add_number(&out, "closed", call->routes_closed);
+    buf_add_str(&out, ",\"limits\":[");
     for (int32_t i = 0; i < state->limits.count; i++) {
-        const struct applied *applied = &state->limits.items[i];
-        buf_addf(&out, "%s{\"limit\":", i ? "," : "");
-        buf_add_json(&out, slice_str(applied->limit->name));
-        buf_addf(&out, ",\"settled\":%lld,\"held\":%lld,\"cap\":%lld,\"window\":%lld}",
-            (long long)applied->now.settled, (long long)applied->now.held, (long long)applied->cap,
-            (long long)applied->window.start_ms);
+        write_limit(&out, &state->limits.items[i], i == 0);
     }
     buf_add_str(&out, "]}");
-    const struct slice kept = out.failed ? SLICE("{}") : arena_copy(state->core->work->arena, buf_slice(&out));
-    buf_free(&out);
-    return kept;
+    return work_keep(state->core->work, out.failed ? SLICE("{}") : buf_slice(&out));
 }
 
 static void
@@ -435,7 +488,8 @@ static void
 tightest(struct limit_left *left, const struct applied *applied, int64_t cap, int64_t used, int64_t reset_ms)
 {
     const int64_t now_left = max_i64(0, cap - used);
-    if (left->set && left->left * max_i64(1, cap) >= now_left * max_i64(1, left->cap)) {
+    const bool tighter = (__int128)now_left * max_i64(1, left->cap) < (__int128)left->left * max_i64(1, cap);
+    if (left->set && !tighter) {
         return;
     }
     *left = (struct limit_left){ .cap = cap, .left = now_left, .reset_ms = reset_ms, .set = true,
@@ -456,7 +510,8 @@ tell_what_is_left(const struct call_state *state, const struct hold_row *hold, s
         } else if (limit->window == WINDOW_BUCKET) {
             const int64_t level = applied->now.settled + limit->period_ms;
             tightest(&verdict->tightest_requests, applied, limit->burst,
-                (level + limit->period_ms - 1) / limit->period_ms, (level + limit->rate - 1) / limit->rate);
+                (level + limit->period_ms - 1) / limit->period_ms,
+                (level + limit->rate - 1) / max_i64(1, limit->rate));
         }
     }
 }
@@ -475,7 +530,7 @@ allow(struct call_state *state, struct verdict *verdict)
     work_new_hold(state->core->work, &hold);
 
     const struct learned *learned = learned_of(state->core->learned, state->model->name, false);
-    const int64_t answers = max_i64(1, state->call->output_count);
+    const int64_t answers = call_answers(state->call);
     verdict->kind = VERDICT_ALLOWED;
     verdict->hold_id = hold.hold_id;
     verdict->thread_id = thread_id;
@@ -507,14 +562,45 @@ allow_uncounted(const struct call_state *state, struct verdict *verdict)
     refuse(verdict, REASON_ROUTES_EXHAUSTED);
 }
 
+static void
+refuse_for_now(struct verdict *verdict)
+{
+    refuse(verdict, REASON_OVERLOADED);
+    verdict->refusal.retry_after_ms = HELD_RETRY_MS;
+}
+
+/* Whether the meters that this call would make fit into the rows of their subjects. */
+static bool
+limits_have_room(const struct call_state *state)
+{
+    const struct applied_set *set = &state->limits;
+    for (int32_t i = 0; i < set->count; i++) {
+        const struct meter_slot *slot = set->items[i].slot;
+        int32_t missing = 0;
+        for (int32_t k = 0; k < set->count; k++) {
+            missing += set->items[k].slot == slot && !set->items[k].metered;
+        }
+        if (slot && slot->slot.state != SLOT_ABSENT && missing > 0
+            && !meters_have_room(state->core, &slot->row, missing)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 void
 decide_call(struct core *core, const struct event *event, struct verdict *verdict)
 {
     const struct call_event *call = &event->call;
     struct call_state state = { .core = core, .call = call, .output_limit = -1 };
-    state.policy = core_policy_at(core, call->policy_ver);
-    state.model = &state.policy->models[call->model_index];
+    state.policy = core_policy_exact(core, call->policy_ver);
     verdict->output_limit = -1;
+    if (!state.policy) {
+        refuse_for_now(verdict); /* its configuration is gone, and with it whoever waited for an answer */
+        return;
+    }
+    check(call->model_index >= 0 && call->model_index < state.policy->model_count);
+    state.model = &state.policy->models[call->model_index];
 
     enum reason reason = check_identity(&state);
     if (reason == REASON_OK) {
@@ -531,7 +617,12 @@ decide_call(struct core *core, const struct event *event, struct verdict *verdic
         refuse(verdict, reason);
         return;
     }
-    applied_collect(core, state.policy, call, state.account, state.root_id, &state.limits);
+    const struct caller caller = caller_of(&state);
+    applied_collect(core, state.policy, state.model, state.account, &caller, &state.limits);
+    if (!limits_have_room(&state)) {
+        refuse_for_now(verdict);
+        return;
+    }
     estimate_call(core, state.policy, call, state.model, state.thread ? &state.thread->row : NULL, &state.estimate);
     if (check_routes(&state, verdict)) {
         allow(&state, verdict);

@@ -1,8 +1,6 @@
 /* core/core.c: which rows an event needs, and which file decides it. */
 #include "core/core_priv.h"
 
-#include "base/buf.h"
-
 int64_t
 ids_take(struct ids *ids)
 {
@@ -12,13 +10,34 @@ ids_take(struct ids *ids)
 }
 
 const struct policy *
-core_policy_at(const struct core *core, int64_t version)
+core_policy_exact(const struct core *core, int64_t version)
 {
-    if (version == core->policy->version || !core->policy_at) {
+    if (version == core->policy->version) {
         return core->policy;
     }
-    const struct policy *policy = core->policy_at(core->policy_user, version);
+    return core->policy_at ? core->policy_at(core->policy_user, version) : NULL;
+}
+
+const struct policy *
+core_policy_at(const struct core *core, int64_t version)
+{
+    const struct policy *policy = core_policy_exact(core, version);
     return policy ? policy : core->policy;
+}
+
+struct buf
+buf_over(char *room, size_t room_bytes)
+{
+    return (struct buf){ .ptr = room, .cap = room_bytes - 1, .limit_bytes = room_bytes - 1 };
+}
+
+void
+buf_add_number(struct buf *buf, const char *name, int64_t value)
+{
+    buf_add_str(buf, ",\"");
+    buf_add_str(buf, name);
+    buf_add_str(buf, "\":");
+    buf_add_i64(buf, value);
 }
 
 /* A need, unless the row is there already. */
@@ -51,35 +70,27 @@ need_subject_and_meter(struct core *core, enum subject_kind kind, int64_t accoun
 
 /* Every subject that a limit of the policy may name for this call. */
 static void
-need_limits(struct core *core, const struct policy *policy, const struct call_event *call, int64_t root_id,
-    struct needs *needs)
+need_limits(struct core *core, const struct policy *policy, const struct caller *caller, struct needs *needs)
 {
     uint32_t seen_per = 0;
     for (int32_t i = 0; i < policy->limit_count; i++) {
         const struct limit *limit = &policy->limits[i];
         const uint32_t bit = UINT32_C(1) << limit->per;
-        if ((seen_per & bit) || (limit->per == PER_THREAD_TREE && !root_id)) {
+        if ((seen_per & bit) || (limit->per == PER_THREAD_TREE && !caller->root_id)) {
             continue;
         }
         seen_per |= bit;
         struct applied applied;
-        applied_subject(limit, call->account_id, call->key_id, root_id, &applied);
+        applied_subject(limit, caller, &applied);
         need_subject_and_meter(core, applied.subject_kind, applied.subject_account, applied.subject_name, needs);
     }
 }
 
-static void
-need_call(struct core *core, const struct call_event *call, struct needs *needs)
+/* The thread, its parent, and so the root of the tree: 0 as long as there is none. */
+static int64_t
+need_thread(struct core *core, const struct call_event *call, struct needs *needs)
 {
     struct work *work = core->work;
-    need_id(needs, NEED_KEY, work_key(work, call->key_id), call->key_id);
-    need_id(needs, NEED_ACCOUNT, work_account(work, call->account_id), call->account_id);
-    if (call->issued_hash[0]) {
-        need_text(needs, NEED_ISSUED, 0, work_issued(work, call->issued_hash), 0, call->issued_hash);
-    }
-    if (call->api == API_COUNT_TOKENS) {
-        return;
-    }
     const struct thread_slot *thread = work_thread_sig(work, call->account_id, call->thread_kind, call->thread_hash);
     need_text(needs, NEED_THREAD_SIG, (int32_t)call->thread_kind, thread, call->account_id, call->thread_hash);
     const struct thread_slot *parent = NULL;
@@ -87,13 +98,35 @@ need_call(struct core *core, const struct call_event *call, struct needs *needs)
         parent = work_thread_sig(work, call->account_id, THREAD_NAMED, call->parent_hash);
         need_text(needs, NEED_THREAD_SIG, THREAD_NAMED, parent, call->account_id, call->parent_hash);
     }
-    int64_t root_id = 0;
     if (thread && thread->slot.state != SLOT_ABSENT) {
-        root_id = thread->row.root_id;
-    } else if (parent && parent->slot.state != SLOT_ABSENT) {
-        root_id = parent->row.root_id;
+        return thread->row.root_id;
     }
-    need_limits(core, core_policy_at(core, call->policy_ver), call, root_id, needs);
+    return parent && parent->slot.state != SLOT_ABSENT ? parent->row.root_id : 0;
+}
+
+static void
+need_call(struct core *core, const struct call_event *call, struct needs *needs)
+{
+    struct work *work = core->work;
+    const struct key_slot *key = work_key(work, call->key_id);
+    need_id(needs, NEED_KEY, key, call->key_id);
+    need_id(needs, NEED_ACCOUNT, work_account(work, call->account_id), call->account_id);
+    if (call->issued_hash[0]) {
+        need_text(needs, NEED_ISSUED, 0, work_issued(work, call->issued_hash), 0, call->issued_hash);
+    }
+    const bool known = key && key->slot.state != SLOT_ABSENT;
+    if (known && key->row.account_id != call->account_id) {
+        need_id(needs, NEED_ACCOUNT, work_account(work, key->row.account_id), key->row.account_id);
+    }
+    if (call->api == API_COUNT_TOKENS) {
+        return;
+    }
+    const int64_t root_id = need_thread(core, call, needs);
+    const struct policy *policy = core_policy_exact(core, call->policy_ver);
+    if (known && policy) {
+        const struct caller caller = { call->account_id, call->key_id, key->row.account_id, root_id };
+        need_limits(core, policy, &caller, needs);
+    }
 }
 
 static void
@@ -214,60 +247,77 @@ core_decide(struct core *core, const struct event *event, struct verdict *verdic
     return !core->work->failed;
 }
 
+void
+core_refused(
+    const struct core *core, const struct event *event, const struct refusal *refusal, struct refused *refused)
+{
+    *refused = (struct refused){ .refusal = *refusal, .output_limit = -1 };
+    if (event->kind != EVENT_CALL) {
+        return;
+    }
+    const struct call_event *call = &event->call;
+    refused->account_id = call->account_id;
+    refused->key_id = call->key_id;
+    refused->body_bytes = call->body_bytes;
+    refused->output_limit = call->output_limit;
+    const struct policy *policy = core_policy_exact(core, call->policy_ver);
+    if (policy && call->model_index >= 0 && call->model_index < policy->model_count) {
+        refused->policy_ver = policy->version;
+        refused->price_ver = policy->price_version;
+        slice_to_cstr(slice_str(policy->models[call->model_index].name), refused->model, sizeof refused->model);
+    }
+}
+
 static void
-refusal_ledger(struct core *core, const struct event *event, const struct refusal *refusal, int64_t id)
+refusal_ledger(struct core *core, const struct refused *refused)
 {
     struct ledger_row *row = work_add_ledger(core->work);
     if (!row) {
         return;
     }
-    row->id = id;
-    row->at_ms = core->now_ms;
+    row->id = refused->ledger_id;
+    row->at_ms = refused->at_ms;
     row->kind = LEDGER_REFUSAL;
     row->usage = USAGE_NONE;
-    row->reason = refusal->reason;
-    row->policy_ver = core->policy->version;
-    row->price_ver = core->policy->price_version;
+    row->reason = refused->refusal.reason;
+    row->account_id = refused->account_id;
+    row->key_id = refused->key_id;
+    row->policy_ver = refused->policy_ver;
+    row->price_ver = refused->price_ver;
+    memcpy(row->model, refused->model, sizeof row->model);
     slice_to_cstr(SLICE("gate"), row->source, sizeof row->source);
-    struct buf inputs = { .limit_bytes = 4096 };
+    char room[2048];
+    struct buf inputs = buf_over(room, sizeof room);
     buf_add_str(&inputs, "{\"v\":1,\"limit\":");
-    buf_add_json(&inputs, slice_str(refusal->limit_name));
-    buf_addf(&inputs, ",\"used\":%lld,\"held\":%lld,\"cap\":%lld,\"ask\":%lld,\"resets_at_ms\":%lld,\"retry_after_ms\":%lld",
-        (long long)refusal->used, (long long)refusal->held, (long long)refusal->cap, (long long)refusal->ask,
-        (long long)refusal->resets_at_ms, (long long)refusal->retry_after_ms);
-    if (event->kind == EVENT_CALL) {
-        const struct policy *policy = core_policy_at(core, event->call.policy_ver);
-        row->account_id = event->call.account_id;
-        row->key_id = event->call.key_id;
-        slice_to_cstr(slice_str(policy->models[event->call.model_index].name), row->model, sizeof row->model);
-        buf_addf(&inputs, ",\"body_bytes\":%lld,\"output_limit\":%lld", (long long)event->call.body_bytes,
-            (long long)event->call.output_limit);
-    }
+    buf_add_json(&inputs, slice_str(refused->refusal.limit_name));
+    buf_add_number(&inputs, "used", refused->refusal.used);
+    buf_add_number(&inputs, "held", refused->refusal.held);
+    buf_add_number(&inputs, "cap", refused->refusal.cap);
+    buf_add_number(&inputs, "ask", refused->refusal.ask);
+    buf_add_number(&inputs, "resets_at_ms", refused->refusal.resets_at_ms);
+    buf_add_number(&inputs, "retry_after_ms", refused->refusal.retry_after_ms);
+    buf_add_number(&inputs, "body_bytes", refused->body_bytes);
+    buf_add_number(&inputs, "output_limit", refused->output_limit);
     buf_add_char(&inputs, '}');
-    row->inputs = inputs.failed ? SLICE("{}") : arena_copy(core->work->arena, buf_slice(&inputs));
-    buf_free(&inputs);
+    row->inputs = work_keep(core->work, inputs.failed ? SLICE("{}") : buf_slice(&inputs));
 }
 
 void
-core_record_refusal(struct core *core, const struct event *event, const struct refusal *refusal,
-    int64_t ledger_id, bool first, int64_t count)
+core_record_refusal(struct core *core, const struct refused *refused, bool first, int64_t count)
 {
     if (first) {
-        refusal_ledger(core, event, refusal, ledger_id);
+        refusal_ledger(core, refused);
     }
     struct refusal_row *row = work_add_refusal(core->work);
     if (!row) {
         return;
     }
-    *row = (struct refusal_row){ .limit_id = refusal->limit_id,
-        .minute_ms = core->now_ms - core->now_ms % MINUTE_MS,
+    *row = (struct refusal_row){ .account_id = refused->account_id,
+        .key_id = refused->key_id,
+        .limit_id = refused->refusal.limit_id,
+        .minute_ms = refused->at_ms - refused->at_ms % MINUTE_MS,
         .count = count,
-        .ledger_id = ledger_id,
-        .reason = refusal->reason };
-    if (event->kind == EVENT_CALL) {
-        const struct policy *policy = core_policy_at(core, event->call.policy_ver);
-        row->account_id = event->call.account_id;
-        row->key_id = event->call.key_id;
-        slice_to_cstr(slice_str(policy->models[event->call.model_index].name), row->model, sizeof row->model);
-    }
+        .ledger_id = refused->ledger_id,
+        .reason = refused->refusal.reason };
+    memcpy(row->model, refused->model, sizeof row->model);
 }

@@ -40,7 +40,8 @@ struct learned_table {
 
 struct core {
     const struct policy *policy;                     /* the newest */
-    const struct policy *(*policy_at)(void *user, int64_t version); /* an older one still in use, or NULL */
+    /* An older one, or NULL. Its owner keeps it as long as a hold made under it is open. */
+    const struct policy *(*policy_at)(void *user, int64_t version);
     void *policy_user;
     struct work *work;
     struct ids *ids;
@@ -60,10 +61,19 @@ MUST_USE bool core_decide(struct core *core, const struct event *event, struct v
 void core_orphan_needs(struct core *core, int64_t hold_id, struct needs *needs);
 MUST_USE bool core_orphan(struct core *core, int64_t hold_id);
 
-/* Puts a refusal on the books (section 3): `first` makes the ledger row `ledger_id` with the inputs; `count`
- * is added to the minute's counter. */
-void core_record_refusal(struct core *core, const struct event *event, const struct refusal *refusal,
-    int64_t ledger_id, bool first, int64_t count);
+/* A refusal as it waits to be written; nothing in it needs the policy it was made under. */
+struct refused {
+    struct refusal refusal;
+    int64_t at_ms, ledger_id;
+    int64_t account_id, key_id, policy_ver, price_ver; /* 0 where the event has none */
+    int64_t body_bytes, output_limit;
+    char model[NAME_MAX_BYTES + 1];
+};
+void core_refused(const struct core *core, const struct event *event, const struct refusal *refusal,
+    struct refused *refused);
+/* Puts a refusal on the books (section 3): `first` makes its ledger row with the inputs; `count` is added
+ * to the counter of its minute. */
+void core_record_refusal(struct core *core, const struct refused *refused, bool first, int64_t count);
 
 /* --- parts with tests of their own */
 

@@ -1,6 +1,7 @@
 /* core/core_priv.h: what the files of core/ share: limits bound to their meters, and parts of a hold. */
 #pragma once
 
+#include "base/buf.h"
 #include "core/core.h"
 
 #define LIMITS_MAX HOLD_PARTS_MAX /* of one call; conf/ refuses a configuration that could need more */
@@ -13,10 +14,25 @@ int64_t bucket_wait_ms(const struct limit *limit, int64_t level, int64_t units);
 
 /* --- meters.c */
 struct meter *meter_find(struct meter_row *row, int64_t limit_id, int64_t window_ms);
-/* Makes one, dropping windows that are over and hold nothing; NULL when the row is full of open windows. */
-struct meter *meter_make(struct meter_row *row, int64_t limit_id, int64_t window_ms);
+/* The one meter of a bucket: its window_ms moves. */
+struct meter *meter_find_only(struct meter_row *row, int64_t limit_id);
+/* Makes one. Windows of its limit that are over and hold nothing leave; where the row is full, so do other
+ * limits' and those of limits that are no more. NULL when it is full all the same. */
+struct meter *meter_make(
+    const struct core *core, struct meter_row *row, int64_t limit_id, int64_t window_ms);
 /* Gives `held` and `bound` of a part back and adds what was spent. */
 void meter_resolve(struct core *core, const struct hold_part *part, const struct limit *limit, int64_t spent);
+
+/* Whether meter_make can find a place for `more` meters in the row. */
+bool meters_have_room(const struct core *core, const struct meter_row *row, int32_t more);
+/* Moves what is promised, within 0 and the largest amount there is; bound is never under held. */
+void meter_promise(struct meter *meter, int64_t held_change, int64_t bound_change);
+
+/* Whose limits a call is under. A key's meter belongs to the account that owns the key, whomever it acts for. */
+struct caller {
+    int64_t account_id, key_id, key_account_id;
+    int64_t root_id; /* 0 = the tree is new */
+};
 
 /* A limit that applies to a call, bound to its subject and meter. */
 struct applied {
@@ -26,6 +42,7 @@ struct applied {
     char subject_name[24];
     struct meter_slot *slot;      /* NULL: no subject or no meter yet */
     int64_t subject_id;           /* 0 = none yet */
+    bool metered;                 /* its meter is there */
     struct meter now;             /* as it stands, drained; zero where there is none yet */
     struct window window;
     int64_t cap;
@@ -35,12 +52,11 @@ struct applied_set {
     struct applied items[LIMITS_MAX];
     bool has_cost;
 };
-/* The limits of `policy` that apply, in the order of tbl/checks.h. `root_id` 0 = the tree is new. */
-void applied_collect(struct core *core, const struct policy *policy, const struct call_event *call,
-    const struct account_row *account, int64_t root_id, struct applied_set *set);
+/* The limits of `policy` that apply, in the order of tbl/checks.h. */
+void applied_collect(struct core *core, const struct policy *policy, const struct model *model,
+    const struct account_row *account, const struct caller *caller, struct applied_set *set);
 /* The subject of a limit for that call, as a need. */
-void applied_subject(const struct limit *limit, int64_t account_id, int64_t key_id, int64_t root_id,
-    struct applied *applied);
+void applied_subject(const struct limit *limit, const struct caller *caller, struct applied *applied);
 bool limit_applies(const struct limit *limit, const struct model *model, const struct account_row *account,
     int64_t *cap);
 
@@ -56,13 +72,23 @@ struct estimate {
 void estimate_call(const struct core *core, const struct policy *policy, const struct call_event *call,
     const struct model *model, const struct thread_row *thread, struct estimate *estimate);
 struct learned *learned_of(struct learned_table *table, const char *model, bool make);
+/* `n`: at least one, and no more than the arithmetic on tokens bears. */
+int64_t call_answers(const struct call_event *call);
 
 /* --- shared by call.c and hold.c */
+/* Exactly that policy, or NULL when it is gone; a model_index means something in it alone. */
+const struct policy *core_policy_exact(const struct core *core, int64_t version);
+/* That policy, or the newest: for holds, whose names can be looked up in any. */
 const struct policy *core_policy_at(const struct core *core, int64_t version);
+/* JSON is written into memory of the caller: a buf over it never grows, and is not freed. */
+struct buf buf_over(char *room, size_t room_bytes);
+void buf_add_number(struct buf *buf, const char *name, int64_t value);
 const struct route *hold_route(const struct policy *policy, const struct hold_row *hold);
 const struct limit *hold_part_limit(const struct core *core, const struct policy *policy,
     const struct hold_part *part);
 void refuse(struct verdict *verdict, enum reason reason);
+/* Whether the policy's `unpriced` refuses this route. */
+bool price_is_missing(const struct policy *policy, const struct route *route, bool under_cost_limit);
 /* The fields of a ledger row that come from its hold. */
 void ledger_from_hold(const struct core *core, struct ledger_row *row, const struct hold_row *hold);
 

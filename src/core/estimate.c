@@ -1,6 +1,8 @@
 /* core/estimate.c: how many tokens a call may take: a likely figure to hold, and a bound. */
 #include "core/core_priv.h"
 
+#include "base/map.h" /* hash_bytes */
+
 /* Open addressing over a fixed table: what does not fit is simply not learned. */
 struct learned *
 learned_of(struct learned_table *table, const char *model, bool make)
@@ -22,11 +24,23 @@ learned_of(struct learned_table *table, const char *model, bool make)
     return NULL;
 }
 
+static int64_t
+tokens_at_most(__int128 tokens)
+{
+    return tokens > TOKENS_MAX ? TOKENS_MAX : (int64_t)tokens;
+}
+
+int64_t
+call_answers(const struct call_event *call)
+{
+    return min_i64(max_i64(1, call->output_count), TOKENS_MAX);
+}
+
 /* bytes / bytes-per-token x 1.3, rounded up. */
 static int64_t
 tokens_of_bytes(int64_t bytes, int64_t bytes_per_token_milli)
 {
-    return (int64_t)(((__int128)bytes * 1300 + bytes_per_token_milli - 1) / bytes_per_token_milli);
+    return tokens_at_most(((__int128)bytes * 1300 + bytes_per_token_milli - 1) / bytes_per_token_milli);
 }
 
 /* `learned`: the thread's last known input and what was appended since, else the model's ratio. */
@@ -37,7 +51,8 @@ estimate_input(const struct core *core, const struct call_event *call, const str
     const struct learned *learned = learned_of(core->learned, model->name, false);
     const int64_t ratio = learned ? learned->input_bytes_per_token_milli : INPUT_BYTES_PER_TOKEN_MILLI;
     if (thread && thread->last_input > 0 && call->body_bytes >= thread->last_input_bytes) {
-        return thread->last_input + tokens_of_bytes(call->body_bytes - thread->last_input_bytes, ratio);
+        return min_i64(thread->last_input, TOKENS_MAX)
+               + tokens_of_bytes(call->body_bytes - thread->last_input_bytes, ratio);
     }
     return tokens_of_bytes(call->body_bytes, ratio);
 }
@@ -46,7 +61,7 @@ void
 estimate_call(const struct core *core, const struct policy *policy, const struct call_event *call,
     const struct model *model, const struct thread_row *thread, struct estimate *estimate)
 {
-    const int64_t answers = max_i64(1, call->output_count);
+    const int64_t answers = call_answers(call);
     const int64_t limit = call->output_limit >= 0 ? min_i64(call->output_limit, model->max_output)
                                                   : model->max_output;
     estimate->estimator = "learned";
@@ -56,10 +71,10 @@ estimate_call(const struct core *core, const struct policy *policy, const struct
         estimate->input = min_i64(estimate->input, estimate->input_bound);
     }
     estimate->input_bound = max_i64(estimate->input_bound, estimate->input);
-    estimate->output_bound = min_i64(limit * answers, TOKENS_MAX);
+    estimate->output_bound = tokens_at_most((__int128)limit * answers);
     estimate->whole = !call->stream || model->hidden_reasoning;
     estimate->slice = estimate->whole ? estimate->output_bound
-                                      : min_i64(estimate->output_bound, 2 * policy->step_tokens * answers);
-    const int64_t least = max_i64(policy->min_answer_tokens, call->output_floor) * answers;
-    estimate->least = min_i64(estimate->output_bound, least);
+                                      : min_i64(estimate->output_bound, tokens_at_most((__int128)2 * policy->step_tokens * answers));
+    const int64_t least = max_i64(1, max_i64(policy->min_answer_tokens, call->output_floor));
+    estimate->least = min_i64(estimate->output_bound, tokens_at_most((__int128)least * answers));
 }

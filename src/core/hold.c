@@ -92,8 +92,7 @@ resize(struct core *core, const struct policy *policy, struct hold_row *hold, in
         if (!meter) {
             continue;
         }
-        meter->held += held_micros - part->held;
-        meter->bound = max_i64(0, money_add(meter->bound, bound_micros - part->bound));
+        meter_promise(meter, held_micros - part->held, bound_micros - part->bound);
         part->held = held_micros;
         part->bound = bound_micros;
         struct meter_slot *slot = work_meter(core->work, part->subject_id);
@@ -114,6 +113,20 @@ allowed_of(const struct policy *policy, const struct hold_row *hold, bool last)
     return last ? hold->held_output : max_i64(0, hold->held_output - policy->step_tokens);
 }
 
+/* One step beyond what may then be relayed. A stream that was at its last tokens has used that step up,
+ * so what it has relayed counts too; without a wish (the input became known) all stays as it is. */
+static int64_t
+output_wanted(const struct policy *policy, const struct hold_row *hold, const struct extend_event *extend)
+{
+    const int64_t want = min_i64(max_i64(0, extend->want_tokens), TOKENS_MAX);
+    if (want == 0) {
+        return hold->held_output;
+    }
+    const int64_t relayed = min_i64(max_i64(0, extend->output_tokens), TOKENS_MAX);
+    const int64_t output = max_i64(hold->held_output + want, relayed + want + policy->step_tokens);
+    return min_i64(hold->bound_output, output);
+}
+
 /* Near a cap running work goes before new work: it gets what room there is, at once. */
 void
 decide_extend(struct core *core, const struct event *event, struct verdict *verdict)
@@ -131,7 +144,7 @@ decide_extend(struct core *core, const struct event *event, struct verdict *verd
         hold->est_input = min_i64(event->extend.input_exact, TOKENS_MAX);
         hold->input_bound = hold->est_input;
     }
-    int64_t output = min_i64(hold->bound_output, hold->held_output + event->extend.want_tokens);
+    int64_t output = output_wanted(policy, hold, &event->extend);
     const int64_t room = hold_room(core, policy, hold, &tightest);
     int64_t held = price_bound(price, hold->est_input, output, hold->multiplier_pct);
     bool last = false;
@@ -151,6 +164,16 @@ decide_extend(struct core *core, const struct event *event, struct verdict *verd
     verdict->refusal = tightest; /* which limit ends the stream, if none extends it further */
 }
 
+static bool
+hold_has_cost(const struct core *core, const struct policy *policy, const struct hold_row *hold)
+{
+    bool has_cost = false;
+    for (int32_t i = 0; i < hold->part_count; i++) {
+        has_cost |= part_is_cost(hold_part_limit(core, policy, &hold->parts[i]));
+    }
+    return has_cost;
+}
+
 void
 decide_reroute(struct core *core, const struct event *event, struct verdict *verdict)
 {
@@ -168,6 +191,10 @@ decide_reroute(struct core *core, const struct event *event, struct verdict *ver
     }
     const struct route *route = &policy->models[model].routes[reroute->route_index];
     const struct provider *provider = &policy->providers[route->provider];
+    if (price_is_missing(policy, route, hold_has_cost(core, policy, hold))) {
+        refuse(verdict, REASON_UNPRICED);
+        return;
+    }
     struct refusal tightest = { 0 };
     const int64_t held = price_bound(route->price, hold->est_input, hold->held_output, hold->multiplier_pct);
     const int64_t bound = price_bound(route->price, hold->input_bound, hold->bound_output, hold->multiplier_pct);
@@ -217,8 +244,9 @@ ledger_from_hold(const struct core *core, struct ledger_row *row, const struct h
 }
 
 static void
-ledger_attempt(struct ledger_row *row, const struct hold_row *hold, int32_t attempt, const char *source)
+ledger_attempt(struct ledger_row *row, const struct hold_row *hold, int32_t index, const char *source)
 {
+    const int32_t attempt = index < 0 ? 0 : index; /* a stored hold may be so damaged that it has none */
     row->attempt = attempt;
     memcpy(row->provider, hold->attempts[attempt].provider, sizeof row->provider);
     memcpy(row->upstream_model, hold->attempts[attempt].model, sizeof row->upstream_model);
@@ -259,6 +287,15 @@ refund_bucket(struct core *core, const struct hold_part *part, const struct limi
     }
 }
 
+/* A limit that was taken out of the configuration keeps its meter right all the same: a part of money is
+ * as large as the hold's cost part, one of units is 1. */
+static bool
+part_looks_like_cost(const struct hold_row *hold, const struct hold_part *part)
+{
+    const bool unit = part->held == 1 && part->bound == 1 && part->window_ms == 0;
+    return part->held == hold->held_micros && part->bound == hold->bound_micros && !unit;
+}
+
 static void
 resolve_parts(struct core *core, const struct policy *policy, const struct hold_row *hold, int64_t cost_micros,
     bool nothing_left)
@@ -272,9 +309,7 @@ resolve_parts(struct core *core, const struct policy *policy, const struct hold_
             }
             continue;
         }
-        /* A limit that was taken out of the configuration keeps its meter right all the same: what it
-         * counted shows in the part, since only money is held in more than units. */
-        const bool money = limit ? part_is_cost(limit) : part->held == hold->held_micros && part->held > 1;
+        const bool money = limit ? part_is_cost(limit) : part_looks_like_cost(hold, part);
         meter_resolve(core, part, limit, money ? cost_micros : 0);
     }
 }

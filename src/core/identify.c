@@ -2,14 +2,15 @@
 #include "core/core_priv.h"
 
 static void
-fill_identity(struct identity *identity, const struct key_row *key, const struct account_row *account)
+fill_identity(struct identity *identity, const struct key_row *key, const struct account_row *account,
+    bool owner_banned)
 {
     *identity = (struct identity){ .key_id = key->key_id,
         .account_id = account->account_id,
         .role = key->role,
         .expires_ms = key->expires_ms,
         .thread_required = key->thread_required,
-        .banned = account->state == ACCOUNT_BANNED };
+        .banned = owner_banned || account->state == ACCOUNT_BANNED };
     memcpy(identity->account, account->name, sizeof identity->account);
     memcpy(identity->plan, account->plan, sizeof identity->plan);
 }
@@ -55,15 +56,25 @@ decide_identify(struct core *core, const struct event *event, struct verdict *ve
         refuse(verdict, REASON_KEY_EXPIRED);
         return;
     }
-    const struct account_slot *account = may_act_for(&key->row, event->identify.act_for)
-                                             ? end_user(core, event)
-                                             : work_account(core->work, key->row.account_id);
-    if (!account || account->slot.state == SLOT_ABSENT) {
+    const struct account_slot *owner = work_account(core->work, key->row.account_id);
+    if (!owner || owner->slot.state == SLOT_ABSENT) {
         refuse(verdict, REASON_ACCOUNT_UNKNOWN);
         return;
     }
+    const bool owner_banned = owner->row.state == ACCOUNT_BANNED;
+    const struct account_slot *account = owner;
+    if (!owner_banned && may_act_for(&key->row, event->identify.act_for)) {
+        if (!name_valid(slice_str(event->identify.act_for))) {
+            refuse(verdict, REASON_ACCOUNT_UNKNOWN);
+            return;
+        }
+        account = end_user(core, event);
+    }
+    if (!account) {
+        return; /* no memory: the batch is not used */
+    }
     verdict->kind = VERDICT_ALLOWED;
-    fill_identity(&verdict->identity, &key->row, &account->row);
+    fill_identity(&verdict->identity, &key->row, &account->row, owner_banned);
 }
 
 static void
@@ -79,14 +90,28 @@ note_admin(struct core *core, const struct admin_event *admin, int64_t account_i
     row->usage = USAGE_NONE;
     row->account_id = account_id;
     row->key_id = key_id;
-    row->inputs = arena_copy(core->work->arena, admin->note);
+    row->inputs = work_keep(core->work, admin->note);
     row->policy_ver = core->policy->version;
     slice_to_cstr(slice_str(admin->actor), row->source, sizeof row->source);
+}
+
+static bool
+account_words_valid(const struct policy *policy, const struct account_row *account)
+{
+    const struct slice plan = slice_str(account->plan);
+    const struct slice organisation = slice_str(account->organisation);
+    return name_valid(slice_str(account->name)) && (unsigned)account->state <= ACCOUNT_BANNED
+           && (plan.len == 0 || policy_has_plan(policy, plan))
+           && (organisation.len == 0 || name_valid(organisation));
 }
 
 static void
 admin_account(struct core *core, const struct admin_event *admin, struct verdict *verdict)
 {
+    if (!account_words_valid(core->policy, &admin->account)) {
+        verdict->admin = ADMIN_INVALID;
+        return;
+    }
     struct account_slot *slot = work_account_name(core->work, admin->account.name);
     const bool known = slot && slot->slot.state != SLOT_ABSENT;
     if (known && admin->must_be_new) {
@@ -105,6 +130,10 @@ admin_account(struct core *core, const struct admin_event *admin, struct verdict
         row.version = 0;
         if (!row.plan[0]) {
             slice_to_cstr(slice_str(core->policy->default_plan), row.plan, sizeof row.plan);
+        }
+        if (!account_valid(&row)) {
+            verdict->admin = ADMIN_INVALID;
+            return;
         }
         slot = work_new_account(core->work, &row);
     } else {
@@ -142,6 +171,10 @@ admin_key_put(struct core *core, const struct admin_event *admin, struct verdict
     row.account_id = account->row.account_id;
     row.created_ms = core->now_ms;
     row.version = 0;
+    if (!key_valid(&row)) {
+        verdict->admin = ADMIN_INVALID;
+        return;
+    }
     if (work_new_key(core->work, &row)) {
         core->work->identity_changed = true;
         note_admin(core, admin, row.account_id, row.key_id);
@@ -153,7 +186,8 @@ admin_key_put(struct core *core, const struct admin_event *admin, struct verdict
 static void
 admin_key_revoke(struct core *core, const struct admin_event *admin, struct verdict *verdict)
 {
-    struct key_slot *key = work_key(core->work, admin->key.key_id);
+    struct key_slot *key = admin->key.key_id ? work_key(core->work, admin->key.key_id)
+                                             : work_key_hash(core->work, admin->key.hash_hex);
     if (!key || key->slot.state == SLOT_ABSENT) {
         verdict->admin = ADMIN_NOT_FOUND;
         return;

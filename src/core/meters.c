@@ -14,7 +14,7 @@ meter_find(struct meter_row *row, int64_t limit_id, int64_t window_ms)
     return NULL;
 }
 
-static struct meter *
+struct meter *
 meter_find_only(struct meter_row *row, int64_t limit_id)
 {
     for (int32_t i = 0; i < row->meter_count; i++) {
@@ -25,6 +25,12 @@ meter_find_only(struct meter_row *row, int64_t limit_id)
     return NULL;
 }
 
+static bool
+meter_idle(const struct meter *meter)
+{
+    return meter->held == 0 && meter->bound == 0;
+}
+
 /* A calendar meter of an older window that no open hold belongs to; the ledger remembers it. */
 static void
 drop_closed_windows(struct meter_row *row, int64_t limit_id, int64_t window_ms)
@@ -32,7 +38,7 @@ drop_closed_windows(struct meter_row *row, int64_t limit_id, int64_t window_ms)
     int32_t kept = 0;
     for (int32_t i = 0; i < row->meter_count; i++) {
         const struct meter *meter = &row->meters[i];
-        const bool over = meter->limit_id == limit_id && meter->window_ms < window_ms && meter->held == 0;
+        const bool over = meter->limit_id == limit_id && meter->window_ms < window_ms && meter_idle(meter);
         if (!over) {
             row->meters[kept++] = *meter;
         }
@@ -40,16 +46,69 @@ drop_closed_windows(struct meter_row *row, int64_t limit_id, int64_t window_ms)
     row->meter_count = kept;
 }
 
+static bool
+limit_is_calendar(const struct limit *limit)
+{
+    return limit->window == WINDOW_DAY || limit->window == WINDOW_WEEK || limit->window == WINDOW_MONTH;
+}
+
+/* Nothing reads it any more: its window is over, or its limit is gone, and no open hold belongs to it. */
+static bool
+meter_is_over(const struct core *core, const struct meter_row *row, const struct meter *meter)
+{
+    if (!meter_idle(meter)) {
+        return false;
+    }
+    const struct limit *limit = policy_limit_by_id(core->policy, meter->limit_id);
+    if (!limit) {
+        return true;
+    }
+    const int64_t now_ms = max_i64(core->now_ms, row->seen_ms);
+    return limit_is_calendar(limit) && meter->window_ms < limit_window(limit, now_ms).start_ms;
+}
+
+bool
+meters_have_room(const struct core *core, const struct meter_row *row, int32_t more)
+{
+    int32_t stay = 0;
+    for (int32_t i = 0; i < row->meter_count; i++) {
+        stay += !meter_is_over(core, row, &row->meters[i]);
+    }
+    return stay + more <= METERS_MAX || row->meter_count + more <= METERS_MAX;
+}
+
+static void
+drop_all_over(const struct core *core, struct meter_row *row)
+{
+    int32_t kept = 0;
+    for (int32_t i = 0; i < row->meter_count; i++) {
+        if (!meter_is_over(core, row, &row->meters[i])) {
+            row->meters[kept++] = row->meters[i];
+        }
+    }
+    row->meter_count = kept;
+}
+
 struct meter *
-meter_make(struct meter_row *row, int64_t limit_id, int64_t window_ms)
+meter_make(const struct core *core, struct meter_row *row, int64_t limit_id, int64_t window_ms)
 {
     drop_closed_windows(row, limit_id, window_ms);
+    if (row->meter_count == METERS_MAX) {
+        drop_all_over(core, row);
+    }
     if (row->meter_count == METERS_MAX) {
         return NULL;
     }
     struct meter *meter = &row->meters[row->meter_count++];
     *meter = (struct meter){ .limit_id = limit_id, .window_ms = window_ms };
     return meter;
+}
+
+void
+meter_promise(struct meter *meter, int64_t held_change, int64_t bound_change)
+{
+    meter->held = max_i64(0, money_add(meter->held, held_change));
+    meter->bound = max_i64(meter->held, money_add(meter->bound, bound_change));
 }
 
 void
@@ -63,12 +122,11 @@ meter_resolve(struct core *core, const struct hold_part *part, const struct limi
     if (!meter) {
         return;
     }
-    meter->held = max_i64(0, meter->held - part->held);
-    meter->bound = max_i64(0, meter->bound - part->bound);
+    meter_promise(meter, -part->held, -part->bound);
     meter->settled = money_add(meter->settled, spent);
     slot->row.seen_ms = max_i64(slot->row.seen_ms, core->now_ms);
     slot->slot.dirty = true;
-    if (limit && meter->held == 0 && limit_window(limit, core->now_ms).start_ms > meter->window_ms) {
+    if (limit && limit_window(limit, slot->row.seen_ms).start_ms > meter->window_ms) {
         drop_closed_windows(&slot->row, part->limit_id, meter->window_ms + 1);
     }
 }
@@ -88,11 +146,10 @@ limit_applies(const struct limit *limit, const struct model *model, const struct
 }
 
 void
-applied_subject(const struct limit *limit, int64_t account_id, int64_t key_id, int64_t root_id,
-    struct applied *applied)
+applied_subject(const struct limit *limit, const struct caller *caller, struct applied *applied)
 {
     int64_t number = 0;
-    applied->subject_account = account_id;
+    applied->subject_account = caller->account_id;
     switch (limit->per) {
     case PER_GATEWAY:
         applied->subject_kind = SUBJECT_GATEWAY;
@@ -103,11 +160,12 @@ applied_subject(const struct limit *limit, int64_t account_id, int64_t key_id, i
         break;
     case PER_KEY:
         applied->subject_kind = SUBJECT_KEY;
-        number = key_id;
+        applied->subject_account = caller->key_account_id;
+        number = caller->key_id;
         break;
     case PER_THREAD_TREE:
         applied->subject_kind = SUBJECT_TREE;
-        number = root_id;
+        number = caller->root_id;
         break;
     default:
         check(!"conf/ lets no other subject through");
@@ -149,6 +207,7 @@ applied_read_meter(struct core *core, struct applied *applied)
         bucket ? meter_find_only(&applied->slot->row, applied->limit->limit_id)
                : meter_find(&applied->slot->row, applied->limit->limit_id, applied->window.start_ms);
     if (meter) {
+        applied->metered = true;
         applied->now = *meter;
         if (bucket) {
             applied->now.settled = bucket_level(applied->limit, meter, now_ms);
@@ -157,12 +216,11 @@ applied_read_meter(struct core *core, struct applied *applied)
 }
 
 void
-applied_collect(struct core *core, const struct policy *policy, const struct call_event *call,
-    const struct account_row *account, int64_t root_id, struct applied_set *set)
+applied_collect(struct core *core, const struct policy *policy, const struct model *model,
+    const struct account_row *account, const struct caller *caller, struct applied_set *set)
 {
     set->count = 0;
     set->has_cost = false;
-    const struct model *model = &policy->models[call->model_index];
     for (int rank = 0; rank < 3; rank++) {
         for (int32_t i = 0; i < policy->limit_count && set->count < LIMITS_MAX; i++) {
             const struct limit *limit = &policy->limits[i];
@@ -173,7 +231,7 @@ applied_collect(struct core *core, const struct policy *policy, const struct cal
             struct applied *applied = &set->items[set->count++];
             *applied = (struct applied){ .limit = limit, .cap = cap };
             applied->window = limit_window(limit, core->now_ms);
-            applied_subject(limit, account->account_id, call->key_id, root_id, applied);
+            applied_subject(limit, caller, applied);
             applied_read_meter(core, applied);
             set->has_cost |= limit->counts == COUNT_COST;
         }

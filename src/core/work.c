@@ -3,11 +3,17 @@
 
 #include <stddef.h>
 
+#include "base/map.h" /* its hashes */
+
+#define WORK_BUCKETS 1024 /* a full batch has about 3,000 names */
+
 /* One name of one slot. Two needs can lead to one slot: an account by its id and by its name. */
 struct index_node {
-    struct index_node *next_same_hash;
+    struct index_node *next; /* in its bucket */
     struct slot *slot;
+    uint64_t hash;
     int64_t id;
+    enum need_kind kind;
     int32_t sub_kind;
     const char *text; /* "" for needs without one */
 };
@@ -39,14 +45,14 @@ work_start(struct work *work, struct arena *arena)
     for (int i = 0; i < SLOT_KIND_COUNT; i++) {
         work->slots[i].last = &work->slots[i].first;
     }
+    work->buckets = arena_alloc(arena, WORK_BUCKETS * sizeof(struct index_node *));
+    work->failed = !work->buckets;
 }
 
 void
 work_end(struct work *work)
 {
-    for (int i = 0; i < NEED_KIND_COUNT; i++) {
-        map_free(&work->index[i]);
-    }
+    *work = (struct work){ 0 };
 }
 
 bool
@@ -66,18 +72,29 @@ work_has_writes(const struct work *work)
 }
 
 static uint64_t
-name_hash(int32_t sub_kind, int64_t id, const char *text)
+name_hash(enum need_kind kind, int32_t sub_kind, int64_t id, const char *text)
 {
-    const uint64_t number = hash_pair((uint64_t)id, (uint64_t)(uint32_t)sub_kind);
+    const uint64_t kinds = (uint64_t)kind << 32 | (uint32_t)sub_kind;
+    const uint64_t number = hash_pair((uint64_t)id, kinds);
     return text[0] ? hash_pair(number, hash_bytes(slice_str(text))) : number;
+}
+
+static bool
+names(const struct index_node *node, enum need_kind kind, int32_t sub_kind, int64_t id, const char *text)
+{
+    return node->id == id && node->kind == kind && node->sub_kind == sub_kind && strcmp(node->text, text) == 0;
 }
 
 static struct index_node *
 index_find(const struct work *work, enum need_kind kind, int32_t sub_kind, int64_t id, const char *text)
 {
-    struct index_node *node = map_get(&work->index[kind], name_hash(sub_kind, id, text));
-    while (node && (node->id != id || node->sub_kind != sub_kind || strcmp(node->text, text) != 0)) {
-        node = node->next_same_hash;
+    if (!work->buckets) {
+        return NULL;
+    }
+    const uint64_t hash = name_hash(kind, sub_kind, id, text);
+    struct index_node *node = work->buckets[hash % WORK_BUCKETS];
+    while (node && (node->hash != hash || !names(node, kind, sub_kind, id, text))) {
+        node = node->next;
     }
     return node;
 }
@@ -100,15 +117,20 @@ index_set(struct work *work, enum need_kind kind, int32_t sub_kind, int64_t id, 
     }
     node = arena_alloc(work->arena, sizeof *node);
     char *copy = text[0] ? arena_strdup(work->arena, slice_str(text)) : NULL;
-    if (!node || (text[0] && !copy)) {
+    if (!work->buckets || !node || (text[0] && !copy)) {
         work->failed = true;
         return;
     }
-    const uint64_t hash = name_hash(sub_kind, id, text);
-    *node = (struct index_node){ map_get(&work->index[kind], hash), slot, id, sub_kind, copy ? copy : "" };
-    if (!map_put(&work->index[kind], hash, node)) {
-        work->failed = true;
-    }
+    const uint64_t hash = name_hash(kind, sub_kind, id, text);
+    struct index_node **bucket = &work->buckets[hash % WORK_BUCKETS];
+    *node = (struct index_node){ .next = *bucket,
+        .slot = slot,
+        .hash = hash,
+        .id = id,
+        .kind = kind,
+        .sub_kind = sub_kind,
+        .text = copy ? copy : "" };
+    *bucket = node;
 }
 
 /* Makes all names of a row lead to its slot. */
@@ -335,6 +357,16 @@ work_new_issued(struct work *work, const struct issued_row *row)
     if (!known || known->state == SLOT_ABSENT) { /* an id belongs to whom it was given first */
         slot_new(work, NEED_ISSUED, known, row);
     }
+}
+
+struct slice
+work_keep(struct work *work, struct slice text)
+{
+    const struct slice kept = arena_copy(work->arena, text);
+    if (!kept.ptr) {
+        work->failed = true;
+    }
+    return kept;
 }
 
 struct ledger_row *

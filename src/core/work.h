@@ -6,7 +6,6 @@
 #pragma once
 
 #include "base/arena.h"
-#include "base/map.h"
 #include "rows/event.h"
 
 enum slot_state { SLOT_ABSENT, SLOT_STORED, SLOT_NEW, SLOT_DELETED };
@@ -22,7 +21,7 @@ struct key_slot { struct slot slot; struct key_row row; };
 struct thread_slot { struct slot slot; struct thread_row row; };
 struct subject_slot { struct slot slot; struct subject_row row; };
 struct meter_slot { struct slot slot; struct meter_row row; };
-struct hold_slot { struct slot slot; bool inputs_kept; struct hold_row row; };
+struct hold_slot { struct slot slot; struct hold_row row; };
 struct issued_slot { struct slot slot; struct issued_row row; };
 
 enum need_kind {
@@ -76,7 +75,7 @@ struct refusal_node {
 
 struct work {
     struct arena *arena;
-    struct map index[NEED_KIND_COUNT]; /* hash of a need's name -> index nodes of work.c */
+    struct index_node **buckets; /* names of slots, by the hash of the name; work.c */
     struct slot_list slots[SLOT_KIND_COUNT];
     struct ledger_node *ledger_first, **ledger_last;
     struct refusal_node *refusal_first, **refusal_last;
@@ -85,7 +84,7 @@ struct work {
 };
 
 void work_start(struct work *work, struct arena *arena);
-/* Drops all rows; keeps nothing. The arena is the caller's. */
+/* Forgets all rows; the arena they lie in is the caller's. */
 void work_end(struct work *work);
 bool work_has_writes(const struct work *work);
 
@@ -114,6 +113,8 @@ struct subject_slot *work_new_subject(struct work *work, const struct subject_ro
 struct meter_slot *work_new_meter(struct work *work, int64_t subject_id);
 struct hold_slot *work_new_hold(struct work *work, const struct hold_row *row);
 void work_new_issued(struct work *work, const struct issued_row *row);
+/* A copy of text that lives as long as the rows; empty when memory ran out. */
+struct slice work_keep(struct work *work, struct slice text);
 /* Zeroed rows to fill in; NULL when memory ran out. */
 struct ledger_row *work_add_ledger(struct work *work);
 struct refusal_row *work_add_refusal(struct work *work);
