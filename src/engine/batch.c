@@ -90,7 +90,7 @@ load_one(struct engine *engine, const struct need *need)
     case NEED_HOLD:
         status = store_hold_get(store, need->id, &row.hold);
         if (status == STATUS_OK) {
-            row.hold.inputs = arena_copy(&engine->arena, row.hold.inputs);
+            row.hold.inputs = work_keep(&engine->work, row.hold.inputs);
         }
         break;
     case NEED_ISSUED:
@@ -183,7 +183,7 @@ write_rows(struct engine *engine)
             }
             const enum status status = write_slot(engine->store, (enum slot_kind)kind, slot);
             if (status != STATUS_OK) {
-                return status == STATUS_NOT_FOUND || status == STATUS_EXISTS ? STATUS_CONFLICT : status;
+                return status;
             }
         }
     }
@@ -208,11 +208,14 @@ batch_end(struct engine *engine)
     if (engine->work.failed) {
         return STATUS_INVALID;
     }
-    if (!work_has_writes(&engine->work)) {
+    if (!work_has_writes(&engine->work) && !engine->store_down) {
         store_rollback(engine->store); /* nothing to keep: no commit is paid for */
         return STATUS_OK;
     }
     enum status status = write_rows(engine);
+    if (status == STATUS_NOT_FOUND || status == STATUS_EXISTS) {
+        status = STATUS_CONFLICT; /* somebody else wrote between our reads and this */
+    }
     const int64_t identity_version = engine->identity_version + 1;
     if (status == STATUS_OK && engine->work.identity_changed) {
         status = store_identity_bump(engine->store, identity_version);
@@ -223,12 +226,41 @@ batch_end(struct engine *engine)
     if (status != STATUS_OK) {
         return status;
     }
+    count_open_holds(engine);
     if (engine->work.identity_changed) {
         __atomic_store_n(&engine->identity_version, identity_version, __ATOMIC_RELEASE);
     }
     pthread_mutex_lock(&engine->lock);
     engine->state.commits++;
     pthread_mutex_unlock(&engine->lock);
+    return STATUS_OK;
+}
+
+/* Who waits was here first: later calls of this batch wait behind. */
+static void
+remember_wait(struct engine *engine, const struct verdict *verdict)
+{
+    engine->batch_waits[engine->batch_wait_count].limit_id = verdict->refusal.limit_id;
+    engine->batch_waits[engine->batch_wait_count].subject_id = verdict->refusal.subject_id;
+    engine->batch_wait_count++;
+}
+
+static enum status
+decide_one(struct engine *engine, const struct queued *item, struct verdict *verdict)
+{
+    const enum status status = load_event(engine, &item->event); /* also what an event before it brought into being */
+    if (status != STATUS_OK) {
+        return status;
+    }
+    engine->deciding = item->waiter;
+    const bool usable = core_decide(&engine->core, &item->event, verdict);
+    engine->deciding = NULL;
+    if (!usable) {
+        return STATUS_INVALID;
+    }
+    if (verdict->kind == VERDICT_WAIT && !item->waiter) {
+        remember_wait(engine, verdict);
+    }
     return STATUS_OK;
 }
 
@@ -241,30 +273,14 @@ batch_try(struct engine *engine, uint32_t first, uint32_t count)
         status = load_event(engine, &engine->batch[i].event);
     }
     for (uint32_t i = first; status == STATUS_OK && i < first + count; i++) {
-        const struct event *event = &engine->batch[i].event;
-        struct verdict *verdict = &engine->verdicts[i];
-        status = load_event(engine, event); /* what an event before it brought into being */
-        if (status != STATUS_OK) {
-            break;
-        }
-        engine->deciding = engine->batch[i].waiter;
-        if (!core_decide(&engine->core, event, verdict)) {
-            status = STATUS_INVALID;
-        }
-        if (verdict->kind == VERDICT_WAIT && !engine->batch[i].waiter) {
-            engine->batch_waits[engine->batch_wait_count].limit_id = verdict->refusal.limit_id;
-            engine->batch_waits[engine->batch_wait_count++].subject_id = verdict->refusal.subject_id;
-        }
+        status = decide_one(engine, &engine->batch[i], &engine->verdicts[i]);
     }
-    engine->deciding = NULL;
     engine->batch_wait_count = 0;
-    bool refusals = false;
+    const bool refusals = status == STATUS_OK && refusals_due(engine, work_has_writes(&engine->work));
+    if (refusals) {
+        refusals_write(engine);
+    }
     if (status == STATUS_OK) {
-        const bool due = engine->kept_dirty && clock_mono_ms() >= engine->kept_flush_mono_ms;
-        refusals = engine->kept_dirty && (due || engine->stopping || work_has_writes(&engine->work));
-        if (refusals) {
-            refusals_write(engine);
-        }
         status = batch_end(engine);
     }
     if (status != STATUS_OK) {
@@ -276,46 +292,79 @@ batch_try(struct engine *engine, uint32_t first, uint32_t count)
     return status;
 }
 
-static void
-answer_refused(struct engine *engine, struct queued *item, struct verdict *verdict, int64_t now_ms)
+/* The core is pure, so a batch that met somebody else's write is run again. */
+static enum status
+batch_retry(struct engine *engine, uint32_t first, uint32_t count)
 {
-    if (item->event.kind == EVENT_CALL && verdict->refusal.reason != REASON_STORE_UNAVAILABLE) {
-        verdict->refusal.ledger_id = refusals_note(engine, &item->event, &verdict->refusal, now_ms);
+    enum status status = STATUS_CONFLICT;
+    for (int attempt = 0; attempt < CONFLICT_RETRIES && status == STATUS_CONFLICT; attempt++) {
+        status = batch_try(engine, first, count);
+    }
+    return status;
+}
+
+static void
+answer_refused(struct engine *engine, struct queued *item, struct verdict *verdict)
+{
+    const enum reason reason = verdict->refusal.reason;
+    const bool ours = reason == REASON_STORE_UNAVAILABLE || reason == REASON_DRAINING;
+    if (item->event.kind == EVENT_CALL && !ours) {
+        verdict->refusal.ledger_id = refusals_note(engine, &item->event, &verdict->refusal);
     }
     if (item->waiter) {
         lines_leave(engine, item->waiter);
         item->waiter = NULL;
     }
     engine_post(engine, verdict);
+    free(item->note);
+    item->note = NULL;
 }
 
-/* After the commit: verdicts leave, waiting calls wait. */
+/* Answers an event that was not decided. */
 static void
-release(struct engine *engine, uint32_t first, uint32_t count, int64_t now_ms)
+refuse_item(struct engine *engine, struct queued *item, enum reason reason)
+{
+    struct verdict verdict = { .event = item->event.kind,
+        .kind = VERDICT_REFUSED,
+        .reply = item->event.reply,
+        .refusal.reason = reason };
+    answer_refused(engine, item, &verdict);
+}
+
+static void
+release_one(struct engine *engine, struct queued *item, struct verdict *verdict)
+{
+    verdict->identity_version = engine->identity_version;
+    if (verdict->kind == VERDICT_WAIT) {
+        if (lines_wait(engine, item, verdict)) {
+            return;
+        }
+        verdict->kind = VERDICT_REFUSED;
+        if (item->waiter) { /* its time is over: its first reason is the one to tell */
+            verdict->refusal = item->waiter->first.refusal;
+        }
+    }
+    if (verdict->kind == VERDICT_REFUSED) {
+        answer_refused(engine, item, verdict);
+        return;
+    }
+    if (item->waiter) {
+        lines_leave(engine, item->waiter);
+        item->waiter = NULL;
+    }
+    engine_post(engine, verdict);
+    free(item->note);
+    item->note = NULL;
+}
+
+/* After the commit: verdicts leave, waiting calls wait, and those that wait for what moved try again. */
+static void
+release(struct engine *engine, uint32_t first, uint32_t count)
 {
     for (uint32_t i = first; i < first + count; i++) {
-        struct queued *item = &engine->batch[i];
-        struct verdict *verdict = &engine->verdicts[i];
-        const enum event_kind kind = item->event.kind;
-        verdict->identity_version = engine->identity_version;
-        if (verdict->kind == VERDICT_WAIT && lines_wait(engine, item, verdict, now_ms)) {
-            continue;
-        }
-        if (verdict->kind == VERDICT_WAIT) {
-            verdict->kind = VERDICT_REFUSED;
-        }
-        if (verdict->kind == VERDICT_REFUSED) {
-            answer_refused(engine, item, verdict, now_ms);
-        } else {
-            if (item->waiter) {
-                lines_leave(engine, item->waiter);
-            }
-            engine_post(engine, verdict);
-        }
-        engine->room_came |= kind == EVENT_SETTLE || kind == EVENT_CALL;
-        free(item->note);
-        item->note = NULL;
+        release_one(engine, &engine->batch[i], &engine->verdicts[i]);
     }
+    lines_mark(engine);
 }
 
 static void
@@ -336,8 +385,20 @@ store_failed(struct engine *engine, enum status status)
 }
 
 static void
+tell_trouble(struct engine *engine)
+{
+    const char *trouble = store_trouble(engine->store);
+    const bool troubled = trouble[0] != '\0';
+    if (troubled != engine->troubled) {
+        engine->troubled = troubled;
+        log_line(LOG_WARN, "engine", "%s", troubled ? trouble : "the store's trouble is over");
+    }
+}
+
+static void
 store_works(struct engine *engine)
 {
+    tell_trouble(engine);
     if (!engine->store_down) {
         return;
     }
@@ -349,71 +410,105 @@ store_works(struct engine *engine)
     log_line(LOG_INFO, "engine", "the ledger can be written again");
 }
 
-/* Backwards, so that what is put back to the front of the queue keeps its order. */
+/* The store cannot write: settlements are kept until it can, all else is answered. */
 static void
 refuse_range(struct engine *engine, uint32_t first, uint32_t count)
 {
-    for (uint32_t i = first + count; i-- > first;) {
+    for (uint32_t i = first; i < first + count; i++) {
         struct queued *item = &engine->batch[i];
         if (item->event.kind == EVENT_SETTLE) {
-            engine_requeue(engine, item);
-            continue;
+            engine_park(engine, item);
+        } else {
+            refuse_item(engine, item, REASON_STORE_UNAVAILABLE);
         }
-        struct verdict *verdict = &engine->verdicts[i];
-        *verdict = (struct verdict){ .event = item->event.kind,
-            .kind = VERDICT_REFUSED,
-            .reply = item->event.reply,
-            .refusal.reason = REASON_STORE_UNAVAILABLE };
-        answer_refused(engine, item, verdict, engine->core.now_ms);
-        free(item->note);
-        item->note = NULL;
     }
+}
+
+/* A row that makes no sense poisons only its own event. */
+static void
+refuse_poisoned(struct engine *engine, struct queued *item)
+{
+    if (item->event.kind == EVENT_SETTLE) {
+        log_line(LOG_ERROR, "engine", "the settlement of hold %lld is not booked, its rows are damaged: %s",
+            (long long)item->event.settle.hold_id, store_last_error(engine->store));
+    } else {
+        log_line(LOG_ERROR, "engine", "an event is refused, its rows are damaged: %s", store_last_error(engine->store));
+    }
+    refuse_item(engine, item, REASON_STORE_UNAVAILABLE);
+}
+
+static bool
+status_is_of_rows(enum status status)
+{
+    return status == STATUS_INVALID || status == STATUS_CONFLICT;
+}
+
+static void
+batch_one_by_one(struct engine *engine, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        const enum status status = batch_retry(engine, i, 1);
+        if (status == STATUS_OK) {
+            store_works(engine);
+            release(engine, i, 1);
+        } else if (status_is_of_rows(status)) {
+            refuse_poisoned(engine, &engine->batch[i]);
+        } else {
+            store_failed(engine, status);
+            refuse_range(engine, i, count - i);
+            return;
+        }
+    }
+}
+
+/* While closing nothing new starts, since nobody would take its verdict. Returns how many events stay. */
+static uint32_t
+refuse_new_work(struct engine *engine, uint32_t count)
+{
+    if (!engine->closing) {
+        return count;
+    }
+    uint32_t stay = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        const enum event_kind kind = engine->batch[i].event.kind;
+        if (kind == EVENT_CALL || kind == EVENT_IDENTIFY) {
+            refuse_item(engine, &engine->batch[i], REASON_DRAINING);
+        } else {
+            engine->batch[stay++] = engine->batch[i];
+        }
+    }
+    return stay;
 }
 
 void
 batch_refuse_all(struct engine *engine, uint32_t count)
 {
-    refuse_range(engine, 0, count);
+    const uint32_t stay = refuse_new_work(engine, count);
+    refuse_range(engine, 0, stay);
+    lines_turn(engine);
 }
 
-/* A row that makes no sense poisons only its own event. */
 static void
-batch_one_by_one(struct engine *engine, uint32_t count)
+batch_write(struct engine *engine, uint32_t count)
 {
-    for (uint32_t i = 0; i < count; i++) {
-        const enum status status = batch_try(engine, i, 1);
-        if (status == STATUS_OK) {
-            release(engine, i, 1, engine->core.now_ms);
-            continue;
-        }
-        if (status == STATUS_INVALID && engine->batch[i].event.kind == EVENT_SETTLE) {
-            log_line(LOG_ERROR, "engine", "settlement of hold %lld not booked, its rows are damaged: %s",
-                (long long)engine->batch[i].event.settle.hold_id, store_last_error(engine->store));
-            continue;
-        }
-        if (status != STATUS_INVALID) {
-            store_failed(engine, status);
-        }
-        refuse_range(engine, i, 1);
+    const enum status status = batch_retry(engine, 0, count);
+    if (status == STATUS_OK) {
+        store_works(engine);
+        release(engine, 0, count);
+    } else if (status_is_of_rows(status)) {
+        batch_one_by_one(engine, count);
+    } else {
+        store_failed(engine, status);
+        refuse_range(engine, 0, count);
     }
 }
 
 void
 batch_run(struct engine *engine, uint32_t count)
 {
-    enum status status = STATUS_CONFLICT;
-    for (int attempt = 0; attempt < CONFLICT_RETRIES && status == STATUS_CONFLICT; attempt++) {
-        status = batch_try(engine, 0, count);
+    const uint32_t stay = refuse_new_work(engine, count);
+    if (stay > 0 || engine->store_down || refusals_due(engine, false)) {
+        batch_write(engine, stay);
     }
-    const int64_t now_ms = engine->core.now_ms;
-    if (status == STATUS_OK) {
-        store_works(engine);
-        release(engine, 0, count, now_ms);
-    } else if (status == STATUS_INVALID) {
-        batch_one_by_one(engine, count);
-    } else {
-        store_failed(engine, status);
-        refuse_range(engine, 0, count);
-    }
-    lines_turn(engine, now_ms);
+    lines_turn(engine);
 }

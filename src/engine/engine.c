@@ -8,54 +8,67 @@
 #include "base/clock.h"
 #include "log/log.h"
 
-static struct queued *
-queue_at(struct engine *engine, size_t index)
-{
-    return &engine->queue[(engine->queue_head + index) % engine->queue_cap];
-}
+#define CLOSE_TRIES_MS (2 * SECOND_MS) /* for settlements that a broken store does not take */
 
 static bool
-queue_grow(struct engine *engine)
+ring_grow(struct ring *ring)
 {
-    const size_t cap = engine->queue_cap ? engine->queue_cap * 2 : 1024;
-    struct queued *ring = calloc(cap, sizeof *ring);
-    if (!ring) {
+    const size_t cap = ring->cap ? ring->cap * 2 : 1024;
+    struct queued *items = calloc(cap, sizeof *items);
+    if (!items) {
         return false;
     }
-    for (size_t i = 0; i < engine->queue_count; i++) {
-        ring[i] = *queue_at(engine, i);
+    for (size_t i = 0; i < ring->count; i++) {
+        items[i] = ring->items[(ring->head + i) % ring->cap];
     }
-    free(engine->queue);
-    engine->queue = ring;
-    engine->queue_cap = cap;
-    engine->queue_head = 0;
+    free(ring->items);
+    *ring = (struct ring){ .items = items, .count = ring->count, .cap = cap };
     return true;
 }
 
-/* What may wait for company before a commit is paid for it. */
+static bool
+ring_push(struct ring *ring, const struct queued *item)
+{
+    if (ring->count == ring->cap && !ring_grow(ring)) {
+        return false;
+    }
+    ring->items[(ring->head + ring->count++) % ring->cap] = *item;
+    return true;
+}
+
+static struct queued
+ring_pop(struct ring *ring)
+{
+    const struct queued item = ring->items[ring->head];
+    ring->head = (ring->head + 1) % ring->cap;
+    ring->count--;
+    return item;
+}
+
+static void
+ring_free(struct ring *ring)
+{
+    while (ring->count) {
+        free(ring_pop(ring).note);
+    }
+    free(ring->items);
+}
+
+/* What may wait for company before a commit is paid for it: nobody waits for its verdict. */
 static bool
 event_is_lazy(const struct event *event)
 {
-    return event->kind == EVENT_SETTLE || event->kind == EVENT_TICK;
+    const bool untold = event->kind == EVENT_EXTEND && event->reply.loop == ENGINE_NO_REPLY;
+    return event->kind == EVENT_SETTLE || event->kind == EVENT_TICK || untold;
 }
 
 static bool
-queue_push(struct engine *engine, const struct queued *item, bool front)
+queue_push(struct engine *engine, const struct queued *item)
 {
-    if (engine->queue_count == engine->queue_cap && !queue_grow(engine)) {
+    if (!ring_push(&engine->queue, item)) {
         return false;
     }
-    if (front) {
-        engine->queue_head = (engine->queue_head + engine->queue_cap - 1) % engine->queue_cap;
-        engine->queue[engine->queue_head] = *item;
-        engine->queue_count++;
-    } else {
-        engine->queue_count++;
-        *queue_at(engine, engine->queue_count - 1) = *item;
-    }
-    if (!event_is_lazy(&item->event)) {
-        engine->urgent_count++;
-    }
+    engine->urgent_count += !event_is_lazy(&item->event);
     return true;
 }
 
@@ -73,9 +86,9 @@ engine_submit(struct engine *engine, const struct event *event)
     }
     pthread_mutex_lock(&engine->lock);
     const bool new_work = event->kind == EVENT_CALL || event->kind == EVENT_IDENTIFY;
-    bool taken = !(new_work && engine->queue_count >= ENGINE_QUEUE_MAX);
-    taken = taken && queue_push(engine, &item, false);
-    if (taken && (engine->queue_count == 1 || engine->urgent_count == 1)) {
+    const bool full = engine->queue.count + engine->parked.count >= ENGINE_QUEUE_MAX;
+    const bool taken = !(new_work && full) && queue_push(engine, &item);
+    if (taken && (engine->queue.count == 1 || engine->urgent_count == 1)) {
         pthread_cond_signal(&engine->work_came);
     }
     pthread_mutex_unlock(&engine->lock);
@@ -86,13 +99,14 @@ engine_submit(struct engine *engine, const struct event *event)
 }
 
 void
-engine_requeue(struct engine *engine, const struct queued *item)
+engine_park(struct engine *engine, const struct queued *item)
 {
     pthread_mutex_lock(&engine->lock);
-    const bool pushed = queue_push(engine, item, true);
+    const bool parked = ring_push(&engine->parked, item);
     pthread_mutex_unlock(&engine->lock);
-    if (!pushed) {
-        log_line(LOG_ERROR, "engine", "no memory to keep a settlement: its hold stays open until the next start");
+    if (!parked) {
+        log_line(LOG_ERROR, "engine", "no memory to keep the settlement of hold %lld: it stays open until the next start",
+            (long long)item->event.settle.hold_id);
     }
 }
 
@@ -101,8 +115,28 @@ engine_queue_waiter(struct engine *engine, struct waiter *waiter)
 {
     const struct queued item = { .event = waiter->event, .waiter = waiter, .queued_mono_ms = clock_mono_ms() };
     pthread_mutex_lock(&engine->lock);
-    waiter->queued = queue_push(engine, &item, false);
+    waiter->queued = queue_push(engine, &item);
     pthread_mutex_unlock(&engine->lock);
+}
+
+/* Makes room for one more verdict behind the others. */
+static void
+outbox_reserve(struct outbox *box)
+{
+    if (box->end < box->cap) {
+        return;
+    }
+    if (box->first > box->cap / 2) { /* what was taken leaves enough room at the front */
+        memmove(box->verdicts, box->verdicts + box->first, (box->end - box->first) * sizeof *box->verdicts);
+        box->end -= box->first;
+        box->first = 0;
+        return;
+    }
+    const uint32_t cap = box->cap ? box->cap * 2 : 64;
+    struct verdict *grown = realloc(box->verdicts, cap * sizeof *grown);
+    check(grown); /* bounded by calls in flight; without it calls would hang for ever */
+    box->verdicts = grown;
+    box->cap = cap;
 }
 
 void
@@ -113,15 +147,9 @@ engine_post(struct engine *engine, const struct verdict *verdict)
     }
     struct outbox *box = &engine->outboxes[verdict->reply.loop];
     pthread_mutex_lock(&box->lock);
-    if (box->count == box->cap) {
-        const uint32_t cap = box->cap ? box->cap * 2 : 64;
-        struct verdict *grown = realloc(box->verdicts, cap * sizeof *grown);
-        check(grown); /* bounded by calls in flight; without it calls would hang for ever */
-        box->verdicts = grown;
-        box->cap = cap;
-    }
-    box->verdicts[box->count++] = *verdict;
-    const bool first = box->count == 1;
+    const bool first = box->first == box->end;
+    outbox_reserve(box);
+    box->verdicts[box->end++] = *verdict;
     pthread_mutex_unlock(&box->lock);
     if (first && engine->wake) {
         engine->wake(engine->wake_user, verdict->reply.loop);
@@ -133,38 +161,67 @@ engine_take(struct engine *engine, uint32_t loop, struct verdict *out, uint32_t 
 {
     struct outbox *box = &engine->outboxes[loop];
     pthread_mutex_lock(&box->lock);
-    const uint32_t taken = box->count < max ? box->count : max;
+    const uint32_t waiting = box->end - box->first;
+    const uint32_t taken = waiting < max ? waiting : max;
     if (taken) {
-        memcpy(out, box->verdicts, taken * sizeof *out);
-        memmove(box->verdicts, box->verdicts + taken, (box->count - taken) * sizeof *out);
-        box->count -= taken;
+        memcpy(out, box->verdicts + box->first, taken * sizeof *out);
+        box->first += taken;
+    }
+    if (box->first == box->end) {
+        box->first = box->end = 0;
     }
     pthread_mutex_unlock(&box->lock);
     return taken;
 }
 
+/* Nobody takes verdicts any more: what was allowed and not heard of never left, and is given back. */
+static void
+take_back_unheard(struct engine *engine)
+{
+    struct verdict verdict;
+    for (uint32_t loop = 0; loop < engine->loop_count; loop++) {
+        while (engine_take(engine, loop, &verdict, 1)) {
+            if (verdict.event != EVENT_CALL || verdict.kind != VERDICT_ALLOWED || !verdict.hold_id) {
+                continue;
+            }
+            struct event event = { .kind = EVENT_SETTLE, .reply.loop = ENGINE_NO_REPLY };
+            event.settle = (struct settle_event){ .hold_id = verdict.hold_id,
+                .usage = USAGE_NONE,
+                .input_tokens_seen = -1,
+                .reason = REASON_DRAINING };
+            if (!engine_submit(engine, &event)) {
+                log_line(LOG_ERROR, "engine", "no memory to give hold %lld back", (long long)verdict.hold_id);
+            }
+        }
+    }
+}
+
+static int64_t
+sooner(int64_t a_ms, int64_t b_ms)
+{
+    return a_ms < 0 ? b_ms : min_i64(a_ms, b_ms);
+}
+
 /* How long the thread may sleep: until a settlement has waited for company long enough, a waiting call's
  * deadline, kept refusals are due, or a broken store is to be tried again. Milliseconds, -1 = for ever. */
 static int64_t
-sleep_ms(struct engine *engine, int64_t mono_ms)
+sleep_ms(const struct engine *engine, int64_t mono_ms)
 {
+    if (engine->urgent_count || (engine->stopping && !engine->store_down)) {
+        return 0;
+    }
     int64_t sleep = -1;
-    if (engine->queue_count) {
-        const int64_t waited = mono_ms - queue_at(engine, 0)->queued_mono_ms;
-        sleep = engine->store_down ? max_i64(0, engine->store_retry_mono_ms - mono_ms)
-                                   : max_i64(0, ENGINE_COMPANY_MS - waited);
-        if (engine->urgent_count || engine->stopping) {
-            sleep = 0;
-        }
+    if (engine->queue.count) {
+        const int64_t queued_ms = engine->queue.items[engine->queue.head].queued_mono_ms;
+        sleep = max_i64(0, queued_ms + ENGINE_COMPANY_MS - mono_ms);
     }
-    const int64_t deadline_ms = lines_next_deadline_ms(engine);
-    if (deadline_ms) {
-        const int64_t until = max_i64(1, deadline_ms - clock_wall_ms());
-        sleep = sleep < 0 ? until : min_i64(sleep, until);
+    if (engine->store_down) { /* also with nothing to write: whether it works must be known */
+        sleep = sooner(sleep, max_i64(0, engine->store_retry_mono_ms - mono_ms));
+    } else if (engine->kept_due_count) {
+        sleep = sooner(sleep, max_i64(0, engine->kept_flush_mono_ms - mono_ms));
     }
-    if (engine->kept_dirty) {
-        const int64_t until = max_i64(1, engine->kept_flush_mono_ms - mono_ms);
-        sleep = sleep < 0 ? until : min_i64(sleep, until);
+    if (engine->lines_wake_mono_ms) {
+        sleep = sooner(sleep, max_i64(0, engine->lines_wake_mono_ms - mono_ms));
     }
     return sleep;
 }
@@ -173,7 +230,7 @@ sleep_ms(struct engine *engine, int64_t mono_ms)
 static void
 wait_for_work(struct engine *engine)
 {
-    while (!engine->stopping && !engine->next_policy) {
+    while (!engine->next_policy) {
         const int64_t mono_ms = clock_mono_ms();
         const int64_t sleep = sleep_ms(engine, mono_ms);
         if (sleep == 0) {
@@ -193,17 +250,17 @@ wait_for_work(struct engine *engine)
     }
 }
 
+/* What waited for the store goes first. */
 static uint32_t
-take_batch(struct engine *engine)
+take_batch(struct engine *engine, bool broken)
 {
     uint32_t count = 0;
-    while (count < ENGINE_BATCH_MAX && engine->queue_count) {
-        engine->batch[count++] = *queue_at(engine, 0);
-        if (!event_is_lazy(&engine->batch[count - 1].event)) {
-            engine->urgent_count--;
-        }
-        engine->queue_head = (engine->queue_head + 1) % engine->queue_cap;
-        engine->queue_count--;
+    while (count < ENGINE_BATCH_MAX && engine->parked.count && !broken) {
+        engine->batch[count++] = ring_pop(&engine->parked);
+    }
+    while (count < ENGINE_BATCH_MAX && engine->queue.count) {
+        engine->batch[count] = ring_pop(&engine->queue);
+        engine->urgent_count -= !event_is_lazy(&engine->batch[count++].event);
     }
     engine->state.batches += count > 0;
     engine->state.events += count;
@@ -214,73 +271,72 @@ static void
 take_policy(struct engine *engine)
 {
     pthread_mutex_lock(&engine->lock);
-    struct policy *next = engine->next_policy;
+    struct policy_change *change = engine->next_policy;
     pthread_mutex_unlock(&engine->lock);
-    if (!next) {
+    if (!change) {
         return;
     }
-    struct engine_error error;
-    const enum status status = adopt_policy(engine, next, &error);
+    const enum status status = adopt_policy(engine, change->policy, change->error);
     if (status != STATUS_OK) {
-        log_line(LOG_ERROR, "engine", "new configuration not taken: %s", error.text);
-        policy_unref(next);
+        log_line(LOG_ERROR, "engine", "new configuration not taken: %s", change->error->text);
+        policy_unref(change->policy);
     }
     pthread_mutex_lock(&engine->lock);
     engine->next_policy = NULL;
-    engine->next_policy_status = status;
-    engine->next_policy_done = true;
+    change->status = status;
+    change->done = true;
     pthread_cond_broadcast(&engine->policy_done);
     pthread_mutex_unlock(&engine->lock);
 }
 
-/* The loops have ended: a call allowed for one of them never left, so all of it is given back. */
-static bool
-give_back_undelivered(struct engine *engine)
+/* The loops are gone: nothing new starts, and what is on its way is written, if the store lets us. */
+static void
+begin_to_close(struct engine *engine)
 {
-    bool any = false;
-    for (uint32_t i = 0; i < engine->loop_count; i++) {
-        struct outbox *box = &engine->outboxes[i];
-        pthread_mutex_lock(&box->lock);
-        for (uint32_t k = 0; k < box->count; k++) {
-            struct queued item = { .event = { .kind = EVENT_SETTLE } };
-            if (!verdict_untaken(&box->verdicts[k], &item.event)) {
-                continue;
-            }
-            pthread_mutex_lock(&engine->lock);
-            any |= queue_push(engine, &item, false);
-            pthread_mutex_unlock(&engine->lock);
-        }
-        box->count = 0;
-        pthread_mutex_unlock(&box->lock);
+    engine->closing = true;
+    engine->give_up_mono_ms = clock_mono_ms() + CLOSE_TRIES_MS;
+    take_back_unheard(engine);
+}
+
+/* One turn: wait, take what came, decide it and make it durable. False after the last one. */
+static bool
+engine_turn(struct engine *engine)
+{
+    pthread_mutex_lock(&engine->lock);
+    wait_for_work(engine);
+    const bool stopping = engine->stopping;
+    pthread_mutex_unlock(&engine->lock);
+    if (stopping && !engine->closing) {
+        begin_to_close(engine);
     }
-    return any;
+    take_policy(engine);
+
+    const int64_t mono_ms = clock_mono_ms();
+    const bool broken = engine->store_down && mono_ms < engine->store_retry_mono_ms;
+    pthread_mutex_lock(&engine->lock);
+    const bool all_written = engine->queue.count == 0 && engine->parked.count == 0;
+    const uint32_t count = take_batch(engine, broken);
+    pthread_mutex_unlock(&engine->lock);
+    if (broken) {
+        batch_refuse_all(engine, count);
+    } else {
+        batch_run(engine, count);
+    }
+    drop_unused_policies(engine);
+    /* What could not be written stays an open hold: the next start books it. */
+    return !(engine->closing && (all_written || mono_ms >= engine->give_up_mono_ms));
 }
 
 static void *
 engine_thread(void *arg)
 {
     struct engine *engine = arg;
-    for (;;) {
-        pthread_mutex_lock(&engine->lock);
-        wait_for_work(engine);
-        const bool stop = engine->stopping && engine->queue_count == 0;
-        const bool broken = engine->store_down && clock_mono_ms() < engine->store_retry_mono_ms;
-        const uint32_t count = take_batch(engine);
-        pthread_mutex_unlock(&engine->lock);
-        take_policy(engine);
-        if (broken && !engine->stopping) {
-            batch_refuse_all(engine, count);
-        } else {
-            batch_run(engine, count);
-        }
-        drop_unused_policies(engine);
-        pthread_mutex_lock(&engine->lock);
-        const bool give_up = engine->stopping && engine->store_down;
-        pthread_mutex_unlock(&engine->lock);
-        if (give_up || (stop && !give_back_undelivered(engine))) {
-            break; /* what could not be written stays an open hold: the next start books it */
-        }
+    while (engine_turn(engine)) {
     }
+    pthread_mutex_lock(&engine->lock);
+    engine->thread_runs = false;
+    pthread_cond_broadcast(&engine->policy_done);
+    pthread_mutex_unlock(&engine->lock);
     return NULL;
 }
 
@@ -319,23 +375,22 @@ static void
 engine_free(struct engine *engine)
 {
     lines_free(engine);
-    for (size_t i = 0; i < engine->queue_count; i++) {
-        free(queue_at(engine, i)->note);
-    }
+    ring_free(&engine->queue);
+    ring_free(&engine->parked);
     for (uint32_t i = 0; i < engine->loop_count; i++) {
         free(engine->outboxes[i].verdicts);
         pthread_mutex_destroy(&engine->outboxes[i].lock);
     }
-    for (size_t i = 0; i < countof(engine->older); i++) {
-        policy_unref(engine->older[i]);
+    for (size_t i = 0; i < engine->policy_count; i++) {
+        policy_unref(engine->policies[i].policy); /* the newest is among them */
     }
-    policy_unref(engine->policy);
+    free(engine->policies);
+    work_end(&engine->work);
     arena_free(&engine->arena);
     pthread_cond_destroy(&engine->work_came);
     pthread_cond_destroy(&engine->policy_done);
     pthread_mutex_destroy(&engine->lock);
     free(engine->outboxes);
-    free(engine->queue);
     free(engine);
 }
 
@@ -359,6 +414,7 @@ engine_open(const struct engine_options *options, struct engine **out, struct en
         return status;
     }
     status = start_close_orphans(engine, error);
+    engine->thread_runs = status == STATUS_OK;
     if (status == STATUS_OK && pthread_create(&engine->thread, NULL, engine_thread, engine) != 0) {
         slice_to_cstr(SLICE("cannot start the engine's thread"), error->text, sizeof error->text);
         status = STATUS_FULL;
@@ -367,7 +423,6 @@ engine_open(const struct engine_options *options, struct engine **out, struct en
         engine_free(engine);
         return status;
     }
-    engine->thread_runs = true;
     *out = engine;
     return STATUS_OK;
 }
@@ -412,23 +467,26 @@ engine_policy(struct engine *engine)
 enum status
 engine_set_policy(struct engine *engine, struct policy *policy, struct engine_error *error)
 {
+    struct policy_change change = { .policy = policy, .error = error };
     pthread_mutex_lock(&engine->lock);
-    while (engine->next_policy) {
+    while (engine->next_policy && engine->thread_runs) {
         pthread_cond_wait(&engine->policy_done, &engine->lock);
     }
-    engine->next_policy = policy;
-    engine->next_policy_done = false;
-    pthread_cond_signal(&engine->work_came);
-    while (!engine->next_policy_done) {
+    if (engine->thread_runs) {
+        engine->next_policy = &change;
+        pthread_cond_signal(&engine->work_came);
+    }
+    while (!change.done && engine->thread_runs) {
         pthread_cond_wait(&engine->policy_done, &engine->lock);
     }
-    const enum status status = engine->next_policy_status;
+    const bool done = change.done;
     pthread_mutex_unlock(&engine->lock);
-    if (status != STATUS_OK) {
-        slice_to_cstr(SLICE("the store could not give new limits their ids; the old configuration stays"),
-            error->text, sizeof error->text);
+    if (!done) {
+        policy_unref(policy);
+        slice_to_cstr(SLICE("this gateway is stopping"), error->text, sizeof error->text);
+        return STATUS_CLOSED;
     }
-    return status;
+    return change.status;
 }
 
 int64_t
@@ -454,7 +512,7 @@ engine_state(struct engine *engine, struct engine_state *state)
 {
     pthread_mutex_lock(&engine->lock);
     *state = engine->state;
-    state->queued = (int64_t)engine->queue_count;
+    state->queued = (int64_t)(engine->queue.count + engine->parked.count);
     state->waiting = __atomic_load_n(&engine->waiter_count, __ATOMIC_RELAXED);
     pthread_mutex_unlock(&engine->lock);
 }

@@ -41,7 +41,9 @@ struct engine_error {
  * epochs, starts the thread. */
 MUST_USE enum status engine_open(const struct engine_options *options, struct engine **engine,
     struct engine_error *error);
-/* Finishes what is queued (settlements are written as long as the store lets us), joins, frees. */
+/* Once no loop submits or takes any more. Calls that are queued, wait in a line, or were allowed but never
+ * heard of are given up untouched; settlements are written as long as the store lets us, or tried again for
+ * two seconds. Joins, frees. */
 void engine_close(struct engine *engine);
 
 /* Any thread. The event is copied; admin.note too. False: the queue is full (only for CALL and IDENTIFY;
@@ -57,8 +59,9 @@ MUST_USE bool verdict_untaken(const struct verdict *verdict, struct event *settl
 
 /* The newest policy, with a reference for the caller. */
 struct policy *engine_policy(struct engine *engine);
-/* Takes over one reference; in force from the next batch on. STATUS_IO when the store cannot give new
- * limits their ids: then nothing changes. Any thread; waits for the engine's turn. */
+/* Takes over one reference; in force from the next batch on. When the store cannot give new limits their
+ * ids nothing changes; STATUS_CLOSED while the engine stops. Any thread; waits for the engine's turn. A
+ * policy is kept until no hold made under it is open. */
 MUST_USE enum status engine_set_policy(struct engine *engine, struct policy *policy,
     struct engine_error *error);
 /* Grows with every change of an account or a key: caches filled under an older one are stale. */

@@ -4,6 +4,7 @@
 #include <pthread.h>
 
 #include "base/list.h"
+#include "base/map.h"
 #include "core/core.h"
 #include "engine/engine.h"
 
@@ -42,6 +43,13 @@ struct outbox {
     uint32_t first, end, cap; /* those in [first, end) wait to be taken */
 };
 
+struct policy_change { /* of who waits in engine_set_policy */
+    struct policy *policy;
+    struct engine_error *error;
+    enum status status;
+    bool done;
+};
+
 /* A policy and what still needs it: its holder in a loop has a reference of its own, and a settlement that
  * is on its way is judged by it, so it stays until no hold made under it is open. */
 struct kept_policy {
@@ -73,9 +81,7 @@ struct engine {
     struct ring parked;      /* settlements that wait for a store that can write */
     size_t urgent_count;     /* of the queue: events that start a commit at once */
     bool stopping;
-    struct policy *next_policy;       /* set by engine_set_policy, taken by the thread */
-    enum status next_policy_status;
-    bool next_policy_done;
+    struct policy_change *next_policy; /* set by engine_set_policy, answered by the thread */
     pthread_cond_t policy_done;
     struct policy *policy;   /* the newest; changed by the thread under the lock */
     struct engine_state state;
@@ -111,7 +117,8 @@ struct engine {
     int64_t lines_wake_mono_ms; /* no deadline is sooner; 0 = nobody waits */
 
     struct kept_refusal kept[KEPT_REFUSALS];
-    bool kept_dirty;
+    struct kept_refusal *kept_due[KEPT_REFUSALS]; /* those with a count to write */
+    size_t kept_due_count;
     int64_t kept_flush_mono_ms;
 
     bool store_down;

@@ -94,6 +94,14 @@ line_remove(struct engine *engine, struct waiter *waiter)
     }
 }
 
+static void
+wake_for(struct engine *engine, const struct waiter *waiter)
+{
+    if (!engine->lines_wake_mono_ms || waiter->deadline_mono_ms < engine->lines_wake_mono_ms) {
+        engine->lines_wake_mono_ms = waiter->deadline_mono_ms;
+    }
+}
+
 static struct waiter *
 waiter_make(struct engine *engine, const struct queued *item, const struct verdict *verdict)
 {
@@ -113,9 +121,7 @@ waiter_make(struct engine *engine, const struct queued *item, const struct verdi
     waiter->arrived_order = ++engine->arrivals;
     list_init(&waiter->node);
     __atomic_add_fetch(&engine->waiter_count, 1, __ATOMIC_RELAXED);
-    if (!engine->lines_wake_mono_ms || waiter->deadline_mono_ms < engine->lines_wake_mono_ms) {
-        engine->lines_wake_mono_ms = waiter->deadline_mono_ms;
-    }
+    wake_for(engine, waiter);
     return waiter;
 }
 
@@ -151,7 +157,6 @@ lines_wait(struct engine *engine, struct queued *item, const struct verdict *ver
     }
     waiter = waiter_make(engine, item, verdict);
     if (!waiter) {
-        lines_mark_all(engine); /* others of its batch may have been told to wait behind it */
         return false;
     }
     if (!waiter_move(engine, waiter, &verdict->refusal)) {
@@ -216,13 +221,10 @@ line_refuse_late(struct engine *engine, struct line *line, int64_t mono_ms)
         next = at->next;
         last = next == &line->waiters;
         struct waiter *waiter = list_entry(at, struct waiter, node);
-        if (waiter->queued) {
-            continue; /* it is decided once more, and then refused */
-        }
-        if (waiter->deadline_mono_ms <= mono_ms) {
+        if (waiter->deadline_mono_ms > mono_ms) {
+            wake_for(engine, waiter);
+        } else if (!waiter->queued) { /* else it is decided once more, and then refused */
             refuse_late(engine, waiter);
-        } else if (!engine->lines_wake_mono_ms || waiter->deadline_mono_ms < engine->lines_wake_mono_ms) {
-            engine->lines_wake_mono_ms = waiter->deadline_mono_ms;
         }
     }
 }

@@ -7,51 +7,70 @@
 #define KEPT_FLUSH_MS 1000
 
 static uint64_t
-refusal_hash(const struct event *event, const struct refusal *refusal)
+refusal_hash(const struct refused *refused)
 {
-    uint64_t hash = hash_pair((uint64_t)refusal->limit_id, (uint64_t)refusal->reason);
-    hash = hash_pair(hash, (uint64_t)event->call.account_id);
-    hash = hash_pair(hash, (uint64_t)event->call.key_id);
-    return hash_pair(hash, (uint64_t)event->call.model_index + 1) | 1;
+    uint64_t hash = hash_pair((uint64_t)refused->refusal.limit_id, (uint64_t)refused->refusal.reason);
+    hash = hash_pair(hash, (uint64_t)refused->account_id);
+    hash = hash_pair(hash, (uint64_t)refused->key_id);
+    return hash_pair(hash, hash_bytes(slice_str(refused->model))) | 1;
+}
+
+/* The place of a refusal of that minute: its own, else one that is free or written and of a minute that is
+ * over, else one that is written. NULL: a storm of different refusals within a second; they are answered,
+ * but nobody can explain them later. */
+static struct kept_refusal *
+place_for(struct engine *engine, uint64_t hash, int64_t minute_ms)
+{
+    struct kept_refusal *best = NULL;
+    for (uint64_t probe = 0; probe < KEPT_PROBES; probe++) {
+        struct kept_refusal *kept = &engine->kept[(hash + probe) % KEPT_REFUSALS];
+        if (kept->hash == hash && kept->minute_ms == minute_ms) {
+            return kept;
+        }
+        const bool better = kept->count == 0 && (!best || (best->minute_ms == minute_ms && kept->minute_ms != minute_ms));
+        best = better ? kept : best;
+    }
+    return best;
 }
 
 int64_t
-refusals_note(struct engine *engine, const struct event *event, const struct refusal *refusal, int64_t now_ms)
+refusals_note(struct engine *engine, const struct event *event, const struct refusal *refusal)
 {
-    const uint64_t hash = refusal_hash(event, refusal);
+    const int64_t now_ms = engine_now_ms(engine);
     const int64_t minute_ms = now_ms - now_ms % MINUTE_MS;
-    struct kept_refusal *kept = &engine->kept[hash % KEPT_REFUSALS];
-    const bool same = kept->hash == hash && kept->minute_ms == minute_ms;
-    if (!same && kept->hash && kept->count > 0) { /* its slot is taken by one not written yet: try its neighbour */
-        kept = &engine->kept[(hash + 1) % KEPT_REFUSALS];
-        if (!(kept->hash == hash && kept->minute_ms == minute_ms) && kept->hash && kept->count > 0) {
-            return 0; /* a storm of different refusals within a second: answered, counted in the log only */
-        }
+    struct refused refused;
+    core_refused(&engine->core, event, refusal, &refused);
+    const uint64_t hash = refusal_hash(&refused);
+    struct kept_refusal *kept = place_for(engine, hash, minute_ms);
+    if (!kept) {
+        return 0;
     }
     if (kept->hash != hash || kept->minute_ms != minute_ms) {
-        *kept = (struct kept_refusal){ .hash = hash,
-            .minute_ms = minute_ms,
-            .ledger_id = ids_take(&engine->ids),
-            .event = *event,
-            .refusal = *refusal };
+        refused.at_ms = now_ms;
+        refused.ledger_id = ids_take(&engine->ids);
+        *kept = (struct kept_refusal){ .hash = hash, .minute_ms = minute_ms, .refused = refused };
     }
-    kept->count++;
-    if (!engine->kept_dirty) {
-        engine->kept_dirty = true;
+    if (engine->kept_due_count == 0) {
         engine->kept_flush_mono_ms = clock_mono_ms() + KEPT_FLUSH_MS;
     }
-    return kept->ledger_id;
+    if (kept->count++ == 0) {
+        engine->kept_due[engine->kept_due_count++] = kept;
+    }
+    return kept->refused.ledger_id;
+}
+
+bool
+refusals_due(const struct engine *engine, bool commits)
+{
+    return engine->kept_due_count > 0 && (commits || engine->closing || clock_mono_ms() >= engine->kept_flush_mono_ms);
 }
 
 void
 refusals_write(struct engine *engine)
 {
-    for (size_t i = 0; i < KEPT_REFUSALS; i++) {
-        struct kept_refusal *kept = &engine->kept[i];
-        if (kept->hash && kept->count > 0) {
-            core_record_refusal(&engine->core, &kept->event, &kept->refusal, kept->ledger_id, !kept->written,
-                kept->count);
-        }
+    for (size_t i = 0; i < engine->kept_due_count; i++) {
+        const struct kept_refusal *kept = engine->kept_due[i];
+        core_record_refusal(&engine->core, &kept->refused, !kept->written, kept->count);
     }
 }
 
@@ -59,13 +78,12 @@ void
 refusals_written(struct engine *engine, bool committed)
 {
     if (!committed) {
+        engine->kept_flush_mono_ms = clock_mono_ms() + KEPT_FLUSH_MS;
         return;
     }
-    for (size_t i = 0; i < KEPT_REFUSALS; i++) {
-        if (engine->kept[i].count > 0) {
-            engine->kept[i].written = true;
-            engine->kept[i].count = 0;
-        }
+    for (size_t i = 0; i < engine->kept_due_count; i++) {
+        engine->kept_due[i]->written = true;
+        engine->kept_due[i]->count = 0;
     }
-    engine->kept_dirty = false;
+    engine->kept_due_count = 0;
 }

@@ -3,6 +3,8 @@
 
 #include <stdlib.h>
 
+#include "log/log.h"
+
 #define NO_SLOT UINT32_MAX
 
 void
@@ -87,8 +89,10 @@ give_back(struct replies *replies, const struct verdict *verdict)
     if (!verdict_untaken(verdict, &event)) {
         return;
     }
-    const bool taken = engine_submit(replies->engine, &event);
-    check(taken); /* settlements always fit */
+    if (!engine_submit(replies->engine, &event)) { /* settlements always fit, as long as there is memory */
+        log_line(LOG_ERROR, "engine", "no memory to give hold %lld back: it stays open until the next start",
+            (long long)verdict->hold_id);
+    }
 }
 
 void

@@ -2,6 +2,7 @@
 #include "engine/engine_priv.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "base/clock.h"
 #include "log/log.h"
@@ -58,21 +59,29 @@ limit_id_of(struct engine *engine, struct limit *limit)
     return store_limit_def_put(engine->store, &row);
 }
 
-static void
-keep_older(struct engine *engine, struct policy *policy)
+static bool
+reserve_policy(struct engine *engine)
 {
-    for (size_t i = 0; i < countof(engine->older); i++) {
-        if (!engine->older[i]) {
-            engine->older[i] = policy;
-            return;
-        }
+    if (engine->policy_count < engine->policy_cap) {
+        return true;
     }
-    policy_unref(policy); /* calls under it are then judged by the newest one */
+    const size_t cap = engine->policy_cap ? engine->policy_cap * 2 : 4;
+    struct kept_policy *grown = realloc(engine->policies, cap * sizeof *grown);
+    if (!grown) {
+        return false;
+    }
+    engine->policies = grown;
+    engine->policy_cap = cap;
+    return true;
 }
 
 enum status
 adopt_policy(struct engine *engine, struct policy *policy, struct engine_error *error)
 {
+    if (!reserve_policy(engine)) {
+        slice_to_cstr(SLICE("no memory for one more configuration"), error->text, sizeof error->text);
+        return STATUS_FULL;
+    }
     enum status status = batch_begin(engine);
     for (int32_t i = 0; status == STATUS_OK && i < policy->limit_count; i++) {
         status = limit_id_of(engine, &policy->limits[i]);
@@ -86,38 +95,59 @@ adopt_policy(struct engine *engine, struct policy *policy, struct engine_error *
     }
     policy->version = engine->node.epoch << POLICY_SEQ_BITS | ++engine->policy_seq;
     pthread_mutex_lock(&engine->lock);
-    struct policy *before = engine->policy;
     engine->policy = policy;
     pthread_mutex_unlock(&engine->lock);
+    engine->policies[engine->policy_count++] = (struct kept_policy){ .policy = policy };
     engine->core.policy = policy;
-    if (before) {
-        keep_older(engine, before);
-    }
+    lines_mark_all(engine); /* a cap may be higher now */
     return STATUS_OK;
 }
 
-const struct policy *
-policy_of_version(void *user, int64_t version)
+static struct kept_policy *
+kept_of_version(const struct engine *engine, int64_t version)
 {
-    const struct engine *engine = user;
-    for (size_t i = 0; i < countof(engine->older); i++) {
-        if (engine->older[i] && engine->older[i]->version == version) {
-            return engine->older[i];
+    for (size_t i = engine->policy_count; i-- > 0;) {
+        if (engine->policies[i].policy->version == version) {
+            return &engine->policies[i];
         }
     }
     return NULL;
 }
 
+const struct policy *
+policy_of_version(void *user, int64_t version)
+{
+    const struct kept_policy *kept = kept_of_version(user, version);
+    return kept ? kept->policy : NULL;
+}
+
+void
+count_open_holds(struct engine *engine)
+{
+    for (const struct slot *slot = engine->work.slots[SLOTS_HOLD].first; slot; slot = slot->next) {
+        const struct hold_row *row = &((const struct hold_slot *)(const void *)slot)->row;
+        const int64_t change = slot->state == SLOT_NEW ? 1 : slot->state == SLOT_DELETED ? -1 : 0;
+        struct kept_policy *kept = change ? kept_of_version(engine, row->policy_ver) : NULL;
+        if (kept) { /* orphans were made under policies of an epoch before */
+            kept->open_holds += change;
+        }
+    }
+}
+
 void
 drop_unused_policies(struct engine *engine)
 {
-    for (size_t i = 0; i < countof(engine->older); i++) {
-        struct policy *policy = engine->older[i];
-        if (policy && __atomic_load_n(&policy->refs, __ATOMIC_ACQUIRE) == 1) {
-            policy_unref(policy); /* ours was the last */
-            engine->older[i] = NULL;
+    size_t kept_count = 0;
+    for (size_t i = 0; i < engine->policy_count; i++) {
+        const struct kept_policy kept = engine->policies[i];
+        const bool ours_alone = __atomic_load_n(&kept.policy->refs, __ATOMIC_ACQUIRE) == 1;
+        if (kept.policy != engine->policy && ours_alone && kept.open_holds == 0) {
+            policy_unref(kept.policy);
+        } else {
+            engine->policies[kept_count++] = kept;
         }
     }
+    engine->policy_count = kept_count;
 }
 
 static enum status
