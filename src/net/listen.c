@@ -110,7 +110,7 @@ bind_tcp(const union address *address, socklen_t address_bytes, bool shared)
 static uint16_t
 port_of(int fd)
 {
-    union address address;
+    union address address = { .storage = { 0 } };
     socklen_t address_bytes = sizeof(address);
     check(getsockname(fd, &address.any, &address_bytes) == 0);
     return ntohs(address.any.sa_family == AF_INET6 ? address.v6.sin6_port : address.v4.sin_port);

@@ -302,12 +302,15 @@ net_upstream_open(struct net_loop *loop)
 void
 net_upstream_close(struct net_loop *loop)
 {
-    while (!list_empty(&loop->idle_upstreams)) {
-        net_upstream_drop(
-            list_entry(loop->idle_upstreams.next, struct net_upstream, lru_node), true);
+    struct list *next = NULL;
+    for (struct list *node = loop->idle_upstreams.next; node != &loop->idle_upstreams;
+         node = next) {
+        next = node->next;
+        net_upstream_drop(list_entry(node, struct net_upstream, lru_node), true);
     }
-    while (!list_empty(&loop->pools)) {
-        pool_free(loop, list_entry(loop->pools.next, struct net_pool, node));
+    for (struct list *node = loop->pools.next; node != &loop->pools; node = next) {
+        next = node->next;
+        pool_free(loop, list_entry(node, struct net_pool, node));
     }
     map_free(&loop->pool_of);
 }

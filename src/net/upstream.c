@@ -344,7 +344,8 @@ take_end(struct net_call *call, bool truthful)
     }
 }
 
-static void
+/* False: the call is over, or has another connection. */
+static bool
 receive(struct net_upstream *upstream, struct net_call *call)
 {
     char *bytes = call->loop->read_bytes;
@@ -352,25 +353,26 @@ receive(struct net_upstream *upstream, struct net_call *call)
         /* TLS keeps bytes of its own, which no poll would tell of: it is read until it wants
          * more. */
         if (i >= NET_READS_A_TURN && !upstream->tls) {
-            return;
+            return true;
         }
         const ssize_t got = net_upstream_read(upstream, bytes, NET_READ_BYTES);
         if (got == NET_IO_AGAIN) {
-            return;
+            return true;
         }
         if (got <= 0) {
             take_end(call, got == 0);
-            return;
+            return false;
         }
         call->got_byte = true;
         call->step_mono_ms = now_mono_ms(call);
         if (!take_input(upstream, call, slice_of(bytes, (size_t)got))) {
-            return;
+            return false;
         }
         if (got < NET_READ_BYTES && !upstream->tls) {
-            return;
+            return true;
         }
     }
+    return true;
 }
 
 /* ---- steps ---- */
@@ -405,16 +407,14 @@ step(struct net_upstream *upstream, struct net_call *call, bool readable)
         && !take_input(upstream, call, SLICE(""))) {
         return;
     }
-    if (readable || call->send_failed) {
-        receive(upstream, call);
+    if ((readable || call->send_failed) && !receive(upstream, call)) {
+        return;
     }
-    if (upstream->call == call && call->stage == CALL_OPEN) {
-        if (upstream->tls) {
-            net_tls_keep(upstream);
-        }
-        watch(call);
-        net_call_arm(call);
+    if (upstream->tls) {
+        net_tls_keep(upstream);
     }
+    watch(call);
+    net_call_arm(call);
 }
 
 void

@@ -12,43 +12,44 @@
 /* ---- the caller ---- */
 
 static void
-note(struct caller *caller, char event)
+note(struct caller_run *run, char event)
 {
-    char *events = caller->result->events;
+    char *events = run->result->events;
     const size_t len = strlen(events);
-    if (len + 1 < sizeof(caller->result->events) && (len == 0 || events[len - 1] != event)) {
+    if (len + 1 < sizeof(run->result->events) && (len == 0 || events[len - 1] != event)) {
         events[len] = event;
     }
 }
 
 static void
-over(struct caller *caller)
+over(struct caller_run *run)
 {
-    net_timer_stop(&caller->timer);
-    caller->call = NULL;
+    struct caller *caller = run->caller;
+    net_timer_stop(&run->timer);
+    run->call = NULL;
     pthread_mutex_lock(&caller->mutex);
-    caller->done = true;
+    caller->done_count++;
     pthread_cond_signal(&caller->done_changed);
     pthread_mutex_unlock(&caller->mutex);
 }
 
 static void
-cancel(struct caller *caller)
+cancel(struct caller_run *run)
 {
-    net_call_cancel(caller->call);
-    note(caller, 'c');
-    over(caller);
+    net_call_cancel(run->call);
+    note(run, 'c');
+    over(run);
 }
 
 static void
 on_timer(struct net_timer *timer)
 {
-    struct caller *caller = list_entry(timer, struct caller, timer);
-    if (caller->running->way == CALLER_CANCEL_SOON) {
-        cancel(caller);
+    struct caller_run *run = list_entry(timer, struct caller_run, timer);
+    if (run->ask->way == CALLER_CANCEL_SOON) {
+        cancel(run);
     } else {
-        caller->result->paused_bytes = caller->result->body.len;
-        net_call_resume(caller->call);
+        run->result->paused_bytes = run->result->body.len;
+        net_call_resume(run->call);
     }
 }
 
@@ -61,29 +62,29 @@ on_sent(struct net_call *call, void *user)
 static void
 on_head(struct net_call *call, const struct http_head *head, void *user)
 {
-    struct caller *caller = user;
-    note(caller, 'h');
-    caller->result->status = head->status;
-    if (caller->running->way == CALLER_CANCEL_ON_HEAD) {
-        cancel(caller);
-    } else if (caller->running->way == CALLER_PAUSE_ON_HEAD) {
+    struct caller_run *run = user;
+    note(run, 'h');
+    run->result->status = head->status;
+    if (run->ask->way == CALLER_CANCEL_ON_HEAD) {
+        cancel(run);
+    } else if (run->ask->way == CALLER_PAUSE_ON_HEAD) {
         net_call_pause(call);
-        net_timer_start(&caller->timer, 200);
+        net_timer_start(&run->timer, 200);
     }
 }
 
 static void
 on_body(struct net_call *call, struct slice data, void *user)
 {
-    struct caller *caller = user;
-    const bool first = caller->result->body.len == 0;
-    note(caller, 'b');
-    buf_add_slice(&caller->result->body, data);
-    if (caller->running->way == CALLER_CANCEL_ON_BODY) {
-        cancel(caller);
-    } else if (first && caller->running->way == CALLER_PAUSE_ON_BODY) {
+    struct caller_run *run = user;
+    const bool first = run->result->body.len == 0;
+    note(run, 'b');
+    buf_add_slice(&run->result->body, data);
+    if (run->ask->way == CALLER_CANCEL_ON_BODY) {
+        cancel(run);
+    } else if (first && run->ask->way == CALLER_PAUSE_ON_BODY) {
         net_call_pause(call);
-        net_timer_start(&caller->timer, 200);
+        net_timer_start(&run->timer, 200);
     }
 }
 
@@ -98,38 +99,46 @@ on_end(struct net_call *call, void *user)
 static void
 on_fail(struct net_call *call, enum net_fail why, bool all_sent, const char *detail, void *user)
 {
-    struct caller *caller = user;
-    note(caller, 'f');
-    caller->result->why = why;
-    caller->result->all_sent = all_sent;
-    (void)snprintf(caller->result->detail, sizeof(caller->result->detail), "%s", detail);
-    over(caller);
+    struct caller_run *run = user;
+    note(run, 'f');
+    run->result->why = why;
+    run->result->all_sent = all_sent;
+    (void)snprintf(run->result->detail, sizeof(run->result->detail), "%s", detail);
+    over(run);
 }
 
 static const struct net_call_events events = { on_sent, on_head, on_body, on_end, on_fail };
 
 static void
-on_wake(struct net_loop *loop)
+begin(struct net_loop *loop, struct caller_run *run)
 {
-    struct caller *caller = net_user(net_loop_net(loop));
     static const char get[] = "GET /v1/models HTTP/1.1\r\nHost: provider\r\n\r\n";
-    pthread_mutex_lock(&caller->mutex);
-    const struct caller_ask *ask = caller->ask;
-    caller->ask = NULL;
-    pthread_mutex_unlock(&caller->mutex);
-    if (!ask) {
-        return;
-    }
+    const struct caller_ask *ask = run->ask;
     struct net_deadlines deadlines = ask->deadlines;
     if (deadlines.connect_ms == 0) {
         deadlines = (struct net_deadlines){ 2000, 2000, 2000 };
     }
     const struct slice pieces[] = { slice_str(ask->head ? ask->head : get), ask->body };
-    caller->running = ask;
-    caller->call = net_call_start(loop, &ask->target, &deadlines, pieces, 2, &events, caller);
-    check(caller->call != NULL);
+    run->call = net_call_start(loop, &ask->target, &deadlines, pieces, 2, &events, run);
+    check(run->call != NULL);
     if (ask->way == CALLER_CANCEL_SOON) {
-        net_timer_start(&caller->timer, 100);
+        net_timer_start(&run->timer, 100);
+    }
+}
+
+static void
+on_wake(struct net_loop *loop)
+{
+    struct caller *caller = net_user(net_loop_net(loop));
+    pthread_mutex_lock(&caller->mutex);
+    const struct caller_ask *asks = caller->asks;
+    const int count = asks ? caller->ask_count : 0;
+    caller->asks = NULL;
+    pthread_mutex_unlock(&caller->mutex);
+    for (int i = 0; i < count; i++) {
+        caller->runs[i].ask = &asks[i];
+        caller->runs[i].result = &caller->results[i];
+        begin(loop, &caller->runs[i]);
     }
 }
 
@@ -137,7 +146,10 @@ static void
 on_loop_start(struct net_loop *loop)
 {
     struct caller *caller = net_user(net_loop_net(loop));
-    net_timer_init(&caller->timer, loop, on_timer);
+    for (size_t i = 0; i < countof(caller->runs); i++) {
+        caller->runs[i].caller = caller;
+        net_timer_init(&caller->runs[i].timer, loop, on_timer);
+    }
 }
 
 static const struct net_app app = { .on_loop_start = on_loop_start, .on_wake = on_wake };
@@ -172,21 +184,38 @@ caller_stop(struct caller *caller)
     (void)pthread_cond_destroy(&caller->done_changed);
 }
 
-void
-caller_call(struct caller *caller, const struct caller_ask *ask, struct caller_result *result)
+static void
+call_all(struct caller *caller, const struct caller_ask *asks, struct caller_result *results,
+    int count)
 {
     const int64_t from_ms = clock_mono_ms();
-    memset(result, 0, sizeof(*result));
+    memset(results, 0, (size_t)count * sizeof(results[0]));
     pthread_mutex_lock(&caller->mutex);
-    caller->result = result;
-    caller->done = false;
-    caller->ask = ask;
+    caller->results = results;
+    caller->done_count = 0;
+    caller->ask_count = count;
+    caller->asks = asks;
     net_loop_wake(net_loop_at(caller->net, 0));
-    while (!caller->done) {
+    while (caller->done_count < count) {
         (void)pthread_cond_wait(&caller->done_changed, &caller->mutex);
     }
     pthread_mutex_unlock(&caller->mutex);
-    result->took_ms = clock_mono_ms() - from_ms;
+    for (int i = 0; i < count; i++) {
+        results[i].took_ms = clock_mono_ms() - from_ms;
+    }
+}
+
+void
+caller_call(struct caller *caller, const struct caller_ask *ask, struct caller_result *result)
+{
+    call_all(caller, ask, result, 1);
+}
+
+void
+caller_call_both(
+    struct caller *caller, const struct caller_ask asks[2], struct caller_result results[2])
+{
+    call_all(caller, asks, results, 2);
 }
 
 void

@@ -1,6 +1,6 @@
 /* tests/unit/net/caller.h: calls to providers from a test, and the provider they reach.
  *
- * A caller is a net without listeners whose loop makes one call at a time for the test's thread. A
+ * A caller is a net without listeners whose loop makes one or two calls for the test's thread. A
  * provider is a listening socket and a thread that hands each connection to the test's function. */
 #pragma once
 
@@ -39,24 +39,33 @@ struct caller_result {
     int64_t took_ms;
 };
 
+/* A call on the loop's thread. */
+struct caller_run {
+    struct caller *caller;
+    struct net_call *call; /* NULL: none runs */
+    const struct caller_ask *ask;
+    struct caller_result *result;
+    struct net_timer timer;
+};
+
 struct caller {
     struct net *net;
     pthread_t thread;
     pthread_mutex_t mutex;
     pthread_cond_t done_changed;
-    const struct caller_ask *ask; /* to be made; NULL once seen */
-    struct caller_result *result;
-    bool done;
-    /* of the loop's thread */
-    struct net_call *call;
-    const struct caller_ask *running;
-    struct net_timer timer;
+    const struct caller_ask *asks; /* to be made; NULL once seen */
+    struct caller_result *results;
+    int ask_count, done_count;
+    struct caller_run runs[2];
 };
 
 void caller_start(struct caller *caller);
 void caller_stop(struct caller *caller);
 /* Makes the call and waits for its end. The result's body is the test's to free (caller_free). */
 void caller_call(struct caller *caller, const struct caller_ask *ask, struct caller_result *result);
+/* Makes two calls at once. */
+void caller_call_both(
+    struct caller *caller, const struct caller_ask asks[2], struct caller_result results[2]);
 void caller_free(struct caller_result *result);
 
 struct provider {

@@ -371,6 +371,31 @@ large_bodies_pass_both_ways(void **state)
 }
 
 static void
+paused_call_leaves_the_loop_s_buffer_to_others(void **state)
+{
+    static const enum caller_way ways[] = { CALLER_PAUSE_ON_HEAD, CALLER_PAUSE_ON_BODY };
+    for (size_t i = 0; i < countof(ways); i++) {
+        struct tls_provider tls[2];
+        struct caller_ask asks[2];
+        struct caller_result results[2];
+        for (int k = 0; k < 2; k++) {
+            tls[k] = (struct tls_provider){
+                .answer = "HTTP/1.1 200 OK\r\nContent-Length: 4194304\r\n\r\n", .flood_bytes = 4194304 };
+            tls_provider_start(&tls[k], LEAF_GOOD);
+            asks[k] = ask_for(&tls[k], "localhost", CA_FILE);
+        }
+        asks[0].way = ways[i];
+        caller_call_both(&caller, asks, results);
+        for (int k = 0; k < 2; k++) {
+            assert_string_equal(results[k].events, "shbe");
+            assert_int_equal(results[k].body.len, 4194304);
+            caller_free(&results[k]);
+            tls_provider_stop(&tls[k]);
+        }
+    }
+}
+
+static void
 answer_until_close_needs_the_last_word(void **state)
 {
     static const bool without_word[] = { false, true };
@@ -439,6 +464,8 @@ main(void)
         CASE("cancel keeps the session", cancel_keeps_the_session),
         CASE("an old version is refused", old_version_is_refused),
         CASE("large bodies pass both ways", large_bodies_pass_both_ways),
+        CASE("a paused call leaves the loop's buffer to others",
+            paused_call_leaves_the_loop_s_buffer_to_others),
         CASE("an answer until close needs the last word", answer_until_close_needs_the_last_word),
         CASE("a peer without TLS fails", peer_without_tls_fails),
     };
