@@ -71,7 +71,8 @@ free_identity(struct identity *identity)
     X509_free(identity->certificate);
 }
 
-#define CA_FILE "/tmp/tidegate-net-test-ca.pem"
+static char ca_path[64];
+#define OUR_CA "ours" /* in tables, for ca_path */
 
 enum leaf { LEAF_GOOD, LEAF_OTHER_HOST, LEAF_EXPIRED, LEAF_NOT_YET, LEAF_STRANGER, LEAF_COUNT };
 
@@ -91,7 +92,8 @@ start(void **state)
     leaves[LEAF_EXPIRED] = make_identity(&authority, "provider", names, -2 * day, -day);
     leaves[LEAF_NOT_YET] = make_identity(&authority, "provider", names, day, 2 * day);
     leaves[LEAF_STRANGER] = make_identity(&stranger, "provider", names, -day, day);
-    FILE *file = fopen(CA_FILE, "w");
+    (void)snprintf(ca_path, sizeof(ca_path), "/tmp/tidegate-net-ca-%d.pem", (int)getpid());
+    FILE *file = fopen(ca_path, "w");
     check(file && PEM_write_X509(file, authority.certificate) == 1 && fclose(file) == 0);
     free_identity(&authority);
     free_identity(&stranger);
@@ -107,7 +109,7 @@ stop(void **state)
     for (size_t i = 0; i < LEAF_COUNT; i++) {
         free_identity(&leaves[i]);
     }
-    (void)unlink(CA_FILE);
+    (void)unlink(ca_path);
     return 0;
 }
 
@@ -215,7 +217,7 @@ ask_for(const struct tls_provider *tls, const char *host, const char *ca_file)
     struct caller_ask ask = { .target = provider_target(&tls->provider) };
     ask.target.host = host;
     ask.target.tls = true;
-    ask.target.ca_file = ca_file;
+    ask.target.ca_file = ca_file && strcmp(ca_file, OUR_CA) == 0 ? ca_path : ca_file;
     return ask;
 }
 
@@ -230,14 +232,14 @@ certificate_decides(void **state)
         enum leaf leaf;
         const char *host, *ca_file, *events, *detail;
     } rows[] = {
-        { LEAF_GOOD, "localhost", CA_FILE, "shbe", "" },
-        { LEAF_GOOD, "127.0.0.1", CA_FILE, "shbe", "" },
-        { LEAF_OTHER_HOST, "localhost", CA_FILE, "f", "certificate of localhost is not valid: hostname mismatch" },
-        { LEAF_OTHER_HOST, "127.0.0.1", CA_FILE, "f", "certificate of 127.0.0.1 is not valid: IP address mismatch" },
-        { LEAF_EXPIRED, "localhost", CA_FILE, "f", "certificate of localhost is not valid: certificate has expired" },
-        { LEAF_NOT_YET, "localhost", CA_FILE, "f",
+        { LEAF_GOOD, "localhost", OUR_CA, "shbe", "" },
+        { LEAF_GOOD, "127.0.0.1", OUR_CA, "shbe", "" },
+        { LEAF_OTHER_HOST, "localhost", OUR_CA, "f", "certificate of localhost is not valid: hostname mismatch" },
+        { LEAF_OTHER_HOST, "127.0.0.1", OUR_CA, "f", "certificate of 127.0.0.1 is not valid: IP address mismatch" },
+        { LEAF_EXPIRED, "localhost", OUR_CA, "f", "certificate of localhost is not valid: certificate has expired" },
+        { LEAF_NOT_YET, "localhost", OUR_CA, "f",
             "certificate of localhost is not valid: certificate is not yet valid" },
-        { LEAF_STRANGER, "localhost", CA_FILE, "f",
+        { LEAF_STRANGER, "localhost", OUR_CA, "f",
             "certificate of localhost is not valid: unable to get local issuer certificate" },
         { LEAF_GOOD, "localhost", NULL, "f", "certificate of localhost is not valid: " }, /* the system's */
         { LEAF_GOOD, "localhost", "/nowhere.pem", "f", "cannot read trusted certificates from /nowhere.pem" },
@@ -266,7 +268,7 @@ server_name_and_protocol_are_offered(void **state)
     struct tls_provider tls = { .answer = OK_ANSWER };
     struct caller_result result;
     tls_provider_start(&tls, LEAF_GOOD);
-    const struct caller_ask ask = ask_for(&tls, "localhost", CA_FILE);
+    const struct caller_ask ask = ask_for(&tls, "localhost", OUR_CA);
     caller_call(&caller, &ask, &result);
     caller_free(&result);
     tls_provider_stop(&tls);
@@ -292,7 +294,7 @@ connection_is_reused_and_its_session_resumed(void **state)
         struct tls_provider tls = { .answer = rows[i].answer };
         tls_provider_start(&tls, LEAF_GOOD);
         check(SSL_CTX_set_max_proto_version(tls.context, rows[i].version) == 1);
-        const struct caller_ask ask = ask_for(&tls, "localhost", CA_FILE);
+        const struct caller_ask ask = ask_for(&tls, "localhost", OUR_CA);
         for (int call = 0; call < 3; call++) {
             struct caller_result result;
             caller_call(&caller, &ask, &result);
@@ -311,7 +313,7 @@ cancel_keeps_the_session(void **state)
     struct tls_provider tls = { .answer = "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nok" };
     struct caller_result result;
     tls_provider_start(&tls, LEAF_GOOD);
-    struct caller_ask ask = ask_for(&tls, "localhost", CA_FILE);
+    struct caller_ask ask = ask_for(&tls, "localhost", OUR_CA);
     ask.way = CALLER_CANCEL_ON_BODY;
     for (int call = 0; call < 3; call++) {
         caller_call(&caller, &ask, &result);
@@ -331,7 +333,7 @@ old_version_is_refused(void **state)
     SSL_CTX_set_security_level(tls.context, 0);
     check(SSL_CTX_set_min_proto_version(tls.context, TLS1_VERSION) == 1);
     check(SSL_CTX_set_max_proto_version(tls.context, TLS1_1_VERSION) == 1);
-    const struct caller_ask ask = ask_for(&tls, "localhost", CA_FILE);
+    const struct caller_ask ask = ask_for(&tls, "localhost", OUR_CA);
     caller_call(&caller, &ask, &result);
     assert_string_equal(result.events, "f");
     assert_int_equal(result.why, NET_FAIL_TLS);
@@ -353,7 +355,7 @@ large_bodies_pass_both_ways(void **state)
             .answer = "HTTP/1.1 200 OK\r\nContent-Length: 16777216\r\n\r\n", .flood_bytes = 16777216 };
         struct caller_result result;
         tls_provider_start(&tls, LEAF_GOOD);
-        struct caller_ask ask = ask_for(&tls, "localhost", CA_FILE);
+        struct caller_ask ask = ask_for(&tls, "localhost", OUR_CA);
         ask.head = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 8388608\r\n\r\n";
         ask.body = slice_of(body, size);
         ask.way = ways[i];
@@ -382,7 +384,7 @@ paused_call_leaves_the_loop_s_buffer_to_others(void **state)
             tls[k] = (struct tls_provider){
                 .answer = "HTTP/1.1 200 OK\r\nContent-Length: 4194304\r\n\r\n", .flood_bytes = 4194304 };
             tls_provider_start(&tls[k], LEAF_GOOD);
-            asks[k] = ask_for(&tls[k], "localhost", CA_FILE);
+            asks[k] = ask_for(&tls[k], "localhost", OUR_CA);
         }
         asks[0].way = ways[i];
         caller_call_both(&caller, asks, results);
@@ -404,7 +406,7 @@ answer_until_close_needs_the_last_word(void **state)
             .answer = "HTTP/1.1 200 OK\r\n\r\nuntil the end", .ends_without_word = without_word[i] };
         struct caller_result result;
         tls_provider_start(&tls, LEAF_GOOD);
-        const struct caller_ask ask = ask_for(&tls, "localhost", CA_FILE);
+        const struct caller_ask ask = ask_for(&tls, "localhost", OUR_CA);
         caller_call(&caller, &ask, &result);
         assert_string_equal(result.events, without_word[i] ? "shbf" : "shbe");
         caller_free(&result);
@@ -442,7 +444,7 @@ peer_without_tls_fails(void **state)
         provider_start(&provider, serve_plain_words);
         struct caller_ask ask = { .target = provider_target(&provider), .deadlines = { 200, 500, 500 } };
         ask.target.tls = true;
-        ask.target.ca_file = CA_FILE;
+        ask.target.ca_file = ca_path;
         caller_call(&caller, &ask, &result);
         assert_string_equal(result.events, "f");
         assert_int_equal(result.why, rows[i].why);
