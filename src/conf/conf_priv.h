@@ -69,12 +69,15 @@ bool host_is_loopback(const char *host);
 MUST_USE bool address_parse(struct arena *arena, struct slice text, const char **host, uint16_t *port);
 
 /* ---- prices.c, litellm.c ---- */
+struct price_row {
+    struct price price;
+    const struct node *place; /* of its id */
+};
 struct price_book {
     int32_t count, room;
-    struct price *prices; /* in the order of the file until sorted */
-    const struct node **places;
+    struct price_row *rows;
 };
-/* Reads a book of either form out of a document; ids and prices live in `arena`. */
+/* Reads a book of either form out of a document and sorts it by id; all lives in `arena`. */
 void prices_read(struct report *report, const struct node *root, struct arena *arena, struct price_book *book);
 void litellm_read(struct report *report, const struct node *root, struct arena *arena, struct price_book *book);
 /* Room for one more, with all prices unset. */

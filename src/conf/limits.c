@@ -423,14 +423,14 @@ static void
 check_limits_per_call(struct conf *conf, const struct node *map)
 {
     for (int32_t m = 0; m < conf->policy->model_count; m++) {
-        const struct node *node = map->first;
+        const struct model *model = &conf->policy->models[m];
+        const struct limit *limit = conf->policy->limits;
         int count = 0;
-        for (int32_t i = 0; i < conf->policy->limit_count; i++, node = node->next) {
-            if (limit_of_model(&conf->policy->limits[i], &conf->policy->models[m])
-                && ++count > LIMITS_PER_CALL_MAX) {
+        for (const struct node *node = map->first; node; node = node->next, limit++) {
+            if (limit_of_model(limit, model) && ++count > LIMITS_PER_CALL_MAX) {
                 report_add(&conf->report, node->key,
                     "at most %d limits can apply to one call; this is one more for model '%s'",
-                    LIMITS_PER_CALL_MAX, conf->policy->models[m].name);
+                    LIMITS_PER_CALL_MAX, model->name);
                 return;
             }
         }
@@ -443,9 +443,8 @@ static void
 check_meters_per_subject(struct conf *conf, const struct node *map)
 {
     int meter_counts[PER_KIND_COUNT] = { 0 };
-    const struct node *node = map->first;
-    for (int32_t i = 0; i < conf->policy->limit_count; i++, node = node->next) {
-        const struct limit *limit = &conf->policy->limits[i];
+    const struct limit *limit = conf->policy->limits;
+    for (const struct node *node = map->first; node; node = node->next, limit++) {
         meter_counts[limit->per] += window_calendar(limit->window) ? 2 : 1;
         if (meter_counts[limit->per] > METERS_MAX) {
             report_add(&conf->report, node->key,

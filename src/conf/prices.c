@@ -23,18 +23,15 @@ static bool
 book_grow(struct report *report, struct arena *arena, struct price_book *book)
 {
     const int32_t room = book->room == 0 ? 128 : book->room * 2;
-    struct price *prices = arena_alloc(arena, (size_t)room * sizeof *prices);
-    const struct node **places = arena_alloc(arena, (size_t)room * sizeof *places);
-    if (!prices || !places) {
+    struct price_row *rows = arena_alloc(arena, (size_t)room * sizeof *rows);
+    if (!rows) {
         report_no_memory(report);
         return false;
     }
     if (book->count > 0) {
-        memcpy(prices, book->prices, (size_t)book->count * sizeof *prices);
-        memcpy(places, book->places, (size_t)book->count * sizeof *places);
+        memcpy(rows, book->rows, (size_t)book->count * sizeof *rows);
     }
-    book->prices = prices;
-    book->places = places;
+    book->rows = rows;
     book->room = room;
     return true;
 }
@@ -55,8 +52,8 @@ price_book_add(struct report *report, struct arena *arena, struct price_book *bo
         report_no_memory(report);
         return NULL;
     }
-    book->places[book->count] = place;
-    struct price *price = &book->prices[book->count++];
+    book->rows[book->count].place = place;
+    struct price *price = &book->rows[book->count++].price;
     *price = (struct price){ .id = copy, .base = { -1, -1, -1, -1, -1 } };
     for (int i = 0; i < PRICE_TIERS_MAX; i++) {
         price->tiers[i].set = price->base;
@@ -207,16 +204,11 @@ normal_read(
 
 /* ---- either form ---- */
 
-struct sorted_price {
-    struct price price;
-    const struct node *place;
-};
-
 static int
 price_order(const void *left, const void *right)
 {
-    const struct sorted_price *a = left;
-    const struct sorted_price *b = right;
+    const struct price_row *a = left;
+    const struct price_row *b = right;
     const int order = strcmp(a->price.id, b->price.id);
     if (order != 0) {
         return order;
@@ -227,26 +219,17 @@ price_order(const void *left, const void *right)
 static void
 book_sort(struct report *report, struct price_book *book)
 {
-    struct sorted_price *rows = book->count > 0 ? calloc((size_t)book->count, sizeof *rows) : NULL;
-    if (!rows) {
-        if (book->count > 0) {
-            report_no_memory(report);
-        }
+    if (book->count == 0) {
         return;
     }
-    for (int32_t i = 0; i < book->count; i++) {
-        rows[i] = (struct sorted_price){ book->prices[i], book->places[i] };
-    }
-    qsort(rows, (size_t)book->count, sizeof *rows, price_order);
-    for (int32_t i = 0; i < book->count; i++) {
-        book->prices[i] = rows[i].price;
-        book->places[i] = rows[i].place;
-        if (i > 0 && strcmp(rows[i - 1].price.id, rows[i].price.id) == 0) {
-            report_add(report, rows[i].place, "model '%s' is given twice; the first is in line %d",
-                rows[i].price.id, rows[i - 1].place->line);
+    qsort(book->rows, (size_t)book->count, sizeof *book->rows, price_order);
+    for (int32_t i = 1; i < book->count; i++) {
+        if (strcmp(book->rows[i - 1].price.id, book->rows[i].price.id) == 0) {
+            report_add(report, book->rows[i].place,
+                "model '%s' is given twice; the first is in line %d", book->rows[i].price.id,
+                book->rows[i - 1].place->line);
         }
     }
-    free(rows);
 }
 
 void
@@ -271,24 +254,34 @@ prices_read(
 
 /* ---- the book of a configuration ---- */
 
-/* A book in the form of its own report, so that findings name the right file. */
+static void
+book_keep(struct conf *conf, const struct price_book *book)
+{
+    conf->policy->prices = conf_alloc(conf, (size_t)book->count, sizeof *conf->policy->prices);
+    for (int32_t i = 0; conf->policy->prices && i < book->count; i++) {
+        conf->policy->prices[conf->policy->price_count] = book->rows[i].price;
+        conf->policy->prices[conf->policy->price_count++].id =
+            conf_copy(conf, slice_str(book->rows[i].price.id));
+    }
+}
+
+/* Findings name the book and their place in it, and stand at the place that names the book. */
 static void
 book_load(struct conf *conf, const char *name, struct slice text, const struct node *place)
 {
     struct report *report = calloc(1, sizeof *report);
-    struct arena nodes = { 0 };
+    struct arena arena = { 0 };
     struct price_book book = { 0 };
     if (!report) {
         report_no_memory(&conf->report);
         return;
     }
     report->name = name;
-    const struct node *root = doc_read(report, text, &nodes);
+    const struct node *root = doc_read(report, text, &arena);
     if (root) {
-        prices_read(report, root, conf->arena, &book);
+        prices_read(report, root, &arena, &book);
     }
-    conf->policy->prices = book.prices;
-    conf->policy->price_count = book.count;
+    book_keep(conf, &book);
     if (report->memory) {
         report_no_memory(&conf->report);
     }
@@ -297,7 +290,7 @@ book_load(struct conf *conf, const char *name, struct slice text, const struct n
         report_add(&conf->report, place, "%s:%d:%d: %s", name, finding->line, finding->column,
             finding->text);
     }
-    arena_free(&nodes);
+    arena_free(&arena);
     free(report);
 }
 
@@ -346,7 +339,7 @@ book_write(const char *name, const struct price_book *book, struct buf *out)
     buf_add_json(out, slice_str(name));
     buf_add_str(out, ",\"unit\":\"" BOOK_UNIT "\",\"models\":[");
     for (int32_t i = 0; i < book->count; i++) {
-        const struct price *price = &book->prices[i];
+        const struct price *price = &book->rows[i].price;
         buf_add_str(out, i > 0 ? ",\n{\"id\":" : "\n{\"id\":");
         buf_add_json(out, slice_str(price->id));
         write_set(out, &price->base);

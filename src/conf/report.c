@@ -48,18 +48,23 @@ report_clean(const struct report *report)
     return report->count == 0 && !report->memory;
 }
 
+/* Where a finding is, and which. */
+struct place {
+    int line, column, at;
+};
+
 static int
-finding_order(const void *left, const void *right)
+place_order(const void *left, const void *right)
 {
-    const struct finding *a = *(const struct finding *const *)left;
-    const struct finding *b = *(const struct finding *const *)right;
+    const struct place *a = left;
+    const struct place *b = right;
     if (a->line != b->line) {
         return a->line < b->line ? -1 : 1;
     }
     if (a->column != b->column) {
         return a->column < b->column ? -1 : 1;
     }
-    return a < b ? -1 : a > b; /* as found */
+    return a->at < b->at ? -1 : a->at > b->at; /* as found */
 }
 
 /* Adds one line if it fits whole. */
@@ -87,15 +92,15 @@ report_render(const struct report *report, struct conf_error *error)
         (void)append_line(error, &len, line);
         return;
     }
-    const struct finding *sorted[FINDINGS_MAX];
+    struct place places[FINDINGS_MAX] = { 0 };
     for (int i = 0; i < report->count; i++) {
-        sorted[i] = &report->findings[i];
+        places[i] = (struct place){ report->findings[i].line, report->findings[i].column, i };
     }
-    qsort(sorted, (size_t)report->count, sizeof sorted[0], finding_order);
+    qsort(places, (size_t)report->count, sizeof places[0], place_order);
 
     int shown = 0;
     for (; shown < report->count && shown < FINDINGS_SHOWN_MAX; shown++) {
-        const struct finding *finding = sorted[shown];
+        const struct finding *finding = &report->findings[places[shown].at];
         if (finding->line > 0) {
             (void)snprintf(line, sizeof line, "%.500s:%d:%d: %s", report->name, finding->line,
                 finding->column, finding->text);

@@ -37,10 +37,11 @@ static const struct {
 static void
 write_model(struct buf *yaml, size_t at)
 {
-    buf_addf(yaml,
-        "  %s: {tier: %s, %s, routes: [{provider: mock, model: \"%s\"}, {provider: mock-anthropic, model: \"%s\"}]}\n",
-        sandbox_models[at].name, sandbox_models[at].tier, sandbox_models[at].price,
-        sandbox_models[at].mock, sandbox_models[at].mock);
+    const char *mock = sandbox_models[at].mock;
+    buf_addf(yaml, "  %s: {tier: %s, %s, routes: [", sandbox_models[at].name,
+        sandbox_models[at].tier, sandbox_models[at].price);
+    buf_addf(yaml, "{provider: mock, model: \"%s\"}, {provider: mock-anthropic, model: \"%s\"}]}\n",
+        mock, mock);
 }
 
 static void
@@ -52,7 +53,8 @@ write_sandbox(struct buf *yaml, uint16_t mock_port, const char *store, const cha
     buf_add_json(yaml, slice_str(store));
     buf_addf(yaml,
         "\nproviders:\n"
-        "  mock: {dialect: openai, apis: [chat, responses, embeddings], base_url: \"http://127.0.0.1:%u/v1\", on_abort: stops}\n"
+        "  mock: {dialect: openai, apis: [chat, responses, embeddings], on_abort: stops,\n"
+        "    base_url: \"http://127.0.0.1:%u/v1\"}\n"
         "  mock-anthropic: {dialect: anthropic, base_url: \"http://127.0.0.1:%u\", on_abort: stops}\n"
         "models:\n",
         (unsigned)mock_port, (unsigned)mock_port);

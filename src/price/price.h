@@ -9,7 +9,7 @@ enum cost_flag {
     COST_UNPRICED = 1,        /* no price at all, or none of the used categories has one */
     COST_PARTLY_PRICED = 2,   /* a used category has no price: it adds nothing */
     COST_PROVIDER = 4,        /* the provider's own figure was taken */
-    COST_DISPUTED = 8,        /* the provider's figure and the book's differ by more than a factor of 4; the book's rules */
+    COST_DISPUTED = 8,        /* the two differ by more than a factor of 4: the book's rules */
 };
 struct cost {
     int64_t micros;           /* 0 when unpriced */
