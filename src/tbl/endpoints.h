@@ -1,26 +1,51 @@
-/* tbl/endpoints.h: every route, written once: method, path, who answers, whether it dispatches to a
- * provider (then it passes the gate), what it is for. Paths of model endpoints are also served without
- * their "/v1". `{x}` stands for one segment. */
+/* tbl/endpoints.h: every route, written once. Columns: ID, method, path, who answers, who may ask, whether
+ * it dispatches to a provider (then it passes the gate), what it is for. Paths of model endpoints are also
+ * served without their "/v1". `{x}` stands for one segment, at most one a path.
+ *
+ * Who may ask: OPEN everyone; LOCAL this machine, elsewhere a key that may read; KEY any valid key, which
+ * sees its own account (one that may read sees all); ADMIN a key with the role admin, from this machine or
+ * over TLS. On the control socket everything is allowed. Keys of roles observer and admin may read. */
 #pragma once
 
-#define ENDPOINTS(X)                                                                               \
-    X(POST, "/v1/chat/completions", RELAY, 1, "chat completions (OpenAI)")                         \
-    X(POST, "/v1/responses", RELAY, 1, "responses (OpenAI)")                                       \
-    X(POST, "/v1/messages", RELAY, 1, "messages (Anthropic)")                                      \
-    X(POST, "/v1/messages/count_tokens", RELAY, 1, "count the tokens of a message; never charged") \
-    X(GET, "/v1/models", RELAY, 0, "the models this key may call")                                 \
-    X(HEAD, "/api/hello", RELAY, 0, "is a gateway there? asked by Claude Code")                    \
-    X(GET, "/healthz", API, 0, "the process runs")                                                 \
-    X(GET, "/readyz", API, 0, "it may take work: the ledger can be written and it is not stopping") \
-    X(GET, "/metrics", API, 0, "counters, Prometheus text")                                        \
-    X(GET, "/api/v1/status", API, 0, "state of the gateway, calls of late, meters")                \
-    X(GET, "/api/v1/requests/{id}", API, 0, "what became of a request, by its x-request-id")       \
-    X(GET, "/api/admin/accounts", API, 0, "all accounts")                                          \
-    X(POST, "/api/admin/accounts", API, 0, "make an account")                                      \
-    X(POST, "/api/admin/accounts/{name}/ban", API, 0, "refuse all its work")                       \
-    X(POST, "/api/admin/accounts/{name}/unban", API, 0, "let it work again")                       \
-    X(GET, "/api/admin/keys", API, 0, "keys, without their secrets")                               \
-    X(POST, "/api/admin/keys", API, 0, "make a key; its secret is in this answer alone")           \
-    X(POST, "/api/admin/keys/{id}/revoke", API, 0, "end a key")                                    \
-    X(GET, "/api/admin/ledger", API, 0, "rows of the ledger, newest first")                        \
-    X(GET, "/api/admin/limits", API, 0, "limits in force and their meters")
+#define ENDPOINTS(X)                                                                                                 \
+    X(CHAT, POST, "/v1/chat/completions", RELAY, KEY, 1, "chat completions (OpenAI)")                                \
+    X(RESPONSES, POST, "/v1/responses", RELAY, KEY, 1, "responses (OpenAI)")                                         \
+    X(MESSAGES, POST, "/v1/messages", RELAY, KEY, 1, "messages (Anthropic)")                                         \
+    X(COUNT_TOKENS, POST, "/v1/messages/count_tokens", RELAY, KEY, 1, "count the tokens of a message; never charged") \
+    X(MODELS, GET, "/v1/models", RELAY, KEY, 0, "the models this key may call")                                      \
+    X(HELLO, HEAD, "/api/hello", RELAY, OPEN, 0, "is a gateway there? asked by Claude Code")                         \
+    X(HEALTHZ, GET, "/healthz", API, OPEN, 0, "the process runs")                                                    \
+    X(READYZ, GET, "/readyz", API, OPEN, 0, "it may take work: the ledger can be written and it is not stopping")    \
+    X(METRICS, GET, "/metrics", API, LOCAL, 0, "counters, Prometheus text")                                          \
+    X(STATUS, GET, "/api/v1/status", API, KEY, 0, "state of the gateway, calls of late, meters")                     \
+    X(REQUEST, GET, "/api/v1/requests/{id}", API, KEY, 0, "what became of a request, by its x-request-id")           \
+    X(ACCOUNTS, GET, "/api/admin/accounts", API, ADMIN, 0, "all accounts")                                           \
+    X(ACCOUNT_ADD, POST, "/api/admin/accounts", API, ADMIN, 0, "make an account")                                    \
+    X(ACCOUNT_BAN, POST, "/api/admin/accounts/{name}/ban", API, ADMIN, 0, "refuse all its work")                     \
+    X(ACCOUNT_UNBAN, POST, "/api/admin/accounts/{name}/unban", API, ADMIN, 0, "let it work again")                   \
+    X(KEYS, GET, "/api/admin/keys", API, ADMIN, 0, "keys, without their secrets")                                    \
+    X(KEY_ADD, POST, "/api/admin/keys", API, ADMIN, 0, "make a key; its secret is in this answer alone")             \
+    X(KEY_REVOKE, POST, "/api/admin/keys/{id}/revoke", API, ADMIN, 0, "end a key")                                   \
+    X(LEDGER, GET, "/api/admin/ledger", API, ADMIN, 0, "rows of the ledger, newest first")                           \
+    X(LIMITS, GET, "/api/admin/limits", API, ADMIN, 0, "limits in force and their meters")
+
+enum endpoint {
+#define ENDPOINT_ENUM(id, method, path, owner, access, dispatches, help) ENDPOINT_##id,
+    ENDPOINTS(ENDPOINT_ENUM)
+#undef ENDPOINT_ENUM
+        ENDPOINT_COUNT
+};
+
+enum endpoint_owner { ENDPOINT_OWNER_RELAY, ENDPOINT_OWNER_API };
+enum endpoint_access { ENDPOINT_ACCESS_OPEN, ENDPOINT_ACCESS_LOCAL, ENDPOINT_ACCESS_KEY, ENDPOINT_ACCESS_ADMIN };
+
+struct endpoint_row {
+    const char *method, *path;
+    enum endpoint_owner owner;
+    enum endpoint_access access;
+    int dispatches;
+    const char *help;
+};
+
+/* The row of an endpoint; an unknown number is a bug. */
+const struct endpoint_row *endpoint_row(enum endpoint endpoint);

@@ -1,0 +1,229 @@
+/* api/api_priv.h: a request to the control plane, and the threads that work on it. */
+#pragma once
+
+#include <pthread.h>
+
+#include "api/api.h"
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/list.h"
+#include "engine/replies.h"
+#include "tbl/endpoints.h"
+
+#define API_THREADS 2
+_Static_assert(API_REPLY_LOOPS == API_THREADS + 1, "one more is api_do's");
+#define API_QUEUE_MAX 256                       /* requests waiting for a thread */
+#define API_BODY_BYTES_MAX ((int64_t)64 << 10)
+#define API_ANSWER_BYTES_MAX ((size_t)32 << 20)
+#define API_VERDICT_WAIT_MS 30000               /* then the client is told that we do not know */
+
+enum api_fault {
+    API_FAULT_ADMIN_REMOTE,
+    API_FAULT_CONTROL_ONLY,
+    API_FAULT_FIELD,
+    API_FAULT_PARAMETER,
+    API_FAULT_ACCOUNT_EXISTS,
+    API_FAULT_PLAN_UNKNOWN,
+    API_FAULT_KEY_UNKNOWN,
+    API_FAULT_REQUEST_UNKNOWN,
+    API_FAULT_READ_FAILED,
+    API_FAULT_NO_VERDICT,
+    API_FAULT_MEMORY,
+    API_FAULT_COUNT
+};
+
+/* One request. The loop's until it is handed to a thread, then the thread's, then the loop's again; but
+ * `exchange` is the loop's alone all the time: the client may leave meanwhile. */
+struct ask {
+    struct net_handled handled; /* first: net/handler.h */
+    struct list node;
+    struct api_loop *loop;      /* NULL: api_do's */
+    struct net_exchange *exchange;
+    bool with_thread;
+
+    enum endpoint endpoint;
+    struct buf target;          /* a copy; segment and query point into it */
+    struct slice segment;       /* what stands for {x}, as sent */
+    struct slice query;
+    bool control, local;
+    char peer[64];
+    enum reason key_fault;      /* why there is no key_hash */
+    char key_hash[HASH_HEX + 1];
+    struct buf body;
+
+    struct identity identity;   /* of a key */
+    char actor[32];             /* for the ledger */
+    bool may_read_all;
+
+    int64_t now_ms;
+    int status;
+    const char *media_type; /* NULL = JSON */
+    struct buf headers, out;
+};
+
+struct account_name {
+    int64_t account_id;
+    const char *name, *plan;
+};
+/* Names of accounts by number, read again when an account or key has changed. */
+struct names {
+    bool filled, failed;
+    int64_t version;
+    struct arena arena;
+    struct account_name *rows; /* by account_id */
+    size_t count, cap;
+};
+
+/* Where requests are worked on: a thread, or api_do's caller. */
+struct api_worker {
+    struct api_plane *api;
+    struct replies replies;
+    struct store_reader *reader;
+    struct names names;
+    pthread_mutex_t lock;
+    pthread_cond_t woken_cond;
+    bool woken;
+    pthread_t thread;
+    bool thread_runs, opened;
+};
+
+#define ATTEMPTS_SLOTS 1024
+/* Wrong keys by address: a level that drains by one every ATTEMPT_DRAIN_MS. */
+struct attempts {
+    struct {
+        uint64_t address_hash;
+        int64_t level_ms, seen_mono_ms;
+    } slots[ATTEMPTS_SLOTS];
+};
+#define ATTEMPTS_MAX_AT_ONCE 20
+#define ATTEMPT_DRAIN_MS 6000
+
+struct api_plane {
+    struct api_options options;
+    int64_t started_ms, started_mono_ms;
+    struct api_worker workers[API_REPLY_LOOPS]; /* the last is api_do's */
+
+    pthread_mutex_t lock;
+    pthread_cond_t work_came;
+    struct list queue;
+    int queued;
+    bool stopping;
+    struct attempts attempts; /* under the lock */
+    struct api_loop *loops;   /* all that ever were */
+};
+
+struct api_loop {
+    struct api_loop *next;
+    struct api_plane *api;
+    struct net_loop *loop;
+    pthread_mutex_t lock;
+    struct list done;     /* answered, not sent; under the lock */
+    struct list reading;  /* their body is coming */
+    bool stopped;         /* under the lock: nobody sends any more */
+};
+
+/* --- route.c: pure */
+enum api_match_result { API_MATCH_FOUND, API_MATCH_METHOD_WRONG, API_MATCH_UNKNOWN };
+struct api_match {
+    enum endpoint endpoint;
+    struct slice segment;
+    uint32_t methods; /* METHOD_WRONG: bit per enum http_method that the path takes */
+};
+/* HEAD is answered where GET is. */
+enum api_match_result api_match(enum http_method method, struct slice path, struct api_match *match);
+/* %XX and nothing else; false when malformed, a NUL, or too long for `out`. */
+MUST_USE bool api_percent_decode(struct slice text, bool plus_is_space, char *out, size_t out_size);
+/* "req_12", "12": the prefix may be there or not. */
+MUST_USE bool api_id_parse(struct slice text, struct slice prefix, int64_t *id);
+
+/* --- attempts.c: pure */
+bool attempts_blocked(const struct attempts *attempts, uint64_t address_hash, int64_t now_mono_ms,
+    int64_t *wait_ms);
+void attempts_note(struct attempts *attempts, uint64_t address_hash, int64_t now_mono_ms);
+
+/* --- fields.c: what a body or a query says, judged against a list. */
+enum field_type {
+    FIELD_NAME,  /* char[NAME_MAX_BYTES + 1], name_valid */
+    FIELD_ROLE,  /* enum key_role */
+    FIELD_BOOL,  /* bool */
+    FIELD_TIME,  /* int64_t: RFC 3339, or milliseconds since 1970 */
+    FIELD_COUNT, /* int64_t, 1..max */
+    FIELD_ID,    /* int64_t with prefix or without */
+    FIELD_KIND,  /* int32_t of enum ledger_kind */
+};
+struct field {
+    const char *name;
+    enum field_type type;
+    void *into;
+    bool required;
+    int64_t max;        /* COUNT */
+    const char *prefix; /* ID */
+};
+/* Unknown, missing, doubled and wrong ones are answered here: false. */
+MUST_USE bool fields_of_body(struct ask *ask, const struct field *fields, size_t count);
+MUST_USE bool fields_of_query(struct ask *ask, const struct field *fields, size_t count);
+
+/* --- put.c: JSON and answers */
+void put_open(struct buf *out, const char *key, char bracket); /* key NULL: an item, or the whole */
+void put_close(struct buf *out, char bracket);
+void put_text(struct buf *out, const char *key, const char *text);
+void put_text_or_null(struct buf *out, const char *key, const char *text); /* "" is null */
+void put_slice(struct buf *out, const char *key, struct slice text);
+void put_i64(struct buf *out, const char *key, int64_t value);
+void put_bool(struct buf *out, const char *key, bool value);
+void put_null(struct buf *out, const char *key);
+void put_time(struct buf *out, const char *key, int64_t at_ms); /* 0 is null */
+void put_id(struct buf *out, const char *key, const char *prefix, int64_t id); /* 0 is null */
+void put_json(struct buf *out, const char *key, struct slice json); /* as it is; a text where it is none */
+
+/* The answer begins: an open JSON object. */
+struct buf *answer_begin(struct ask *ask, int status);
+void answer_end(struct ask *ask);
+void answer_error(struct ask *ask, int status, const char *code, const char *format, ...) PRINTF_LIKE(4, 5);
+void answer_fault(struct ask *ask, enum api_fault fault, const char *detail); /* detail may be NULL */
+void answer_reason(struct ask *ask, enum reason reason);
+void answer_header(struct ask *ask, const char *name, const char *value);
+
+/* --- worker.c: waiting for the gate; names */
+/* False: no verdict came; the ask is answered. */
+MUST_USE bool worker_gate(struct api_worker *worker, struct ask *ask, struct event *event, struct verdict *verdict);
+MUST_USE enum status worker_open(struct api_plane *api, uint32_t index, struct api_error *error);
+void worker_close(struct api_worker *worker);
+void worker_free(struct api_worker *worker);
+void worker_wake(struct api_worker *worker);
+/* The store's reader failed: answers so. */
+void worker_read_failed(struct api_worker *worker, struct ask *ask);
+/* False: not read, the ask is answered. */
+MUST_USE bool names_ready(struct api_worker *worker, struct ask *ask);
+const struct account_name *names_by_id(const struct names *names, int64_t account_id);
+const struct account_name *names_by_name(const struct names *names, const char *name);
+/* As above, but an unknown name is answered too. "" gives 0. */
+MUST_USE bool names_id_of(struct api_worker *worker, struct ask *ask, const char *name, int64_t *account_id);
+
+/* --- auth.c */
+/* What can be said without waiting: false, and answered. */
+MUST_USE bool auth_at_the_door(struct api_plane *api, struct ask *ask);
+MUST_USE bool auth_allow(struct api_worker *worker, struct ask *ask);
+bool peer_is_local(struct slice peer);
+
+/* --- the endpoints */
+void ask_handle(struct api_worker *worker, struct ask *ask); /* picks one of those below */
+bool health_answers(struct api_plane *api, struct ask *ask, bool net_stopping); /* those that never wait */
+void get_metrics(struct api_worker *worker, struct ask *ask);
+void get_status(struct api_worker *worker, struct ask *ask);
+void get_request(struct api_worker *worker, struct ask *ask);
+void get_ledger(struct api_worker *worker, struct ask *ask);
+void get_limits(struct api_worker *worker, struct ask *ask);
+void get_accounts(struct api_worker *worker, struct ask *ask);
+void post_account(struct api_worker *worker, struct ask *ask);
+void post_account_ban(struct api_worker *worker, struct ask *ask);
+void get_keys(struct api_worker *worker, struct ask *ask);
+void post_key(struct api_worker *worker, struct ask *ask);
+void post_key_revoke(struct api_worker *worker, struct ask *ask);
+
+void put_ledger_row(const struct names *names, struct buf *out, const struct ledger_row *row, bool inputs);
+/* The fullest meters first, at most `max`; account_id 0 = all. False: answered. */
+#define METERS_SHOWN_MAX 200
+MUST_USE bool put_meters(struct api_worker *worker, struct ask *ask, struct buf *out, int64_t account_id, int max);
+/* An admin event of this verb for the asker, without its rows. */
+struct event admin_event(const struct ask *ask, enum admin_verb verb);

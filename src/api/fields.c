@@ -1,0 +1,208 @@
+/* api/fields.c: fields of a body and parameters of a query, read against one kind of list. What is not in
+ * the list is refused, so that a typing error never does something else than was meant. */
+#include "api/api_priv.h"
+
+#include <stdio.h>
+
+#include "base/civil.h"
+#include "wire/json.h"
+
+#define FIELDS_MAX 16
+
+static bool
+name_into(struct slice text, void *into)
+{
+    char *name = into;
+    return text.len == 0 || (name_valid(text) && slice_to_cstr(text, name, NAME_MAX_BYTES + 1));
+}
+
+static bool
+time_into(struct slice text, void *into)
+{
+    int64_t at_ms = 0;
+    const bool number = slice_to_i64(text, &at_ms);
+    if ((!number && !civil_parse_rfc3339(text, &at_ms)) || at_ms < 0 || at_ms > WALL_MS_MAX) {
+        return false;
+    }
+    *(int64_t *)into = at_ms;
+    return true;
+}
+
+static bool
+kind_into(struct slice text, void *into)
+{
+    enum ledger_kind kind = LEDGER_SETTLE;
+    if (!ledger_kind_from_word(text, &kind)) {
+        return false;
+    }
+    *(int32_t *)into = (int32_t)kind;
+    return true;
+}
+
+/* The text of a value, whatever its JSON type, into the field. */
+static bool
+field_set(const struct field *field, struct slice text)
+{
+    int64_t number = 0;
+    switch (field->type) {
+    case FIELD_NAME: return name_into(text, field->into);
+    case FIELD_ROLE: return role_from_word(text, (enum key_role *)field->into);
+    case FIELD_TIME: return time_into(text, field->into);
+    case FIELD_KIND: return kind_into(text, field->into);
+    case FIELD_ID: return api_id_parse(text, slice_str(field->prefix), (int64_t *)field->into);
+    case FIELD_BOOL:
+        *(bool *)field->into = slice_eq(text, SLICE("true"));
+        return slice_eq(text, SLICE("true")) || slice_eq(text, SLICE("false"));
+    case FIELD_COUNT:
+        if (!slice_to_i64(text, &number) || number < 1 || number > field->max) {
+            return false;
+        }
+        *(int64_t *)field->into = number;
+        return true;
+    }
+    return false;
+}
+
+static const char *
+field_wants(enum field_type type)
+{
+    switch (type) {
+    case FIELD_NAME: return "a text of 1 to 127 printable bytes";
+    case FIELD_ROLE: return "user, service, observer or admin";
+    case FIELD_TIME: return "a time such as 2026-11-21T14:00:00Z, or milliseconds since 1970";
+    case FIELD_KIND: return "settle, unbilled, release, orphan, adjust, refusal or admin";
+    case FIELD_ID: return "an id";
+    case FIELD_BOOL: return "true or false";
+    case FIELD_COUNT: return "a number in its range";
+    }
+    return "something else";
+}
+
+struct reading {
+    struct ask *ask;
+    enum api_fault fault;
+    const struct field *fields;
+    size_t count;
+    bool seen[FIELDS_MAX];
+};
+
+static void
+refuse_field(const struct reading *reading, const char *name, const char *why)
+{
+    char detail[256];
+    (void)snprintf(detail, sizeof(detail), "'%.100s': %s.", name, why);
+    answer_fault(reading->ask, reading->fault, detail);
+}
+
+/* One pair; false when it is refused. */
+static bool
+take_pair(struct reading *reading, const char *name, struct slice value)
+{
+    for (size_t i = 0; i < reading->count; i++) {
+        const struct field *field = &reading->fields[i];
+        if (strcmp(field->name, name) != 0) {
+            continue;
+        }
+        if (reading->seen[i]) {
+            refuse_field(reading, name, "given twice");
+            return false;
+        }
+        reading->seen[i] = true;
+        if (field_set(field, value)) {
+            return true;
+        }
+        char why[160];
+        (void)snprintf(why, sizeof(why), "wanted is %s", field_wants(field->type));
+        refuse_field(reading, name, why);
+        return false;
+    }
+    refuse_field(reading, name, "not known here");
+    return false;
+}
+
+static bool
+all_required(const struct reading *reading)
+{
+    for (size_t i = 0; i < reading->count; i++) {
+        if (reading->fields[i].required && !reading->seen[i]) {
+            refuse_field(reading, reading->fields[i].name, "missing");
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool
+take_member(struct reading *reading, struct slice key, struct json_value value)
+{
+    char name[NAME_MAX_BYTES + 1];
+    char text[NAME_MAX_BYTES + 1];
+    size_t name_len = 0;
+    if (!json_unescape(key, name, sizeof(name) - 1, &name_len)) {
+        refuse_field(reading, "a field", "its name is too long");
+        return false;
+    }
+    name[name_len] = '\0';
+    if (value.type == JSON_NULL) {
+        return true; /* as if it were not there */
+    }
+    if (value.type != JSON_STRING) {
+        return take_pair(reading, name, value.text);
+    }
+    size_t text_len = 0;
+    if (!json_unescape(json_inside(value), text, sizeof(text), &text_len)) {
+        refuse_field(reading, name, "too long");
+        return false;
+    }
+    return take_pair(reading, name, slice_of(text, text_len));
+}
+
+bool
+fields_of_body(struct ask *ask, const struct field *fields, size_t count)
+{
+    struct reading reading = { ask, API_FAULT_FIELD, fields, count, { false } };
+    struct json_value whole;
+    struct json_cursor cursor;
+    check(count <= FIELDS_MAX);
+    if (!json_check(buf_slice(&ask->body), &whole) || whole.type != JSON_OBJECT) {
+        answer_reason(ask, REASON_BODY_NOT_JSON);
+        return false;
+    }
+    json_start(&cursor, whole.text);
+    check(json_enter(&cursor, '{')); /* it was checked to be an object */
+    struct slice key;
+    while (json_next_member(&cursor, &key)) {
+        struct json_value value;
+        if (!json_take(&cursor, &value) || !take_member(&reading, key, value)) {
+            return false;
+        }
+    }
+    return all_required(&reading);
+}
+
+bool
+fields_of_query(struct ask *ask, const struct field *fields, size_t count)
+{
+    struct reading reading = { ask, API_FAULT_PARAMETER, fields, count, { false } };
+    struct slice rest = ask->query;
+    struct slice pair = { 0 };
+    check(count <= FIELDS_MAX);
+    while (slice_split(&rest, '&', &pair)) {
+        char name[64];
+        char value[512];
+        struct slice raw_name = { 0 };
+        if (pair.len == 0) {
+            continue;
+        }
+        (void)slice_split(&pair, '=', &raw_name); /* leaves the value in `pair` */
+        if (!api_percent_decode(raw_name, true, name, sizeof(name))
+            || !api_percent_decode(pair, true, value, sizeof(value))) {
+            answer_fault(ask, API_FAULT_PARAMETER, "It is not well encoded, or too long.");
+            return false;
+        }
+        if (!take_pair(&reading, name, slice_str(value))) {
+            return false;
+        }
+    }
+    return all_required(&reading);
+}

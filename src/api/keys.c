@@ -1,0 +1,222 @@
+/* api/keys.c: keys, as admins make, revoke and list them. A secret is in the answer that makes it, nowhere
+ * else. */
+#include "api/api_priv.h"
+
+#include "base/secret.h"
+#include "log/log.h"
+
+#define KEYS_DEFAULT 1000
+#define KEYS_MAX 10000
+#define KEY_PREFIX "tg-"
+#define KEY_BYTES (sizeof(KEY_PREFIX) - 1 + 43 + 1)
+#define KEY_SHOWN_BYTES 10 /* of its beginning; 33 characters stay unknown */
+
+/* --- Listing. */
+
+struct listing {
+    struct buf *out;
+    const struct names *names;
+    int64_t now_ms, after_id, left, last_id;
+    bool more;
+};
+
+static const char *
+key_state_word(const struct key_row *row, int64_t now_ms)
+{
+    if (row->revoked) {
+        return "revoked";
+    }
+    return row->expires_ms && row->expires_ms <= now_ms ? "expired" : "ok";
+}
+
+static bool
+put_key_row(void *user, const struct key_row *row)
+{
+    struct listing *listing = user;
+    if (row->key_id <= listing->after_id) {
+        return true;
+    }
+    if (listing->left-- == 0) {
+        listing->more = true;
+        return false;
+    }
+    struct buf *out = listing->out;
+    const struct account_name *account = names_by_id(listing->names, row->account_id);
+    put_open(out, NULL, '{');
+    put_id(out, "id", "key_", row->key_id);
+    put_text_or_null(out, "account", account ? account->name : NULL);
+    put_text_or_null(out, "label", row->label);
+    put_text(out, "shown", row->shown);
+    put_text(out, "role", role_word(row->role));
+    put_text(out, "state", key_state_word(row, listing->now_ms));
+    put_time(out, "created_at", row->created_ms);
+    put_time(out, "expires_at", row->expires_ms);
+    put_text_or_null(out, "may_act_for", row->may_act_for);
+    put_bool(out, "thread_required", row->thread_required);
+    put_close(out, '}');
+    listing->last_id = row->key_id;
+    return !out->failed;
+}
+
+void
+get_keys(struct api_worker *worker, struct ask *ask)
+{
+    char account[NAME_MAX_BYTES + 1] = "";
+    int64_t limit = KEYS_DEFAULT;
+    int64_t account_id = 0;
+    struct listing listing = { .names = &worker->names, .now_ms = ask->now_ms };
+    const struct field fields[] = {
+        { "account", FIELD_NAME, account },
+        { "limit", FIELD_COUNT, &limit, .max = KEYS_MAX },
+        { "after", FIELD_ID, &listing.after_id, .prefix = "key_" },
+    };
+    if (!fields_of_query(ask, fields, countof(fields)) || !names_ready(worker, ask)
+        || !names_id_of(worker, ask, account, &account_id)) {
+        return;
+    }
+    listing.left = limit;
+    listing.out = answer_begin(ask, 200);
+    put_open(listing.out, "keys", '[');
+    if (store_read_keys(worker->reader, account_id, put_key_row, &listing) != STATUS_OK) {
+        worker_read_failed(worker, ask);
+        return;
+    }
+    put_close(listing.out, ']');
+    put_id(listing.out, "next_after", "key_", listing.more ? listing.last_id : 0);
+    answer_end(ask);
+}
+
+/* --- Making. */
+
+/* Sends the event with its note; answers all but "done". */
+static bool
+change_key(struct api_worker *worker, struct ask *ask, struct event *event, const char *what,
+    struct verdict *verdict)
+{
+    const struct key_row *row = &event->admin.key;
+    struct buf note = { 0 };
+    put_open(&note, NULL, '{');
+    put_text(&note, "verb", what);
+    if (event->admin.verb == ADMIN_KEY_PUT) {
+        put_text(&note, "account", event->admin.account.name);
+        put_text(&note, "role", role_word(row->role));
+        put_text(&note, "shown", row->shown);
+        put_text_or_null(&note, "label", row->label);
+        put_time(&note, "expires_at", row->expires_ms);
+        put_text_or_null(&note, "may_act_for", row->may_act_for);
+        put_bool(&note, "thread_required", row->thread_required);
+    }
+    put_close(&note, '}');
+    event->admin.note = buf_slice(&note);
+    const bool came = !note.failed && worker_gate(worker, ask, event, verdict);
+    if (note.failed) {
+        answer_fault(ask, API_FAULT_MEMORY, NULL);
+    }
+    buf_free(&note); /* the engine has its copy */
+    if (!came) {
+        return false;
+    }
+    if (verdict->kind != VERDICT_ALLOWED) {
+        answer_reason(ask, verdict->refusal.reason);
+        return false;
+    }
+    if (verdict->admin != ADMIN_DONE) {
+        if (event->admin.verb == ADMIN_KEY_PUT) {
+            answer_reason(ask, REASON_ACCOUNT_UNKNOWN);
+        } else {
+            answer_fault(ask, API_FAULT_KEY_UNKNOWN, NULL);
+        }
+        return false;
+    }
+    log_line(LOG_INFO, "admin", "%s by %s: key_%lld", what, ask->actor, (long long)verdict->new_id);
+    return true;
+}
+
+static bool
+key_makes_sense(struct ask *ask, const struct event *event)
+{
+    const struct key_row *row = &event->admin.key;
+    if (!event->admin.account.name[0]) {
+        answer_fault(ask, API_FAULT_FIELD, "'account': empty.");
+        return false;
+    }
+    if (row->may_act_for[0] && row->role != ROLE_SERVICE) {
+        answer_fault(ask, API_FAULT_FIELD, "'may_act_for': only a key with the role service acts for end users.");
+        return false;
+    }
+    if (strcmp(row->may_act_for, "*") == 0) {
+        answer_fault(ask, API_FAULT_FIELD, "'may_act_for': it needs a prefix, such as app-*.");
+        return false;
+    }
+    if (row->expires_ms && row->expires_ms <= ask->now_ms) {
+        answer_fault(ask, API_FAULT_FIELD, "'expires_at': it is over already.");
+        return false;
+    }
+    return true;
+}
+
+static void
+answer_key(struct ask *ask, const struct event *event, const struct verdict *verdict, const char *secret)
+{
+    const struct key_row *row = &event->admin.key;
+    struct buf *out = answer_begin(ask, 201);
+    put_id(out, "id", "key_", verdict->new_id);
+    put_text(out, "key", secret);
+    put_text(out, "account", event->admin.account.name);
+    put_text(out, "role", role_word(row->role));
+    put_text_or_null(out, "label", row->label);
+    put_time(out, "expires_at", row->expires_ms);
+    put_text_or_null(out, "may_act_for", row->may_act_for);
+    put_bool(out, "thread_required", row->thread_required);
+    answer_end(ask);
+}
+
+void
+post_key(struct api_worker *worker, struct ask *ask)
+{
+    struct event event = admin_event(ask, ADMIN_KEY_PUT);
+    struct key_row *row = &event.admin.key;
+    struct verdict verdict;
+    const struct field fields[] = {
+        { "account", FIELD_NAME, event.admin.account.name, .required = true },
+        { "role", FIELD_ROLE, &row->role },
+        { "label", FIELD_NAME, row->label },
+        { "expires_at", FIELD_TIME, &row->expires_ms },
+        { "may_act_for", FIELD_NAME, row->may_act_for },
+        { "thread_required", FIELD_BOOL, &row->thread_required },
+    };
+    if (!fields_of_body(ask, fields, countof(fields)) || !key_makes_sense(ask, &event)) {
+        return;
+    }
+    /* Operators write PREFIX*; the star is no part of the prefix. */
+    const size_t prefix_len = strlen(row->may_act_for);
+    if (prefix_len > 1 && row->may_act_for[prefix_len - 1] == '*') {
+        row->may_act_for[prefix_len - 1] = '\0';
+    }
+    char secret[KEY_BYTES];
+    secret_mint(KEY_PREFIX, secret, sizeof(secret));
+    secret_hash_hex(slice_str(secret), row->hash_hex);
+    (void)slice_to_cstr(slice_of(secret, KEY_SHOWN_BYTES), row->shown, sizeof(row->shown));
+    if (change_key(worker, ask, &event, "key_add", &verdict)) {
+        answer_key(ask, &event, &verdict, secret);
+    }
+    secret_wipe(secret, sizeof(secret));
+}
+
+void
+post_key_revoke(struct api_worker *worker, struct ask *ask)
+{
+    struct event event = admin_event(ask, ADMIN_KEY_REVOKE);
+    struct verdict verdict;
+    if (!api_id_parse(ask->segment, SLICE("key_"), &event.admin.key.key_id)) {
+        answer_fault(ask, API_FAULT_KEY_UNKNOWN, NULL);
+        return;
+    }
+    if (!change_key(worker, ask, &event, "key_revoke", &verdict)) {
+        return;
+    }
+    struct buf *out = answer_begin(ask, 200);
+    put_id(out, "id", "key_", verdict.new_id);
+    put_text(out, "state", "revoked");
+    answer_end(ask);
+}

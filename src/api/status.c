@@ -1,0 +1,91 @@
+/* api/status.c: the gateway at a glance: its state, the last calls, the fullest meters. A key that may not
+ * read all sees its own account. */
+#include "api/api_priv.h"
+
+#include "base/clock.h"
+#include "log/metrics.h"
+
+#define CALLS_DEFAULT 10
+#define CALLS_MAX 100
+#define ROWS_PER_CALL 5 /* looked at for a call shown: attempts and admin's rows are left out */
+#define METERS_SHOWN 20
+
+static void
+put_gateway(struct api_plane *api, struct buf *out, bool all)
+{
+    struct engine_state state;
+    engine_state(api->options.engine, &state);
+    put_open(out, "gateway", '{');
+    put_text(out, "version", TIDEGATE_VERSION);
+    put_text(out, "state", state.store_ok ? "ok" : reason_row(REASON_STORE_UNAVAILABLE)->code);
+    put_bool(out, "sandbox", api->options.sandbox);
+    if (all) {
+        struct policy *policy = engine_policy(api->options.engine);
+        put_text_or_null(out, "store_error", state.store_error);
+        put_text(out, "listens", api->options.listens ? api->options.listens : "");
+        put_text(out, "store", api->options.store_url);
+        put_id(out, "epoch", "", engine_epoch(api->options.engine));
+        put_time(out, "started_at", api->started_ms);
+        put_i64(out, "uptime_ms", clock_mono_ms() - api->started_mono_ms);
+        put_i64(out, "models", policy->model_count);
+        put_i64(out, "limits", policy->limit_count);
+        put_i64(out, "calls_open", api->options.relay ? relay_calls_open(api->options.relay) : 0);
+        put_i64(out, "queued", state.queued);
+        put_i64(out, "waiting", state.waiting);
+        put_i64(out, "events", state.events);
+        put_i64(out, "commits", state.commits);
+        put_i64(out, "orphans_closed", state.orphans_closed);
+        policy_unref(policy);
+    }
+    put_close(out, '}');
+}
+
+struct calls {
+    struct buf *out;
+    const struct names *names;
+    int64_t left;
+};
+
+static bool
+put_call(void *user, const struct ledger_row *row)
+{
+    struct calls *calls = user;
+    if (row->kind == LEDGER_ADMIN) {
+        return true;
+    }
+    put_ledger_row(calls->names, calls->out, row, false);
+    return --calls->left > 0;
+}
+
+void
+get_status(struct api_worker *worker, struct ask *ask)
+{
+    char account[NAME_MAX_BYTES + 1] = "";
+    int64_t shown = CALLS_DEFAULT;
+    const struct field fields[] = {
+        { "calls", FIELD_COUNT, &shown, .max = CALLS_MAX },
+        { "account", FIELD_NAME, account },
+    };
+    struct ledger_filter filter = { .kind = -1 };
+    if (!fields_of_query(ask, fields, countof(fields)) || !names_ready(worker, ask)) {
+        return;
+    }
+    if (!ask->may_read_all) { /* whatever account was asked for */
+        filter.account_id = ask->identity.account_id;
+    } else if (!names_id_of(worker, ask, account, &filter.account_id)) {
+        return;
+    }
+    filter.limit = (int32_t)(shown * ROWS_PER_CALL);
+    struct buf *out = answer_begin(ask, 200);
+    struct calls calls = { out, &worker->names, shown };
+    put_gateway(worker->api, out, ask->may_read_all);
+    put_open(out, "calls", '[');
+    if (store_read_ledger(worker->reader, &filter, put_call, &calls) != STATUS_OK) {
+        worker_read_failed(worker, ask);
+        return;
+    }
+    put_close(out, ']');
+    if (put_meters(worker, ask, out, filter.account_id, METERS_SHOWN)) {
+        answer_end(ask);
+    }
+}

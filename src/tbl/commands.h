@@ -1,0 +1,81 @@
+/* tbl/commands.h: every command of the program, written once: `tidegate help` and the manual are made from
+ * it. Columns: ID (also the function, command_ID), words, arguments, one line, options and details (a line
+ * each; "" = none). A command of two words is one row; rows of one first word stand together. */
+#pragma once
+
+#define COMMAND_CONFIG_LINE "--config FILE     the configuration; default: tidegate.yaml in this folder, if it is there\n"
+#define COMMAND_DOOR_LINES                                                                                       \
+    "--control PATH    the gateway's control socket (or TIDEGATE_CONTROL); default: tidegate.sock in this\n"     \
+    "                  folder, else where the configuration says\n"                                              \
+    COMMAND_CONFIG_LINE                                                                                          \
+    "--json            the answer as JSON\n"
+
+#define COMMANDS(X)                                                                                              \
+    X(serve, "serve", "[--config FILE] [--listen ADDR] [--log-json] [--log-level LEVEL]",                        \
+        "run the gateway",                                                                                       \
+        COMMAND_CONFIG_LINE                                                                                      \
+        "--listen ADDR     instead of the configuration's listen: 127.0.0.1:8080, [::1]:8080, unix:/path\n"      \
+        "--log-json        one JSON object a log line\n"                                                         \
+        "--log-level LEVEL debug, info (default), warn or error\n"                                               \
+        "Without a configuration it runs in sandbox mode: a simulated provider, a store in this folder, one\n"   \
+        "account, and a curl line to try. SIGTERM lets calls in flight end; SIGHUP reads the file again.\n")     \
+    X(mock, "mock", "[--host ADDR] [--port N] [--behave WORDS]",                                                 \
+        "run the simulated provider",                                                                            \
+        "--host ADDR       default 127.0.0.1\n"                                                                  \
+        "--port N          default 0: any free one, told on standard output\n"                                   \
+        "--behave WORDS    for models that are not \"mock:...\", such as tokens=50,tps=200\n")                   \
+    X(init, "init", "[FILE] [--force]",                                                                          \
+        "write a commented configuration",                                                                       \
+        "FILE              default: tidegate.yaml\n"                                                             \
+        "--force           replaces a file that is there\n")                                                     \
+    X(check, "check", "[FILE] [--json]",                                                                         \
+        "judge a configuration and say what would be in force",                                                  \
+        "FILE              default: tidegate.yaml\n"                                                             \
+        "--json            as JSON\n")                                                                           \
+    X(explain_config, "explain-config", "[FILE] [--json]",                                                       \
+        "each limit as a sentence, with what it can promise",                                                    \
+        "FILE              default: tidegate.yaml\n"                                                             \
+        "--json            as JSON\n")                                                                           \
+    X(status, "status", "[--calls N] [--account NAME]",                                                          \
+        "the gateway, its last calls, and how full its limits are",                                              \
+        "--calls N         so many calls (default 10)\n"                                                         \
+        "--account NAME    of this account alone\n"                                                              \
+        COMMAND_DOOR_LINES)                                                                                      \
+    X(account_add, "account add", "NAME [--plan PLAN] [--organisation NAME]",                                    \
+        "make an account",                                                                                       \
+        "--plan PLAN       a plan of the configuration; default: its default_plan\n"                             \
+        "--organisation N  a label\n"                                                                            \
+        COMMAND_DOOR_LINES)                                                                                      \
+    X(account_list, "account list", "", "all accounts", COMMAND_DOOR_LINES)                                      \
+    X(account_ban, "account ban", "NAME", "refuse all its work from now on", COMMAND_DOOR_LINES)                 \
+    X(account_unban, "account unban", "NAME", "let it work again", COMMAND_DOOR_LINES)                           \
+    X(key_add, "key add",                                                                                        \
+        "ACCOUNT [--role ROLE] [--expires WHEN] [--label TEXT] [--may-act-for PREFIX] [--thread-required]",      \
+        "make a key and show it, once",                                                                          \
+        "--role ROLE       user (default), service, observer or admin\n"                                         \
+        "--expires WHEN    90d, 12h, 2027-03-31 or an RFC 3339 time; default: never\n"                           \
+        "--label TEXT      to tell it from others\n"                                                             \
+        "--may-act-for P   a service key may name end users whose account begins with P\n"                       \
+        "--thread-required its calls must name their thread\n"                                                   \
+        COMMAND_DOOR_LINES)                                                                                      \
+    X(key_list, "key list", "[ACCOUNT]", "keys, without their secrets", COMMAND_DOOR_LINES)                      \
+    X(key_revoke, "key revoke", "ID", "end a key", COMMAND_DOOR_LINES)                                           \
+    X(ledger, "ledger",                                                                                          \
+        "[ID] [--account NAME] [--key ID] [--thread ID] [--model NAME] [--since WHEN] [--until WHEN]\n"          \
+        "                  [--kind KIND] [--limit N] [--csv]",                                                   \
+        "rows of the ledger, newest first",                                                                      \
+        "ID                one request and all that was booked for it\n"                                         \
+        "--since WHEN      24h, 7d (ago), 2026-11-01 or an RFC 3339 time; so too --until\n"                      \
+        "--kind KIND       settle, unbilled, release, orphan, adjust, refusal or admin\n"                        \
+        "--limit N         at most so many rows (default 50)\n"                                                  \
+        "--csv             all columns as CSV\n"                                                                 \
+        COMMAND_DOOR_LINES)                                                                                      \
+    X(prices_import, "prices import", "FILE [--out FILE]",                                                       \
+        "check a price book (ours or LiteLLM's) and write it in our form",                                       \
+        "--out FILE        default: standard output\n")                                                          \
+    X(prices_list, "prices list", "[WORD]",                                                                      \
+        "the price book in force, or the ids with WORD in them",                                                 \
+        COMMAND_CONFIG_LINE                                                                                      \
+        "--json            as JSON\n")                                                                           \
+    X(help, "help", "[COMMAND]", "this text, or all about one command", "")                                      \
+    X(version, "version", "", "the version of this program", "--json            as JSON\n")
