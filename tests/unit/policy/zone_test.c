@@ -127,7 +127,8 @@ windows_tile_time(void **state)
 
     for (size_t z = 0; z < countof(zones); z++) {
         for (size_t y = 0; y < countof(years); y++) {
-            for (int calendar = CALENDAR_DAY; calendar <= CALENDAR_MONTH; calendar++) {
+            for (int kind = CALENDAR_DAY; kind <= CALENDAR_MONTH; kind++) {
+                const enum calendar calendar = (enum calendar)kind;
                 struct window window = zone_window(zones[z], calendar, at(years[y]));
                 const int64_t until_ms = at(years[y]) + 380 * DAY_MS;
                 while (window.start_ms < until_ms) {
