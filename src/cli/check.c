@@ -1,0 +1,210 @@
+/* cli/check.c: tidegate check, tidegate explain-config: a configuration judged, and told in sentences. */
+#include "cli/cli_priv.h"
+
+#include <stdio.h>
+
+struct file_options {
+    const char *file;
+    bool json;
+};
+
+/* The policy of the file, or its findings on standard error and NULL. */
+static struct policy *
+load(const struct file_options *options)
+{
+    struct policy *policy = NULL;
+    struct conf_error error;
+    const char *file = options->file ? options->file : CONFIG_FILE_DEFAULT;
+    if (conf_load_file(file, &policy, &error) != STATUS_OK) {
+        (void)fprintf(stderr, "%s\n", error.text);
+        return NULL;
+    }
+    return policy;
+}
+
+static bool
+parse(struct cli *cli, int argc, char **argv, struct file_options *options, int *exit_status)
+{
+    const struct argument arguments[] = {
+        { "FILE", ARGUMENT_WORD, &options->file, false },
+        { "--json", ARGUMENT_FLAG, &options->json, false },
+    };
+    return arguments_parse(cli, argc, argv, arguments, countof(arguments), exit_status);
+}
+
+/* --- Sentences. */
+
+static void
+add_limits(struct buf *out, const struct policy *policy, bool claims)
+{
+    for (int32_t i = 0; i < policy->limit_count; i++) {
+        const struct limit *limit = &policy->limits[i];
+        buf_addf(out, "  %s: ", limit->name);
+        limit_sentence(limit, out);
+        buf_add_str(out, ".\n");
+        if (claims) {
+            buf_add_str(out, "      ");
+            limit_claim(limit, out);
+            buf_add_str(out, ".\n");
+        }
+    }
+    if (policy->limit_count == 0) {
+        buf_add_str(out, "  There are none: every account may spend any amount.\n");
+    }
+}
+
+static void
+add_routes(struct buf *out, const struct policy *policy, const struct model *model)
+{
+    for (int32_t i = 0; i < model->route_count; i++) {
+        const struct route *route = &model->routes[i];
+        buf_addf(out, "%s%s (%s%s)", i ? ", then " : "", policy->providers[route->provider].name,
+            route->model, route->price ? "" : ", unpriced");
+    }
+}
+
+static void
+add_models(struct buf *out, const struct policy *policy)
+{
+    for (int32_t i = 0; i < policy->model_count; i++) {
+        const struct model *model = &policy->models[i];
+        buf_addf(out, "  %s: %s, by ", model->name, model->tier == TIER_PREMIUM ? "premium" : "free");
+        add_routes(out, policy, model);
+        buf_add_str(out, ".\n");
+    }
+}
+
+static void
+add_server(struct buf *out, const struct policy *policy)
+{
+    char path[4096];
+    buf_add_str(out, "  It listens on ");
+    for (int32_t i = 0; i < policy->listen_count; i++) {
+        buf_add_str(out, i ? ", " : "");
+        listen_text(&policy->listens[i], policy->listens[i].port, out);
+    }
+    buf_addf(out, ", keeps its books in %s (durability: %s),\n  and takes commands at %s.\n", policy->store,
+        policy->durability == DURABILITY_DISK ? "disk" : "os",
+        control_path(policy, path, sizeof(path)) ? path : "?");
+}
+
+static void
+add_all(struct buf *out, const struct policy *policy, const char *file)
+{
+    buf_addf(out, "%s is right.\n\nThe gateway\n", file);
+    add_server(out, policy);
+    buf_addf(out, "\nModels (%d)\n", (int)policy->model_count);
+    add_models(out, policy);
+    buf_addf(out, "\nLimits (%d)\n", (int)policy->limit_count);
+    add_limits(out, policy, false);
+}
+
+/* --- JSON. */
+
+static void
+json_models(struct buf *out, const struct policy *policy)
+{
+    buf_add_str(out, "\"models\":[");
+    for (int32_t i = 0; i < policy->model_count; i++) {
+        const struct model *model = &policy->models[i];
+        buf_add_str(out, i ? ",{\"name\":" : "{\"name\":");
+        buf_add_json(out, slice_str(model->name));
+        buf_addf(out, ",\"tier\":\"%s\",\"routes\":[", model->tier == TIER_PREMIUM ? "premium" : "free");
+        for (int32_t r = 0; r < model->route_count; r++) {
+            buf_add_str(out, r ? ",{\"provider\":" : "{\"provider\":");
+            buf_add_json(out, slice_str(policy->providers[model->routes[r].provider].name));
+            buf_add_str(out, ",\"model\":");
+            buf_add_json(out, slice_str(model->routes[r].model));
+            buf_addf(out, ",\"priced\":%s}", model->routes[r].price ? "true" : "false");
+        }
+        buf_add_str(out, "]}");
+    }
+    buf_add_char(out, ']');
+}
+
+static void
+json_limits(struct buf *out, const struct policy *policy)
+{
+    buf_add_str(out, "\"limits\":[");
+    for (int32_t i = 0; i < policy->limit_count; i++) {
+        const struct limit *limit = &policy->limits[i];
+        struct buf sentence = { 0 };
+        struct buf claim = { 0 };
+        limit_sentence(limit, &sentence);
+        limit_claim(limit, &claim);
+        buf_add_str(out, i ? ",{\"name\":" : "{\"name\":");
+        buf_add_json(out, slice_str(limit->name));
+        buf_addf(out, ",\"counts\":\"%s\",\"per\":\"%s\",\"window\":\"%s\",\"sentence\":",
+            count_word(limit->counts), per_word(limit->per), window_word(limit->window));
+        buf_add_json(out, buf_slice(&sentence));
+        buf_add_str(out, ",\"claim\":");
+        buf_add_json(out, buf_slice(&claim));
+        buf_add_char(out, '}');
+        buf_free(&sentence);
+        buf_free(&claim);
+    }
+    buf_add_char(out, ']');
+}
+
+static int
+print(struct buf *out)
+{
+    const bool good = !out->failed;
+    if (good) {
+        text_print(out);
+    }
+    buf_free(out);
+    return good ? EXIT_OK : cli_fail("no memory for the answer");
+}
+
+int
+command_check(struct cli *cli, int argc, char **argv)
+{
+    struct file_options options = { 0 };
+    int exit_status = EXIT_OK;
+    struct buf out = { 0 };
+    if (!parse(cli, argc, argv, &options, &exit_status)) {
+        return exit_status;
+    }
+    struct policy *policy = load(&options);
+    if (!policy) {
+        return EXIT_FAILED;
+    }
+    if (options.json) {
+        buf_add_str(&out, "{\"ok\":true,\"store\":");
+        buf_add_json(&out, slice_str(policy->store));
+        buf_add_char(&out, ',');
+        json_models(&out, policy);
+        buf_add_char(&out, ',');
+        json_limits(&out, policy);
+        buf_add_str(&out, "}\n");
+    } else {
+        add_all(&out, policy, options.file ? options.file : CONFIG_FILE_DEFAULT);
+    }
+    policy_unref(policy);
+    return print(&out);
+}
+
+int
+command_explain_config(struct cli *cli, int argc, char **argv)
+{
+    struct file_options options = { 0 };
+    int exit_status = EXIT_OK;
+    struct buf out = { 0 };
+    if (!parse(cli, argc, argv, &options, &exit_status)) {
+        return exit_status;
+    }
+    struct policy *policy = load(&options);
+    if (!policy) {
+        return EXIT_FAILED;
+    }
+    if (options.json) {
+        buf_add_char(&out, '{');
+        json_limits(&out, policy);
+        buf_add_str(&out, "}\n");
+    } else {
+        add_limits(&out, policy, true);
+    }
+    policy_unref(policy);
+    return print(&out);
+}

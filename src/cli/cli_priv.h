@@ -1,0 +1,92 @@
+/* cli/cli_priv.h: what commands share: asking the gateway, telling a person. */
+#pragma once
+
+#include <json-c/json.h>
+
+#include "cli/cli.h"
+
+/* --- client.c: one request over a unix socket, blocking. */
+/* NOT_FOUND: nobody answers at that path. */
+MUST_USE enum status client_ask(const char *socket_path, const char *method, struct slice target,
+    struct slice body, int *http_status, struct buf *out, struct cli_error *error);
+
+/* --- door.c: the control plane, wherever it is. */
+struct door {
+    struct cli *cli;
+    const char *control; /* --control */
+    const char *config;  /* --config */
+    bool json;
+};
+/* The three rows of DOOR_ARGUMENTS for this door. */
+#define DOOR_ARGUMENTS(door)                                                                       \
+    { "--control", ARGUMENT_TEXT, &(door)->control, false },                                       \
+    { "--config", ARGUMENT_TEXT, &(door)->config, false },                                         \
+    { "--json", ARGUMENT_FLAG, &(door)->json, false }
+
+/* Asks; on a good answer *answer is its JSON (json_object_put it). False: what is wrong was said. With
+ * --json the answer is printed as it came, and *answer may be NULL: then there is nothing more to do. */
+MUST_USE bool door_ask(struct door *door, const char *method, struct slice target, struct slice body,
+    struct json_object **answer);
+
+/* Appends "name=value", encoded, with the '?' or '&' it needs; a NULL or empty value adds nothing. */
+void query_add(struct buf *target, const char *name, const char *value);
+/* Appends a text as one path segment. */
+void path_add(struct buf *target, const char *text);
+/* A small JSON object for a body; NULL values are left out. */
+void body_add(struct buf *body, const char *name, const char *value);
+
+/* --- values of a JSON object */
+const char *json_text(struct json_object *object, const char *name); /* "" when absent */
+int64_t json_number(struct json_object *object, const char *name);
+bool json_flag(struct json_object *object, const char *name);
+bool json_has(struct json_object *object, const char *name);         /* and is not null */
+struct json_object *json_member(struct json_object *object, const char *name);
+size_t json_count(struct json_object *array);
+struct json_object *json_item(struct json_object *array, size_t index);
+
+/* --- table.c: a table on a terminal, tabs in a pipe. */
+enum column_align { COLUMN_LEFT, COLUMN_RIGHT };
+struct column {
+    const char *name;
+    enum column_align align;
+};
+struct table {
+    const struct column *columns;
+    int column_count;
+    struct buf cells; /* NUL-terminated texts, row by row */
+    int row_count;
+    int next_column;
+};
+void table_start(struct table *table, const struct column *columns, int column_count);
+/* The next cell, left to right. Control bytes are masked: what others named shall not drive a terminal. */
+void table_cell(struct table *table, const char *text);
+void table_cell_i64(struct table *table, int64_t value);
+void table_cell_money(struct table *table, int64_t micros);
+/* To standard output; frees the table. */
+void table_print(struct table *table, bool terminal);
+void table_render_plain(const struct table *table, struct buf *out);
+/* Standard output is a terminal, and may it show more than ASCII? */
+bool output_is_terminal(void);
+bool output_is_utf8(void);
+void text_print(const struct buf *text); /* to standard output */
+
+/* --- text.c: pure */
+/* "3 min ago", "in 2 h", "just now". */
+void text_age(int64_t at_ms, int64_t now_ms, char out[48]);
+void text_duration(int64_t ms, char out[32]);
+/* "2026-11-21 14:03:07", UTC; an RFC 3339 text of the API as a person reads it. */
+void text_time(const char *rfc3339, char out[32]);
+void text_bytes(int64_t bytes, char out[32]);
+/* A bar of `width` characters for 0..100 percent. */
+void text_bar(int64_t percent, int width, bool utf8, struct buf *out);
+void text_csv(const char *text, struct buf *out);
+/* "90d", "12h30m" -> ms. */
+MUST_USE bool text_parse_duration(struct slice text, int64_t *ms);
+/* A duration from now (`sign` -1: ago), a date (its midnight UTC) or an RFC 3339 time. */
+MUST_USE bool text_parse_when(struct slice text, int64_t now_ms, int sign, int64_t *at_ms);
+/* The word nearest to `text`, if near enough to be meant. */
+const char *text_nearest(const char *text, const char *const *words, size_t count);
+
+/* --- sentences.c: limits as sentences; pure */
+void limit_sentence(const struct limit *limit, struct buf *out);
+void limit_claim(const struct limit *limit, struct buf *out);

@@ -1,0 +1,215 @@
+/* cli/prices.c: tidegate prices import | list. */
+#include "cli/cli_priv.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#define BOOK_BYTES_MAX ((size_t)64 << 20)
+#define ANY_PORT 1
+
+static bool
+read_file(const char *path, struct buf *out)
+{
+    FILE *file = strcmp(path, "-") == 0 ? stdin : fopen(path, "rbe");
+    char piece[65536];
+    size_t got = 0;
+    if (!file) {
+        return false;
+    }
+    out->limit_bytes = BOOK_BYTES_MAX;
+    while ((got = fread(piece, 1, sizeof(piece), file)) > 0 && !out->failed) {
+        buf_add(out, piece, got);
+    }
+    const bool good = !ferror(file) && !out->failed;
+    if (out->failed) {
+        errno = EFBIG;
+    }
+    if (file != stdin) {
+        (void)fclose(file); /* it was only read */
+    }
+    return good;
+}
+
+static int
+write_book(const char *path, const struct buf *book)
+{
+    if (!path) {
+        text_print(book);
+        return EXIT_OK;
+    }
+    FILE *file = fopen(path, "wbe");
+    bool good = file != NULL;
+    good = good && fwrite(book->ptr, 1, book->len, file) == book->len;
+    if (file) {
+        good = fclose(file) == 0 && good;
+    }
+    return good ? EXIT_OK : cli_fail("%s: %s", path, strerror(errno));
+}
+
+int
+command_prices_import(struct cli *cli, int argc, char **argv)
+{
+    const char *file = NULL;
+    const char *to = NULL;
+    int exit_status = EXIT_OK;
+    const struct argument arguments[] = {
+        { "FILE", ARGUMENT_WORD, &file, true },
+        { "--out", ARGUMENT_TEXT, &to, false },
+    };
+    if (!arguments_parse(cli, argc, argv, arguments, countof(arguments), &exit_status)) {
+        return exit_status;
+    }
+    struct buf text = { 0 };
+    struct buf book = { 0 };
+    struct conf_error error;
+    if (!read_file(file, &text)) {
+        exit_status = cli_fail("%s: %s", file, strerror(errno));
+    } else if (conf_prices_import(file, buf_slice(&text), &book, &error) != STATUS_OK) {
+        (void)fprintf(stderr, "%s\n", error.text);
+        exit_status = EXIT_FAILED;
+    } else {
+        exit_status = write_book(to, &book);
+    }
+    buf_free(&text);
+    buf_free(&book);
+    return exit_status;
+}
+
+/* --- Listing. */
+
+static void
+cell_price(struct table *table, int64_t micros_per_mtok)
+{
+    if (micros_per_mtok < 0) {
+        table_cell(table, "-");
+    } else {
+        table_cell_money(table, micros_per_mtok);
+    }
+}
+
+static void
+row_price(struct table *table, const char *id, const struct price_set *set, int64_t above)
+{
+    char from[48] = "";
+    if (above > 0) {
+        (void)snprintf(from, sizeof(from), "over %lld in", (long long)above);
+    }
+    table_cell(table, id);
+    table_cell(table, from);
+    cell_price(table, set->input);
+    cell_price(table, set->output);
+    cell_price(table, set->cache_read);
+    cell_price(table, set->cache_write_5m);
+    cell_price(table, set->cache_write_1h);
+}
+
+static void
+print_prices(const struct policy *policy, const char *word)
+{
+    static const struct column columns[] = {
+        { "ID (USD A MILLION TOKENS)", COLUMN_LEFT },
+        { "TIER", COLUMN_LEFT },
+        { "INPUT", COLUMN_RIGHT },
+        { "OUTPUT", COLUMN_RIGHT },
+        { "CACHE READ", COLUMN_RIGHT },
+        { "WRITE 5M", COLUMN_RIGHT },
+        { "WRITE 1H", COLUMN_RIGHT },
+    };
+    struct table table;
+    table_start(&table, columns, countof(columns));
+    for (int32_t i = 0; i < policy->price_count; i++) {
+        const struct price *price = &policy->prices[i];
+        if (word && !strstr(price->id, word)) {
+            continue;
+        }
+        row_price(&table, price->id, &price->base, 0);
+        for (int32_t t = 0; t < price->tier_count; t++) {
+            row_price(&table, price->id, &price->tiers[t].set, price->tiers[t].above_input_tokens);
+        }
+    }
+    table_print(&table, output_is_terminal());
+}
+
+static void
+json_set(struct buf *out, const struct price_set *set)
+{
+    const struct {
+        const char *name;
+        int64_t price;
+    } prices[] = { { "input", set->input }, { "output", set->output }, { "cache_read", set->cache_read },
+        { "cache_write_5m", set->cache_write_5m }, { "cache_write_1h", set->cache_write_1h } };
+    for (size_t i = 0; i < countof(prices); i++) {
+        buf_addf(out, "%s\"%s\":", i ? "," : "", prices[i].name);
+        if (prices[i].price < 0) {
+            buf_add_str(out, "null");
+        } else {
+            buf_add_i64(out, prices[i].price);
+        }
+    }
+}
+
+static void
+json_prices(const struct policy *policy, const char *word)
+{
+    struct buf out = { 0 };
+    buf_add_str(&out, "{\"unit\":\"micro_usd_per_mtok\",\"prices\":[");
+    bool first = true;
+    for (int32_t i = 0; i < policy->price_count; i++) {
+        const struct price *price = &policy->prices[i];
+        if (word && !strstr(price->id, word)) {
+            continue;
+        }
+        buf_add_str(&out, first ? "{\"id\":" : ",{\"id\":");
+        first = false;
+        buf_add_json(&out, slice_str(price->id));
+        buf_add_char(&out, ',');
+        json_set(&out, &price->base);
+        buf_add_str(&out, ",\"tiers\":[");
+        for (int32_t t = 0; t < price->tier_count; t++) {
+            buf_addf(&out, "%s{\"above_input_tokens\":%lld,", t ? "," : "",
+                (long long)price->tiers[t].above_input_tokens);
+            json_set(&out, &price->tiers[t].set);
+            buf_add_char(&out, '}');
+        }
+        buf_add_str(&out, "]}");
+    }
+    buf_add_str(&out, "]}\n");
+    text_print(&out);
+    buf_free(&out);
+}
+
+int
+command_prices_list(struct cli *cli, int argc, char **argv)
+{
+    const char *word = NULL;
+    const char *config = NULL;
+    bool json = false;
+    int exit_status = EXIT_OK;
+    const struct argument arguments[] = {
+        { "WORD", ARGUMENT_WORD, &word, false },
+        { "--config", ARGUMENT_TEXT, &config, false },
+        { "--json", ARGUMENT_FLAG, &json, false },
+    };
+    if (!arguments_parse(cli, argc, argv, arguments, countof(arguments), &exit_status)) {
+        return exit_status;
+    }
+    struct policy *policy = NULL;
+    struct conf_error error;
+    const bool file = config || access(CONFIG_FILE_DEFAULT, F_OK) == 0;
+    const enum status status =
+        file ? conf_load_file(config ? config : CONFIG_FILE_DEFAULT, &policy, &error)
+             : conf_sandbox(ANY_PORT, SANDBOX_STORE, SANDBOX_LISTEN, &policy, &error);
+    if (status != STATUS_OK) {
+        (void)fprintf(stderr, "%s\n", error.text);
+        return EXIT_FAILED;
+    }
+    if (json) {
+        json_prices(policy, word);
+    } else {
+        print_prices(policy, word);
+    }
+    policy_unref(policy);
+    return EXIT_OK;
+}

@@ -1,0 +1,236 @@
+/* cli/status.c: tidegate status: the gateway, its last calls, its fullest limits. */
+#include "cli/cli_priv.h"
+
+#include <stdio.h>
+
+#include "base/clock.h"
+#include "base/money.h"
+
+#define BAR_WIDTH 20
+
+static void
+print_gateway(struct json_object *gateway)
+{
+    char up[32];
+    const char *state = json_text(gateway, "state");
+    const char *listens = json_text(gateway, "listens");
+    text_duration(json_number(gateway, "uptime_ms"), up);
+    if (listens[0]) {
+        (void)printf("Tidegate %s%s is up for %s on %s.\n", json_text(gateway, "version"),
+            json_flag(gateway, "sandbox") ? " (sandbox)" : "", up, listens);
+    } else {
+        (void)printf("No gateway runs; these are its books.\n");
+    }
+    (void)printf("Store %s, epoch %s. %lld models, %lld limits, %lld calls in flight, %lld waiting.\n",
+        json_text(gateway, "store"), json_text(gateway, "epoch"),
+        (long long)json_number(gateway, "models"), (long long)json_number(gateway, "limits"),
+        (long long)json_number(gateway, "calls_open"), (long long)json_number(gateway, "waiting"));
+    if (strcmp(state, "ok") != 0) {
+        (void)printf("The ledger cannot be written, so nothing new starts: %s\n",
+            json_text(gateway, "store_error"));
+    }
+}
+
+/* What a person should know of a row beyond its cost. */
+static void
+call_note(struct json_object *call, struct buf *out)
+{
+    struct json_object *flags = json_member(call, "flags");
+    const char *reason = json_text(call, "reason");
+    buf_add_str(out, reason);
+    for (size_t i = 0; i < json_count(flags); i++) {
+        buf_add_str(out, out->len ? " " : "");
+        buf_add_str(out, json_object_get_string(json_item(flags, i)));
+    }
+}
+
+static void
+call_tokens(struct json_object *call, struct table *table)
+{
+    struct json_object *usage = json_member(call, "usage");
+    if (!usage) { /* refused: nothing was used */
+        table_cell(table, "");
+        table_cell(table, "");
+        table_cell(table, "");
+        table_cell(table, "");
+        return;
+    }
+    table_cell_i64(table, json_number(usage, "input") + json_number(usage, "cache_read")
+                              + json_number(usage, "cache_write_5m") + json_number(usage, "cache_write_1h"));
+    table_cell_i64(table, json_number(usage, "output"));
+    table_cell_money(table, json_number(call, "cost_micros"));
+    table_cell(table, json_text(call, "payer"));
+}
+
+static void
+print_calls(struct json_object *calls)
+{
+    static const struct column columns[] = {
+        { "WHEN", COLUMN_LEFT },
+        { "ACCOUNT", COLUMN_LEFT },
+        { "MODEL", COLUMN_LEFT },
+        { "IN", COLUMN_RIGHT },
+        { "OUT", COLUMN_RIGHT },
+        { "COST", COLUMN_RIGHT },
+        { "PAYER", COLUMN_LEFT },
+        { "WHAT", COLUMN_LEFT },
+        { "NOTE", COLUMN_LEFT },
+        { "REQUEST", COLUMN_LEFT },
+    };
+    const int64_t now_ms = clock_wall_ms();
+    struct table table;
+    table_start(&table, columns, countof(columns));
+    for (size_t i = 0; i < json_count(calls); i++) {
+        struct json_object *call = json_item(calls, i);
+        struct buf note = { 0 };
+        char age[48] = "";
+        int64_t at_ms = 0;
+        if (civil_parse_rfc3339(slice_str(json_text(call, "at")), &at_ms)) {
+            text_age(at_ms, now_ms, age);
+        }
+        call_note(call, &note);
+        table_cell(&table, age);
+        table_cell(&table, json_text(call, "account"));
+        table_cell(&table, json_text(call, "model"));
+        call_tokens(call, &table);
+        table_cell(&table, json_text(call, "kind"));
+        table_cell(&table, buf_cstr(&note));
+        table_cell(&table, json_text(call, "request"));
+        buf_free(&note);
+    }
+    table_print(&table, output_is_terminal());
+}
+
+static void
+meter_amount(struct json_object *meter, int64_t amount, char out[40])
+{
+    if (strcmp(json_text(meter, "unit"), "micro_usd") == 0) {
+        money_text(amount, out);
+    } else {
+        (void)snprintf(out, 40, "%lld", (long long)amount);
+    }
+}
+
+static void
+meter_whose(struct json_object *meter, struct buf *out)
+{
+    const char *account = json_text(meter, "account");
+    buf_add_str(out, account[0] ? account : "the gateway");
+    if (json_has(meter, "key")) {
+        buf_addf(out, " %s", json_text(meter, "key"));
+    } else if (json_has(meter, "thread")) {
+        buf_addf(out, " %s", json_text(meter, "thread"));
+    }
+}
+
+static void
+meter_fill(struct json_object *meter, struct buf *out)
+{
+    if (!json_has(meter, "cap")) {
+        buf_add_str(out, "no cap");
+        return;
+    }
+    const int64_t percent = json_number(meter, "percent");
+    if (output_is_terminal()) {
+        text_bar(percent, BAR_WIDTH, output_is_utf8(), out);
+        buf_add_char(out, ' ');
+    }
+    buf_addf(out, "%lld %%", (long long)percent);
+}
+
+static void
+print_meter(struct json_object *meter, struct table *table, int64_t now_ms)
+{
+    struct buf who = { 0 };
+    struct buf fill = { 0 };
+    char used[40];
+    char held[40];
+    char cap[40] = "";
+    char resets[48] = "";
+    int64_t at_ms = 0;
+    meter_whose(meter, &who);
+    meter_fill(meter, &fill);
+    meter_amount(meter, json_number(meter, "used"), used);
+    meter_amount(meter, json_number(meter, "held"), held);
+    if (json_has(meter, "cap")) {
+        meter_amount(meter, json_number(meter, "cap"), cap);
+    }
+    if (civil_parse_rfc3339(slice_str(json_text(meter, "resets_at")), &at_ms)) {
+        text_age(at_ms, now_ms, resets);
+    }
+    table_cell(table, json_text(meter, "limit"));
+    table_cell(table, buf_cstr(&who));
+    table_cell(table, buf_cstr(&fill));
+    table_cell(table, used);
+    table_cell(table, held);
+    table_cell(table, cap);
+    table_cell(table, resets);
+    buf_free(&who);
+    buf_free(&fill);
+}
+
+static void
+print_meters(struct json_object *meters)
+{
+    static const struct column columns[] = {
+        { "LIMIT", COLUMN_LEFT },
+        { "OF", COLUMN_LEFT },
+        { "FILL", COLUMN_LEFT },
+        { "USED", COLUMN_RIGHT },
+        { "HELD", COLUMN_RIGHT },
+        { "CAP", COLUMN_RIGHT },
+        { "RESETS", COLUMN_LEFT },
+    };
+    const int64_t now_ms = clock_wall_ms();
+    struct table table;
+    table_start(&table, columns, countof(columns));
+    for (size_t i = 0; i < json_count(meters); i++) {
+        print_meter(json_item(meters, i), &table, now_ms);
+    }
+    table_print(&table, output_is_terminal());
+}
+
+static void
+print_status(struct json_object *answer)
+{
+    struct json_object *calls = json_member(answer, "calls");
+    struct json_object *meters = json_member(answer, "meters");
+    print_gateway(json_member(answer, "gateway"));
+    (void)printf(json_count(calls) ? "\nLast calls\n" : "\nNo calls yet.\n");
+    if (json_count(calls)) {
+        print_calls(calls);
+    }
+    if (json_count(meters)) {
+        (void)printf("\nLimits, the fullest first\n");
+        print_meters(meters);
+    }
+}
+
+int
+command_status(struct cli *cli, int argc, char **argv)
+{
+    struct door door = { .cli = cli };
+    const char *calls = NULL;
+    const char *account = NULL;
+    int exit_status = EXIT_OK;
+    const struct argument arguments[] = {
+        { "--calls", ARGUMENT_TEXT, &calls, false },
+        { "--account", ARGUMENT_TEXT, &account, false },
+        DOOR_ARGUMENTS(&door),
+    };
+    if (!arguments_parse(cli, argc, argv, arguments, countof(arguments), &exit_status)) {
+        return exit_status;
+    }
+    struct buf target = { 0 };
+    struct json_object *answer = NULL;
+    buf_add_str(&target, "/api/v1/status");
+    query_add(&target, "calls", calls);
+    query_add(&target, "account", account);
+    const bool good = door_ask(&door, "GET", buf_slice(&target), (struct slice){ 0 }, &answer);
+    if (answer) {
+        print_status(answer);
+    }
+    json_object_put(answer);
+    buf_free(&target);
+    return good ? EXIT_OK : EXIT_FAILED;
+}

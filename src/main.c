@@ -1,0 +1,743 @@
+/* main.c: picks the command. `serve` opens every room in order, lets the loops run until a signal, and
+ * closes in reverse; `mock` starts the simulated provider; all others are cli/'s.
+ *
+ *     secrets, policy -> store -> sockets -> engine -> relay, control plane -> loops run
+ */
+#include <errno.h>
+#include <locale.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "api/api.h"
+#include "base/secret.h"
+#include "cli/cli.h"
+#include "conf/conf.h"
+#include "engine/engine.h"
+#include "engine/replies.h"
+#include "log/log.h"
+#include "mock/mock.h"
+#include "net/handler.h"
+#include "relay/relay.h"
+#include "store/store.h"
+#include "wire/json.h"
+
+#if defined(__SANITIZE_ADDRESS__)
+#define SANITIZED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define SANITIZED 1
+#endif
+#endif
+#ifndef SANITIZED
+#define SANITIZED 0
+#endif
+
+#define WRITE_DEADLINE_MS (60 * SECOND_MS) /* no byte taken by a client for so long: gone */
+#define TARGET_BYTES_MAX 8192
+#define HIGH_WATER_BYTES ((size_t)256 << 10)
+#define LOOPS_MIN 2
+#define LOOPS_MAX 64
+
+struct serve_options {
+    const char *config, *listen, *log_level;
+    bool log_json;
+};
+
+/* What one loop has of each room; the user of the net_loop. */
+struct gateway_loop {
+    struct gateway *gateway;
+    struct replies replies;
+    struct relay_loop *relay;
+    struct api_loop *api;
+};
+
+struct gateway {
+    struct cli *cli;
+    struct serve_options options;
+    const char *config_path; /* NULL: sandbox */
+    struct sandbox sandbox;
+    bool sandboxed;
+
+    struct policy *policy;   /* of the start; one reference */
+    struct listen listens[LISTENS_MAX];
+    int listen_count;
+    char listen_copy[256];   /* of --listen */
+    char control[4096];
+    struct buf listen_names; /* for people */
+    char sandbox_key[128];
+
+    struct store *store;
+    struct net *net;
+    struct engine *engine;
+    struct relay *relay;
+    struct api_plane *api;
+    uint32_t loop_count;
+    struct gateway_loop loops[LOOPS_MAX];
+
+    int signals;             /* to stop, so far */
+    pthread_t reloading;
+    bool reload_started;
+    bool reload_over;        /* atomic */
+};
+
+static const struct command commands[] = {
+#define COMMAND_ROW(id, words, arguments, summary, details)                                        \
+    { words, arguments, summary, details, command_##id },
+    COMMANDS(COMMAND_ROW)
+#undef COMMAND_ROW
+};
+
+/* --- Loops. */
+
+static void
+on_loop_start(struct net_loop *net_loop)
+{
+    struct gateway *gateway = net_user(net_loop_net(net_loop));
+    const int index = net_loop_index(net_loop);
+    struct gateway_loop *loop = &gateway->loops[index];
+    loop->gateway = gateway;
+    replies_init(&loop->replies, gateway->engine, (uint32_t)index);
+    loop->relay = relay_loop_start(gateway->relay, net_loop, &loop->replies);
+    loop->api = api_loop_start(gateway->api, net_loop);
+    check(loop->relay && loop->api); /* a few KB, at the start: nothing to go on with without them */
+    net_loop_set_user(net_loop, loop);
+}
+
+static void
+on_loop_stop(struct net_loop *net_loop)
+{
+    struct gateway_loop *loop = net_loop_user(net_loop);
+    api_loop_stop(loop->api);
+    relay_loop_stop(loop->relay);
+    replies_free(&loop->replies);
+}
+
+static void
+on_wake(struct net_loop *net_loop)
+{
+    struct gateway_loop *loop = net_loop_user(net_loop);
+    replies_deliver(&loop->replies);
+    api_deliver(loop->api);
+}
+
+static void
+on_request(struct net_exchange *exchange, const struct http_head *head)
+{
+    struct gateway_loop *loop = net_loop_user(net_exchange_loop(exchange));
+    if (net_exchange_tag(exchange) != API_TAG_CONTROL && relay_owns_path(head->path)) {
+        relay_request(loop->relay, exchange, head);
+    } else {
+        api_request(loop->api, exchange, head);
+    }
+}
+
+static const struct net_handler *
+handler_of(const struct net_exchange *exchange)
+{
+    const struct net_handled *handled = net_exchange_user(exchange);
+    return handled->handler;
+}
+
+static void
+on_body(struct net_exchange *exchange, struct slice piece, bool last)
+{
+    handler_of(exchange)->on_body(exchange, piece, last);
+}
+
+static void
+on_gone(struct net_exchange *exchange)
+{
+    handler_of(exchange)->on_gone(exchange);
+}
+
+static void
+on_drained(struct net_exchange *exchange)
+{
+    if (handler_of(exchange)->on_drained) {
+        handler_of(exchange)->on_drained(exchange);
+    }
+}
+
+static const struct net_app gateway_app = {
+    .on_loop_start = on_loop_start,
+    .on_loop_stop = on_loop_stop,
+    .on_wake = on_wake,
+    .on_request = on_request,
+    .on_body = on_body,
+    .on_gone = on_gone,
+    .on_drained = on_drained,
+};
+
+/* The engine has verdicts: for a loop, or for a thread of the control plane. */
+static void
+on_verdicts(void *user, uint32_t loop)
+{
+    struct gateway *gateway = user;
+    if (loop < gateway->loop_count) {
+        net_loop_wake(net_loop_at(gateway->net, (int)loop));
+    } else {
+        api_wake(gateway->api, loop);
+    }
+}
+
+/* --- Reading the configuration again: in a thread, since the engine takes its turn to swap policies. */
+
+static void
+note_reload(struct gateway *gateway, const char *config_hash)
+{
+    struct event event = { .kind = EVENT_ADMIN, .reply.loop = ENGINE_NO_REPLY };
+    struct buf note = { 0 };
+    event.admin.verb = ADMIN_NOTE;
+    (void)slice_to_cstr(SLICE("reload"), event.admin.actor, sizeof(event.admin.actor));
+    buf_addf(&note, "{\"verb\":\"reload\",\"config_hash\":\"%s\"}", config_hash);
+    event.admin.note = buf_slice(&note);
+    if (note.failed || !engine_submit(gateway->engine, &event)) {
+        log_line(LOG_ERROR, "reload", "no memory to note it in the ledger");
+    }
+    buf_free(&note);
+}
+
+static void *
+reload(void *arg)
+{
+    struct gateway *gateway = arg;
+    struct policy *policy = NULL;
+    struct conf_error conf_error;
+    struct engine_error engine_error;
+    if (conf_load_file(gateway->config_path, &policy, &conf_error) != STATUS_OK) {
+        log_line(LOG_ERROR, "reload", "the configuration stays as it was: %s", conf_error.text);
+    } else {
+        char config_hash[HASH_HEX + 1];
+        memcpy(config_hash, policy->config_hash, sizeof(config_hash));
+        if (engine_set_policy(gateway->engine, policy, &engine_error) != STATUS_OK) {
+            log_line(LOG_ERROR, "reload", "the configuration stays as it was: %s", engine_error.text);
+        } else {
+            note_reload(gateway, config_hash);
+            log_line(LOG_INFO, "reload",
+                "%s is in force; its listen addresses, store, loops and sizes only after a restart",
+                gateway->config_path);
+        }
+    }
+    __atomic_store_n(&gateway->reload_over, true, __ATOMIC_RELEASE);
+    return NULL;
+}
+
+static void
+join_reload(struct gateway *gateway)
+{
+    if (gateway->reload_started) {
+        check(pthread_join(gateway->reloading, NULL) == 0);
+        gateway->reload_started = false;
+    }
+}
+
+static void
+start_reload(struct gateway *gateway)
+{
+    if (!gateway->config_path) {
+        log_line(LOG_WARN, "reload", "the sandbox has no configuration to read again");
+        return;
+    }
+    if (gateway->reload_started && !__atomic_load_n(&gateway->reload_over, __ATOMIC_ACQUIRE)) {
+        log_line(LOG_WARN, "reload", "the configuration is being read already");
+        return;
+    }
+    join_reload(gateway);
+    gateway->reload_over = false;
+    gateway->reload_started = pthread_create(&gateway->reloading, NULL, reload, gateway) == 0;
+    if (!gateway->reload_started) {
+        log_line(LOG_ERROR, "reload", "no thread to read the configuration with");
+    }
+}
+
+static void
+on_signal(struct net *net, int signal_number)
+{
+    struct gateway *gateway = net_user(net);
+    if (signal_number == SIGHUP) {
+        start_reload(gateway);
+        return;
+    }
+    gateway->signals++;
+    if (gateway->signals == 1) {
+        struct policy *policy = engine_policy(gateway->engine);
+        log_line(LOG_INFO, "stopping", "calls in flight may go on for %lld s; once more ends them now",
+            (long long)(policy->stop_grace_ms / SECOND_MS));
+        net_stop(net, policy->stop_grace_ms);
+        policy_unref(policy);
+    } else if (gateway->signals == 2) {
+        net_stop(net, 0);
+    } else {
+        _exit(EXIT_FAILED); /* whoever asks three times means it */
+    }
+}
+
+/* --- Opening, in order. Each answers false with its sentence said. */
+
+/* Nothing of this process ends in a dump: keys and prompts are in its memory. */
+static void
+forbid_dumps(void)
+{
+    const struct rlimit none = { 0, 0 };
+    (void)setrlimit(RLIMIT_CORE, &none); /* lowering is always allowed */
+    if (!SANITIZED) {                    /* LeakSanitizer looks at its own process */
+        (void)prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+    }
+}
+
+static void
+raise_descriptors(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+        limit.rlim_cur = limit.rlim_max;
+        if (setrlimit(RLIMIT_NOFILE, &limit) != 0) {
+            log_line(LOG_WARN, "start", "the limit of open files stays low: %s", strerror(errno));
+        }
+    }
+}
+
+static bool
+open_sandbox(struct gateway *gateway)
+{
+    struct cli_error error;
+    struct conf_error conf_error;
+    gateway->sandboxed = true;
+    if (sandbox_start(&gateway->sandbox, &error) != STATUS_OK) {
+        (void)cli_fail("%s", error.text);
+        return false;
+    }
+    if (conf_sandbox(gateway->sandbox.mock_port, SANDBOX_STORE, SANDBOX_LISTEN, &gateway->policy, &conf_error)
+        != STATUS_OK) {
+        (void)cli_fail("the sandbox's configuration: %s", conf_error.text);
+        return false;
+    }
+    return true;
+}
+
+static bool
+open_policy(struct gateway *gateway)
+{
+    struct conf_error error;
+    const char *path = gateway->options.config;
+    if (!path && access(CONFIG_FILE_DEFAULT, F_OK) != 0) {
+        return open_sandbox(gateway);
+    }
+    gateway->config_path = path ? path : CONFIG_FILE_DEFAULT;
+    if (conf_load_file(gateway->config_path, &gateway->policy, &error) != STATUS_OK) {
+        (void)fprintf(stderr, "%s\n", error.text);
+        (void)cli_fail("the configuration is wrong; nothing was started");
+        return false;
+    }
+    return true;
+}
+
+static bool
+open_log(const struct gateway *gateway)
+{
+    enum log_level level = LOG_INFO;
+    const char *word = gateway->options.log_level;
+    if (word && !log_level_from_word(slice_str(word), &level)) {
+        (void)cli_fail("--log-level %s: there are debug, info, warn and error", word);
+        return false;
+    }
+    log_open(level, gateway->options.log_json || (gateway->policy && gateway->policy->log_json));
+    return true;
+}
+
+static bool
+choose_listens(struct gateway *gateway)
+{
+    const struct policy *policy = gateway->policy;
+    if (gateway->options.listen) {
+        gateway->listen_count = 1;
+        if (!listen_parse(slice_str(gateway->options.listen), gateway->listen_copy,
+                sizeof(gateway->listen_copy), &gateway->listens[0])) {
+            (void)cli_fail("--listen %s: wanted is an address such as 127.0.0.1:8080, [::1]:8080 or "
+                           "unix:/path",
+                gateway->options.listen);
+            return false;
+        }
+    } else {
+        gateway->listen_count = policy->listen_count;
+        memcpy(gateway->listens, policy->listens, sizeof(gateway->listens));
+    }
+    if (!control_path(policy, gateway->control, sizeof(gateway->control))) {
+        (void)cli_fail("the path of the control socket is too long; choose another with control:");
+        return false;
+    }
+    return true;
+}
+
+static bool
+open_store(struct gateway *gateway)
+{
+    struct store_error error;
+    const struct store_options options = { .full_sync =
+                                               gateway->policy->durability == DURABILITY_DISK };
+    if (store_open(gateway->policy->store, &options, &gateway->store, &error) != STATUS_OK) {
+        (void)cli_fail("%s", error.text);
+        return false;
+    }
+    return true;
+}
+
+static uint32_t
+count_loops(const struct policy *policy)
+{
+    const long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    const int64_t wanted = policy->loops > 0 ? policy->loops : max_i64(LOOPS_MIN, cores);
+    return (uint32_t)min_i64(wanted, LOOPS_MAX);
+}
+
+static bool
+open_net(struct gateway *gateway)
+{
+    const struct policy *policy = gateway->policy;
+    struct net_listen listens[LISTENS_MAX + 1];
+    struct net_error error;
+    for (int i = 0; i < gateway->listen_count; i++) {
+        const struct listen *from = &gateway->listens[i];
+        listens[i] = (struct net_listen){ from->host, from->port, from->unix_path, 0 };
+    }
+    listens[gateway->listen_count] =
+        (struct net_listen){ .unix_path = gateway->control, .tag = API_TAG_CONTROL };
+    gateway->loop_count = count_loops(policy);
+    const struct net_options options = {
+        .loop_count = (int)gateway->loop_count,
+        .listens = listens,
+        .listen_count = gateway->listen_count + 1,
+        .limits = { .head_bytes_max = (size_t)policy->head_bytes_max,
+            .target_bytes_max = (size_t)min_i64(TARGET_BYTES_MAX, policy->head_bytes_max),
+            .headers_max = (uint32_t)policy->headers_max },
+        .body_bytes_max = policy->body_bytes_max,
+        .connections_max = policy->connections_max,
+        .head_deadline_ms = policy->head_deadline_ms,
+        .body_deadline_ms = policy->body_deadline_ms,
+        .idle_ms = policy->idle_ms,
+        .write_deadline_ms = WRITE_DEADLINE_MS,
+        .high_water_bytes = HIGH_WATER_BYTES,
+    };
+    const enum status status = net_open(&options, &gateway_app, gateway, &gateway->net, &error);
+    if (status != STATUS_OK) {
+        (void)cli_fail("%s%s", error.text,
+            status == STATUS_BUSY ? "; `tidegate serve --listen 127.0.0.1:8081` takes another" : "");
+        return false;
+    }
+    net_on_signal(gateway->net, on_signal);
+    for (int i = 0; i < gateway->listen_count; i++) {
+        buf_add_str(&gateway->listen_names, i ? ", " : "");
+        listen_text(&gateway->listens[i], net_port(gateway->net, i), &gateway->listen_names);
+    }
+    return true;
+}
+
+static bool
+open_engine(struct gateway *gateway)
+{
+    struct engine_error error;
+    const struct engine_options options = {
+        .store = gateway->store,
+        .policy = policy_ref(gateway->policy),
+        .loop_count = gateway->loop_count + API_REPLY_LOOPS,
+        .wake = on_verdicts,
+        .wake_user = gateway,
+    };
+    if (engine_open(&options, &gateway->engine, &error) != STATUS_OK) {
+        (void)cli_fail("%s", error.text);
+        return false;
+    }
+    return true;
+}
+
+static bool
+open_rooms(struct gateway *gateway)
+{
+    struct api_error error;
+    const struct relay_options relay_options = { gateway->engine, (int)gateway->loop_count };
+    if (relay_open(&relay_options, &gateway->relay) != STATUS_OK) {
+        (void)cli_fail("no memory to start");
+        return false;
+    }
+    const struct api_options api_options = {
+        .engine = gateway->engine,
+        .store = gateway->store,
+        .relay = gateway->relay,
+        .store_url = gateway->policy->store,
+        .listens = buf_cstr(&gateway->listen_names),
+        .first_reply_loop = gateway->loop_count,
+        .sandbox = gateway->sandboxed,
+        .threads = true,
+    };
+    if (api_open(&api_options, &gateway->api, &error) != STATUS_OK) {
+        (void)cli_fail("%s", error.text);
+        return false;
+    }
+    return true;
+}
+
+/* The sandbox's account and its first key, once in the life of its store. */
+static bool
+fill_sandbox(struct gateway *gateway)
+{
+    struct buf out = { 0 };
+    struct json_value key;
+    const int made = api_do(gateway->api, "sandbox", "POST", SLICE("/api/admin/accounts"),
+        SLICE("{\"name\":\"sandbox\"}"), &out);
+    buf_clear(&out);
+    if (made == 201) {
+        const int status = api_do(gateway->api, "sandbox", "POST", SLICE("/api/admin/keys"),
+            SLICE("{\"account\":\"sandbox\",\"label\":\"first start\"}"), &out);
+        if (status != 201 || !json_get(buf_slice(&out), "key", &key)
+            || !json_to_cstr(key, gateway->sandbox_key, sizeof(gateway->sandbox_key))) {
+            (void)cli_fail("the sandbox's key cannot be made: %s", buf_cstr(&out));
+            buf_free(&out);
+            return false;
+        }
+        secret_wipe(out.ptr, out.len);
+    }
+    buf_free(&out);
+    if (made != 201 && made != 409) {
+        (void)cli_fail("the sandbox's account cannot be made (%d)", made);
+        return false;
+    }
+    return true;
+}
+
+/* Were every limit of the configuration reached at once. */
+static int64_t
+memory_bound_bytes(const struct policy *policy)
+{
+    const int64_t each = policy->head_bytes_max + policy->body_bytes_max + (int64_t)HIGH_WATER_BYTES;
+    return each > INT64_MAX / max_i64(1, policy->connections_max) ? INT64_MAX
+                                                                  : each * policy->connections_max;
+}
+
+static void
+tell_start(const struct gateway *gateway)
+{
+    const struct policy *policy = gateway->policy;
+    struct engine_state state;
+    struct log_line line;
+    engine_state(gateway->engine, &state);
+    log_begin(&line, LOG_INFO, "start");
+    log_str(&line, "version", slice_str(TIDEGATE_VERSION));
+    log_str(&line, "listen", buf_slice(&gateway->listen_names));
+    log_str(&line, "control", slice_str(gateway->control));
+    log_str(&line, "store", slice_str(policy->store));
+    log_str(&line, "config", slice_str(gateway->config_path ? gateway->config_path : "sandbox"));
+    log_i64(&line, "epoch", engine_epoch(gateway->engine));
+    log_i64(&line, "orphans_closed", state.orphans_closed);
+    log_i64(&line, "loops", gateway->loop_count);
+    log_i64(&line, "models", policy->model_count);
+    log_i64(&line, "limits", policy->limit_count);
+    log_i64(&line, "memory_max_bytes", memory_bound_bytes(policy));
+    log_end(&line);
+}
+
+static void
+greet(struct gateway *gateway)
+{
+    struct buf address = { 0 };
+    listen_text(&gateway->listens[0], gateway->listens[0].unix_path ? 0 : net_port(gateway->net, 0),
+        &address);
+    sandbox_greet(gateway->cli, gateway->policy, buf_cstr(&address),
+        gateway->sandbox_key[0] ? gateway->sandbox_key : NULL);
+    secret_wipe(gateway->sandbox_key, sizeof(gateway->sandbox_key));
+    buf_free(&address);
+}
+
+static bool
+open_all(struct gateway *gateway)
+{
+    if (!open_log(gateway) || !open_policy(gateway) || !open_log(gateway)) {
+        return false;
+    }
+    forbid_dumps(); /* after the sandbox's child has begun: it needs its /proc/self/exe */
+    raise_descriptors();
+    if (!choose_listens(gateway) || !open_store(gateway) || !open_net(gateway)
+        || !open_engine(gateway) || !open_rooms(gateway)) {
+        return false;
+    }
+    return !gateway->sandboxed || fill_sandbox(gateway);
+}
+
+/* In reverse; whatever was not opened is NULL. */
+static void
+close_all(struct gateway *gateway)
+{
+    join_reload(gateway);
+    api_stop(gateway->api);
+    engine_close(gateway->engine);
+    api_free(gateway->api);
+    relay_free(gateway->relay);
+    net_free(gateway->net);
+    store_close(gateway->store);
+    sandbox_stop(&gateway->sandbox);
+    policy_unref(gateway->policy);
+    buf_free(&gateway->listen_names);
+}
+
+/* Loops have ended, so nobody takes signals any more: the next one ends us at once. */
+static void
+restore_signals(void)
+{
+    const struct sigaction ours = { .sa_handler = SIG_DFL };
+    (void)sigaction(SIGINT, &ours, NULL);
+    (void)sigaction(SIGTERM, &ours, NULL);
+}
+
+int
+command_serve(struct cli *cli, int argc, char **argv)
+{
+    static struct gateway gateway; /* large, and one a process */
+    int exit_status = EXIT_OK;
+    struct serve_options *options = &gateway.options;
+    const struct argument arguments[] = {
+        { "--config", ARGUMENT_TEXT, &options->config, false },
+        { "--listen", ARGUMENT_TEXT, &options->listen, false },
+        { "--log-json", ARGUMENT_FLAG, &options->log_json, false },
+        { "--log-level", ARGUMENT_TEXT, &options->log_level, false },
+    };
+    if (!arguments_parse(cli, argc, argv, arguments, countof(arguments), &exit_status)) {
+        return exit_status;
+    }
+    gateway.cli = cli;
+    if (!open_all(&gateway)) {
+        close_all(&gateway);
+        return EXIT_FAILED;
+    }
+    tell_start(&gateway);
+    if (gateway.sandboxed) {
+        greet(&gateway);
+    }
+    const enum status status = net_run(gateway.net);
+    restore_signals();
+    close_all(&gateway);
+    if (status != STATUS_OK) {
+        return cli_fail("the loops cannot run: %s", status_name(status));
+    }
+    log_line(LOG_INFO, "stopped", "all calls are booked");
+    return EXIT_OK;
+}
+
+/* --- Others. */
+
+int
+command_mock(struct cli *cli, int argc, char **argv)
+{
+    const char *port_text = NULL;
+    int64_t port = 0;
+    int exit_status = EXIT_OK;
+    struct mock_options options = { 0 };
+    const struct argument arguments[] = {
+        { "--host", ARGUMENT_TEXT, &options.host, false },
+        { "--port", ARGUMENT_TEXT, &port_text, false },
+        { "--behave", ARGUMENT_TEXT, &options.behave, false },
+    };
+    if (!arguments_parse(cli, argc, argv, arguments, countof(arguments), &exit_status)) {
+        return exit_status;
+    }
+    if (port_text && (!slice_to_i64(slice_str(port_text), &port) || port < 0 || port > UINT16_MAX)) {
+        (void)cli_fail("--port %s: wanted is a number from 0 to 65535", port_text);
+        return EXIT_USAGE;
+    }
+    options.port = (uint16_t)port;
+    return mock_main(&options);
+}
+
+/* The control plane in this process, over a store that no gateway holds (cli.h). */
+struct here {
+    struct store *store;
+    struct engine *engine;
+    struct api_plane *api;
+};
+
+static void
+on_verdicts_here(void *user, uint32_t loop)
+{
+    struct here *here = user;
+    api_wake(here->api, loop);
+}
+
+static enum status
+open_here(struct here *here, struct policy *policy, struct cli_error *error)
+{
+    struct store_error store_error;
+    struct engine_error engine_error;
+    struct api_error api_error;
+    const struct store_options store_options = { .full_sync = policy->durability == DURABILITY_DISK };
+    enum status status = store_open(policy->store, &store_options, &here->store, &store_error);
+    if (status != STATUS_OK) {
+        (void)slice_to_cstr(slice_str(store_error.text), error->text, sizeof(error->text));
+        return status;
+    }
+    const struct engine_options engine_options = { .store = here->store,
+        .policy = policy_ref(policy),
+        .loop_count = API_REPLY_LOOPS,
+        .wake = on_verdicts_here,
+        .wake_user = here };
+    status = engine_open(&engine_options, &here->engine, &engine_error);
+    if (status != STATUS_OK) {
+        (void)slice_to_cstr(slice_str(engine_error.text), error->text, sizeof(error->text));
+        return status;
+    }
+    const struct api_options api_options = { .engine = here->engine, .store = here->store,
+        .store_url = policy->store };
+    status = api_open(&api_options, &here->api, &api_error);
+    if (status != STATUS_OK) {
+        (void)slice_to_cstr(slice_str(api_error.text), error->text, sizeof(error->text));
+    }
+    return status;
+}
+
+static enum status
+without_gateway(struct policy *policy, const char *method, struct slice target, struct slice body,
+    int *http_status, struct buf *out, struct cli_error *error)
+{
+    struct here here = { 0 };
+    log_open(LOG_ERROR, false); /* what is done here is told by the command */
+    const enum status status = open_here(&here, policy, error);
+    if (status == STATUS_OK) {
+        *http_status = api_do(here.api, "cli", method, target, body, out);
+    }
+    api_stop(here.api);
+    engine_close(here.engine);
+    api_free(here.api);
+    store_close(here.store);
+    policy_unref(policy);
+    return status;
+}
+
+static void
+ignore_pipe_signals(void)
+{
+    const struct sigaction ignore = { .sa_handler = SIG_IGN };
+    (void)sigaction(SIGPIPE, &ignore, NULL);
+}
+
+int
+main(int argc, char **argv)
+{
+    struct cli cli = {
+        .program = argc > 0 && argv[0][0] ? argv[0] : "tidegate",
+        .commands = commands,
+        .command_count = countof(commands),
+        .without_gateway = without_gateway,
+    };
+    (void)setlocale(LC_CTYPE, ""); /* for the width of what is drawn; without it, ASCII */
+    ignore_pipe_signals();
+    if (secret_start() != STATUS_OK) {
+        return cli_fail("libsodium does not start");
+    }
+    const int exit_status = cli_main(&cli, argc - 1, argv + 1);
+    if (fflush(stdout) != 0) {
+        return cli_fail("standard output: %s", strerror(errno));
+    }
+    return exit_status;
+}
