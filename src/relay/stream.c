@@ -263,9 +263,10 @@ take_event(struct call *call, const struct sse_event *event, struct slice raw, s
     }
     out_add(call, out, buf_slice(&call->held_back));
     out_add(call, out, raw);
-    if (call->held_back.len) {
+    if (call->held_back.len || comment->len) { /* their bytes are ours to free */
         out_flush(call, out);
         buf_clear(&call->held_back);
+        buf_clear(comment);
     }
     call->passing = false;
     return true;
