@@ -52,7 +52,12 @@ struct net_wheel {
     uv_timer_t uv;
 };
 
-MUST_USE int net_wheel_open(struct net_loop *loop);
+void net_wheel_init(struct net_wheel *wheel, int64_t now_ms);
+void net_wheel_put(struct net_wheel *wheel, struct net_timer *timer);
+void net_wheel_take(struct net_wheel *wheel, struct net_timer *timer);
+/* Brings the wheel to `now_ms`; what is due is on wheel->expired. */
+void net_wheel_turn(struct net_wheel *wheel, int64_t now_ms);
+MUST_USE int net_wheel_open(struct net_loop *loop); /* a uv status */
 
 /* ---- sock.c */
 

@@ -24,8 +24,8 @@ level_of(int64_t now_ms, int64_t due_ms)
     return level;
 }
 
-static void
-wheel_put(struct net_wheel *wheel, struct net_timer *timer)
+void
+net_wheel_put(struct net_wheel *wheel, struct net_timer *timer)
 {
     if (timer->due_mono_ms <= wheel->now_mono_ms) {
         list_push_back(&wheel->expired, &timer->node);
@@ -39,8 +39,8 @@ wheel_put(struct net_wheel *wheel, struct net_timer *timer)
     timer->wheel_slot = level * WHEEL_SLOTS + slot;
 }
 
-static void
-wheel_take(struct net_wheel *wheel, struct net_timer *timer)
+void
+net_wheel_take(struct net_wheel *wheel, struct net_timer *timer)
 {
     list_remove(&timer->node);
     if (timer->wheel_slot >= 0) {
@@ -59,7 +59,7 @@ wheel_next(const struct net_wheel *wheel, int *level_out)
 {
     for (int level = 0; level < WHEEL_LEVELS; level++) {
         const uint64_t filled = wheel->filled[level];
-        if (filled) { /* all of them are ahead: wheel_put and wheel_turn see to it */
+        if (filled) { /* all of them are ahead: net_wheel_put and net_wheel_turn see to it */
             const int shift = level * WHEEL_DIGIT_BITS;
             const uint64_t above = (uint64_t)wheel->now_mono_ms >> shift >> WHEEL_DIGIT_BITS;
             const uint64_t slot = (uint64_t)__builtin_ctzll(filled);
@@ -70,9 +70,8 @@ wheel_next(const struct net_wheel *wheel, int *level_out)
     return NET_NEVER_MONO_MS;
 }
 
-/* Brings the wheel to `now_ms`; what is due is on wheel->expired. */
-static void
-wheel_turn(struct net_wheel *wheel, int64_t now_ms)
+void
+net_wheel_turn(struct net_wheel *wheel, int64_t now_ms)
 {
     int level = 0;
     for (int64_t next = wheel_next(wheel, &level); next <= now_ms;
@@ -84,7 +83,7 @@ wheel_turn(struct net_wheel *wheel, int64_t now_ms)
         while (!list_empty(reached)) {
             struct net_timer *timer = list_entry(reached->next, struct net_timer, node);
             list_remove(&timer->node);
-            wheel_put(wheel, timer); /* lower, or expired */
+            net_wheel_put(wheel, timer); /* lower, or expired */
         }
     }
     wheel->now_mono_ms = max_i64(wheel->now_mono_ms, now_ms);
@@ -113,7 +112,7 @@ on_uv_timer(uv_timer_t *uv)
     struct net_wheel *wheel = &loop->wheel;
 
     wheel->armed_mono_ms = NET_NEVER_MONO_MS;
-    wheel_turn(wheel, net_loop_mono_ms(loop));
+    net_wheel_turn(wheel, net_loop_mono_ms(loop));
     /* One that a callback starts for at once has its turn in the next round of the loop. */
     struct list due;
     list_init(&due);
@@ -124,24 +123,31 @@ on_uv_timer(uv_timer_t *uv)
     }
     while (!list_empty(&due)) {
         struct net_timer *timer = list_entry(due.next, struct net_timer, node);
-        wheel_take(wheel, timer);
+        net_wheel_take(wheel, timer);
         timer->due_mono_ms = 0;
         timer->on_timer(timer);
     }
     wheel_arm(loop);
 }
 
-int
-net_wheel_open(struct net_loop *loop)
+void
+net_wheel_init(struct net_wheel *wheel, int64_t now_ms)
 {
-    struct net_wheel *wheel = &loop->wheel;
     for (int level = 0; level < WHEEL_LEVELS; level++) {
+        wheel->filled[level] = 0;
         for (int slot = 0; slot < WHEEL_SLOTS; slot++) {
             list_init(&wheel->slots[level][slot]);
         }
     }
     list_init(&wheel->expired);
-    wheel->now_mono_ms = net_loop_mono_ms(loop);
+    wheel->now_mono_ms = now_ms;
+}
+
+int
+net_wheel_open(struct net_loop *loop)
+{
+    struct net_wheel *wheel = &loop->wheel;
+    net_wheel_init(wheel, net_loop_mono_ms(loop));
     wheel->armed_mono_ms = NET_NEVER_MONO_MS;
     wheel->uv.data = loop;
     return uv_timer_init(&loop->uv, &wheel->uv);
@@ -161,7 +167,7 @@ net_timer_start(struct net_timer *timer, int64_t after_ms)
     net_timer_stop(timer);
     const int64_t wait_ms = min_i64(max_i64(0, after_ms), AFTER_MS_MAX);
     timer->due_mono_ms = max_i64(1, net_loop_mono_ms(timer->loop) + wait_ms);
-    wheel_put(&timer->loop->wheel, timer);
+    net_wheel_put(&timer->loop->wheel, timer);
     wheel_arm(timer->loop);
 }
 
@@ -169,7 +175,7 @@ void
 net_timer_stop(struct net_timer *timer)
 {
     if (timer->wheel_slot != SLOT_OFF) {
-        wheel_take(&timer->loop->wheel, timer);
+        net_wheel_take(&timer->loop->wheel, timer);
     }
     timer->due_mono_ms = 0;
 }
