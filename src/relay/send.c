@@ -49,13 +49,12 @@ write_head(struct call *call, int64_t length)
     return good && !out->failed;
 }
 
+/* The name that this provider knows chat's output limit by; other endpoints have one name each. */
 static enum output_field
 absent_output_field(const struct call *call)
 {
-    if (call->api == API_RESPONSES) {
-        return OUTPUT_MAX_OUTPUT_TOKENS;
-    }
-    return call->api == API_CHAT ? OUTPUT_MAX_COMPLETION_TOKENS : OUTPUT_MAX_TOKENS;
+    const char *name = call_provider(call)->limit_field;
+    return name && strcmp(name, "max_completion_tokens") == 0 ? OUTPUT_MAX_COMPLETION_TOKENS : OUTPUT_MAX_TOKENS;
 }
 
 static bool
