@@ -59,9 +59,8 @@ fail(struct mock_behaviour_fault *fault, const char *what, struct slice key, str
 {
     const int key_bytes = (int)min_i64((int64_t)key.len, 40);
     const int value_bytes = (int)min_i64((int64_t)value.len, 60);
-    snprintf(fault->text, sizeof fault->text,
-        "mock: %s: %.*s=%.*s (GET /_mock/keys lists all keys)", what, key_bytes,
-        key.ptr ? key.ptr : "", value_bytes, value.ptr ? value.ptr : "");
+    snprintf(fault->text, sizeof fault->text, "%s: %.*s=%.*s (GET /_mock/keys lists all keys)",
+        what, key_bytes, key.ptr ? key.ptr : "", value_bytes, value.ptr ? value.ptr : "");
     return false;
 }
 

@@ -53,6 +53,20 @@ made_count(const struct mock_call *call)
     return tps == 0 ? all : min_i64(all, max_i64(0, elapsed_ms) * tps / SECOND_MS + 1);
 }
 
+/* Where the words let the answer break, or NEVER. */
+static int64_t
+break_count(const struct mock_call *call)
+{
+    const struct mock_behaviour *behaviour = &call->behaviour;
+    const int64_t counts[] = { behaviour->cut_after, behaviour->end_after, behaviour->error_after,
+        call->stalled ? -1 : behaviour->stall_after };
+    int64_t first = NEVER;
+    for (size_t i = 0; i < countof(counts); i++) {
+        first = counts[i] >= 0 ? min_i64(first, counts[i]) : first;
+    }
+    return first;
+}
+
 void
 mock_tell_gone(struct mock_call *call)
 {
@@ -60,7 +74,9 @@ mock_tell_gone(struct mock_call *call)
         return;
     }
     if (!call->ask.stream && call->begin_mono_ms != 0) {
-        call->entry->bill = bill_so_far(call, made_count(call)); /* made, never written */
+        /* Made, though never written. */
+        const int64_t made = min_i64(made_count(call), break_count(call));
+        call->entry->bill = bill_so_far(call, made);
     }
     bill_whole_if_asked(call);
 }
@@ -107,20 +123,6 @@ send_stream_head(struct mock_call *call)
     call->entry->status = 200;
     net_send_head(call->exchange, 200,
         mock_call_headers(call, 200, "text/event-stream; charset=utf-8"), NET_LENGTH_CHUNKED);
-}
-
-/* Where the words let the answer break, or NEVER. */
-static int64_t
-break_count(const struct mock_call *call)
-{
-    const struct mock_behaviour *behaviour = &call->behaviour;
-    const int64_t counts[] = { behaviour->cut_after, behaviour->end_after, behaviour->error_after,
-        call->stalled ? -1 : behaviour->stall_after };
-    int64_t first = NEVER;
-    for (size_t i = 0; i < countof(counts); i++) {
-        first = counts[i] >= 0 ? min_i64(first, counts[i]) : first;
-    }
-    return first;
 }
 
 static void
