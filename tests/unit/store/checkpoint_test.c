@@ -147,10 +147,12 @@ readers_see_whole_batches(void **state)
 }
 
 static const struct CMUnitTest tests[] = {
-    CASE_WITH("the log starts anew under load", the_log_starts_anew_under_load, small_log, world_end),
-    CASE_WITH("an old snapshot only puts it off", an_old_snapshot_only_puts_it_off, small_log,
-        world_end),
-    CASE_WITH("readers see whole batches (sqlite)", readers_see_whole_batches, small_log, world_end),
+    CASE_WITH(
+        "the log starts anew under load", the_log_starts_anew_under_load, small_log, world_end),
+    CASE_WITH(
+        "an old snapshot only puts it off", an_old_snapshot_only_puts_it_off, small_log, world_end),
+    CASE_WITH(
+        "readers see whole batches (sqlite)", readers_see_whole_batches, small_log, world_end),
     CASE_WITH("readers see whole batches (memory)", readers_see_whole_batches, world_in_memory,
         world_end),
 };

@@ -1,14 +1,11 @@
 /* tests/unit/store/conformance_test.c
  *
  * Goal: both engines keep every promise of store.h, and the same ones.
- * Method: each case runs on SQLite and in memory; the last lets both play the same random days and
- * compares all that the reader door shows. */
+ * Method: each case runs on SQLite and in memory. */
 #include "world.h"
 
 #include <stdio.h>
 #include <stdlib.h>
-
-#include "base/map.h"
 
 /* Compares rows as text: bytes behind the end of a name mean nothing. */
 #define ASSERT_SAME(text_function, got, want)                                                      \
@@ -360,8 +357,11 @@ orphans_are_the_holds_of_other_lives(void **state)
         int64_t hold_id, node_id, epoch_behind;
         bool orphan;
     } rows[] = {
-        { 10, 1, 0, false }, { 11, 1, 1, true },  { 12, 2, 0, true },
-        { 13, 1, 0, false }, { 14, 1, 1, true },
+        { 10, 1, 0, false },
+        { 11, 1, 1, true },
+        { 12, 2, 0, true },
+        { 13, 1, 0, false },
+        { 14, 1, 1, true },
     };
     struct world *world = *state;
     struct store *store = world->store;
@@ -395,130 +395,6 @@ orphans_are_the_holds_of_other_lives(void **state)
     world_commit(world);
 }
 
-/* --- Ledger. */
-
-struct ids {
-    int64_t ids[300];
-    int count, stop_at;
-};
-
-static bool
-take_id(void *user, const struct ledger_row *row)
-{
-    struct ids *ids = user;
-    assert_true(ids->count < (int)countof(ids->ids));
-    ids->ids[ids->count++] = row->id;
-    return ids->count != ids->stop_at;
-}
-
-static void
-put_ledger_of_five(struct world *world)
-{
-    world_begin(world);
-    for (int64_t id = 1; id <= 5; id++) {
-        struct ledger_row row = a_ledger_row(id * 10);
-        row.account_id = id <= 3 ? 1 : 2;
-        row.key_id = 100 + id % 2;
-        row.thread_id = id == 5 ? 0 : 7;
-        row.kind = id == 2 ? LEDGER_REFUSAL : LEDGER_SETTLE;
-        row.hold_id = id == 4 ? 10 : id * 10 - 1;
-        row.at_ms = NOW_MS + id;
-        (void)snprintf(row.model, sizeof(row.model), "%s", id == 3 ? "glm-5.2" : "opus");
-        OK(world, store_ledger_add(world->store, &row));
-    }
-    world_commit(world);
-}
-
-static void
-the_ledger_is_filtered_newest_first(void **state)
-{
-    static const struct {
-        struct ledger_filter filter;
-        int64_t ids[6]; /* 0 ends */
-    } rows[] = {
-        { { .kind = -1 }, { 50, 40, 30, 20, 10 } },
-        { { .kind = -1, .account_id = 1 }, { 30, 20, 10 } },
-        { { .kind = -1, .account_id = 3 }, { 0 } },
-        { { .kind = -1, .key_id = 101 }, { 50, 30, 10 } },
-        { { .kind = -1, .thread_id = 7 }, { 40, 30, 20, 10 } },
-        { { .kind = LEDGER_REFUSAL }, { 20 } },
-        { { .kind = LEDGER_SETTLE }, { 50, 40, 30, 10 } },
-        { { .kind = -1, .model = "glm-5.2" }, { 30 } },
-        { { .kind = -1, .model = "GLM-5.2" }, { 0 } },
-        { { .kind = -1, .since_ms = NOW_MS + 3 }, { 50, 40, 30 } }, /* at it or later */
-        { { .kind = -1, .until_ms = NOW_MS + 3 }, { 20, 10 } },     /* before it */
-        { { .kind = -1, .since_ms = NOW_MS + 2, .until_ms = NOW_MS + 4 }, { 30, 20 } },
-        { { .kind = -1, .id = 10 }, { 40, 10 } }, /* the row itself, and of the hold of that id */
-        { { .kind = -1, .id = 29 }, { 30 } },
-        { { .kind = -1, .id = 28 }, { 0 } },
-        { { .kind = -1, .before_id = 30 }, { 20, 10 } },
-        { { .kind = -1, .before_id = 10 }, { 0 } },
-        { { .kind = -1, .limit = 2 }, { 50, 40 } },
-        { { .kind = -1, .limit = 2, .before_id = 40 }, { 30, 20 } }, /* the next page */
-        { { .kind = -1, .account_id = 1, .key_id = 101, .limit = 1 }, { 30 } },
-    };
-    struct world *world = *state;
-    struct store_reader *reader = NULL;
-    struct store_error error;
-    put_ledger_of_five(world);
-    OK(world, store_reader_open(world->store, &reader, &error));
-    for (size_t i = 0; i < countof(rows); i++) {
-        struct ids ids = { 0 };
-        OK(world, store_read_ledger(reader, &rows[i].filter, take_id, &ids));
-        int want_count = 0;
-        while (rows[i].ids[want_count] != 0) {
-            want_count++;
-        }
-        if (ids.count != want_count
-            || memcmp(ids.ids, rows[i].ids, (size_t)want_count * sizeof(ids.ids[0])) != 0) {
-            fail_msg("filter %zu: %d rows", i, ids.count);
-        }
-    }
-    struct ids ids = { .stop_at = 3 };
-    const struct ledger_filter all = { .kind = -1 };
-    OK(world, store_read_ledger(reader, &all, take_id, &ids));
-    assert_int_equal(ids.count, 3); /* the callback has enough */
-    store_reader_close(reader);
-}
-
-static void
-the_ledger_only_grows(void **state)
-{
-    struct world *world = *state;
-    struct ledger_row row = a_ledger_row(10);
-    world_begin(world);
-    OK(world, store_ledger_add(world->store, &row));
-    world_commit(world);
-    row.cost_micros = 1;
-    world_begin(world);
-    EXPECT(world, store_ledger_add(world->store, &row), STATUS_EXISTS);
-    store_rollback(world->store);
-    struct buf text = world_text(world);
-    assert_true(slice_find(buf_slice(&text), SLICE(" cost_micros=70 ")) >= 0);
-    buf_free(&text);
-}
-
-static void
-a_page_has_a_hundred_rows_unless_told(void **state)
-{
-    struct world *world = *state;
-    struct store_reader *reader = NULL;
-    struct store_error error;
-    world_begin(world);
-    for (int64_t id = 1; id <= 150; id++) {
-        struct ledger_row row = a_ledger_row(id);
-        OK(world, store_ledger_add(world->store, &row));
-    }
-    world_commit(world);
-    OK(world, store_reader_open(world->store, &reader, &error));
-    struct ids ids = { 0 };
-    const struct ledger_filter filter = { .kind = -1 };
-    OK(world, store_read_ledger(reader, &filter, take_id, &ids));
-    assert_int_equal(ids.count, 100);
-    assert_int_equal(ids.ids[99], 51);
-    store_reader_close(reader);
-}
-
 /* --- Refusals, issued ids, limits. */
 
 static bool
@@ -536,8 +412,6 @@ refusals_are_counted_by_the_minute(void **state)
 {
     struct world *world = *state;
     struct store *store = world->store;
-    struct store_reader *reader = NULL;
-    struct store_error error;
     struct refusal_row first = a_refusal(2, NOW_MS);
     struct refusal_row later = a_refusal(2, NOW_MS + MINUTE_MS);
     struct refusal_row other = a_refusal(1, NOW_MS + MINUTE_MS);
@@ -567,7 +441,7 @@ refusals_are_counted_by_the_minute(void **state)
         { 1, NOW_MS + MINUTE_MS, "1@60000 x1 glm-5.2 99;" },
         { 3, 0, "" },
     };
-    OK(world, store_reader_open(store, &reader, &error));
+    struct store_reader *reader = world_reader(world);
     for (size_t i = 0; i < countof(rows); i++) {
         struct buf out = { 0 };
         OK(world,
@@ -575,7 +449,7 @@ refusals_are_counted_by_the_minute(void **state)
         assert_string_equal(buf_cstr(&out), rows[i].want);
         buf_free(&out);
     }
-    store_reader_close(reader);
+    world_reader_close(world);
 }
 
 static void
@@ -770,186 +644,6 @@ a_row_that_breaks_a_rule_is_refused(void **state)
     store_rollback(store);
 }
 
-/* --- The reader door. */
-
-static bool
-count_accounts(void *user, const struct account_row *row)
-{
-    (void)row;
-    ++*(int *)user;
-    return true;
-}
-
-static void
-readers_see_committed_rows_only(void **state)
-{
-    struct world *world = *state;
-    struct store_reader *reader = NULL;
-    struct store_error error;
-    OK(world, store_reader_open(world->store, &reader, &error));
-    struct account_row account = an_account(1, "acme");
-    int count = 0;
-    world_begin(world);
-    OK(world, store_account_put(world->store, &account));
-    const enum status amid = store_read_accounts(reader, count_accounts, &count);
-    assert_int_equal(amid, world->disk ? STATUS_OK : STATUS_BUSY); /* in memory it would wait for itself */
-    assert_int_equal(count, 0);
-    world_commit(world);
-    OK(world, store_read_accounts(reader, count_accounts, &count));
-    assert_int_equal(count, 1);
-    store_reader_close(reader);
-}
-
-static bool
-take_key_id(void *user, const struct key_row *row)
-{
-    buf_addf(user, "%lld ", (long long)row->key_id);
-    return true;
-}
-
-static bool
-take_subject(void *user, const struct subject_row *subject, const struct meter_row *meters)
-{
-    buf_addf(user, "%lld/%lld ", (long long)subject->subject_id, (long long)meters->meter_count);
-    return true;
-}
-
-static bool
-take_hold_id(void *user, const struct hold_row *row)
-{
-    buf_addf(user, "%lld ", (long long)row->hold_id);
-    return ((struct buf *)user)->len < 6;
-}
-
-static void
-readers_list_what_belongs_to_an_account(void **state)
-{
-    struct world *world = *state;
-    struct store_reader *reader = NULL;
-    struct store_error error;
-    struct buf out = { 0 };
-    world_begin(world);
-    put_one_of_each(world, 100);
-    put_one_of_each(world, 200);
-    const struct subject_row unmetered = { 301, 0, SUBJECT_MODEL, "glm-5.2" };
-    OK(world, store_subject_put(world->store, &unmetered));
-    world_commit(world);
-    OK(world, store_reader_open(world->store, &reader, &error));
-    OK(world, store_read_keys(reader, 0, take_key_id, &out));
-    OK(world, store_read_keys(reader, 200, take_key_id, &out));
-    OK(world, store_read_keys(reader, 300, take_key_id, &out));
-    OK(world, store_read_meters(reader, 0, take_subject, &out));
-    OK(world, store_read_meters(reader, 100, take_subject, &out));
-    assert_string_equal(buf_cstr(&out), "101 201 201 103/2 203/2 103/2 ");
-    buf_clear(&out);
-    OK(world, store_read_holds(reader, take_hold_id, &out));
-    assert_string_equal(buf_cstr(&out), "104 204 ");
-    buf_free(&out);
-    store_reader_close(reader);
-}
-
-/* --- Both play the same days. */
-
-static uint64_t
-next_random(uint64_t *seed)
-{
-    *seed = *seed * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
-    return *seed >> 33;
-}
-
-static void
-play_one(struct world *world, uint64_t *seed, struct buf *log)
-{
-    struct store *store = world->store;
-    const int64_t id = 1 + (int64_t)(next_random(seed) % 12);
-    const uint64_t what = next_random(seed) % 10;
-    const int64_t value = (int64_t)(next_random(seed) % 1000);
-    char name[16];
-    (void)snprintf(name, sizeof(name), "n%lld", (long long)(value % 7));
-    enum status status = STATUS_OK;
-    struct account_row account = an_account(id, name);
-    struct thread_row thread = a_thread(id, 1 + value % 2, name);
-    struct meter_row meters = a_meter_row(id);
-    struct hold_row hold = a_hold(id, &world->node);
-    struct ledger_row ledger = a_ledger_row(id);
-    struct refusal_row refusal = a_refusal(id, NOW_MS + value % 3 * MINUTE_MS);
-    const struct subject_row subject = a_subject(id, 1 + value % 9);
-    const struct limit_def_row limit = a_limit_def(id, name);
-    hold.held_micros = hold.bound_micros = value;
-    ledger.cost_micros = value;
-    switch (what) {
-    case 0: {
-        struct account_row stored;
-        if (store_account_get(store, id, &stored) == STATUS_OK) {
-            account.version = stored.version;
-        }
-        status = store_account_put(store, &account);
-        break;
-    }
-    case 1: {
-        struct thread_row stored;
-        if (store_thread_get(store, id, &stored) == STATUS_OK) {
-            thread.version = stored.version - (value == 0);
-        }
-        status = store_thread_put(store, &thread);
-        break;
-    }
-    case 2: {
-        struct meter_row stored;
-        if (store_meter_get(store, id, &stored) == STATUS_OK) {
-            meters.version = stored.version;
-        }
-        meters.meters[0].settled = value;
-        status = store_meter_put(store, &meters);
-        break;
-    }
-    case 3: status = store_hold_insert(store, &hold); break;
-    case 4: status = store_hold_update(store, &hold); break;
-    case 5: status = store_hold_delete(store, id); break;
-    case 6: status = store_ledger_add(store, &ledger); break;
-    case 7: status = store_refusal_add(store, &refusal); break;
-    case 8: status = store_subject_put(store, &subject); break;
-    default: status = store_limit_def_put(store, &limit); break;
-    }
-    buf_addf(log, "%d:%lld:%s ", (int)what, (long long)id, status_name(status));
-}
-
-static void
-both_engines_give_the_same_answers(void **state)
-{
-    (void)state;
-    void *disk_state = NULL;
-    void *memory_state = NULL;
-    world_on_disk(&disk_state);
-    world_in_memory(&memory_state);
-    struct world *worlds[2] = { disk_state, memory_state };
-    for (uint64_t batch = 0; batch < 400; batch++) {
-        struct buf logs[2] = { { 0 } };
-        for (int i = 0; i < 2; i++) {
-            uint64_t seed = hash_pair(batch, 1);
-            world_begin(worlds[i]);
-            for (int event = 0; event < 8; event++) {
-                play_one(worlds[i], &seed, &logs[i]);
-            }
-            if (next_random(&seed) % 3 == 0) {
-                store_rollback(worlds[i]->store);
-            } else {
-                world_commit(worlds[i]);
-            }
-            if (batch % 20 == 0) {
-                struct buf text = world_text(worlds[i]);
-                buf_add_slice(&logs[i], buf_slice(&text));
-                buf_free(&text);
-            }
-        }
-        assert_string_equal(buf_cstr(&logs[0]), buf_cstr(&logs[1]));
-        buf_free(&logs[0]);
-        buf_free(&logs[1]);
-    }
-    world_end(&disk_state);
-    world_end(&memory_state);
-}
-
 static const struct CMUnitTest tests[] = {
     BOTH("accounts are kept by id and by name", accounts_are_kept_by_id_and_by_name),
     BOTH("an account name is taken once", an_account_name_is_taken_once),
@@ -957,16 +651,13 @@ static const struct CMUnitTest tests[] = {
         a_version_that_is_not_the_stored_one_is_a_conflict),
     BOTH("keys are found by their hash", keys_are_found_by_their_hash),
     BOTH("the identity version only grows", the_identity_version_only_grows),
-    BOTH("threads are recognised within their account",
-        threads_are_recognised_within_their_account),
+    BOTH(
+        "threads are recognised within their account", threads_are_recognised_within_their_account),
     BOTH("a subject exists once", a_subject_exists_once),
     BOTH("meters come back whole", meters_come_back_whole),
     BOTH("a hold lives from insert to delete", a_hold_lives_from_insert_to_delete),
     BOTH("inputs of any size come back", inputs_of_any_size_come_back),
     BOTH("orphans are the holds of other lives", orphans_are_the_holds_of_other_lives),
-    BOTH("the ledger is filtered, newest first", the_ledger_is_filtered_newest_first),
-    BOTH("the ledger only grows", the_ledger_only_grows),
-    BOTH("a page has a hundred rows unless told", a_page_has_a_hundred_rows_unless_told),
     BOTH("refusals are counted by the minute", refusals_are_counted_by_the_minute),
     BOTH("an issued id stays with who had it first", an_issued_id_stays_with_who_had_it_first),
     BOTH("issued ids are swept by age in short batches",
@@ -976,8 +667,5 @@ static const struct CMUnitTest tests[] = {
     BOTH("an older epoch is fenced", an_older_epoch_is_fenced),
     BOTH("a node goes on where it was", a_node_goes_on_where_it_was),
     BOTH("a row that breaks a rule is refused", a_row_that_breaks_a_rule_is_refused),
-    BOTH("readers see committed rows only", readers_see_committed_rows_only),
-    BOTH("readers list what belongs to an account", readers_list_what_belongs_to_an_account),
-    CASE("both engines give the same answers to random days", both_engines_give_the_same_answers),
 };
 UNIT_MAIN(tests)

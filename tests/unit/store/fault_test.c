@@ -86,9 +86,12 @@ a_batch_is_whole_or_not_at_all(void **state)
         int code;
         bool stays, full_sync;
     } rows[] = {
-        { SQLITE_FULL, false, true },         { SQLITE_FULL, true, false },
-        { SQLITE_IOERR_WRITE, false, true },  { SQLITE_IOERR_WRITE, true, true },
-        { SQLITE_IOERR_FSYNC, false, true },  { SQLITE_READONLY, false, true },
+        { SQLITE_FULL, false, true },
+        { SQLITE_FULL, true, false },
+        { SQLITE_IOERR_WRITE, false, true },
+        { SQLITE_IOERR_WRITE, true, true },
+        { SQLITE_IOERR_FSYNC, false, true },
+        { SQLITE_READONLY, false, true },
     };
     struct world *world = *state;
     for (size_t i = 0; i < countof(rows); i++) {

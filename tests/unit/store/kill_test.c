@@ -12,11 +12,11 @@
 #include <time.h>
 #include <unistd.h>
 
-#define ROUND_COUNT     12
-#define ROWS_A_BATCH    8
-#define SUBJECT_COUNT   4
-#define FIRST_WAIT_US   500
-#define WAIT_STEP_US    4100 /* no multiple of anything the store does */
+#define ROUND_COUNT      12
+#define ROWS_A_BATCH     8
+#define SUBJECT_COUNT    4
+#define FIRST_WAIT_US    500
+#define WAIT_STEP_US     4100 /* no multiple of anything the store does */
 #define CHECKPOINT_PAGES 40
 
 static int64_t
@@ -54,6 +54,7 @@ write_batch(struct world *world)
 static void
 write_until_killed(struct world *world, int told)
 {
+    (void)alarm(60); /* should nobody be left to kill it */
     world_open(world);
     for (;;) {
         write_batch(world);
@@ -101,13 +102,11 @@ static void
 assert_whole_batches(struct world *world)
 {
     struct found found = { .batch_no = world->node.batch_no };
-    struct store_reader *reader = NULL;
-    struct store_error error;
     const struct ledger_filter all = { .kind = -1, .limit = INT32_MAX };
-    OK(world, store_reader_open(world->store, &reader, &error));
+    struct store_reader *reader = world_reader(world);
     OK(world, store_read_ledger(reader, &all, see_ledger, &found));
     OK(world, store_read_holds(reader, see_hold, &found));
-    store_reader_close(reader);
+    world_reader_close(world);
     assert_int_equal(found.ledger_count, found.batch_no * ROWS_A_BATCH);
     assert_int_equal(found.hold_count, found.batch_no > 0 ? 1 : 0);
     assert_int_equal(found.hold_id, found.batch_no);

@@ -31,9 +31,28 @@ world_open(struct world *world)
     OK(world, store_node_start(world->store, NOW_MS, HASH, &world->node, world->signal_key));
 }
 
+struct store_reader *
+world_reader(struct world *world)
+{
+    struct store_error error;
+    assert_null(world->reader);
+    if (store_reader_open(world->store, &world->reader, &error) != STATUS_OK) {
+        fail_msg("%s", error.text);
+    }
+    return world->reader;
+}
+
+void
+world_reader_close(struct world *world)
+{
+    store_reader_close(world->reader);
+    world->reader = NULL;
+}
+
 void
 world_close(struct world *world)
 {
+    world_reader_close(world);
     store_close(world->store);
     world->store = NULL;
 }
@@ -105,7 +124,7 @@ int
 world_end(void **state)
 {
     struct world *world = *state;
-    store_close(world->store);
+    world_close(world);
     if (world->disk) {
         remove_folder(world->folder);
     }
@@ -182,7 +201,8 @@ a_meter_row(int64_t subject_id)
 {
     return (struct meter_row){ .subject_id = subject_id,
         .meter_count = 2,
-        .meters = { { 1, NOW_MS, 1000000, 20, 30, 0 }, { 2, 0, -5, 0, MONEY_MICROS_MAX, INT64_MIN } },
+        .meters = { { 1, NOW_MS, 1000000, 20, 30, 0 },
+            { 2, 0, -5, 0, MONEY_MICROS_MAX, INT64_MIN } },
         .seen_ms = NOW_MS };
 }
 
@@ -201,7 +221,8 @@ a_hold(int64_t hold_id, const struct node_row *node)
         .part_count = 2,
         .parts = { { 1, 5, NOW_MS, 20, 30 }, { 2, 6, 0, 1, 1 } },
         .attempt_count = 2,
-        .attempts = { { "anthropic", "claude-opus-4-6", ATTEMPT_UNBILLED, 529, REASON_ROUTES_COOLING },
+        .attempts = { { "anthropic", "claude-opus-4-6", ATTEMPT_UNBILLED, 529,
+                          REASON_ROUTES_COOLING },
             { "hf", "a,b;c", ATTEMPT_OPEN, 0, REASON_OK } },
         .model = "claude-opus-4-6",
         .held_micros = 20,
@@ -469,9 +490,7 @@ struct buf
 world_text(struct world *world)
 {
     struct buf out = { 0 };
-    struct store_reader *reader = NULL;
-    struct store_error error;
-    OK(world, store_reader_open(world->store, &reader, &error));
+    struct store_reader *reader = world_reader(world);
     const struct ledger_filter filter = { .kind = -1, .limit = INT32_MAX };
     OK(world, store_read_accounts(reader, give_account, &out));
     OK(world, store_read_keys(reader, 0, give_key, &out));
@@ -479,7 +498,7 @@ world_text(struct world *world)
     OK(world, store_read_holds(reader, give_hold, &out));
     OK(world, store_read_ledger(reader, &filter, give_ledger, &out));
     OK(world, store_read_refusals(reader, 0, 0, give_refusal, &out));
-    store_reader_close(reader);
+    world_reader_close(world);
     add_limit_defs(world, &out);
     assert_false(out.failed);
     return out;

@@ -16,6 +16,7 @@ struct world {
     char url[128];
     struct store_options options;
     struct store *store;
+    struct store_reader *reader;
     struct node_row node;
     unsigned char signal_key[32];
 };
@@ -39,6 +40,9 @@ void expect_status(const struct world *world, enum status got, enum status want,
 
 void world_open(struct world *world);
 void world_close(struct world *world);
+/* At most one at a time; closed with the world at the latest. */
+struct store_reader *world_reader(struct world *world);
+void world_reader_close(struct world *world);
 void world_begin(struct world *world);
 void world_commit(struct world *world);
 
