@@ -329,12 +329,14 @@ open_policy(struct gateway *gateway)
         return open_sandbox(gateway);
     }
     gateway->config_path = path ? path : CONFIG_FILE_DEFAULT;
-    if (conf_load_file(gateway->config_path, &gateway->policy, &error) != STATUS_OK) {
+    const enum status status = conf_load_file(gateway->config_path, &gateway->policy, &error);
+    if (status == STATUS_INVALID) {
         (void)fprintf(stderr, "%s\n", error.text);
-        (void)cli_fail("the configuration is wrong; nothing was started");
-        return false;
+        (void)cli_fail("the configuration is wrong, so nothing was started");
+    } else if (status != STATUS_OK) {
+        (void)cli_fail("%s", error.text);
     }
-    return true;
+    return status == STATUS_OK;
 }
 
 static bool

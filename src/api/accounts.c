@@ -83,10 +83,11 @@ static void
 refuse_plan(struct ask *ask, const struct policy *policy, const char *plan)
 {
     struct buf text = { 0 };
-    buf_addf(&text, "'%.100s'; there are:", plan);
+    buf_addf(&text, "'%.100s'; there are", plan);
     for (int32_t i = 0; i < policy->plan_count; i++) {
         buf_addf(&text, "%s %s", i ? "," : "", policy->plans[i]);
     }
+    buf_add_char(&text, '.');
     answer_fault(ask, API_FAULT_PLAN_UNKNOWN, buf_cstr(&text));
     buf_free(&text);
 }
@@ -133,7 +134,7 @@ change_account(struct api_worker *worker, struct ask *ask, struct event *event, 
         log_line(LOG_INFO, "admin", "%s by %s: account '%s'", what, ask->actor, event->admin.account.name);
         return true;
     case ADMIN_NOT_FOUND: answer_reason(ask, REASON_ACCOUNT_UNKNOWN); break;
-    case ADMIN_EXISTS: answer_fault(ask, API_FAULT_ACCOUNT_EXISTS, NULL); break;
+    case ADMIN_EXISTS: answer_fault(ask, API_FAULT_ACCOUNT_EXISTS, event->admin.account.name); break;
     case ADMIN_INVALID: answer_fault(ask, API_FAULT_FIELD, NULL); break;
     }
     return false;
@@ -155,7 +156,7 @@ post_account(struct api_worker *worker, struct ask *ask)
         return;
     }
     if (!row->name[0]) {
-        answer_fault(ask, API_FAULT_FIELD, "'name': empty.");
+        answer_fault(ask, API_FAULT_FIELD, "'name' is empty.");
         return;
     }
     if (!change_account(worker, ask, &event, "account_add", &verdict)) {

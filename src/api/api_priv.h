@@ -180,7 +180,7 @@ void put_json(struct buf *out, const char *key, struct slice json); /* as it is;
 struct buf *answer_begin(struct ask *ask, int status);
 void answer_end(struct ask *ask);
 void answer_error(struct ask *ask, int status, const char *code, const char *format, ...) PRINTF_LIKE(4, 5);
-void answer_fault(struct ask *ask, enum api_fault fault, const char *detail); /* detail may be NULL */
+void answer_fault(struct ask *ask, enum api_fault fault, const char *detail); /* detail completes the sentence; NULL = none */
 void answer_reason(struct ask *ask, enum reason reason);
 void answer_header(struct ask *ask, const char *name, const char *value);
 
@@ -191,6 +191,8 @@ MUST_USE enum status worker_open(struct api_plane *api, uint32_t index, struct a
 void worker_close(struct api_worker *worker);
 void worker_free(struct api_worker *worker);
 void worker_wake(struct api_worker *worker);
+/* Comes back when what was submitted before is on the books, so that reads show it. */
+void worker_catch_up(struct api_worker *worker, struct ask *ask);
 /* The store's reader failed: answers so. */
 void worker_read_failed(struct api_worker *worker, struct ask *ask);
 /* False: not read, the ask is answered. */

@@ -89,8 +89,8 @@ struct reading {
 static void
 refuse_field(const struct reading *reading, const char *name, const char *why)
 {
-    char detail[256];
-    (void)snprintf(detail, sizeof(detail), "'%.100s': %s.", name, why);
+    char detail[320];
+    (void)snprintf(detail, sizeof(detail), "'%.100s' %s.", name, why);
     answer_fault(reading->ask, reading->fault, detail);
 }
 
@@ -104,7 +104,7 @@ take_pair(struct reading *reading, const char *name, struct slice value)
             continue;
         }
         if (reading->seen[i]) {
-            refuse_field(reading, name, "given twice");
+            refuse_field(reading, name, "is given twice");
             return false;
         }
         reading->seen[i] = true;
@@ -112,11 +112,11 @@ take_pair(struct reading *reading, const char *name, struct slice value)
             return true;
         }
         char why[160];
-        (void)snprintf(why, sizeof(why), "wanted is %s", field_wants(field->type));
+        (void)snprintf(why, sizeof(why), "must be %s", field_wants(field->type));
         refuse_field(reading, name, why);
         return false;
     }
-    refuse_field(reading, name, "not known here");
+    refuse_field(reading, name, "is not known here");
     return false;
 }
 
@@ -125,7 +125,7 @@ all_required(const struct reading *reading)
 {
     for (size_t i = 0; i < reading->count; i++) {
         if (reading->fields[i].required && !reading->seen[i]) {
-            refuse_field(reading, reading->fields[i].name, "missing");
+            refuse_field(reading, reading->fields[i].name, "is missing");
             return false;
         }
     }
@@ -139,7 +139,7 @@ take_member(struct reading *reading, struct slice key, struct json_value value)
     char text[NAME_MAX_BYTES + 1];
     size_t name_len = 0;
     if (!json_unescape(key, name, sizeof(name) - 1, &name_len)) {
-        refuse_field(reading, "a field", "its name is too long");
+        refuse_field(reading, "...", "is longer than any name here");
         return false;
     }
     name[name_len] = '\0';
@@ -151,7 +151,7 @@ take_member(struct reading *reading, struct slice key, struct json_value value)
     }
     size_t text_len = 0;
     if (!json_unescape(json_inside(value), text, sizeof(text), &text_len)) {
-        refuse_field(reading, name, "too long");
+        refuse_field(reading, name, "is too long");
         return false;
     }
     return take_pair(reading, name, slice_of(text, text_len));
@@ -197,7 +197,7 @@ fields_of_query(struct ask *ask, const struct field *fields, size_t count)
         (void)slice_split(&pair, '=', &raw_name); /* leaves the value in `pair` */
         if (!api_percent_decode(raw_name, true, name, sizeof(name))
             || !api_percent_decode(pair, true, value, sizeof(value))) {
-            answer_fault(ask, API_FAULT_PARAMETER, "It is not well encoded, or too long.");
+            answer_fault(ask, API_FAULT_PARAMETER, "it is not well encoded, or too long.");
             return false;
         }
         if (!take_pair(&reading, name, slice_str(value))) {

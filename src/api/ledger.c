@@ -98,7 +98,7 @@ put_ledger_row(const struct names *names, struct buf *out, const struct ledger_r
     put_flags(out, row->flags);
     put_i64(out, "price_version", row->price_ver);
     put_id(out, "policy_version", "", row->policy_ver);
-    if (inputs) {
+    if (inputs || row->kind == LEDGER_ADMIN) { /* of a change by an admin they are what was done */
         put_json(out, "inputs", row->inputs);
     }
     put_close(out, '}');
@@ -152,6 +152,7 @@ get_ledger(struct api_worker *worker, struct ask *ask)
         || !names_id_of(worker, ask, account, &filter.account_id)) {
         return;
     }
+    worker_catch_up(worker, ask);
     filter.limit = (int32_t)limit;
     listing.inputs = inputs;
     listing.out = answer_begin(ask, 200);
@@ -206,6 +207,7 @@ get_request(struct api_worker *worker, struct ask *ask)
     if (!names_ready(worker, ask)) {
         return;
     }
+    worker_catch_up(worker, ask);
     const int64_t own_id = ask->may_read_all ? 0 : ask->identity.account_id;
     struct buf *out = answer_begin(ask, 200);
     struct hold_search search = { out, filter.id, own_id, false };

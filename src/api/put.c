@@ -176,8 +176,13 @@ void
 answer_fault(struct ask *ask, enum api_fault fault, const char *detail)
 {
     check((unsigned)fault < API_FAULT_COUNT);
-    answer_error(ask, faults[fault].status, faults[fault].code, detail ? "%s %s" : "%s",
-        faults[fault].sentence, detail);
+    const char *sentence = faults[fault].sentence;
+    if (!detail || !detail[0]) {
+        answer_error(ask, faults[fault].status, faults[fault].code, "%s", sentence);
+        return;
+    }
+    const int without_stop = (int)strlen(sentence) - 1; /* each ends in one */
+    answer_error(ask, faults[fault].status, faults[fault].code, "%.*s: %s", without_stop, sentence, detail);
 }
 
 void

@@ -73,6 +73,9 @@ print_row(struct json_object *row, struct table *table)
     char at[32];
     text_time(json_text(row, "at"), at);
     buf_add_str(&note, json_text(row, "reason"));
+    if (strcmp(json_text(row, "kind"), "admin") == 0) {
+        buf_addf(&note, "%s %s", json_text(json_member(row, "inputs"), "verb"), json_text(row, "key"));
+    }
     add_flags(&note, row);
     table_cell(table, at);
     table_cell(table, json_text(row, "kind"));

@@ -116,10 +116,13 @@ sandbox_stop(struct sandbox *sandbox)
     sandbox->mock_pid = 0;
 }
 
-/* A model that answers chat completions. */
+/* A model that answers chat completions: the one made for it, else the first. */
 static const char *
 chat_model(const struct policy *policy)
 {
+    if (policy_model_index(policy, SLICE("sandbox")) >= 0) {
+        return "sandbox";
+    }
     for (int32_t i = 0; i < policy->model_count; i++) {
         const struct model *model = &policy->models[i];
         for (int32_t r = 0; r < model->route_count; r++) {
@@ -128,7 +131,7 @@ chat_model(const struct policy *policy)
             }
         }
     }
-    return "sandbox";
+    return "?";
 }
 
 void
