@@ -22,12 +22,15 @@ let anthropic;
 before(async () => {
   mock = await Mock.start();
   gateway = await Gateway.start(mock, {
-    models: modelsOn({
-      'gpt-live': 'openai',
-      'claude-live': 'anthropic',
-      'gpt-bills': 'bills-openai',
-      'claude-bills': 'bills-anthropic',
-    }),
+    models: {
+      ...modelsOn({
+        'gpt-live': 'openai',
+        'claude-live': 'anthropic',
+        'gpt-bills': 'bills-openai',
+        'claude-bills': 'bills-anthropic',
+      }),
+      ...modelsOn({ 'gpt-endless': 'openai' }, { max_output: 10_000_000 }),
+    },
     limits: {
       'month-spend': { counts: 'cost', per: 'account', window: 'month', cap: '1000 USD' },
       'tree-spend': { counts: 'cost', per: 'thread_tree', window: 'lifetime', cap: '1000 USD' },
@@ -195,7 +198,7 @@ describe('openai SDK', () => {
     for await (const model of openai.models.list()) {
       names.push(model.id);
     }
-    assert.deepEqual(names.sort(), ['claude-bills', 'claude-live', 'gpt-bills', 'gpt-live']);
+    assert.deepEqual(names.sort(), ['claude-bills', 'claude-live', 'gpt-bills', 'gpt-endless', 'gpt-live']);
     assert.deepEqual(await mock.journal(), [], 'no provider was asked');
   });
 });
@@ -261,7 +264,7 @@ describe('Anthropic SDK', () => {
       assert.equal(model.type, 'model');
       names.push(model.id);
     }
-    assert.deepEqual(names.sort(), ['claude-bills', 'claude-live', 'gpt-bills', 'gpt-live']);
+    assert.deepEqual(names.sort(), ['claude-bills', 'claude-live', 'gpt-bills', 'gpt-endless', 'gpt-live']);
   });
 
   test('the beta namespace keeps its query and its betas', async () => {
@@ -459,12 +462,12 @@ describe('a client that leaves amid a stream', () => {
   });
 
   test('a client that reads nothing holds the provider back, and its end is seen', async () => {
-    await mock.models({ 'gpt-live': 'tokens=2000000,bpt=4,per_event=50' });
-    const limit = 120_000;
+    await mock.models({ 'gpt-endless': 'tokens=2000000,bpt=64,per_event=50' });
+    const limit = 2_000_000;
     let seen = 0;
     const answer = ask(`${gateway.url}/v1/chat/completions`, {
       key,
-      body: callOf('chat', 'gpt-live', { limit, stream: true }).body,
+      body: callOf('chat', 'gpt-endless', { limit, stream: true }).body,
       onEvent: (_, request) => {
         if (seen++ === 0) {
           request.socket.pause();
