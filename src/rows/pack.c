@@ -1,7 +1,8 @@
 /* rows/pack.c: entries end in ';', their fields are parted by ','; no entries is the empty text.
  *
- * What is packed is canonical: one text a value, so unpacking refuses leading zeros, "-0", escapes that
- * were not needed and anything after the last ';'. Reasons go by code, since their numbers may change. */
+ * What is packed is canonical: one text a value, so unpacking refuses leading zeros, "-0", escapes
+ * that were not needed and anything after the last ';'. Reasons go by code, since their numbers may
+ * change. */
 #include "rows/pack.h"
 
 #define FIELD_END      ','

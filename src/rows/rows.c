@@ -94,8 +94,8 @@ ledger_kind_from_word(struct slice word, enum ledger_kind *kind)
 
 /* --- Text. */
 
-/* Length of the character that begins `text`, or 0 when it is not UTF-8 (Unicode, table 3-7) or is a
- * control character. */
+/* Length of the character that begins `text`, or 0 when it is not UTF-8 (Unicode, table 3-7) or is
+ * a control character. */
 static size_t
 printable_char_len(struct slice text)
 {
@@ -408,8 +408,8 @@ hold_valid(const struct hold_row *row)
            && is_tokens(row->est_input) && is_tokens(row->input_bound)
            && is_tokens(row->bound_output) && row->held_output >= 0
            && row->held_output <= row->bound_output && row->multiplier_pct >= 1
-           && row->multiplier_pct <= MULTIPLIER_PCT_MAX && row->body_bytes >= 0 && TERMINATED(row->estimator)
-           && is_wall_ms(row->created_ms) && is_inputs(row->inputs);
+           && row->multiplier_pct <= MULTIPLIER_PCT_MAX && row->body_bytes >= 0
+           && TERMINATED(row->estimator) && is_wall_ms(row->created_ms) && is_inputs(row->inputs);
 }
 
 static bool

@@ -1,11 +1,12 @@
-/* store/memory_priv.h: the store in memory: the same promises as on disk but to outlive the process.
+/* store/memory_priv.h: the store in memory: the same promises as on disk but to outlive the
+ * process.
  *
  *   memory.c        the engine: transactions, the node      memory_table.c  rows, names, undo
  *   memory_rows.c   the writer's gets and puts               memory_read.c   the reader door
  *
- * A row that is stored never changes: a write places a new one and keeps the old in the undo log until
- * the transaction ends. One mutex is held by a transaction from begin to end and by each read, so a
- * reader sees committed rows only. */
+ * A row that is stored never changes: a write places a new one and keeps the old in the undo log
+ * until the transaction ends. One mutex is held by a transaction from begin to end and by each
+ * read, so a reader sees committed rows only. */
 #pragma once
 
 #include <pthread.h>

@@ -1,4 +1,5 @@
-/* store/memory_read.c: the reader door in memory: a read holds the mutex, so it waits for the batch. */
+/* store/memory_read.c: the reader door in memory: a read holds the mutex, so it waits for the
+ * batch. */
 #include "store/memory_priv.h"
 
 #include <errno.h>

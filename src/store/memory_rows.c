@@ -1,4 +1,5 @@
-/* store/memory_rows.c: the writer's gets and puts in memory; the answers are those of sqlite_rows.c. */
+/* store/memory_rows.c: the writer's gets and puts in memory; the answers are those of
+ * sqlite_rows.c. */
 #include "store/memory_priv.h"
 
 static struct memory_table *

@@ -1,4 +1,5 @@
-/* store/migrate.c: schema versions, forward only. A store is at version i when the scripts 1 to i ran. */
+/* store/migrate.c: schema versions, forward only. A store is at version i when the scripts 1 to i
+ * ran. */
 #include "store/sqlite_priv.h"
 
 #include <stdio.h>
@@ -45,7 +46,8 @@ schema_version(struct sqlite_db *db, int64_t *version)
         db->error_text, STATUS_INVALID, "it is a SQLite database, but not a Tidegate store");
 }
 
-/* A BIGINT key would stand beside the rows in an index of its own; INTEGER makes it the rows' own. */
+/* A BIGINT key would stand beside the rows in an index of its own; INTEGER makes it the rows'
+ * own. */
 static void
 add_script(struct buf *sql, struct slice script)
 {

@@ -10,7 +10,7 @@
 
 #include "base/secret.h"
 
-#define BUSY_WAIT_MS          2000 /* for a backup or a shell that holds SQLite's own lock for a moment */
+#define BUSY_WAIT_MS          2000 /* for a backup or a shell that holds SQLite's lock a moment */
 #define SIGNAL_KEY_BYTES      32
 #define LOG_KEPT_BYTES_TEXT   "268435456" /* a log that a slow reader made longer is cut to this */
 #define WRITER_CACHE_KIB_TEXT "65536"
@@ -41,8 +41,8 @@ resolve_new(const char *path, char **real_path, struct store_error *error)
     return STATUS_OK;
 }
 
-/* SQLite follows links and so must the lock, or two names would let two gateways in; and readers open
- * it later, perhaps from another folder. The caller frees *real_path. */
+/* SQLite follows links and so must the lock, or two names would let two gateways in; and readers
+ * open it later, perhaps from another folder. The caller frees *real_path. */
 static enum status
 resolve_path(const char *path, char **real_path, struct store_error *error)
 {
@@ -271,7 +271,8 @@ sqlite_rollback(struct store *store)
     if (sqlite3_get_autocommit(db->handle) != 0) {
         return; /* SQLite has done so itself, as after a full disk */
     }
-    /* Not through db_exec: the text keeps the first cause. Were it to fail, the next begin would. */
+    /* Not through db_exec: the text keeps the first cause. Were it to fail, the next begin
+     * would. */
     (void)sqlite3_exec(db->handle, "ROLLBACK", NULL, NULL, NULL);
 }
 

@@ -3,10 +3,10 @@
  * A thread with a connection of its own copies the log back without hindering the writer; but the
  * writer adds to the log meanwhile, so the thread alone never comes to its end, and only a log that
  * was copied to its end is begun anew. So the thread copies until the rest is small and hands over:
- * the writer copies that rest between two batches. A reader whose snapshot is old stops both; the log
- * then grows until it is closed, and the next try comes after as many pages again.
+ * the writer copies that rest between two batches. A reader whose snapshot is old stops both; the
+ * log then grows until it is closed, and the next try comes after as many pages again.
  *
- *      IDLE -> WANTED (writer: enough pages) -> RUNNING (thread) -> DONE (thread) -> IDLE (writer) */
+ *      IDLE -(writer: enough pages)-> WANTED -> RUNNING -(thread)-> DONE -(writer)-> IDLE */
 #include "store/sqlite_priv.h"
 
 #include <stdlib.h>
@@ -159,7 +159,7 @@ checkpointer_note(struct checkpointer *checkpointer, int log_pages)
     checkpointer->log_pages = log_pages;
 }
 
-/* The commit before is done and good: a failure here is a trouble to tell of, not an error of it. */
+/* The commit before was good: a failure here is a trouble to tell of, not an error of it. */
 static void
 finish_rest(struct checkpointer *checkpointer, struct sqlite_db *writer, char trouble[512])
 {

@@ -1,5 +1,5 @@
-/* store/sqlite_columns.c: the current row of a query as a row of rows.h, and the meta table. Whatever is in
- * the file is checked here: damage is an answer, never a crash. */
+/* store/sqlite_columns.c: the current row of a query as a row of rows.h, and the meta table.
+ * Whatever is in the file is checked here: damage is an answer, never a crash. */
 #include "store/sqlite_priv.h"
 
 #include "rows/pack.h"

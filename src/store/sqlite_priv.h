@@ -25,7 +25,8 @@ struct sqlite_db {
 };
 
 /* What db_open sets up: SQLITE_OPEN_* flags; a connection that writes is durable as asked. */
-MUST_USE enum status db_open(struct sqlite_db *db, const char *path, int open_flags, char *error_text);
+MUST_USE enum status db_open(
+    struct sqlite_db *db, const char *path, int open_flags, char *error_text);
 void db_close(struct sqlite_db *db);
 /* Runs SQL that has no parameters and whose rows nobody wants. */
 MUST_USE enum status db_exec(struct sqlite_db *db, const char *sql);
@@ -34,8 +35,8 @@ MUST_USE enum status db_status(struct sqlite_db *db, int code);
 /* The text says which row of which table is damaged. */
 MUST_USE enum status db_damaged(struct sqlite_db *db, const char *table, int64_t id);
 
-/* One use of a prepared statement. A failure sticks: later calls do nothing, query_next or query_run
- * returns it. Bound text must live until query_end. */
+/* One use of a prepared statement. A failure sticks: later calls do nothing, query_next or
+ * query_run returns it. Bound text must live until query_end. */
 struct query {
     struct sqlite_db *db;
     sqlite3_stmt *statement;
@@ -53,11 +54,13 @@ MUST_USE enum status query_next(struct query *query);
 /* Runs a statement that returns no rows, and ends it. *changed_count: rows that it wrote. */
 MUST_USE enum status query_run(struct query *query, int64_t *changed_count);
 /* The same where one row must be written: `none` when it is not. */
-MUST_USE enum status query_write(struct query *query, enum status none, const char *table, int64_t id);
+MUST_USE enum status query_write(
+    struct query *query, enum status none, const char *table, int64_t id);
 void query_end(struct query *query);
-/* Ends a query that finds at most one row: `status` of query_next, unless the row was not intact. */
-MUST_USE enum status query_finish(struct query *query, enum status status, bool intact, const char *table,
-    const int64_t *id);
+/* Ends a query that finds at most one row: `status` of query_next, unless the row was not
+ * intact. */
+MUST_USE enum status query_finish(struct query *query, enum status status, bool intact,
+    const char *table, const int64_t *id);
 
 /* Columns of the current row, from left to right. */
 int64_t column_i64(struct query *query);
@@ -87,7 +90,8 @@ MUST_USE enum status checkpointer_start(struct checkpointer **checkpointer, cons
     const struct store_options *options, char *error_text);
 void checkpointer_stop(struct checkpointer *checkpointer);
 /* Between two transactions of the writer; trouble is written into, or taken from, `trouble`. */
-void checkpointer_turn(struct checkpointer *checkpointer, struct sqlite_db *writer, char trouble[512]);
+void checkpointer_turn(
+    struct checkpointer *checkpointer, struct sqlite_db *writer, char trouble[512]);
 /* From the writer's log hook: pages in the log after a commit. */
 void checkpointer_note(struct checkpointer *checkpointer, int log_pages);
 
@@ -113,7 +117,8 @@ sqlite_store_of(struct store *store)
 MUST_USE enum status sqlite_connect(struct sqlite_db *db, const char *path, int open_flags,
     const struct store_options *options, char *error_text);
 
-/* --- sqlite_columns.c: the current row of a query; false when it is damaged. `inputs` are borrowed. */
+/* --- sqlite_columns.c: the current row of a query; false when it is damaged. `inputs` are
+ * borrowed. */
 
 MUST_USE bool row_account(struct query *query, struct account_row *row);
 MUST_USE bool row_key(struct query *query, struct key_row *row);
@@ -127,7 +132,8 @@ MUST_USE bool row_issued(struct query *query, struct issued_row *row);
 MUST_USE bool row_limit_def(struct query *query, struct limit_def_row *row);
 MUST_USE bool row_node(struct query *query, struct node_row *row);
 
-MUST_USE enum status sqlite_meta_get(struct sqlite_db *db, const char *name, char *out, size_t out_size);
+MUST_USE enum status sqlite_meta_get(
+    struct sqlite_db *db, const char *name, char *out, size_t out_size);
 MUST_USE enum status sqlite_meta_put(struct sqlite_db *db, const char *name, const char *value);
 MUST_USE enum status sqlite_meta_get_i64(struct sqlite_db *db, const char *name, int64_t *value);
 MUST_USE enum status sqlite_meta_put_i64(struct sqlite_db *db, const char *name, int64_t value);

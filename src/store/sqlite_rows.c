@@ -1,5 +1,5 @@
-/* store/sqlite_rows.c: the writer's gets and puts. What is written was checked by store.c. The order of
- * the binds is the order of the parameters in statements.h. */
+/* store/sqlite_rows.c: the writer's gets and puts. What is written was checked by store.c. The
+ * order of the binds is the order of the parameters in statements.h. */
 #include "store/sqlite_priv.h"
 
 #include "rows/pack.h"

@@ -1,9 +1,10 @@
 /* store/statements.h: every statement of the store, written once for SQLite and PostgreSQL.
  *
- * X(ID, sql). Parameters are $1, $2, ... in order of first use, which is the order in which the rows'
- * functions bind them; results come in the order of the column lists. No functions, no triggers, no
- * arithmetic on money: what is written are absolute values computed in C. A filter that may be off
- * stands as (column = $n OR $n = 0), column first, so that the parameter takes the column's type. */
+ * X(ID, sql). Parameters are $1, $2, ... in order of first use, which is the order in which the
+ * rows' functions bind them; results come in the order of the column lists. No functions, no
+ * triggers, no arithmetic on money: what is written are absolute values computed in C. A filter
+ * that may be off stands as (column = $n OR $n = 0), column first, so that the parameter takes the
+ * column's type. */
 #pragma once
 
 #define COLUMNS_NODE "node_id, epoch, lease_until_ms, batch_no, high_water_ms, config_hash"
@@ -107,7 +108,7 @@
     X(LIMIT_DEF_CLEAR, "DELETE FROM limit_def WHERE limit_id = $1 OR name = $2")                   \
     X(LIMIT_DEF_INSERT, "INSERT INTO limit_def (" COLUMNS_LIMIT_DEF ") VALUES ($1, $2, $3, $4)")   \
     /* the reader door */                                                                          \
-    X(READ_LEDGER, "SELECT " COLUMNS_LEDGER " FROM ledger WHERE id <= $1 AND id >= $2 "             \
+    X(READ_LEDGER, "SELECT " COLUMNS_LEDGER " FROM ledger WHERE id <= $1 AND id >= $2 "            \
                    "AND (account_id = $3 OR $3 = 0) AND (key_id = $4 OR $4 = 0) "                  \
                    "AND (thread_id = $5 OR $5 = 0) AND at_ms >= $6 "                               \
                    "AND at_ms < $7 AND (kind = $8 OR $8 < 0) AND (model = $9 OR $9 = '') "         \

@@ -1,7 +1,9 @@
-/* store/store_priv.h: what the engines of the store (sqlite, memory) share with the door before them.
+/* store/store_priv.h: what the engines of the store (sqlite, memory) share with the door before
+ * them.
  *
- * store.c takes every public call, checks what holds for all engines (rows, state of the transaction)
- * and goes on through tables of functions. An engine puts `struct store` first in its own struct. */
+ * store.c takes every public call, checks what holds for all engines (rows, state of the
+ * transaction) and goes on through tables of functions. An engine puts `struct store` first in its
+ * own struct. */
 #pragma once
 
 #include "store/store.h"
@@ -25,7 +27,8 @@ struct store_reader {
 typedef bool ledger_callback(void *user, const struct ledger_row *row);
 typedef bool account_callback(void *user, const struct account_row *row);
 typedef bool key_callback(void *user, const struct key_row *row);
-typedef bool meter_callback(void *user, const struct subject_row *subject, const struct meter_row *meters);
+typedef bool meter_callback(
+    void *user, const struct subject_row *subject, const struct meter_row *meters);
 typedef bool hold_callback(void *user, const struct hold_row *row);
 typedef bool refusal_callback(void *user, const struct refusal_row *row);
 
@@ -87,7 +90,7 @@ struct store_reader_ops {
         refusal_callback *, void *user);
 };
 
-#define STORE_NODE_ID            1   /* of an embedded store: one gateway, whose lock is its lease */
+#define STORE_NODE_ID            1 /* of an embedded store: one gateway, its lock is its lease */
 #define LEDGER_READ_ROWS_DEFAULT 100
 
 /* Opens "sqlite:" stores (sqlite.c) and "memory:" ones (memory.c). */
@@ -100,4 +103,5 @@ extern const char *const store_schema_scripts[];
 extern const size_t store_schema_script_count;
 
 /* Writes a sentence for a person, cut where it does not fit, and returns `status`. */
-enum status store_fail(char text[512], enum status status, const char *format, ...) PRINTF_LIKE(3, 4);
+enum status store_fail(char text[512], enum status status, const char *format, ...)
+    PRINTF_LIKE(3, 4);

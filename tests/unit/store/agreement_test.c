@@ -1,8 +1,8 @@
 /* tests/unit/store/agreement_test.c
  *
- * Goal: nobody can tell the engines apart by their answers.
- * Method: both play the same random batches, some of them rolled back; every status, and now and then
- * all that the reader door shows, is compared. */
+ * Goal: nobody can tell the engines apart by their answers. Method: both play the same random
+ * batches, some of them rolled back; every status, and now and then all that the reader door shows,
+ * is compared. */
 #include "world.h"
 
 #include <stdio.h>

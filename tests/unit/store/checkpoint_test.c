@@ -1,8 +1,8 @@
 /* tests/unit/store/checkpoint_test.c
  *
- * Goal: under load the log starts anew again and again; a reader with an old snapshot only puts that off;
- * reads beside writes see whole batches.
- * Method: a small threshold, thousands of batches, and SQLite itself telling how long the log is. */
+ * Goal: under load the log starts anew again and again; a reader with an old snapshot only puts
+ * that off; reads beside writes see whole batches. Method: a small threshold, thousands of batches,
+ * and SQLite itself telling how long the log is. */
 #include "world.h"
 
 #include <pthread.h>

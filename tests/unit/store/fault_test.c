@@ -1,9 +1,9 @@
 /* tests/unit/store/fault_test.c
  *
- * Goal: whichever write or sync fails, a batch is there whole or not at all, the status says so, and
- * the store goes on once the fault is over. And a batch costs what it should: one sync, or none.
- * Method: SQLite's door to the disk fails its first, second, third, ... operation, until a run needs
- * no more of them. */
+ * Goal: whichever write or sync fails, a batch is there whole or not at all, the status says so,
+ * and the store goes on once the fault is over. And a batch costs what it should: one sync, or
+ * none. Method: SQLite's door to the disk fails its first, second, third, ... operation, until a
+ * run needs no more of them. */
 #include "world.h"
 
 #include <sqlite3.h>

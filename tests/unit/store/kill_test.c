@@ -1,9 +1,9 @@
 /* tests/unit/store/kill_test.c
  *
  * Goal: after kill -9 at any moment a store holds whole batches, none missing that was committed.
- * Method: a child writes batches, telling the number of each once it is committed, and is killed while
- * it does so, amid checkpoints too; what the next start finds must be one batch number's worth of
- * everything. */
+ * Method: a child writes batches, telling the number of each once it is committed, and is killed
+ * while it does so, amid checkpoints too; what the next start finds must be one batch number's
+ * worth of everything. */
 #include "world.h"
 
 #include <signal.h>

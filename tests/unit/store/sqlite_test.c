@@ -1,8 +1,8 @@
 /* tests/unit/store/sqlite_test.c
  *
- * Goal: a store on disk outlives its process, belongs to one gateway and knows its version; what cannot
- * be opened is a status and a sentence.
- * Method: files are made or changed from outside, then opened. */
+ * Goal: a store on disk outlives its process, belongs to one gateway and knows its version; what
+ * cannot be opened is a status and a sentence. Method: files are made or changed from outside, then
+ * opened. */
 #include "world.h"
 
 #include <errno.h>

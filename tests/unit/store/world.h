@@ -1,5 +1,5 @@
-/* tests/unit/store/world.h: a store of a kind in a folder of its own, rows to put into it, and its whole
- * content as text. */
+/* tests/unit/store/world.h: a store of a kind in a folder of its own, rows to put into it, and its
+ * whole content as text. */
 #pragma once
 
 #include "unit.h"
