@@ -38,10 +38,10 @@
 #endif
 
 #define WRITE_DEADLINE_MS (60 * SECOND_MS) /* no byte taken by a client for so long: gone */
-#define TARGET_BYTES_MAX 8192
-#define HIGH_WATER_BYTES ((size_t)256 << 10)
-#define LOOPS_MIN 2
-#define LOOPS_MAX 64
+#define TARGET_BYTES_MAX  8192
+#define HIGH_WATER_BYTES  ((size_t)256 << 10)
+#define LOOPS_MIN         2
+#define LOOPS_MAX         64
 
 struct serve_options {
     const char *config, *listen, *log_level;
@@ -63,10 +63,10 @@ struct gateway {
     struct sandbox sandbox;
     bool sandboxed;
 
-    struct policy *policy;   /* of the start; one reference */
+    struct policy *policy; /* of the start; one reference */
     struct listen listens[LISTENS_MAX];
     int listen_count;
-    char listen_copy[256];   /* of --listen */
+    char listen_copy[256]; /* of --listen */
     char control[4096];
     struct buf listen_names; /* for people */
     char sandbox_key[128];
@@ -79,10 +79,10 @@ struct gateway {
     uint32_t loop_count;
     struct gateway_loop loops[LOOPS_MAX];
 
-    int signals;             /* to stop, so far */
+    int signals; /* to stop, so far */
     pthread_t reloading;
     bool reload_started;
-    bool reload_over;        /* atomic */
+    bool reload_over; /* atomic */
 };
 
 static const struct command commands[] = {
@@ -104,7 +104,8 @@ on_loop_start(struct net_loop *net_loop)
     replies_init(&loop->replies, gateway->engine, (uint32_t)index);
     loop->relay = relay_loop_start(gateway->relay, net_loop, &loop->replies);
     loop->api = api_loop_start(gateway->api, net_loop);
-    check(loop->relay && loop->api); /* a few KB, at the start: nothing to go on with without them */
+    check(
+        loop->relay && loop->api); /* a few KB, at the start: nothing to go on with without them */
     net_loop_set_user(net_loop, loop);
 }
 
@@ -215,7 +216,8 @@ reload(void *arg)
         char config_hash[HASH_HEX + 1];
         memcpy(config_hash, policy->config_hash, sizeof(config_hash));
         if (engine_set_policy(gateway->engine, policy, &engine_error) != STATUS_OK) {
-            log_line(LOG_ERROR, "reload", "the configuration stays as it was: %s", engine_error.text);
+            log_line(
+                LOG_ERROR, "reload", "the configuration stays as it was: %s", engine_error.text);
         } else {
             note_reload(gateway, config_hash);
             log_line(LOG_INFO, "reload",
@@ -266,7 +268,8 @@ on_signal(struct net *net, int signal_number)
     gateway->signals++;
     if (gateway->signals == 1) {
         struct policy *policy = engine_policy(gateway->engine);
-        log_line(LOG_INFO, "stopping", "calls in flight may go on for %lld s; once more ends them now",
+        log_line(LOG_INFO, "stopping",
+            "calls in flight may go on for %lld s; once more ends them now",
             (long long)(policy->stop_grace_ms / SECOND_MS));
         net_stop(net, policy->stop_grace_ms);
         policy_unref(policy);
@@ -312,7 +315,8 @@ open_sandbox(struct gateway *gateway)
         (void)cli_fail("%s", error.text);
         return false;
     }
-    if (conf_sandbox(gateway->sandbox.mock_port, SANDBOX_STORE, SANDBOX_LISTEN, &gateway->policy, &conf_error)
+    if (conf_sandbox(gateway->sandbox.mock_port, SANDBOX_STORE, SANDBOX_LISTEN, &gateway->policy,
+            &conf_error)
         != STATUS_OK) {
         (void)cli_fail("the sandbox's configuration: %s", conf_error.text);
         return false;
@@ -360,8 +364,9 @@ choose_listens(struct gateway *gateway)
         gateway->listen_count = 1;
         if (!listen_parse(slice_str(gateway->options.listen), gateway->listen_copy,
                 sizeof(gateway->listen_copy), &gateway->listens[0])) {
-            (void)cli_fail("--listen %s: wanted is an address such as 127.0.0.1:8080, [::1]:8080 or "
-                           "unix:/path",
+            (void)cli_fail(
+                "--listen %s: wanted is an address such as 127.0.0.1:8080, [::1]:8080 or "
+                "unix:/path",
                 gateway->options.listen);
             return false;
         }
@@ -428,7 +433,8 @@ open_net(struct gateway *gateway)
     const enum status status = net_open(&options, &gateway_app, gateway, &gateway->net, &error);
     if (status != STATUS_OK) {
         (void)cli_fail("%s%s", error.text,
-            status == STATUS_BUSY ? "; `tidegate serve --listen 127.0.0.1:8081` takes another" : "");
+            status == STATUS_BUSY ? "; `tidegate serve --listen 127.0.0.1:8081` takes another"
+                                  : "");
         return false;
     }
     net_on_signal(gateway->net, on_signal);
@@ -515,7 +521,8 @@ fill_sandbox(struct gateway *gateway)
 static int64_t
 memory_bound_bytes(const struct policy *policy)
 {
-    const int64_t each = policy->head_bytes_max + policy->body_bytes_max + (int64_t)HIGH_WATER_BYTES;
+    const int64_t each =
+        policy->head_bytes_max + policy->body_bytes_max + (int64_t)HIGH_WATER_BYTES;
     return each > INT64_MAX / max_i64(1, policy->connections_max) ? INT64_MAX
                                                                   : each * policy->connections_max;
 }
@@ -645,7 +652,8 @@ command_mock(struct cli *cli, int argc, char **argv)
     if (!arguments_parse(cli, argc, argv, arguments, countof(arguments), &exit_status)) {
         return exit_status;
     }
-    if (port_text && (!slice_to_i64(slice_str(port_text), &port) || port < 0 || port > UINT16_MAX)) {
+    if (port_text
+        && (!slice_to_i64(slice_str(port_text), &port) || port < 0 || port > UINT16_MAX)) {
         (void)cli_fail("--port %s: wanted is a number from 0 to 65535", port_text);
         return EXIT_USAGE;
     }
@@ -673,7 +681,8 @@ open_here(struct here *here, struct policy *policy, struct cli_error *error)
     struct store_error store_error;
     struct engine_error engine_error;
     struct api_error api_error;
-    const struct store_options store_options = { .full_sync = policy->durability == DURABILITY_DISK };
+    const struct store_options store_options = { .full_sync =
+                                                     policy->durability == DURABILITY_DISK };
     enum status status = store_open(policy->store, &store_options, &here->store, &store_error);
     if (status != STATUS_OK) {
         (void)slice_to_cstr(slice_str(store_error.text), error->text, sizeof(error->text));
@@ -689,8 +698,9 @@ open_here(struct here *here, struct policy *policy, struct cli_error *error)
         (void)slice_to_cstr(slice_str(engine_error.text), error->text, sizeof(error->text));
         return status;
     }
-    const struct api_options api_options = { .engine = here->engine, .store = here->store,
-        .store_url = policy->store };
+    const struct api_options api_options = {
+        .engine = here->engine, .store = here->store, .store_url = policy->store
+    };
     status = api_open(&api_options, &here->api, &api_error);
     if (status != STATUS_OK) {
         (void)slice_to_cstr(slice_str(api_error.text), error->text, sizeof(error->text));

@@ -4,7 +4,7 @@
 #include "log/log.h"
 
 #define ACCOUNTS_DEFAULT 1000
-#define ACCOUNTS_MAX 10000
+#define ACCOUNTS_MAX     10000
 
 struct event
 admin_event(const struct ask *ask, enum admin_verb verb)
@@ -131,10 +131,13 @@ change_account(struct api_worker *worker, struct ask *ask, struct event *event, 
     }
     switch (verdict->admin) {
     case ADMIN_DONE:
-        log_line(LOG_INFO, "admin", "%s by %s: account '%s'", what, ask->actor, event->admin.account.name);
+        log_line(LOG_INFO, "admin", "%s by %s: account '%s'", what, ask->actor,
+            event->admin.account.name);
         return true;
     case ADMIN_NOT_FOUND: answer_reason(ask, REASON_ACCOUNT_UNKNOWN); break;
-    case ADMIN_EXISTS: answer_fault(ask, API_FAULT_ACCOUNT_EXISTS, event->admin.account.name); break;
+    case ADMIN_EXISTS:
+        answer_fault(ask, API_FAULT_ACCOUNT_EXISTS, event->admin.account.name);
+        break;
     case ADMIN_INVALID: answer_fault(ask, API_FAULT_FIELD, NULL); break;
     }
     return false;

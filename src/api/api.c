@@ -243,7 +243,9 @@ static void
 ask_key(struct ask *ask, const struct http_head *head)
 {
     const struct caller_keys keys = caller_keys_find(head);
-    ask->key_fault = keys.conflict ? REASON_KEY_CONFLICT : keys.key.len == 0 ? REASON_KEY_MISSING : REASON_OK;
+    ask->key_fault = keys.conflict       ? REASON_KEY_CONFLICT
+                     : keys.key.len == 0 ? REASON_KEY_MISSING
+                                         : REASON_OK;
     if (ask->key_fault == REASON_OK) {
         secret_hash_hex(keys.key, ask->key_hash);
     }
@@ -256,7 +258,7 @@ ask_judge(struct ask *ask, const struct http_head *head)
     struct api_plane *api = ask->loop->api;
     if (!ask_target(ask, head->method, head->path, head->query)
         || health_answers(api, ask, net_stopping(net_loop_net(ask->loop->loop)))
-        || !auth_at_the_door(api, ask)) {
+        || !auth_at_the_door(ask)) {
         return false;
     }
     if (head->body_kind == HTTP_BODY_LENGTH && head->content_length > API_BODY_BYTES_MAX) {
@@ -354,7 +356,8 @@ api_open(const struct api_options *options, struct api_plane **out, struct api_e
 {
     struct api_plane *api = calloc(1, sizeof(*api));
     if (!api) {
-        (void)slice_to_cstr(SLICE("no memory for the control plane"), error->text, sizeof(error->text));
+        (void)slice_to_cstr(
+            SLICE("no memory for the control plane"), error->text, sizeof(error->text));
         return STATUS_FULL;
     }
     api->options = *options;
@@ -371,8 +374,8 @@ api_open(const struct api_options *options, struct api_plane **out, struct api_e
         worker->thread_runs = status == STATUS_OK
                               && pthread_create(&worker->thread, NULL, worker_thread, worker) == 0;
         if (status == STATUS_OK && !worker->thread_runs) {
-            (void)slice_to_cstr(
-                SLICE("cannot start the control plane's threads"), error->text, sizeof(error->text));
+            (void)slice_to_cstr(SLICE("cannot start the control plane's threads"), error->text,
+                sizeof(error->text));
             status = STATUS_FULL;
         }
     }
@@ -434,8 +437,8 @@ api_wake(struct api_plane *api, uint32_t loop)
 }
 
 int
-api_do(struct api_plane *api, const char *actor, const char *method, struct slice target, struct slice body,
-    struct buf *out)
+api_do(struct api_plane *api, const char *actor, const char *method, struct slice target,
+    struct slice body, struct buf *out)
 {
     struct ask ask = { .control = true, .local = true, .now_ms = clock_wall_ms() };
     list_init(&ask.node);

@@ -204,7 +204,7 @@ MUST_USE bool names_id_of(struct api_worker *worker, struct ask *ask, const char
 
 /* --- auth.c */
 /* What can be said without waiting: false, and answered. */
-MUST_USE bool auth_at_the_door(struct api_plane *api, struct ask *ask);
+MUST_USE bool auth_at_the_door(struct ask *ask);
 MUST_USE bool auth_allow(struct api_worker *worker, struct ask *ask);
 bool peer_is_local(struct slice peer);
 

@@ -10,7 +10,8 @@ level_now(int64_t level_ms, int64_t seen_mono_ms, int64_t now_mono_ms)
 
 /* What must drain before one more may try. */
 bool
-attempts_blocked(const struct attempts *attempts, uint64_t address_hash, int64_t now_mono_ms, int64_t *wait_ms)
+attempts_blocked(
+    const struct attempts *attempts, uint64_t address_hash, int64_t now_mono_ms, int64_t *wait_ms)
 {
     const size_t index = address_hash % ATTEMPTS_SLOTS;
     if (attempts->slots[index].address_hash != address_hash) {

@@ -38,15 +38,20 @@ blocked(struct api_plane *api, struct ask *ask)
     return too_many;
 }
 
-/* A key that is wrong is counted, and never written anywhere. */
+/* A key that is wrong is counted, and never written anywhere. An address that guesses learns no more than
+ * that; a right key from there is still taken, since many may share it. */
 static void
 key_failed(struct api_plane *api, struct ask *ask, enum reason reason)
 {
     struct log_line line;
     counter_add(COUNTER_KEY_FAILURES, 1);
+    if (blocked(api, ask)) {
+        return;
+    }
     (void)pthread_mutex_lock(&api->lock);
     attempts_note(&api->attempts, address_of(ask), clock_mono_ms());
     (void)pthread_mutex_unlock(&api->lock);
+    answer_reason(ask, reason);
 
     log_begin(&line, LOG_WARN, "key_refused");
     log_str(&line, "reason", slice_str(reason_row(reason)->code));
@@ -68,16 +73,13 @@ needs_key(const struct ask *ask)
 }
 
 bool
-auth_at_the_door(struct api_plane *api, struct ask *ask)
+auth_at_the_door(struct ask *ask)
 {
     if (ask->control || !needs_key(ask)) {
         return true;
     }
     if (endpoint_row(ask->endpoint)->access == ENDPOINT_ACCESS_ADMIN && !ask->local) {
         answer_fault(ask, API_FAULT_ADMIN_REMOTE, NULL);
-        return false;
-    }
-    if (blocked(api, ask)) {
         return false;
     }
     if (ask->key_fault != REASON_OK) {
@@ -122,8 +124,9 @@ auth_allow(struct api_worker *worker, struct ask *ask)
     if (verdict.kind != VERDICT_ALLOWED) {
         if (reason_row(verdict.refusal.reason)->class_ == REASON_CLASS_AUTH) {
             key_failed(worker->api, ask, verdict.refusal.reason);
+        } else {
+            answer_reason(ask, verdict.refusal.reason);
         }
-        answer_reason(ask, verdict.refusal.reason);
         return false;
     }
     ask->identity = verdict.identity;
@@ -132,8 +135,7 @@ auth_allow(struct api_worker *worker, struct ask *ask)
         answer_reason(ask, reason);
         return false;
     }
-    ask->may_read_all =
-        ask->identity.role == ROLE_ADMIN || ask->identity.role == ROLE_OBSERVER;
+    ask->may_read_all = ask->identity.role == ROLE_ADMIN || ask->identity.role == ROLE_OBSERVER;
     (void)snprintf(ask->actor, sizeof(ask->actor), "key_%lld", (long long)ask->identity.key_id);
     return true;
 }

@@ -5,10 +5,10 @@
 #include "base/secret.h"
 #include "log/log.h"
 
-#define KEYS_DEFAULT 1000
-#define KEYS_MAX 10000
-#define KEY_PREFIX "tg-"
-#define KEY_BYTES (sizeof(KEY_PREFIX) - 1 + 43 + 1)
+#define KEYS_DEFAULT    1000
+#define KEYS_MAX        10000
+#define KEY_PREFIX      "tg-"
+#define KEY_BYTES       (sizeof(KEY_PREFIX) - 1 + 43 + 1)
 #define KEY_SHOWN_BYTES 10 /* of its beginning; 33 characters stay unknown */
 
 /* --- Listing. */
@@ -156,7 +156,8 @@ key_makes_sense(struct ask *ask, const struct event *event)
 }
 
 static void
-answer_key(struct ask *ask, const struct event *event, const struct verdict *verdict, const char *secret)
+answer_key(
+    struct ask *ask, const struct event *event, const struct verdict *verdict, const char *secret)
 {
     const struct key_row *row = &event->admin.key;
     struct buf *out = answer_begin(ask, 201);

@@ -3,8 +3,8 @@
 
 #include "base/civil.h"
 
-#define LEDGER_DEFAULT 100
-#define LEDGER_MAX 10000
+#define LEDGER_DEFAULT   100
+#define LEDGER_MAX       10000
 #define REQUEST_ROWS_MAX 1000
 
 /* --- One row. */
@@ -70,7 +70,8 @@ put_money(struct buf *out, const struct ledger_row *row)
 }
 
 void
-put_ledger_row(const struct names *names, struct buf *out, const struct ledger_row *row, bool inputs)
+put_ledger_row(
+    const struct names *names, struct buf *out, const struct ledger_row *row, bool inputs)
 {
     const struct account_name *account = names_by_id(names, row->account_id);
     put_open(out, NULL, '{');
@@ -211,7 +212,9 @@ get_request(struct api_worker *worker, struct ask *ask)
     const int64_t own_id = ask->may_read_all ? 0 : ask->identity.account_id;
     struct buf *out = answer_begin(ask, 200);
     struct hold_search search = { out, filter.id, own_id, false };
-    struct listing listing = { .out = out, .names = &worker->names, .account_id = own_id, .inputs = true };
+    struct listing listing = {
+        .out = out, .names = &worker->names, .account_id = own_id, .inputs = true
+    };
     put_id(out, "request", "req_", filter.id);
     enum status status = store_read_holds(worker->reader, put_hold, &search);
     put_text(out, "state", search.found ? "in_flight" : "over");

@@ -64,13 +64,15 @@ keep(struct gathering *gathering, const struct shown *shown)
         return;
     }
     const int moved = gathering->count < gathering->max ? gathering->count : gathering->max - 1;
-    memmove(&gathering->shown[at + 1], &gathering->shown[at], (size_t)(moved - at) * sizeof(*shown));
+    memmove(
+        &gathering->shown[at + 1], &gathering->shown[at], (size_t)(moved - at) * sizeof(*shown));
     gathering->shown[at] = *shown;
     gathering->count = moved + 1;
 }
 
 static void
-gather_meter(struct gathering *gathering, const struct subject_row *subject, const struct meter *meter)
+gather_meter(
+    struct gathering *gathering, const struct subject_row *subject, const struct meter *meter)
 {
     const struct limit *limit = policy_limit_by_id(gathering->policy, meter->limit_id);
     if (!limit) {
@@ -81,8 +83,11 @@ gather_meter(struct gathering *gathering, const struct subject_row *subject, con
         return; /* that window is over */
     }
     const struct account_name *account = names_by_id(gathering->names, subject->account_id);
-    struct shown shown = { .subject = *subject, .limit = limit, .used = meter->settled,
-        .held = meter->held, .resets_at_ms = window.end_ms };
+    struct shown shown = { .subject = *subject,
+        .limit = limit,
+        .used = meter->settled,
+        .held = meter->held,
+        .resets_at_ms = window.end_ms };
     shown.cap = policy_cap(limit, account ? account->plan : NULL);
     if (limit->window == WINDOW_BUCKET) {
         shown.used = bucket_used(limit, meter, gathering->now_ms);
@@ -149,7 +154,8 @@ put_meters(struct api_worker *worker, struct ask *ask, struct buf *out, int64_t 
     }
     struct policy *policy = engine_policy(worker->api->options.engine);
     gathering.policy = policy;
-    const enum status status = store_read_meters(worker->reader, account_id, gather_row, &gathering);
+    const enum status status =
+        store_read_meters(worker->reader, account_id, gather_row, &gathering);
     if (status == STATUS_OK) {
         put_open(out, "meters", '[');
         for (int i = 0; i < gathering.count; i++) {

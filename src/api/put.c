@@ -165,8 +165,7 @@ static const struct {
     int status;
     const char *sentence;
 } faults[] = {
-#define API_FAULT_ROW(name, code, status, sentence)                                                \
-    [API_FAULT_##name] = { code, status, sentence },
+#define API_FAULT_ROW(name, code, status, sentence) [API_FAULT_##name] = { code, status, sentence },
     API_FAULTS(API_FAULT_ROW)
 #undef API_FAULT_ROW
 };
@@ -182,7 +181,8 @@ answer_fault(struct ask *ask, enum api_fault fault, const char *detail)
         return;
     }
     const int without_stop = (int)strlen(sentence) - 1; /* each ends in one */
-    answer_error(ask, faults[fault].status, faults[fault].code, "%.*s: %s", without_stop, sentence, detail);
+    answer_error(
+        ask, faults[fault].status, faults[fault].code, "%.*s: %s", without_stop, sentence, detail);
 }
 
 void

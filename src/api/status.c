@@ -6,9 +6,9 @@
 #include "log/metrics.h"
 
 #define CALLS_DEFAULT 10
-#define CALLS_MAX 100
+#define CALLS_MAX     100
 #define ROWS_PER_CALL 5 /* looked at for a call shown: attempts and admin's rows are left out */
-#define METERS_SHOWN 20
+#define METERS_SHOWN  20
 
 static void
 put_gateway(struct api_plane *api, struct buf *out, bool all)

@@ -97,7 +97,8 @@ sleep_until_woken(struct api_worker *worker, int64_t until_mono_ms)
 }
 
 bool
-worker_gate(struct api_worker *worker, struct ask *ask, struct event *event, struct verdict *verdict)
+worker_gate(
+    struct api_worker *worker, struct ask *ask, struct event *event, struct verdict *verdict)
 {
     struct awaited awaited = { 0 };
     struct reply_to ticket;

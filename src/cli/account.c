@@ -25,10 +25,12 @@ command_account_add(struct cli *cli, int argc, char **argv)
     body_add(&body, "plan", plan);
     body_add(&body, "organisation", organisation);
     struct json_object *answer = NULL;
-    const bool good = door_ask(&door, "POST", SLICE("/api/admin/accounts"), buf_slice(&body), &answer);
+    const bool good =
+        door_ask(&door, "POST", SLICE("/api/admin/accounts"), buf_slice(&body), &answer);
     if (answer) {
         (void)printf("Account '%s' is made; its plan is %s.\nIts first key: %s key add %s\n",
-            json_text(answer, "name"), json_text(answer, "plan"), cli->program, json_text(answer, "name"));
+            json_text(answer, "name"), json_text(answer, "plan"), cli->program,
+            json_text(answer, "name"));
     }
     json_object_put(answer);
     buf_free(&body);

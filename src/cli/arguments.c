@@ -99,7 +99,8 @@ take_word(const struct argument *arguments, size_t count, size_t *words, const c
 }
 
 static bool
-all_required(const struct cli *cli, const struct argument *arguments, size_t count, int *exit_status)
+all_required(
+    const struct cli *cli, const struct argument *arguments, size_t count, int *exit_status)
 {
     for (size_t i = 0; i < count; i++) {
         const struct argument *argument = &arguments[i];

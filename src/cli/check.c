@@ -68,7 +68,8 @@ add_models(struct buf *out, const struct policy *policy)
 {
     for (int32_t i = 0; i < policy->model_count; i++) {
         const struct model *model = &policy->models[i];
-        buf_addf(out, "  %s: %s, by ", model->name, model->tier == TIER_PREMIUM ? "premium" : "free");
+        buf_addf(
+            out, "  %s: %s, by ", model->name, model->tier == TIER_PREMIUM ? "premium" : "free");
         add_routes(out, policy, model);
         buf_add_str(out, ".\n");
     }
@@ -83,8 +84,8 @@ add_server(struct buf *out, const struct policy *policy)
         buf_add_str(out, i ? ", " : "");
         listen_text(&policy->listens[i], policy->listens[i].port, out);
     }
-    buf_addf(out, ", keeps its books in %s (durability: %s),\n  and takes commands at %s.\n", policy->store,
-        policy->durability == DURABILITY_DISK ? "disk" : "os",
+    buf_addf(out, ", keeps its books in %s (durability: %s),\n  and takes commands at %s.\n",
+        policy->store, policy->durability == DURABILITY_DISK ? "disk" : "os",
         control_path(policy, path, sizeof(path)) ? path : "?");
 }
 
@@ -109,7 +110,8 @@ json_models(struct buf *out, const struct policy *policy)
         const struct model *model = &policy->models[i];
         buf_add_str(out, i ? ",{\"name\":" : "{\"name\":");
         buf_add_json(out, slice_str(model->name));
-        buf_addf(out, ",\"tier\":\"%s\",\"routes\":[", model->tier == TIER_PREMIUM ? "premium" : "free");
+        buf_addf(
+            out, ",\"tier\":\"%s\",\"routes\":[", model->tier == TIER_PREMIUM ? "premium" : "free");
         for (int32_t r = 0; r < model->route_count; r++) {
             buf_add_str(out, r ? ",{\"provider\":" : "{\"provider\":");
             buf_add_json(out, slice_str(policy->providers[model->routes[r].provider].name));

@@ -87,6 +87,12 @@ MUST_USE bool text_parse_when(struct slice text, int64_t now_ms, int sign, int64
 /* The word nearest to `text`, if near enough to be meant. */
 const char *text_nearest(const char *text, const char *const *words, size_t count);
 
+/* --- files.c: false with errno. */
+/* Into a file beside it that then takes its name: it is there whole, or as before. */
+MUST_USE bool file_replace(const char *path, struct slice bytes, unsigned mode);
+/* EEXIST where there is one. */
+MUST_USE bool file_create(const char *path, struct slice bytes, unsigned mode);
+
 /* --- sentences.c: limits as sentences; pure */
 void limit_sentence(const struct limit *limit, struct buf *out);
 void limit_claim(const struct limit *limit, struct buf *out);

@@ -10,7 +10,7 @@
 
 #include "wire/http.h"
 
-#define CLIENT_WAIT_S 60 /* longer than the control plane waits for the gate */
+#define CLIENT_WAIT_S           60 /* longer than the control plane waits for the gate */
 #define CLIENT_ANSWER_BYTES_MAX ((size_t)64 << 20)
 
 static enum status
@@ -25,14 +25,16 @@ connect_to(const char *socket_path, int *fd, struct cli_error *error)
 {
     struct sockaddr_un address = { .sun_family = AF_UNIX };
     if (!slice_to_cstr(slice_str(socket_path), address.sun_path, sizeof(address.sun_path))) {
-        return fail(error, STATUS_INVALID, socket_path, "the path is too long for a socket (107 bytes)");
+        return fail(
+            error, STATUS_INVALID, socket_path, "the path is too long for a socket (107 bytes)");
     }
     *fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (*fd < 0) {
         return fail(error, STATUS_IO, socket_path, strerror(errno));
     }
     const struct timeval wait = { .tv_sec = CLIENT_WAIT_S };
-    (void)setsockopt(*fd, SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof(wait)); /* without it we wait longer */
+    (void)setsockopt(
+        *fd, SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof(wait)); /* without it we wait longer */
     (void)setsockopt(*fd, SOL_SOCKET, SO_SNDTIMEO, &wait, sizeof(wait));
     if (connect(*fd, (const struct sockaddr *)&address, sizeof(address)) == 0) {
         return STATUS_OK;
@@ -138,7 +140,8 @@ client_ask(const char *socket_path, const char *method, struct slice target, str
     int fd = -1;
     if (!build_request(&request, method, target, body)) {
         buf_free(&request);
-        return fail(error, STATUS_INVALID, socket_path, "what was asked cannot be put into a request");
+        return fail(
+            error, STATUS_INVALID, socket_path, "what was asked cannot be put into a request");
     }
     enum status status = connect_to(socket_path, &fd, error);
     if (status == STATUS_OK && (!send_all(fd, buf_slice(&request)) || !read_all(fd, &answer))) {
@@ -146,7 +149,8 @@ client_ask(const char *socket_path, const char *method, struct slice target, str
             errno == EAGAIN ? "it did not answer in time" : "the connection broke off");
     }
     if (status == STATUS_OK && !parse_answer(buf_slice(&answer), method, http_status, out)) {
-        status = fail(error, STATUS_IO, socket_path, "its answer is no HTTP; is this the socket of a gateway?");
+        status = fail(error, STATUS_IO, socket_path,
+            "its answer is no HTTP; is this the socket of a gateway?");
     }
     if (fd >= 0) {
         (void)close(fd);

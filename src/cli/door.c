@@ -6,8 +6,8 @@
 #include <unistd.h>
 
 #define ENV_CONTROL "TIDEGATE_CONTROL"
-#define PATH_BYTES 4096
-#define ANY_PORT 1 /* of a simulated provider that is not called */
+#define PATH_BYTES  4096
+#define ANY_PORT    1 /* of a simulated provider that is not called */
 
 /* --- Texts of requests. */
 
@@ -16,8 +16,9 @@ percent_add(struct buf *out, const char *text)
 {
     for (const char *at = text; *at; at++) {
         const unsigned char c = (unsigned char)*at;
-        const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9')
-                           || c == '-' || c == '_' || c == '.' || c == '~';
+        const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z')
+                           || (c >= '0' && c <= '9') || c == '-' || c == '_' || c == '.'
+                           || c == '~';
         if (plain) {
             buf_add_char(out, *at);
         } else {
@@ -127,7 +128,8 @@ policy_here(const struct door *door, struct policy **policy, struct conf_error *
         return conf_sandbox(ANY_PORT, SANDBOX_STORE, SANDBOX_LISTEN, policy, error);
     }
     (void)snprintf(error->text, sizeof(error->text),
-        "there is no " CONFIG_FILE_DEFAULT " in this folder; start one with `tidegate serve`, or say where "
+        "there is no " CONFIG_FILE_DEFAULT
+        " in this folder; start one with `tidegate serve`, or say where "
         "with --control or --config");
     return STATUS_NOT_FOUND;
 }
@@ -136,7 +138,7 @@ struct place {
     const char *path; /* of the socket */
     bool told;        /* by --control or the environment: no other place is tried */
     char text[PATH_BYTES];
-    struct policy *policy; /* loaded on the way; one reference, or NULL */
+    struct policy *policy;   /* loaded on the way; one reference, or NULL */
     struct conf_error error; /* why it was not */
 };
 
@@ -165,8 +167,8 @@ ask_here(struct door *door, struct place *place, const char *method, struct slic
     struct slice body, int *http_status, struct buf *out, struct cli_error *error)
 {
     if (!place->policy && policy_here(door, &place->policy, &place->error) != STATUS_OK) {
-        (void)snprintf(error->text, sizeof(error->text), "no gateway answers at %.200s, and %.3600s", place->path,
-            place->error.text);
+        (void)snprintf(error->text, sizeof(error->text),
+            "no gateway answers at %.200s, and %.3600s", place->path, place->error.text);
         return STATUS_NOT_FOUND;
     }
     struct cli_error why;
@@ -175,14 +177,15 @@ ask_here(struct door *door, struct place *place, const char *method, struct slic
     const enum status status =
         door->cli->without_gateway(policy, method, target, body, http_status, out, &why);
     if (status != STATUS_OK) {
-        (void)snprintf(error->text, sizeof(error->text), "no gateway answers at %.200s, and %.3600s", place->path,
-            why.text);
+        (void)snprintf(error->text, sizeof(error->text),
+            "no gateway answers at %.200s, and %.3600s", place->path, why.text);
     }
     return status;
 }
 
 static bool
-show_refusal(const struct door *door, int http_status, struct json_object *answer, const struct buf *out)
+show_refusal(
+    const struct door *door, int http_status, struct json_object *answer, const struct buf *out)
 {
     if (door->json) {
         text_print(out);
@@ -198,11 +201,13 @@ show_refusal(const struct door *door, int http_status, struct json_object *answe
 }
 
 static bool
-take_answer(const struct door *door, int http_status, const struct buf *out, struct json_object **answer)
+take_answer(
+    const struct door *door, int http_status, const struct buf *out, struct json_object **answer)
 {
     struct json_tokener *tokener = json_tokener_new();
-    struct json_object *parsed =
-        tokener && out->len <= INT32_MAX ? json_tokener_parse_ex(tokener, out->ptr, (int)out->len) : NULL;
+    struct json_object *parsed = tokener && out->len <= INT32_MAX
+                                     ? json_tokener_parse_ex(tokener, out->ptr, (int)out->len)
+                                     : NULL;
     json_tokener_free(tokener);
     bool good = http_status >= 200 && http_status <= 299;
     if (!good) {
@@ -230,8 +235,7 @@ door_ask(struct door *door, const char *method, struct slice target, struct slic
     int http_status = 0;
     *answer = NULL;
     find_place(door, &place);
-    enum status status =
-        client_ask(place.path, method, target, body, &http_status, &out, &error);
+    enum status status = client_ask(place.path, method, target, body, &http_status, &out, &error);
     if (status == STATUS_NOT_FOUND && !place.told) {
         status = ask_here(door, &place, method, target, body, &http_status, &out, &error);
     }

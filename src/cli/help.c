@@ -56,13 +56,16 @@ print_one(FILE *to, const struct command *command)
 static void
 print_all(FILE *to, const struct cli *cli)
 {
-    (void)fputs("tidegate: decides whether model calls may start, who pays, and keeps exact books.\n\n"
-                "usage: tidegate COMMAND [ARGUMENTS]\n\n",
+    (void)fputs(
+        "tidegate: decides whether model calls may start, who pays, and keeps exact books.\n\n"
+        "usage: tidegate COMMAND [ARGUMENTS]\n\n",
         to);
     for (size_t i = 0; i < cli->command_count; i++) {
         (void)fprintf(to, "  %-16s %s\n", cli->commands[i].words, cli->commands[i].summary);
     }
-    (void)fputs("\n`tidegate help COMMAND` tells all about one; `tidegate serve` starts the gateway.\n", to);
+    (void)fputs(
+        "\n`tidegate help COMMAND` tells all about one; `tidegate serve` starts the gateway.\n",
+        to);
 }
 
 static bool
@@ -96,8 +99,8 @@ unknown(const struct cli *cli, int argc, char **argv)
     char text[128];
     const char *words[WORDS_MAX];
     size_t count = 0;
-    (void)snprintf(text, sizeof(text), "%.60s%s%.60s", argv[0], argc > 1 && argv[1][0] != '-' ? " " : "",
-        argc > 1 && argv[1][0] != '-' ? argv[1] : "");
+    (void)snprintf(text, sizeof(text), "%.60s%s%.60s", argv[0],
+        argc > 1 && argv[1][0] != '-' ? " " : "", argc > 1 && argv[1][0] != '-' ? argv[1] : "");
     for (size_t i = 0; i < cli->command_count && count < WORDS_MAX; i++) {
         words[count++] = cli->commands[i].words;
     }
@@ -112,7 +115,8 @@ unknown(const struct cli *cli, int argc, char **argv)
         family = family || begins_with_word(&cli->commands[i], argv[0]);
     }
     if (family) {
-        (void)cli_fail(argc > 1 ? "there is no command '%s'; there are:" : "'%s' wants one more word:", text);
+        (void)cli_fail(
+            argc > 1 ? "there is no command '%s'; there are:" : "'%s' wants one more word:", text);
         (void)print_family(stderr, cli, argv[0]);
     } else {
         (void)cli_fail("there is no command '%s'; `tidegate help` lists them", text);
@@ -160,8 +164,8 @@ int
 cli_main(struct cli *cli, int argc, char **argv)
 {
     int words = 0;
-    char *help_word[] = { (char *)(uintptr_t)"help" };
-    char *version_word[] = { (char *)(uintptr_t)"version" };
+    char *help_word[] = { (char *)(uintptr_t) "help" };
+    char *version_word[] = { (char *)(uintptr_t) "version" };
     if (argc == 0) {
         print_all(stderr, cli);
         return EXIT_USAGE;
@@ -172,5 +176,6 @@ cli_main(struct cli *cli, int argc, char **argv)
         argv[0] = version_word[0];
     }
     cli->command = command_find(cli, argc, argv, &words);
-    return cli->command ? cli->command->run(cli, argc - words, argv + words) : unknown(cli, argc, argv);
+    return cli->command ? cli->command->run(cli, argc - words, argv + words)
+                        : unknown(cli, argc, argv);
 }

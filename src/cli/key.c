@@ -23,8 +23,9 @@ key_body(const struct key_options *options, struct buf *body)
         int64_t at_ms = 0;
         char text[32];
         if (!text_parse_when(slice_str(options->expires), clock_wall_ms(), 1, &at_ms)) {
-            (void)cli_fail("--expires %s: wanted is a span such as 90d, a date such as 2027-03-31, or an "
-                           "RFC 3339 time",
+            (void)cli_fail(
+                "--expires %s: wanted is a span such as 90d, a date such as 2027-03-31, or an "
+                "RFC 3339 time",
                 options->expires);
             return false;
         }
@@ -42,7 +43,8 @@ print_key(struct json_object *answer)
     (void)printf("%s\n", json_text(answer, "key"));
     (void)fflush(stdout);
     /* Beside the secret, so that `$(tidegate key add ...)` is the secret alone. */
-    (void)fprintf(stderr, "This is %s of account '%s' (role %s%s%s). It is shown this once: keep it now.\n",
+    (void)fprintf(stderr,
+        "This is %s of account '%s' (role %s%s%s). It is shown this once: keep it now.\n",
         json_text(answer, "id"), json_text(answer, "account"), json_text(answer, "role"),
         expires[0] ? ", until " : "", expires);
 }

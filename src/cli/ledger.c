@@ -22,8 +22,9 @@ add_time(struct buf *target, const char *name, const char *text)
         return true;
     }
     if (!text_parse_when(slice_str(text), clock_wall_ms(), -1, &at_ms)) {
-        (void)cli_fail("--%s %s: wanted is a span such as 24h or 7d, a date such as 2026-11-01, or an RFC 3339 "
-                       "time",
+        (void)cli_fail(
+            "--%s %s: wanted is a span such as 24h or 7d, a date such as 2026-11-01, or an RFC 3339 "
+            "time",
             name, text);
         return false;
     }
@@ -74,7 +75,8 @@ print_row(struct json_object *row, struct table *table)
     text_time(json_text(row, "at"), at);
     buf_add_str(&note, json_text(row, "reason"));
     if (strcmp(json_text(row, "kind"), "admin") == 0) {
-        buf_addf(&note, "%s %s", json_text(json_member(row, "inputs"), "verb"), json_text(row, "key"));
+        buf_addf(
+            &note, "%s %s", json_text(json_member(row, "inputs"), "verb"), json_text(row, "key"));
     }
     add_flags(&note, row);
     table_cell(table, at);
@@ -125,11 +127,12 @@ print_rows(struct json_object *rows)
 
 /* --- For spreadsheets: every column, exact amounts. */
 
-static const char *const plain_columns[] = { "row", "kind", "at", "request", "attempt", "source", "account",
-    "key", "thread", "root", "model", "provider", "upstream_model", "payer", "cost_micros",
-    "estimated_micros", "bound_micros", "estimator", "started_at", "reason", "status" };
-static const char *const usage_columns[] = { "input", "cache_read", "cache_write_5m", "cache_write_1h",
-    "output", "reasoning" };
+static const char *const plain_columns[] = { "row", "kind", "at", "request", "attempt", "source",
+    "account", "key", "thread", "root", "model", "provider", "upstream_model", "payer",
+    "cost_micros", "estimated_micros", "bound_micros", "estimator", "started_at", "reason",
+    "status" };
+static const char *const usage_columns[] = { "input", "cache_read", "cache_write_5m",
+    "cache_write_1h", "output", "reasoning" };
 
 static void
 csv_row(struct buf *out, struct json_object *row)

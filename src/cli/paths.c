@@ -76,6 +76,7 @@ listen_text(const struct listen *listen, uint16_t port, struct buf *out)
     if (listen->unix_path) {
         buf_addf(out, "unix:%s", listen->unix_path);
     } else {
-        buf_addf(out, strchr(listen->host, ':') ? "[%s]:%u" : "%s:%u", listen->host, (unsigned)port);
+        buf_addf(
+            out, strchr(listen->host, ':') ? "[%s]:%u" : "%s:%u", listen->host, (unsigned)port);
     }
 }

@@ -7,7 +7,8 @@
 #include <unistd.h>
 
 #define BOOK_BYTES_MAX ((size_t)64 << 20)
-#define ANY_PORT 1
+#define ANY_PORT       1
+#define FOR_ALL        0644
 
 static bool
 read_file(const char *path, struct buf *out)
@@ -39,13 +40,8 @@ write_book(const char *path, const struct buf *book)
         text_print(book);
         return EXIT_OK;
     }
-    FILE *file = fopen(path, "wbe");
-    bool good = file != NULL;
-    good = good && fwrite(book->ptr, 1, book->len, file) == book->len;
-    if (file) {
-        good = fclose(file) == 0 && good;
-    }
-    return good ? EXIT_OK : cli_fail("%s: %s", path, strerror(errno));
+    return file_replace(path, buf_slice(book), FOR_ALL) ? EXIT_OK
+                                                        : cli_fail("%s: %s", path, strerror(errno));
 }
 
 int
@@ -138,8 +134,9 @@ json_set(struct buf *out, const struct price_set *set)
     const struct {
         const char *name;
         int64_t price;
-    } prices[] = { { "input", set->input }, { "output", set->output }, { "cache_read", set->cache_read },
-        { "cache_write_5m", set->cache_write_5m }, { "cache_write_1h", set->cache_write_1h } };
+    } prices[] = { { "input", set->input }, { "output", set->output },
+        { "cache_read", set->cache_read }, { "cache_write_5m", set->cache_write_5m },
+        { "cache_write_1h", set->cache_write_1h } };
     for (size_t i = 0; i < countof(prices); i++) {
         buf_addf(out, "%s\"%s\":", i ? "," : "", prices[i].name);
         if (prices[i].price < 0) {

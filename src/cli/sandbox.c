@@ -12,8 +12,8 @@
 
 #include "base/clock.h"
 
-#define READY_WAIT_MS 10000
-#define STOP_WAIT_MS 1000
+#define READY_WAIT_MS  10000
+#define STOP_WAIT_MS   1000
 #define LINE_BYTES_MAX 256
 
 /* In the child. It has a group of its own, so that a Ctrl-C meant for the gateway lets it go on until the
@@ -21,7 +21,7 @@
 static void
 become_mock(int ready_fd, pid_t parent)
 {
-    char *argv[] = { (char *)(uintptr_t)"tidegate", (char *)(uintptr_t)"mock", NULL };
+    char *argv[] = { (char *)(uintptr_t) "tidegate", (char *)(uintptr_t) "mock", NULL };
     const int nothing = open("/dev/null", O_RDONLY);
     if (setpgid(0, 0) == 0 && prctl(PR_SET_PDEATHSIG, SIGKILL) == 0 && getppid() == parent
         && nothing >= 0 && dup2(nothing, STDIN_FILENO) >= 0 && dup2(ready_fd, STDOUT_FILENO) >= 0) {
@@ -135,20 +135,24 @@ chat_model(const struct policy *policy)
 }
 
 void
-sandbox_greet(const struct cli *cli, const struct policy *policy, const char *address, const char *key)
+sandbox_greet(
+    const struct cli *cli, const struct policy *policy, const char *address, const char *key)
 {
-    (void)printf("\nTidegate runs in sandbox mode: there is no " CONFIG_FILE_DEFAULT
-                 " here, so a simulated provider answers\nand no money is spent. Ask it something:\n\n"
-                 "  curl -N http://%s/v1/chat/completions \\\n"
-                 "    -H \"Authorization: Bearer %s\" \\\n"
-                 "    -H \"Content-Type: application/json\" \\\n"
-                 "    -d '{\"model\":\"%s\",\"stream\":true,\"messages\":[{\"role\":\"user\",\"content\":\"Hello\"}]}'\n\n",
+    (void)printf(
+        "\nTidegate runs in sandbox mode: there is no " CONFIG_FILE_DEFAULT
+        " here, so a simulated provider answers\nand no money is spent. Ask it something:\n\n"
+        "  curl -N http://%s/v1/chat/completions \\\n"
+        "    -H \"Authorization: Bearer %s\" \\\n"
+        "    -H \"Content-Type: application/json\" \\\n"
+        "    -d '{\"model\":\"%s\",\"stream\":true,\"messages\":[{\"role\":\"user\",\"content\":\"Hello\"}]}'\n\n",
         address, key ? key : "$TIDEGATE_KEY", chat_model(policy));
     if (key) {
-        (void)printf("The key is shown this once. Another one:  %s key add sandbox\n", cli->program);
+        (void)printf(
+            "The key is shown this once. Another one:  %s key add sandbox\n", cli->program);
     } else {
-        (void)printf("The key was shown on the first start and is kept only as a hash. Another one:\n\n"
-                     "  export TIDEGATE_KEY=$(%s key add sandbox)\n\n",
+        (void)printf(
+            "The key was shown on the first start and is kept only as a hash. Another one:\n\n"
+            "  export TIDEGATE_KEY=$(%s key add sandbox)\n\n",
             cli->program);
     }
     (void)printf("What it cost and who paid, in this folder:  %s status\n"

@@ -117,8 +117,9 @@ limit_claim(const struct limit *limit, struct buf *out)
             "ever observed is tidegate_cap_overshoot_micro_usd_max in /metrics");
         return;
     case HOLD_MODE_NONE:
-        buf_add_str(out, "none: calls start until the settled cost has reached the cap; it may be passed by "
-                         "what the calls in flight cost");
+        buf_add_str(out,
+            "none: calls start until the settled cost has reached the cap; it may be passed by "
+            "what the calls in flight cost");
         return;
     }
 }

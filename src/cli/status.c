@@ -21,7 +21,8 @@ print_gateway(struct json_object *gateway)
     } else {
         (void)printf("No gateway runs; these are its books.\n");
     }
-    (void)printf("Store %s, epoch %s. %lld models, %lld limits, %lld calls in flight, %lld waiting.\n",
+    (void)printf(
+        "Store %s, epoch %s. %lld models, %lld limits, %lld calls in flight, %lld waiting.\n",
         json_text(gateway, "store"), json_text(gateway, "epoch"),
         (long long)json_number(gateway, "models"), (long long)json_number(gateway, "limits"),
         (long long)json_number(gateway, "calls_open"), (long long)json_number(gateway, "waiting"));
@@ -56,7 +57,8 @@ call_tokens(struct json_object *call, struct table *table)
         return;
     }
     table_cell_i64(table, json_number(usage, "input") + json_number(usage, "cache_read")
-                              + json_number(usage, "cache_write_5m") + json_number(usage, "cache_write_1h"));
+                              + json_number(usage, "cache_write_5m")
+                              + json_number(usage, "cache_write_1h"));
     table_cell_i64(table, json_number(usage, "output"));
     table_cell_money(table, json_number(call, "cost_micros"));
     table_cell(table, json_text(call, "payer"));

@@ -67,7 +67,8 @@ text_bytes(int64_t bytes, char out[32])
         unit++;
     }
     if (rest > 0 && bytes < 10) {
-        (void)snprintf(out, 32, "%lld.%lld %s", (long long)bytes, (long long)(rest * 10 / 1024), words[unit]);
+        (void)snprintf(
+            out, 32, "%lld.%lld %s", (long long)bytes, (long long)(rest * 10 / 1024), words[unit]);
     } else {
         (void)snprintf(out, 32, "%lld %s", (long long)bytes, words[unit]);
     }
@@ -118,7 +119,8 @@ text_parse_duration(struct slice text, int64_t *ms)
         while (digits < text.len && text.ptr[digits] >= '0' && text.ptr[digits] <= '9') {
             digits++;
         }
-        if (digits == 0 || digits == text.len || !slice_to_i64(slice_of(text.ptr, digits), &count)) {
+        if (digits == 0 || digits == text.len
+            || !slice_to_i64(slice_of(text.ptr, digits), &count)) {
             return false;
         }
         size_t unit = least_unit;
