@@ -150,11 +150,12 @@ table_init(struct memory_table *table, enum memory_table_id id)
 void
 table_free(struct memory_table *table)
 {
-    while (!list_empty(&table->rows)) {
-        struct memory_row *stored = list_entry(table->rows.next, struct memory_row, link);
-        list_remove(&stored->link);
+    for (struct list *link = table->rows.next; link != &table->rows;) {
+        struct memory_row *stored = list_entry(link, struct memory_row, link);
+        link = link->next;
         free(stored);
     }
+    list_init(&table->rows);
     map_free(&table->by_id);
     map_free(&table->by_name);
 }

@@ -13,7 +13,8 @@ _Static_assert(countof(statement_sql) == STATEMENT_COUNT, "a text each");
 enum status
 db_open(struct sqlite_db *db, const char *path, int open_flags, char *error_text)
 {
-    *db = (struct sqlite_db){ .error_text = error_text };
+    *db = (struct sqlite_db){ 0 };
+    db->error_text = error_text;
     /* NOMUTEX: a connection belongs to one thread. */
     const int code = sqlite3_open_v2(
         path, &db->handle, open_flags | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE, NULL);
