@@ -280,6 +280,13 @@ on_signal(struct net *net, int signal_number)
     }
 }
 
+static void
+set_signal(int signal_number, void (*handler)(int))
+{
+    const struct sigaction action = { .sa_handler = handler };
+    (void)sigaction(signal_number, &action, NULL);
+}
+
 /* --- Opening, in order. Each answers false with its sentence said. */
 
 /* Nothing of this process ends in a dump: keys and prompts are in its memory. */
@@ -592,15 +599,6 @@ close_all(struct gateway *gateway)
     buf_free(&gateway->listen_names);
 }
 
-/* Loops have ended, so nobody takes signals any more: the next one ends us at once. */
-static void
-restore_signals(void)
-{
-    const struct sigaction ours = { .sa_handler = SIG_DFL };
-    (void)sigaction(SIGINT, &ours, NULL);
-    (void)sigaction(SIGTERM, &ours, NULL);
-}
-
 int
 command_serve(struct cli *cli, int argc, char **argv)
 {
@@ -626,7 +624,9 @@ command_serve(struct cli *cli, int argc, char **argv)
         greet(&gateway);
     }
     const enum status status = net_run(gateway.net);
-    restore_signals();
+    /* Nobody takes signals any more: the next one ends us at once. */
+    set_signal(SIGINT, SIG_DFL);
+    set_signal(SIGTERM, SIG_DFL);
     close_all(&gateway);
     if (status != STATUS_OK) {
         return cli_fail("the loops cannot run: %s", status_name(status));
@@ -661,76 +661,19 @@ command_mock(struct cli *cli, int argc, char **argv)
     return mock_main(&options);
 }
 
-/* The control plane in this process, over a store that no gateway holds (cli.h). */
-struct here {
-    struct store *store;
-    struct engine *engine;
-    struct api_plane *api;
-};
-
-static void
-on_verdicts_here(void *user, uint32_t loop)
-{
-    struct here *here = user;
-    api_wake(here->api, loop);
-}
-
-static enum status
-open_here(struct here *here, struct policy *policy, struct cli_error *error)
-{
-    struct store_error store_error;
-    struct engine_error engine_error;
-    struct api_error api_error;
-    const struct store_options store_options = { .full_sync =
-                                                     policy->durability == DURABILITY_DISK };
-    enum status status = store_open(policy->store, &store_options, &here->store, &store_error);
-    if (status != STATUS_OK) {
-        (void)slice_to_cstr(slice_str(store_error.text), error->text, sizeof(error->text));
-        return status;
-    }
-    const struct engine_options engine_options = { .store = here->store,
-        .policy = policy_ref(policy),
-        .loop_count = API_REPLY_LOOPS,
-        .wake = on_verdicts_here,
-        .wake_user = here };
-    status = engine_open(&engine_options, &here->engine, &engine_error);
-    if (status != STATUS_OK) {
-        (void)slice_to_cstr(slice_str(engine_error.text), error->text, sizeof(error->text));
-        return status;
-    }
-    const struct api_options api_options = {
-        .engine = here->engine, .store = here->store, .store_url = policy->store
-    };
-    status = api_open(&api_options, &here->api, &api_error);
-    if (status != STATUS_OK) {
-        (void)slice_to_cstr(slice_str(api_error.text), error->text, sizeof(error->text));
-    }
-    return status;
-}
-
+/* A command while no gateway runs (cli.h). */
 static enum status
 without_gateway(struct policy *policy, const char *method, struct slice target, struct slice body,
     int *http_status, struct buf *out, struct cli_error *error)
 {
-    struct here here = { 0 };
+    struct api_error why;
     log_open(LOG_ERROR, false); /* what is done here is told by the command */
-    const enum status status = open_here(&here, policy, error);
-    if (status == STATUS_OK) {
-        *http_status = api_do(here.api, "cli", method, target, body, out);
+    const enum status status =
+        api_do_once(policy, "cli", method, target, body, http_status, out, &why);
+    if (status != STATUS_OK) {
+        (void)slice_to_cstr(slice_str(why.text), error->text, sizeof(error->text));
     }
-    api_stop(here.api);
-    engine_close(here.engine);
-    api_free(here.api);
-    store_close(here.store);
-    policy_unref(policy);
     return status;
-}
-
-static void
-ignore_pipe_signals(void)
-{
-    const struct sigaction ignore = { .sa_handler = SIG_IGN };
-    (void)sigaction(SIGPIPE, &ignore, NULL);
 }
 
 int
@@ -743,7 +686,7 @@ main(int argc, char **argv)
         .without_gateway = without_gateway,
     };
     (void)setlocale(LC_CTYPE, ""); /* for the width of what is drawn; without it, ASCII */
-    ignore_pipe_signals();
+    set_signal(SIGPIPE, SIG_IGN);
     if (secret_start() != STATUS_OK) {
         return cli_fail("libsodium does not start");
     }

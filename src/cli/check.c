@@ -35,21 +35,37 @@ parse(struct cli *cli, int argc, char **argv, struct file_options *options, int 
 /* --- Sentences. */
 
 static void
-add_limits(struct buf *out, const struct policy *policy, bool claims)
+add_limits(struct buf *out, const struct policy *policy, bool modes)
 {
     for (int32_t i = 0; i < policy->limit_count; i++) {
         const struct limit *limit = &policy->limits[i];
         buf_addf(out, "  %s: ", limit->name);
         limit_sentence(limit, out);
-        buf_add_str(out, ".\n");
-        if (claims) {
-            buf_add_str(out, "      ");
-            limit_claim(limit, out);
-            buf_add_str(out, ".\n");
-        }
+        buf_addf(out, modes ? " (%s).\n" : ".\n", limit_mode(limit));
     }
     if (policy->limit_count == 0) {
         buf_add_str(out, "  There are none: every account may spend any amount.\n");
+    }
+}
+
+/* Each mode in use, once. */
+static void
+add_claims(struct buf *out, const struct policy *policy)
+{
+    for (int32_t i = 0; i < policy->limit_count; i++) {
+        const struct limit *limit = &policy->limits[i];
+        bool told = false;
+        for (int32_t before = 0; before < i; before++) {
+            told = told || limit_mode(&policy->limits[before]) == limit_mode(limit);
+        }
+        struct slice rest = slice_str(limit_claim(limit));
+        struct slice line = { 0 };
+        if (!told) {
+            buf_addf(out, "\n  %s\n", limit_mode(limit));
+        }
+        while (!told && slice_split(&rest, '\n', &line)) {
+            buf_addf(out, "    %.*s\n", (int)line.len, line.ptr);
+        }
     }
 }
 
@@ -131,19 +147,18 @@ json_limits(struct buf *out, const struct policy *policy)
     for (int32_t i = 0; i < policy->limit_count; i++) {
         const struct limit *limit = &policy->limits[i];
         struct buf sentence = { 0 };
-        struct buf claim = { 0 };
         limit_sentence(limit, &sentence);
-        limit_claim(limit, &claim);
         buf_add_str(out, i ? ",{\"name\":" : "{\"name\":");
         buf_add_json(out, slice_str(limit->name));
-        buf_addf(out, ",\"counts\":\"%s\",\"per\":\"%s\",\"window\":\"%s\",\"sentence\":",
-            count_word(limit->counts), per_word(limit->per), window_word(limit->window));
+        buf_addf(out,
+            ",\"counts\":\"%s\",\"per\":\"%s\",\"window\":\"%s\",\"mode\":\"%s\",\"sentence\":",
+            count_word(limit->counts), per_word(limit->per), window_word(limit->window),
+            limit_mode(limit));
         buf_add_json(out, buf_slice(&sentence));
         buf_add_str(out, ",\"claim\":");
-        buf_add_json(out, buf_slice(&claim));
+        buf_add_json(out, slice_str(limit_claim(limit)));
         buf_add_char(out, '}');
         buf_free(&sentence);
-        buf_free(&claim);
     }
     buf_add_char(out, ']');
 }
@@ -205,7 +220,10 @@ command_explain_config(struct cli *cli, int argc, char **argv)
         json_limits(&out, policy);
         buf_add_str(&out, "}\n");
     } else {
+        buf_add_str(&out, "Limits\n");
         add_limits(&out, policy, true);
+        buf_add_str(&out, policy->limit_count ? "\nWhat that promises\n" : "");
+        add_claims(&out, policy);
     }
     policy_unref(policy);
     return print(&out);

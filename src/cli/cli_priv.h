@@ -95,4 +95,7 @@ MUST_USE bool file_create(const char *path, struct slice bytes, unsigned mode);
 
 /* --- sentences.c: limits as sentences; pure */
 void limit_sentence(const struct limit *limit, struct buf *out);
-void limit_claim(const struct limit *limit, struct buf *out);
+/* "stream", "strict", "none"; "exact" of what is no money. */
+const char *limit_mode(const struct limit *limit);
+/* What that mode promises; lines without a final one. Static storage. */
+const char *limit_claim(const struct limit *limit);

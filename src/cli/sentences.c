@@ -46,9 +46,17 @@ add_amount(struct buf *out, const struct limit *limit, int64_t amount)
 static void
 add_rate(struct buf *out, const struct limit *limit)
 {
+    static const struct {
+        int64_t ms;
+        const char *word;
+    } periods[] = { { SECOND_MS, "second" }, { MINUTE_MS, "minute" }, { HOUR_MS, "hour" },
+        { DAY_MS, "day" } };
     char period[32];
     text_duration(limit->period_ms, period);
-    const char *unit = slice_starts(slice_str(period), SLICE("1 ")) ? period + 2 : period;
+    const char *unit = period;
+    for (size_t i = 0; i < countof(periods); i++) {
+        unit = periods[i].ms == limit->period_ms ? periods[i].word : unit;
+    }
     buf_addf(out, "may make %lld requests a %s, at most %lld at once", (long long)limit->rate, unit,
         (long long)limit->burst);
 }
@@ -95,31 +103,33 @@ limit_sentence(const struct limit *limit, struct buf *out)
     buf_add_str(out, limit->at_cap == AT_CAP_REFUSE ? "; what does not fit is refused" : "");
 }
 
-void
-limit_claim(const struct limit *limit, struct buf *out)
+const char *
+limit_mode(const struct limit *limit)
+{
+    static const char *const modes[] = {
+        [HOLD_MODE_STREAM] = "stream", [HOLD_MODE_STRICT] = "strict", [HOLD_MODE_NONE] = "none"
+    };
+    return limit->counts == COUNT_COST ? modes[limit->hold] : "exact";
+}
+
+const char *
+limit_claim(const struct limit *limit)
 {
     if (limit->counts != COUNT_COST) {
-        buf_add_str(out, "exact: what is over the cap does not start");
-        return;
+        return "what is over the cap does not start.";
     }
     switch (limit->hold) {
     case HOLD_MODE_STRICT:
-        buf_add_str(out,
-            "strict: settled cost never passes the cap, provided prices are not below the provider's, the "
-            "provider honours the output limit we send, and every price-bearing field is known; what cannot "
-            "be bounded is refused");
-        return;
+        return "settled cost never passes the cap, provided prices are not below the provider's, the\n"
+               "provider honours the output limit we send, and every price-bearing field is known; what\n"
+               "cannot be bounded is refused.";
     case HOLD_MODE_STREAM:
-        buf_add_str(out,
-            "stream: a call starts only if its estimated input and a first slice of output fit; the cap may "
-            "be passed by at most the sum, over calls in flight, of real minus estimated input plus output "
-            "billed beyond the held part: not bounded by a number, since estimates are learned; the largest "
-            "ever observed is tidegate_cap_overshoot_micro_usd_max in /metrics");
-        return;
-    case HOLD_MODE_NONE:
-        buf_add_str(out,
-            "none: calls start until the settled cost has reached the cap; it may be passed by "
-            "what the calls in flight cost");
-        return;
+        return "a call starts only if its estimated input and a first slice of output fit. The cap may be\n"
+               "passed by at most the sum, over calls in flight, of real minus estimated input, plus output\n"
+               "billed beyond the held part: not bounded by a number, since estimates are learned. The\n"
+               "largest ever observed is tidegate_cap_overshoot_micro_usd_max in /metrics.";
+    case HOLD_MODE_NONE: break;
     }
+    return "calls start until the settled cost has reached the cap; it may be passed by at most the calls\n"
+           "in flight times the dearest call.";
 }
