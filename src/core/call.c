@@ -151,8 +151,7 @@ refuse_limit(struct verdict *verdict, const struct applied *applied, int64_t ask
         refusal->retry_after_ms = bucket_wait_ms(limit, applied->now.settled, ask);
         refusal->resets_at_ms = refusal->retry_after_ms ? now_ms + refusal->retry_after_ms : 0;
     } else {
-        refusal->reason = REASON_IN_FLIGHT;
-        refusal->used = applied->now.held;
+        refusal->reason = REASON_IN_FLIGHT; /* all of it is held, nothing ever settled */
         refusal->retry_after_ms = applied->cap > 0 ? HELD_RETRY_MS : 0;
     }
 }
