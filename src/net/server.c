@@ -217,7 +217,7 @@ start_exchange(struct net_conn *conn, const struct http_head *head, struct slice
     http_body_start(&conn->body, head, net->options.body_bytes_max);
     switch (http_body_feed(&conn->body, slice_of(NULL, 0), &consumed, &data, &why)) {
     case HTTP_DONE: conn->body_done = true; break;
-    case HTTP_BAD: refuse_fault(conn, why); return; /* longer than it may be, by its own word */
+    case HTTP_BAD: /* longer than it may be, by its own word: refused once the app wants to read it */
     case HTTP_MORE: break;
     }
     conn->exchange = net_exchange_make(conn, head, head_bytes);

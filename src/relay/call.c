@@ -97,6 +97,11 @@ call_identified(struct call *call)
         call->then(call);
         return;
     }
+    const struct http_head *head = net_exchange_head(call->exchange);
+    if (head->body_kind == HTTP_BODY_LENGTH && head->content_length > call->policy->body_bytes_max) {
+        call_refuse_reason(call, REASON_BODY_TOO_LARGE, (struct slice){ 0 });
+        return;
+    }
     call->state = CALL_BODY;
     net_body_read(call->exchange);
 }
