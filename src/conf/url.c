@@ -73,7 +73,7 @@ take_host(struct slice *text, char out[HOST_BYTES_MAX + 1], bool *v6)
     return true;
 }
 
-/* Segments of unreserved characters; no empty, "." or ".." segment, no query. A final '/' is dropped. */
+/* Segments of RFC 3986's pchar without percent-encoding; no empty, "." or ".." segment, no query. A final '/' is dropped. */
 static bool
 path_valid(struct slice *path)
 {
@@ -89,7 +89,7 @@ path_valid(struct slice *path)
         }
         for (size_t i = 0; i < segment.len; i++) {
             if (!value_name(slice_of(segment.ptr + i, 1), "", 1)
-                && !strchr("-._~:@", segment.ptr[i])) {
+                && !strchr("-._~:@!$&'()*+,;=", segment.ptr[i])) {
                 return false;
             }
         }
