@@ -8,6 +8,7 @@ import http from 'node:http';
 import net from 'node:net';
 import os from 'node:os';
 import path from 'node:path';
+import { after } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 
 export { sleep };
@@ -35,6 +36,7 @@ function killAll() {
   }
 }
 process.on('exit', killAll);
+after(killAll); // a test that failed may have left some, and node waits for them
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) {
   process.on(signal, () => {
     killAll();

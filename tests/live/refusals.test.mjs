@@ -759,13 +759,14 @@ describe('what providers refuse', () => {
       providers: {
         ...providers,
         nobody: { ...providers.openai, base_url: `http://127.0.0.1:${dead_port}/v1` },
+        refusing: { ...providers.openai, base_url: `${mock.url}/~refuse=1/v1` },
         slow: { ...providers.openai, first_byte_deadline: '300ms' },
         stalling: { ...providers.openai, between_bytes_deadline: '300ms' },
         'claude-two': { ...providers.anthropic, credentials: { company: { env: 'LIVE_SECOND_KEY' } } },
       },
       models: modelsOn({
         'gpt-live': 'openai', 'claude-live': 'anthropic',
-        'two-routes': two('openai'), 'dead-then-live': two('nobody'), dead: 'nobody',
+        'two-routes': two('openai'), 'dead-then-live': two('nobody'), dead: 'nobody', 'refusing-then-live': two('refusing'),
         'two-claudes': [['anthropic', 'claude-flaky'], ['claude-two', 'claude-steady']],
         slow: 'slow', stalling: 'stalling',
         cooling: [['openai', 'cool-a'], ['second', 'cool-b']],
@@ -805,8 +806,8 @@ describe('what providers refuse', () => {
     await assertBooksOf(journal);
   });
 
-  for (const [what, words] of [['503', 'status=503'], ['529', 'status=529'], ['500', 'status=500'], ['an HTML page', 'html=1'], ['a connection cut before the body was read', 'refuse=1'],
-    ["a rejected credential", 'status=401'], ['a spent quota', 'error=quota']]) {
+  for (const [what, words] of [['503', 'status=503'], ['529', 'status=529'], ['500', 'status=500'], ['an HTML page', 'html=1'],
+    ['a rejected credential', 'status=401'], ['a spent quota', 'error=quota']]) {
     test(`${what}: the next route serves`, async () => {
       const name = `flaky`;
       await mock.models({ [name]: words, steady: 'tokens=20' });
@@ -837,6 +838,23 @@ describe('what providers refuse', () => {
     await gateway.booked();
     const rows = await gateway.rowsOf(answer.request_id);
     assert.deepEqual(rows.map((row) => [row.provider, row.cost_micros > 0]), [['nobody', false], ['second', true]]);
+  });
+
+  test('a connection cut amid the body: the next route serves', async () => {
+    await mock.models({ steady: 'tokens=20' });
+    const answer = await call('chat', 'refusing-then-live', { text: 'x'.repeat(24_000_000) });
+    assert.equal(answer.status, 200, answer.text);
+    await gateway.booked();
+    const rows = await gateway.rowsOf(answer.request_id);
+    assert.deepEqual(rows.map((row) => [row.kind, row.provider, row.cost_micros > 0]), [['unbilled', 'refusing', false], ['settle', 'second', true]]);
+  });
+
+  test('a connection cut after the whole body was sent: no second attempt, since the first may be billed', async () => {
+    await mock.models({ steady: 'tokens=20' });
+    const answer = await call('chat', 'refusing-then-live');
+    assertRefusal(answer, 'chat', { status: 502, code: 'provider_answer_broken' });
+    await mock.settled();
+    assert.ok(!(await mock.journal()).some((entry) => entry.model === 'steady'));
   });
 
   test('a connection that is refused by the only provider: 502, and nothing is booked', async () => {
@@ -960,6 +978,7 @@ describe('wrong keys from one address', () => {
     const gateway = await Gateway.start(mock, { models: modelsOn({ 'gpt-live': 'openai' }) });
     const key = gateway.member('ada');
     await mock.models({ 'gpt-live': null });
+    assert.equal((await send(gateway, key, small('chat'))).status, 200);
     let limited;
     for (let i = 0; i < 300 && !limited; i++) {
       const answer = await send(gateway, `tg-wrong-${i}`, small('chat'));
