@@ -8,7 +8,6 @@ import http from 'node:http';
 import net from 'node:net';
 import os from 'node:os';
 import path from 'node:path';
-import { after } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 
 export { sleep };
@@ -36,7 +35,6 @@ function killAll() {
   }
 }
 process.on('exit', killAll);
-after(killAll); // a test that failed may have left some, and node waits for them
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) {
   process.on(signal, () => {
     killAll();
@@ -77,6 +75,10 @@ export class Program {
       stdio: ['ignore', 'pipe', 'pipe'],
     });
     children.add(this.child);
+    /* What a failed test has left running must not keep this process: it dies at its exit. */
+    this.child.unref();
+    this.child.stdout.unref();
+    this.child.stderr.unref();
     this.child.stdout.setEncoding('utf8').on('data', (text) => (this.out += text));
     this.child.stderr.setEncoding('utf8').on('data', (text) => (this.err += text));
     this.ended = new Promise((resolve) => {
@@ -98,9 +100,16 @@ export class Program {
   }
 
   /** Ends it; gives {code, signal}. What does not end in time is killed and said. */
-  async end(signal = 'SIGTERM', limit_ms = STOP_MS) {
+  end(signal = 'SIGTERM', limit_ms = STOP_MS) {
     if (!this.how) {
       this.child.kill(signal);
+    }
+    return this.over(limit_ms);
+  }
+
+  /** Waits for its end. */
+  async over(limit_ms = STOP_MS) {
+    if (!this.how) {
       const late = Symbol('late');
       const timer = new AbortController();
       const how = await Promise.race([
@@ -111,7 +120,7 @@ export class Program {
       if (how === late) {
         this.child.kill('SIGKILL');
         await this.ended;
-        throw new Error(`${this.name} did not end ${limit_ms} ms after ${signal}:\n${this.err.slice(-4000)}`);
+        throw new Error(`${this.name} did not end within ${limit_ms} ms:\n${this.err.slice(-4000)}`);
       }
     }
     return this.how;

@@ -433,8 +433,9 @@ describe('a spent budget', () => {
 
   test('a refusal moves no meter and opens no hold', async () => {
     const key = await spender('spent-meter');
-    const meters = async () => JSON.stringify((await gateway.admin('/api/admin/limits')).limits ?? []);
+    const meters = async () => JSON.stringify((await gateway.admin('/api/admin/limits')).meters);
     const was = await meters();
+    assert.match(was, /"account":"spent-meter"/);
     for (let i = 0; i < 5; i++) {
       await send(gateway, key, small('chat'));
     }
