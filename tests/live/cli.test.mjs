@@ -1,0 +1,326 @@
+// The first minute, and what operators type: sandbox mode, accounts and keys, the ledger, the admin
+// endpoints over TCP, with and without a running gateway.
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import fs from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import { after, before, describe, test } from 'node:test';
+import { ask, BIN, freePort, Gateway, Mock, modelsOn, Program, run, sleep, SLOW, until } from './harness.mjs';
+
+const alive = (pid) => {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch {
+    return false;
+  }
+};
+
+/** The simulated provider that is a child of this process; 0 = none. */
+function childOf(pid) {
+  const done = spawnSync('pgrep', ['-P', String(pid)], { encoding: 'utf8' });
+  return Number(done.stdout.trim().split('\n')[0] || 0);
+}
+
+describe('sandbox mode', () => {
+  const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'tidegate-sandbox-'));
+  const here = { cwd: dir };
+  let port;
+  let program;
+  after(async () => {
+    await program?.end('SIGKILL');
+    fs.rmSync(dir, { recursive: true, force: true });
+  });
+
+  async function start() {
+    program = new Program('tidegate serve', ['serve', '--listen', `127.0.0.1:${port}`], here);
+    await until('it greets', () => program.alive() && /status/.test(program.out), 10_000 * SLOW);
+  }
+
+  test('the line it prints is a shell command that gets a streamed answer', async () => {
+    port = await freePort();
+    await start();
+    const command = /( {2}curl .*?\n)\n/s.exec(program.out)?.[1];
+    assert.ok(command, program.out);
+    const done = spawnSync('sh', ['-c', `${command.trimEnd()} -sS --max-time 60`], { encoding: 'utf8' });
+    assert.equal(done.status, 0, done.stderr);
+    assert.match(done.stdout, /^data: \{/);
+    assert.match(done.stdout, /data: \[DONE\]/);
+    assert.match(done.stdout, /: tidegate cost_micros=\d+ payer=company/);
+  });
+
+  test('status then shows the call, its cost and its payer', () => {
+    const done = run(['status'], here);
+    assert.equal(done.code, 0, done.err);
+    const call = done.out.split('\n').find((line) => /\tsandbox\tsandbox\t/.test(line));
+    assert.ok(call, done.out);
+    assert.match(call, /\t\$0\.\d+\tcompany\tsettle\t/);
+    assert.match(done.out, /month-spend\tsandbox\t\d+ %\t\$0\.\d+\t\$0\.00\t\$50\.00/);
+    const { calls, gateway } = JSON.parse(run(['status', '--json'], here).out);
+    assert.equal(gateway.sandbox, true);
+    assert.equal(calls.length, 1);
+    assert.ok(calls[0].cost_micros > 0);
+    assert.equal(calls[0].payer, 'company');
+  });
+
+  test('a second gateway in this folder is told who holds the store', () => {
+    const done = run(['serve', '--listen', '127.0.0.1:0'], here);
+    assert.equal(done.code, 1);
+    assert.match(done.err, new RegExp(`held by process ${program.child.pid}`));
+  });
+
+  test('the simulated provider ends with the gateway, also when that is killed', async () => {
+    const mock = childOf(program.child.pid);
+    assert.ok(mock > 0 && alive(mock));
+    assert.deepEqual(await program.end('SIGTERM'), { code: 0, signal: null });
+    await until('it is gone', () => !alive(mock));
+    await start();
+    const second = childOf(program.child.pid);
+    await program.end('SIGKILL');
+    await until('the second is gone', () => !alive(second));
+  });
+
+  test('a second start cannot show the key again, and says how to get another', async () => {
+    await start();
+    assert.ok(!/tg-[A-Za-z0-9_-]{43}/.test(program.out), program.out);
+    assert.match(program.out, /key add sandbox/);
+    const made = run(['key', 'add', 'sandbox'], here);
+    assert.equal(made.code, 0, made.err);
+    assert.match(made.out, /^tg-[A-Za-z0-9_-]{43}\n$/); // the secret alone, for $( )
+    const answer = await ask(`http://127.0.0.1:${port}/v1/models`, { method: 'GET', key: made.out.trim() });
+    assert.equal(answer.status, 200, answer.text);
+    await program.end('SIGTERM');
+  });
+
+  test('commands open the books themselves when no gateway runs', () => {
+    const made = JSON.parse(run(['account', 'add', 'later', '--plan', 'pro', '--json'], here).out);
+    assert.equal(made.plan, 'pro');
+    assert.match(run(['account', 'list'], here).out, /^later\tpro\t/m);
+    const rows = JSON.parse(run(['ledger', '--account', 'later', '--json'], here).out).rows;
+    assert.deepEqual(rows.map((row) => [row.kind, row.source, row.inputs.verb]), [['admin', 'cli', 'account_add']]);
+  });
+
+  test('nothing that is written there is readable by others', () => {
+    for (const file of fs.readdirSync(dir).filter((name) => name.startsWith('tidegate'))) {
+      assert.equal(fs.statSync(path.join(dir, file)).mode & 0o077, 0, file);
+    }
+  });
+});
+
+describe('the control plane of a gateway', () => {
+  let mock;
+  let gateway;
+  const members = {};
+  before(async () => {
+    mock = await Mock.start();
+    gateway = await Gateway.start(mock, {
+      models: modelsOn({ 'gpt-live': 'openai' }),
+      plans: { free: {}, pro: {} },
+      limits: { month: { counts: 'cost', per: 'account', window: 'month', cap: { default: '5 USD', plan: { pro: '50 USD' } } } },
+    });
+    for (const name of ['ada', 'bob']) {
+      members[name] = gateway.member(name);
+    }
+    for (const role of ['admin', 'observer', 'service']) {
+      members[role] = gateway.addKey('ada', '--role', role).secret;
+    }
+    for (const name of ['ada', 'bob']) {
+      const answer = await ask(`${gateway.url}/v1/chat/completions`, {
+        key: members[name],
+        body: { model: 'gpt-live', max_tokens: 40, messages: [{ role: 'user', content: 'hi' }] },
+      });
+      assert.equal(answer.status, 200, answer.text);
+      members[`${name}-request`] = answer.request_id;
+    }
+  });
+  after(async () => {
+    await gateway?.stop();
+    await mock?.stop();
+  });
+  const get = (where, key) => ask(gateway.url + where, { method: 'GET', key });
+
+  test('what became of a request is told to its account, and to nobody else', async () => {
+    const own = await get(`/api/v1/requests/${members['ada-request']}`, members.ada);
+    assert.equal(own.status, 200, own.text);
+    assert.equal(own.json.state, 'over');
+    assert.ok(own.json.rows[0].cost_micros > 0);
+    const foreign = await get(`/api/v1/requests/${members['bob-request']}`, members.ada);
+    const missing = await get('/api/v1/requests/req_1', members.ada);
+    assert.deepEqual([foreign.status, foreign.text], [missing.status, missing.text]);
+    assert.equal(foreign.status, 404);
+    assert.equal((await get(`/api/v1/requests/${members['bob-request']}`, members.observer)).status, 200);
+  });
+
+  test('status shows a key its own account alone', async () => {
+    const own = (await get('/api/v1/status?account=bob', members.ada)).json;
+    assert.ok(own.calls.length > 0 && own.calls.every((call) => call.account === 'ada'));
+    assert.ok(own.meters.length > 0 && own.meters.every((meter) => meter.account === 'ada'));
+    assert.equal(own.gateway.store, undefined);
+    const all = (await get('/api/v1/status', members.observer)).json;
+    assert.deepEqual(new Set(all.calls.map((call) => call.account)), new Set(['ada', 'bob']));
+    assert.ok(all.gateway.store);
+  });
+
+  test('a meter says what is used of which cap', async () => {
+    const meter = (await get('/api/v1/status', members.bob)).json.meters.find(({ limit }) => limit === 'month');
+    const spent = (await gateway.ledger({ account: 'bob', kind: 'settle' })).reduce((sum, row) => sum + row.cost_micros, 0);
+    assert.deepEqual([meter.used, meter.held, meter.cap, meter.unit], [spent, 0, 5_000_000, 'micro_usd']);
+    assert.ok(Date.parse(meter.resets_at) > Date.now());
+  });
+
+  test('admin endpoints want an admin key', async () => {
+    for (const [key, status] of [[undefined, 401], ['tg-nonsense', 401], [members.ada, 403], [members.service, 403], [members.observer, 403], [members.admin, 200]]) {
+      for (const where of ['/api/admin/accounts', '/api/admin/keys', '/api/admin/ledger', '/api/admin/limits']) {
+        const answer = await get(where, key);
+        assert.equal(answer.status, status, `${where}: ${answer.text}`);
+        assert.ok(status === 200 || answer.json.error.code, answer.text);
+      }
+    }
+    const refused = await ask(`${gateway.url}/api/admin/accounts`, { key: members.observer, body: { name: 'eve' } });
+    assert.equal(refused.status, 403);
+    assert.ok(!(await get('/api/admin/accounts', members.admin)).json.accounts.some(({ name }) => name === 'eve'));
+  });
+
+  test('an admin key makes accounts and keys, with its name on the ledger', async () => {
+    const post = (where, body) => ask(gateway.url + where, { key: members.admin, body });
+    assert.equal((await post('/api/admin/accounts', { name: 'cy', plan: 'pro' })).status, 201);
+    assert.equal((await post('/api/admin/accounts', { name: 'cy' })).status, 409);
+    const made = await post('/api/admin/keys', { account: 'cy', label: 'l' });
+    assert.equal(made.status, 201);
+    assert.equal((await get('/v1/models', made.json.key)).status, 200);
+    assert.equal((await post(`/api/admin/keys/${made.json.id}/revoke`)).status, 200);
+    assert.equal((await get('/v1/models', made.json.key)).status, 401);
+    const rows = await gateway.ledger({ account: 'cy' });
+    assert.deepEqual(rows.map((row) => row.inputs.verb), ['account_add', 'key_add', 'key_revoke']);
+    assert.ok(rows.every((row) => /^key_\d+$/.test(row.source)));
+    assert.ok(!JSON.stringify(rows).includes(made.json.key));
+  });
+
+  test('a key that expires is refused from then on', async () => {
+    const { secret } = gateway.addKey('bob', '--expires', '2s');
+    assert.equal((await get('/api/v1/status', secret)).status, 200);
+    await sleep(2100);
+    const late = await get('/api/v1/status', secret);
+    assert.deepEqual([late.status, late.json.error.code], [401, 'key_expired']);
+  });
+
+  test('a body that is too large, and a path with an odd name', async () => {
+    const large = await ask(`${gateway.url}/api/admin/accounts`, { key: members.admin, body: { name: 'x'.repeat(70_000) } });
+    assert.equal(large.status, 413, large.text);
+    gateway.addAccount('a/b ü %41');
+    assert.equal(gateway.command('account', 'ban', 'a/b ü %41').state, 'banned');
+    assert.equal(gateway.command('account', 'unban', 'a/b ü %41').state, 'ok');
+  });
+
+  test('the ledger is filtered and pages', async () => {
+    const control = ['--control', gateway.control];
+    const table = run(['ledger', '--account', 'ada', '--kind', 'settle', ...control]).out.trim().split('\n');
+    assert.equal(table.length, 2, table.join('\n'));
+    assert.match(table[1], /\tsettle\tada\tgpt-live\topenai\t/);
+    assert.equal(gateway.command('ledger', '--since', '2999-01-01').rows.length, 0);
+    assert.equal(gateway.command('ledger', '--until', '2001-01-01').rows.length, 0);
+    assert.equal(gateway.command('ledger', members['ada-request']).rows[0].request, members['ada-request']);
+    const all = gateway.command('ledger', '--limit', '1000').rows.map(({ row }) => row);
+    const paged = [];
+    for (let before; ; ) {
+      const page = await gateway.admin(`/api/admin/ledger?limit=3${before ? `&before=${before}` : ''}`);
+      paged.push(...page.rows.map(({ row }) => row));
+      before = page.next_before;
+      if (!before) {
+        break;
+      }
+    }
+    assert.deepEqual(paged, all);
+    const csv = run(['ledger', '--csv', '--kind', 'settle', ...control]).out.trim().split('\r\n').map((line) => line.split(','));
+    assert.equal(csv.length, 3);
+    assert.ok(csv.every((line) => line.length === csv[0].length));
+    assert.ok(Number(csv[1][csv[0].indexOf('cost_micros')]) > 0);
+  });
+
+  test('health is told without a key, and metrics on this machine', async () => {
+    assert.equal((await get('/healthz')).json.ok, true);
+    assert.equal((await get('/readyz')).json.ready, true);
+    const metrics = await get('/metrics');
+    assert.match(metrics.headers['content-type'], /^text\/plain; version=0\.0\.4/);
+    assert.match(metrics.text, /^tidegate_requests_total \d+$/m);
+    assert.equal((await ask(`${gateway.url}/healthz`, { method: 'HEAD' })).status, 200);
+    assert.equal((await ask(`${gateway.url}/healthz`, { method: 'POST' })).status, 405);
+    assert.equal((await get('/api/nothing', members.admin)).status, 404);
+  });
+
+  test('many ask at once, some leave at once, and all who stay are answered', async () => {
+    const asked = [];
+    for (let i = 0; i < 60; i++) {
+      asked.push(get('/api/v1/status', members.observer));
+      asked.push(ask(`${gateway.url}/api/v1/status`, { method: 'GET', key: members.observer, limit_ms: i % 3 }));
+    }
+    const answers = await Promise.all(asked);
+    for (let i = 0; i < answers.length; i += 2) {
+      assert.equal(answers[i].status, 200, answers[i].text);
+    }
+  });
+});
+
+describe('what a person types', () => {
+  const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'tidegate-cli-'));
+  const here = { cwd: dir };
+  after(() => fs.rmSync(dir, { recursive: true, force: true }));
+
+  test('help names every command, and each has its own', () => {
+    const all = run(['help']).out;
+    const names = [...all.matchAll(/^ {2}([a-z-]+(?: [a-z]+)?) {2,}/gm)].map((found) => found[1]);
+    assert.ok(names.length >= 18, all);
+    for (const name of names) {
+      const one = run(['help', ...name.split(' ')]);
+      assert.equal(one.code, 0);
+      assert.ok(one.out.startsWith(`usage: tidegate ${name}`), one.out);
+    }
+    assert.equal(run(['--help']).out, all);
+    assert.match(run(['--version']).out, /^tidegate \d+\.\d+\.\d+\n$/);
+  });
+
+  test('wrong usage is exit code 2 and one hint', () => {
+    for (const [args, hint] of [
+      [['stauts'], /status/],
+      [['serve', '--lisen', 'x'], /--listen/],
+      [['key'], /key add/],
+      [['key', 'ad'], /key add/],
+      [['account', 'add'], /NAME/],
+      [[], /COMMAND/],
+    ]) {
+      const done = run(args, here);
+      assert.equal(done.code, 2, args.join(' '));
+      assert.match(done.err, hint);
+      assert.equal(done.out, '');
+    }
+  });
+
+  test('init writes a configuration that check finds right, and never over another', () => {
+    const env = { OPENAI_API_KEY: 'x', ANTHROPIC_API_KEY: 'y' };
+    assert.equal(run(['init'], here).code, 0);
+    const file = path.join(dir, 'tidegate.yaml');
+    assert.equal(fs.statSync(file).mode & 0o777, 0o600);
+    assert.equal(run(['check'], { ...here, env }).code, 0);
+    assert.match(run(['explain-config'], { ...here, env }).out, /not bounded by a number/);
+    fs.writeFileSync(file, 'mine');
+    assert.equal(run(['init'], here).code, 1);
+    assert.equal(fs.readFileSync(file, 'utf8'), 'mine');
+    assert.equal(run(['init', '--force'], here).code, 0);
+    assert.ok(fs.readFileSync(file, 'utf8').length > 1000);
+    fs.rmSync(file);
+  });
+
+  test('a command without a gateway or books is one clear sentence', () => {
+    const done = run(['status'], here);
+    assert.equal(done.code, 1);
+    assert.match(done.err, /^tidegate: no gateway answers at .*\n$/);
+    assert.deepEqual(fs.readdirSync(dir), []);
+  });
+
+  test('a reader that leaves does not hurt', () => {
+    const done = spawnSync('sh', ['-c', `${BIN} prices list | head -1`], { ...here, encoding: 'utf8' });
+    assert.match(done.stdout, /^ID/);
+    assert.ok(!/Sanitizer/.test(done.stderr), done.stderr);
+  });
+});
