@@ -54,6 +54,9 @@ export async function until(what, probe, limit_ms = 5000 * SLOW, pause_ms = 10) 
         return found;
       }
     } catch (error) {
+      if (error.fatal) {
+        throw error;
+      }
       last = error;
     }
     if (Date.now() > end) {
@@ -94,7 +97,7 @@ export class Program {
   alive() {
     if (this.how) {
       const how = this.how.error?.message ?? this.how.signal ?? `exit code ${this.how.code}`;
-      throw new Error(`${this.name} ended (${how}):\n${this.err.slice(-4000)}`);
+      throw Object.assign(new Error(`${this.name} ended (${how}):\n${this.err.slice(-4000)}`), { fatal: true });
     }
     return true;
   }
