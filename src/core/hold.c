@@ -270,21 +270,21 @@ book_given_up(struct core *core, const struct hold_row *hold)
     }
 }
 
-/* A bucket's charge goes back only when nothing left the process. */
+/* A bucket's charge goes back only when nothing left the process, and only what cannot have drained since:
+ * otherwise calls given back late would let more through than the rate. */
 static void
-refund_bucket(struct core *core, const struct hold_part *part, const struct limit *limit)
+refund_bucket(struct core *core, const struct hold_row *hold, const struct hold_part *part, const struct limit *limit)
 {
     struct meter_slot *slot = work_meter(core->work, part->subject_id);
-    if (!slot || slot->slot.state == SLOT_ABSENT) {
+    struct meter *meter =
+        slot && slot->slot.state != SLOT_ABSENT ? meter_find_only(&slot->row, part->limit_id) : NULL;
+    if (!meter) {
         return;
     }
-    for (int32_t i = 0; i < slot->row.meter_count; i++) {
-        struct meter *meter = &slot->row.meters[i];
-        if (meter->limit_id == part->limit_id) {
-            meter->settled = max_i64(0, meter->settled - part->held * limit->period_ms);
-            slot->slot.dirty = true;
-        }
-    }
+    const int64_t now_ms = max_i64(core->now_ms, slot->row.seen_ms);
+    const struct meter charge = { .settled = part->held * limit->period_ms, .window_ms = hold->created_ms };
+    meter->settled = max_i64(0, meter->settled - bucket_level(limit, &charge, now_ms));
+    slot->slot.dirty = true;
 }
 
 /* A limit that was taken out of the configuration keeps its meter right all the same: a part of money is
@@ -305,7 +305,7 @@ resolve_parts(struct core *core, const struct policy *policy, const struct hold_
         const struct limit *limit = hold_part_limit(core, policy, part);
         if (limit && limit->window == WINDOW_BUCKET) {
             if (nothing_left) {
-                refund_bucket(core, part, limit);
+                refund_bucket(core, hold, part, limit);
             }
             continue;
         }
