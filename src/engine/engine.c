@@ -179,17 +179,10 @@ static void
 take_back_unheard(struct engine *engine)
 {
     struct verdict verdict;
+    struct event event;
     for (uint32_t loop = 0; loop < engine->loop_count; loop++) {
         while (engine_take(engine, loop, &verdict, 1)) {
-            if (verdict.event != EVENT_CALL || verdict.kind != VERDICT_ALLOWED || !verdict.hold_id) {
-                continue;
-            }
-            struct event event = { .kind = EVENT_SETTLE, .reply.loop = ENGINE_NO_REPLY };
-            event.settle = (struct settle_event){ .hold_id = verdict.hold_id,
-                .usage = USAGE_NONE,
-                .input_tokens_seen = -1,
-                .reason = REASON_DRAINING };
-            if (!engine_submit(engine, &event)) {
+            if (verdict_untaken(&verdict, &event) && !engine_submit(engine, &event)) {
                 log_line(LOG_ERROR, "engine", "no memory to give hold %lld back", (long long)verdict.hold_id);
             }
         }
