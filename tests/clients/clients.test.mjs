@@ -53,7 +53,8 @@ before(async () => {
     plans: { free: {}, tight: {}, pair: {} },
     models: modelsOn({ 'gpt-5.5': 'openai', 'claude-sonnet-5': 'anthropic', 'claude-haiku-4-5': 'anthropic', 'claude-haiku-4-5-20251001': 'anthropic' }),
     limits: {
-      /* of two first turns each holds its input and 2048 tokens of output: 0.031 USD and its 14,000 tokens in */
+      /* A title and a turn hold their input, 25,000 tokens, and 2048 tokens of output each: about 0.27 USD.
+       * Their output limits are 64,000 tokens each, 1.92 USD. */
       'month-spend': { counts: 'cost', per: 'account', window: 'month', cap: { default: 'unlimited', plan: { tight: '0.01 USD', pair: '0.60 USD' } } },
     },
   });
@@ -226,12 +227,13 @@ describe('Claude Code', { skip: skip_claude }, () => {
     try {
       await until('the prompt is there', () => /❯|>\s/.test(screen()), 30_000, 200);
       await sleep(3000);
-      tmux('send-keys', '-l', 'say hi');
+      tmux('send-keys', '-l', 'please say hi to everybody in the room'); /* a shorter one gets no title */
       await sleep(500);
       tmux('send-keys', 'Enter');
       await until('an answer stands on the screen', () => /The tide is in\./.test(screen()), 60_000, 200).catch((error) => {
         throw new Error(`${error.message}\n${screen()}\n${JSON.stringify(seen)}`);
       });
+      await until('title and turn were asked for', () => inference().length >= 2).catch(() => {});
       await until('nothing is in flight', () => seen.every((entry) => entry.status));
       const turns = inference();
       assert.ok(turns.length >= 2, `title and turn: ${JSON.stringify(seen)}\n${screen()}`);
