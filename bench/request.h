@@ -1,0 +1,13 @@
+/* bench/request.h: the bytes of a chat completion as clients send it. */
+#pragma once
+
+#include "base/buf.h"
+
+/* Adds a JSON body of exactly `size` bytes (at least REQUEST_BODY_MIN): messages of an agent at work, with
+ * quotes and line ends that JSON escapes. `stream` asks for an event stream. */
+#define REQUEST_BODY_MIN 256
+void request_body(struct buf *out, const char *model, bool stream, size_t size);
+
+/* Adds the head of a POST. `key` and `thread` may be NULL. */
+void request_head(struct buf *out, const char *host, const char *path, const char *key,
+    const char *thread, size_t body_bytes);
