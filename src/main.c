@@ -315,7 +315,7 @@ raise_descriptors(void)
 static bool
 open_sandbox(struct gateway *gateway)
 {
-    struct cli_error error;
+    struct cli_error error = { .text = "" };
     struct conf_error conf_error;
     gateway->sandboxed = true;
     if (sandbox_start(&gateway->sandbox, &error) != STATUS_OK) {

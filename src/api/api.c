@@ -335,7 +335,10 @@ static void
 free_all(struct list *asks)
 {
     while (!list_empty(asks)) {
-        ask_free(list_entry(asks->next, struct ask, node));
+        struct ask *ask = list_entry(asks->next, struct ask, node);
+        list_remove(&ask->node);
+        check(asks->next != &ask->node);
+        ask_free(ask);
     }
 }
 

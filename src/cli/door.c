@@ -171,7 +171,7 @@ ask_here(struct door *door, struct place *place, const char *method, struct slic
             "no gateway answers at %.200s, and %.3600s", place->path, place->error.text);
         return STATUS_NOT_FOUND;
     }
-    struct cli_error why;
+    struct cli_error why = { .text = "" };
     struct policy *policy = place->policy;
     place->policy = NULL;
     const enum status status =
@@ -230,7 +230,7 @@ door_ask(struct door *door, const char *method, struct slice target, struct slic
     struct json_object **answer)
 {
     struct place place = { 0 };
-    struct cli_error error;
+    struct cli_error error = { .text = "" };
     struct buf out = { 0 };
     int http_status = 0;
     *answer = NULL;

@@ -99,6 +99,7 @@ unknown(const struct cli *cli, int argc, char **argv)
     char text[128];
     const char *words[WORDS_MAX];
     size_t count = 0;
+    check(cli->commands && argc > 0);
     (void)snprintf(text, sizeof(text), "%.60s%s%.60s", argv[0],
         argc > 1 && argv[1][0] != '-' ? " " : "", argc > 1 && argv[1][0] != '-' ? argv[1] : "");
     for (size_t i = 0; i < cli->command_count && count < WORDS_MAX; i++) {
