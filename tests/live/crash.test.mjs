@@ -90,7 +90,8 @@ test(`${ROUNDS} rounds of kill -9 amid ${STREAMS} streams: every call obeys the 
   let settled = 0;
   for (let round = 1; round <= ROUNDS; round++) {
     const streams = startStreams(900);
-    const until_kill_ms = 150 + Math.random() * 1900;
+    /* Early, amid and late, by turns: when none, some and most have ended. */
+    const until_kill_ms = [2000, 250, 1300, 1750, 700][round % 5] * (1 + Math.random() / 4);
     await sleep(until_kill_ms);
     await gateway.kill();
     await Promise.all(streams);
