@@ -123,6 +123,7 @@ on_wake(struct net_loop *net_loop)
 {
     struct gateway_loop *loop = net_loop_user(net_loop);
     replies_deliver(&loop->replies);
+    relay_loop_wake(loop->relay);
     api_deliver(loop->api);
 }
 
@@ -257,6 +258,9 @@ start_reload(struct gateway *gateway)
     }
 }
 
+/* For the last bytes of calls that were ended at the end of the grace. */
+#define LAST_WORDS_MS 1000
+
 static void
 on_signal(struct net *net, int signal_number)
 {
@@ -271,10 +275,12 @@ on_signal(struct net *net, int signal_number)
         log_line(LOG_INFO, "stopping",
             "calls in flight may go on for %lld s; once more ends them now",
             (long long)(policy->stop_grace_ms / SECOND_MS));
-        net_stop(net, policy->stop_grace_ms);
+        relay_stop(gateway->relay, net, policy->stop_grace_ms);
+        net_stop(net, policy->stop_grace_ms + LAST_WORDS_MS);
         policy_unref(policy);
     } else if (gateway->signals == 2) {
-        net_stop(net, 0);
+        relay_stop(gateway->relay, net, 0);
+        net_stop(net, LAST_WORDS_MS);
     } else {
         _exit(EXIT_FAILED); /* whoever asks three times means it */
     }

@@ -56,7 +56,7 @@ void
 relay_loop_wake(struct relay_loop *loop)
 {
     const int64_t stop_mono_ms = __atomic_load_n(&loop->relay->stop_mono_ms, __ATOMIC_ACQUIRE);
-    if (stop_mono_ms && loop->stop_timer.due_mono_ms == 0) {
+    if (stop_mono_ms) { /* a second stop comes sooner than the first */
         net_timer_start(&loop->stop_timer, max_i64(1, stop_mono_ms - net_loop_mono_ms(loop->loop)));
     }
 }

@@ -34,7 +34,7 @@ MUST_USE struct relay_loop *relay_loop_start(struct relay *relay, struct net_loo
 void relay_loop_stop(struct relay_loop *loop);
 /* From net_app's on_wake, after replies_deliver. */
 void relay_loop_wake(struct relay_loop *loop);
-/* Any thread, once, beside net_stop with a longer grace: calls still open after `grace_ms` are settled and
+/* Any thread, beside net_stop with a longer grace; again to shorten it: calls still open after `grace_ms` are settled and
  * end cleanly for their clients: streams with the error event of their dialect, the others refused. */
 void relay_stop(struct relay *relay, struct net *net, int64_t grace_ms);
 
