@@ -5,6 +5,7 @@
 
 #include "api/api.h"
 #include "base/arena.h"
+#include "base/attempts.h"
 #include "base/buf.h"
 #include "base/list.h"
 #include "engine/replies.h"
@@ -87,17 +88,6 @@ struct api_worker {
     bool thread_runs, opened;
 };
 
-#define ATTEMPTS_SLOTS 1024
-/* Wrong keys by address: a level that drains by one every ATTEMPT_DRAIN_MS. */
-struct attempts {
-    struct {
-        uint64_t address_hash;
-        int64_t level_ms, seen_mono_ms;
-    } slots[ATTEMPTS_SLOTS];
-};
-#define ATTEMPTS_MAX_AT_ONCE 20
-#define ATTEMPT_DRAIN_MS 6000
-
 struct api_plane {
     struct api_options options;
     int64_t started_ms, started_mono_ms;
@@ -135,11 +125,6 @@ enum api_match_result api_match(enum http_method method, struct slice path, stru
 MUST_USE bool api_percent_decode(struct slice text, bool plus_is_space, char *out, size_t out_size);
 /* "req_12", "12": the prefix may be there or not. */
 MUST_USE bool api_id_parse(struct slice text, struct slice prefix, int64_t *id);
-
-/* --- attempts.c: pure */
-bool attempts_blocked(const struct attempts *attempts, uint64_t address_hash, int64_t now_mono_ms,
-    int64_t *wait_ms);
-void attempts_note(struct attempts *attempts, uint64_t address_hash, int64_t now_mono_ms);
 
 /* --- fields.c: what a body or a query says, judged against a list. */
 enum field_type {

@@ -1,10 +1,12 @@
 /* relay/identity.c: the key is judged before the body is read: from the loop's cache, else by the gate. */
 #include "relay/relay_priv.h"
 
+#include <pthread.h>
 #include <stdlib.h>
 
 #include "base/clock.h"
 #include "base/secret.h"
+#include "log/metrics.h"
 
 #define IDENTITIES_MAX 65536
 
@@ -127,11 +129,35 @@ remember(struct call *call, const struct verdict *verdict)
     }
 }
 
+/* A wrong key is counted, and never written anywhere. An address that guesses learns no more than that; a
+ * right key from there is still taken, since many may share it. */
+static void
+refuse_key(struct call *call, const struct refusal *refusal)
+{
+    struct relay *relay = call->loop->relay;
+    const uint64_t address = hash_bytes(net_exchange_peer(call->exchange));
+    const int64_t now_mono_ms = net_loop_mono_ms(call->loop->loop);
+    int64_t wait_ms = 0;
+    counter_add(COUNTER_KEY_FAILURES, 1);
+    pthread_mutex_lock(relay->lock);
+    const bool blocked = attempts_blocked(&relay->attempts, address, now_mono_ms, &wait_ms);
+    if (!blocked) {
+        attempts_note(&relay->attempts, address, now_mono_ms);
+    }
+    pthread_mutex_unlock(relay->lock);
+    const struct refusal too_many = { .reason = REASON_KEY_ATTEMPTS, .retry_after_ms = wait_ms };
+    call_refuse(call, blocked ? &too_many : refusal, (struct slice){ 0 });
+}
+
 void
 call_on_identity(void *user, const struct verdict *verdict)
 {
     struct call *call = user;
     call->ticket_open = false;
+    if (verdict->kind != VERDICT_ALLOWED && verdict->refusal.reason == REASON_KEY_INVALID) {
+        refuse_key(call, &verdict->refusal);
+        return;
+    }
     if (verdict->kind != VERDICT_ALLOWED) {
         call_refuse(call, &verdict->refusal, (struct slice){ 0 });
         return;

@@ -75,7 +75,8 @@ already_logged(struct relay_loop *loop, int64_t ledger_id)
 static void
 log_refusal(struct call *call, const struct refusal *refusal, int status)
 {
-    if (call->logged || already_logged(call->loop, refusal->ledger_id)) {
+    const bool guessed = refusal->reason == REASON_KEY_ATTEMPTS; /* counted in the metrics alone */
+    if (call->logged || guessed || already_logged(call->loop, refusal->ledger_id)) {
         return; /* one line a call; repeats are counted in the books, not in the log */
     }
     struct log_line line;

@@ -1,6 +1,7 @@
 /* relay/relay_priv.h: a call and what its states share. */
 #pragma once
 
+#include "base/attempts.h"
 #include "base/buf.h"
 #include "base/list.h"
 #include "base/map.h"
@@ -30,8 +31,9 @@ struct relay {
     int loop_count;
     int64_t calls_open;  /* atomic */
     int64_t stop_mono_ms; /* atomic; when calls still open are ended; 0 = not stopping */
-    void *lock;          /* of closed */
+    void *lock;          /* of closed and attempts */
     struct closed_route closed[CLOSED_ROUTES_MAX];
+    struct attempts attempts; /* wrong keys */
 };
 
 struct known_identity {

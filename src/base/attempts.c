@@ -1,6 +1,9 @@
-/* api/attempts.c: who guesses keys. A fixed table by address; two addresses that meet in a slot take turns,
- * which forgives, never blocks the wrong one. Pure. */
-#include "api/api_priv.h"
+/* base/attempts.c: levels that drain; see the header. */
+#include "base/attempts.h"
+
+#include <stddef.h>
+
+#include "base/units.h"
 
 static int64_t
 level_now(int64_t level_ms, int64_t seen_mono_ms, int64_t now_mono_ms)
@@ -8,7 +11,6 @@ level_now(int64_t level_ms, int64_t seen_mono_ms, int64_t now_mono_ms)
     return max_i64(0, level_ms - max_i64(0, now_mono_ms - seen_mono_ms));
 }
 
-/* What must drain before one more may try. */
 bool
 attempts_blocked(
     const struct attempts *attempts, uint64_t address_hash, int64_t now_mono_ms, int64_t *wait_ms)

@@ -1,9 +1,11 @@
-/* tests/unit/api/attempts_test.c
+/* tests/unit/base/attempts_test.c
  *
  * Goal: who guesses keys is stopped for as long as it takes, and nobody else is. */
 #include "unit.h"
 
-#include "api/api_priv.h"
+#include <string.h>
+
+#include "base/attempts.h"
 
 static struct attempts attempts;
 
