@@ -68,6 +68,9 @@ load_watch_memory(struct load *load, bool full)
 static void
 put_histogram(const char *name, const struct histogram *histogram)
 {
+    if (histogram->total == 0) {
+        return;
+    }
     (void)printf(",\"%s_count\":%" PRIu64 ",\"%s_p50_us\":%" PRId64 ",\"%s_p90_us\":%" PRId64
                  ",\"%s_p99_us\":%" PRId64 ",\"%s_p999_us\":%" PRId64 ",\"%s_max_us\":%" PRId64,
         name, histogram->total, name, histogram_at(histogram, 5000), name, histogram_at(histogram, 9000),

@@ -32,7 +32,7 @@ request_body(struct buf *out, const char *model, bool stream, size_t size)
     static const char closing[] = "\"}]}";
     check(size >= REQUEST_BODY_MIN);
     const size_t start = out->len;
-    buf_addf(out, "{\"model\":\"%s\",\"max_tokens\":1024,\"temperature\":0.2,\"stream\":%s,\"messages\":"
+    buf_addf(out, "{\"model\":\"%s\",\"max_tokens\":16384,\"temperature\":0.2,\"stream\":%s,\"messages\":"
                   "[{\"role\":\"system\",\"content\":\"You are a careful engineer.\"},"
                   "{\"role\":\"user\",\"content\":\"",
         model, stream ? "true" : "false");

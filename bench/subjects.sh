@@ -1,0 +1,122 @@
+# What is measured and what it is measured with: certificates, configurations, and the life of the fake
+# provider, nginx and the gateway. Sourced; wants RUN (a folder of this run) and BIN (the build folder).
+
+SUBJECT_CPU=${BENCH_SUBJECT_CPU:-0} # the gateway, or nginx
+LOAD_CPU=${BENCH_LOAD_CPU:-1}       # the generator and the fake provider
+BASE_PORT=${BENCH_PORT:-18400}
+ACCOUNTS=${BENCH_ACCOUNTS:-16}      # connections take their keys in turn
+INTERVAL_MS=20                      # between the chunks of a stream
+
+WHOLE=$BASE_PORT
+STREAM=$((BASE_PORT + 1))
+IDLE=$((BASE_PORT + 2))
+TLS_STREAM=$((BASE_PORT + 4))
+TLS_IDLE=$((BASE_PORT + 5))
+NGINX=$((BASE_PORT + 10))
+TIDEGATE=$((BASE_PORT + 11))
+
+UPSTREAM_PID='' NGINX_PID='' NGINX_WORKER='' TIDEGATE_PID='' HOLDER_PID=''
+
+note() { printf '%s\n' "bench: $*" >&2; }
+give_up() { note "$*"; exit 1; }
+
+fill_in() { # TEMPLATE FILE
+    local name script=''
+    for name in RUN WHOLE STREAM IDLE TLS_STREAM TLS_IDLE NGINX TIDEGATE; do
+        script+="s|@$name@|${!name}|g;"
+    done
+    sed "$script" "$1" >"$2"
+}
+
+make_certificate() {
+    [ -s "$RUN/cert.pem" ] && [ -s "$RUN/key.pem" ] && return 0
+    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 3650 -subj /CN=localhost \
+        -addext 'subjectAltName=DNS:localhost,IP:127.0.0.1' -keyout "$RUN/key.pem" -out "$RUN/cert.pem" \
+        2>"$RUN/openssl.log" || give_up "no certificate; see $RUN/openssl.log"
+}
+
+# until_true SECONDS COMMAND...
+until_true() {
+    local tries=$(($1 * 50))
+    shift
+    while ! "$@"; do
+        tries=$((tries - 1))
+        [ "$tries" -gt 0 ] || return 1
+        sleep 0.02
+    done
+}
+
+listens() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
+gone() { ! kill -0 "$1" 2>/dev/null; }
+
+# stop_process PID: asks, waits, then insists.
+stop_process() {
+    [ -n "$1" ] || return 0
+    kill -TERM "$1" 2>/dev/null || return 0
+    until_true 10 gone "$1" || kill -KILL "$1" 2>/dev/null || true
+    wait "$1" 2>/dev/null || true
+}
+
+start_upstream() {
+    taskset -c "$LOAD_CPU" "$BIN/bench/upstream" --port "$BASE_PORT" --cert "$RUN/cert.pem" \
+        --key "$RUN/key.pem" --interval-ms "$INTERVAL_MS" --chunks 5000 >"$RUN/upstream.log" 2>&1 &
+    UPSTREAM_PID=$!
+    until_true 5 listens "$TLS_IDLE" || give_up "the fake provider does not start; see $RUN/upstream.log"
+}
+
+start_nginx() {
+    mkdir -p "$RUN"/nginx-{body,proxy,fastcgi,uwsgi,scgi}
+    taskset -c "$SUBJECT_CPU" nginx -p "$RUN" -c "$RUN/nginx.conf" >"$RUN/nginx.log" 2>&1 &
+    NGINX_PID=$!
+    until_true 5 listens "$NGINX" || give_up "nginx does not start; see $RUN/nginx.log"
+    NGINX_WORKER=$(pgrep -P "$NGINX_PID" | head -1)
+    [ -n "$NGINX_WORKER" ] || give_up "nginx has no worker"
+}
+
+ready() { curl -fsS -o /dev/null "http://127.0.0.1:$TIDEGATE/readyz" 2>/dev/null; }
+ask_gateway() { "$BIN/tidegate" "$@" --control "$RUN/tidegate.sock"; }
+
+# A store of its own each time; the keys of ACCOUNTS accounts, and one whose money is spent.
+start_tidegate() {
+    local account
+    rm -rf "$RUN/store"
+    mkdir -p "$RUN/store"
+    taskset -c "$SUBJECT_CPU" "$BIN/tidegate" serve --config "$RUN/tidegate.yaml" --log-level warn \
+        >"$RUN/tidegate.log" 2>&1 &
+    TIDEGATE_PID=$!
+    until_true 10 ready || give_up "the gateway does not start; see $RUN/tidegate.log"
+    : >"$RUN/keys"
+    for account in $(seq 1 "$ACCOUNTS"); do
+        ask_gateway account add "bench-$account" --plan bench >"$RUN/cli.log" 2>&1 \
+            || give_up "no account: $(cat "$RUN/cli.log")"
+        ask_gateway key add "bench-$account" 2>"$RUN/cli.log" >>"$RUN/keys" \
+            || give_up "no key: $(cat "$RUN/cli.log")"
+    done
+    if ! ask_gateway account add spent --plan spent >"$RUN/cli.log" 2>&1 \
+        || ! ask_gateway key add spent 2>"$RUN/cli.log" >"$RUN/keys-spent"; then
+        give_up "no account without money: $(cat "$RUN/cli.log")"
+    fi
+}
+
+stop_tidegate() { stop_process "$TIDEGATE_PID"; TIDEGATE_PID=''; }
+stop_nginx() { stop_process "$NGINX_PID"; NGINX_PID=''; NGINX_WORKER=''; }
+
+stop_all() {
+    stop_process "$HOLDER_PID"
+    stop_tidegate
+    stop_nginx
+    stop_process "$UPSTREAM_PID"
+    HOLDER_PID='' UPSTREAM_PID=''
+}
+
+start_all() {
+    mkdir -p "$RUN"
+    make_certificate
+    fill_in bench/nginx.conf.in "$RUN/nginx.conf"
+    fill_in bench/tidegate.yaml.in "$RUN/tidegate.yaml"
+    trap stop_all EXIT
+    trap 'exit 130' INT TERM
+    start_upstream
+    start_nginx
+    start_tidegate
+}
