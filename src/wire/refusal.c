@@ -8,6 +8,9 @@
 int64_t
 refusal_retry_after_s(const struct refusal *refusal, int64_t now_ms)
 {
+    if (refusal_has_limit(refusal) && refusal->ask > refusal->cap) {
+        return 0; /* no window will ever have room */
+    }
     int64_t wait_ms = refusal->retry_after_ms;
     if (wait_ms <= 0 && refusal->resets_at_ms > now_ms) {
         wait_ms = refusal->resets_at_ms - now_ms;
