@@ -435,7 +435,8 @@ open_net(struct gateway *gateway)
         .limits = { .head_bytes_max = (size_t)policy->head_bytes_max,
             .target_bytes_max = (size_t)min_i64(TARGET_BYTES_MAX, policy->head_bytes_max),
             .headers_max = (uint32_t)policy->headers_max },
-        .body_bytes_max = policy->body_bytes_max,
+        /* The relay and the control plane refuse before, in their own words. */
+        .body_bytes_max = policy->body_bytes_max + (int64_t)HIGH_WATER_BYTES,
         .connections_max = policy->connections_max,
         .head_deadline_ms = policy->head_deadline_ms,
         .body_deadline_ms = policy->body_deadline_ms,
