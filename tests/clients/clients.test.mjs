@@ -55,7 +55,7 @@ before(async () => {
     limits: {
       /* A title and a turn hold their input, 25,000 tokens, and 2048 tokens of output each: about 0.27 USD.
        * Their output limits are 64,000 tokens each, 1.92 USD. */
-      'month-spend': { counts: 'cost', per: 'account', window: 'month', cap: { default: 'unlimited', plan: { tight: '0.01 USD', pair: '0.60 USD' } } },
+      'month-spend': { counts: 'cost', per: 'account', window: 'month', cap: { default: 'unlimited', plan: { tight: '0.50 USD', pair: '0.60 USD' } } },
     },
   });
   proxy = await startProxy(gateway.port);
@@ -143,11 +143,11 @@ function runCodex(name, key) {
   });
 }
 
-/** An account whose cent is gone: its key. */
+/** An account whose half dollar is gone: its key. */
 async function spentKey(name, api, model) {
   const key = gateway.member(name, '--plan', 'tight');
-  await mock.models({ [model]: 'tokens=700' });
-  const answer = await send(gateway, key, callOf(api, model, { limit: 700, stream: true }));
+  await mock.models({ [model]: 'tokens=40000,per_event=100' });
+  const answer = await send(gateway, key, callOf(api, model, { limit: 40_000, stream: true }));
   assert.equal(answer.status, 200, answer.text);
   await gateway.booked();
   await mock.clear();
@@ -178,7 +178,7 @@ describe('Claude Code', { skip: skip_claude }, () => {
     assert.equal(done.code, 1, done.all);
     assert.equal(inference().length, 1, JSON.stringify(inference()));
     assert.equal(inference()[0].status, 402);
-    assert.match(done.all, /402.*Account "claude-spent" has spent \$0\.0\d+ of \$0\.01\b.*Ask your operator to raise it\./s);
+    assert.match(done.all, /402.*Account "claude-spent" has spent \$0\.\d+ of \$0\.50\b.*Ask your operator to raise it\./s);
     assert.deepEqual(await mock.journal(), [], 'none at the provider');
   });
 
@@ -276,7 +276,7 @@ describe('Codex', { skip: skip_codex }, () => {
     assert.equal(done.code, 1, done.all);
     assert.equal(inference().length, 1, JSON.stringify(inference().map((entry) => [entry.path, entry.status])));
     assert.equal(inference()[0].status, 429);
-    assert.match(done.all, /usage limit.*Account "codex-spent" has spent \$0\.0\d+ of \$0\.01/s);
+    assert.match(done.all, /usage limit.*Account "codex-spent" has spent \$0\.\d+ of \$0\.50\b/s);
     assert.match(done.all, /try again at/);
     assert.deepEqual(await mock.journal(), [], 'none at the provider');
   });

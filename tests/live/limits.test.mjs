@@ -107,6 +107,16 @@ describe('a spent budget', () => {
     await assertUnheard(mock);
   });
 
+  test('a call that no window has room for is told that waiting does not help', async () => {
+    const key = gateway.member('too-dear', '--plan', 'tight');
+    for (const api of APIS) {
+      const answer = await send(gateway, key, small(api, { text: 'x'.repeat(40_000) }));
+      const message = assertRefusal(answer, api, { status: 402, code: 'budget_spent', after: null });
+      assert.match(message, /; this call needs \$0\.\d+ \(limit "month-spend"\)\. Waiting does not help\. Ask your operator to raise it\.$/);
+    }
+    await assertUnheard(mock);
+  });
+
   test('an upstream that would want retries changes nothing about it', async () => {
     const key = await spender('spent-retry');
     await mock.models({ 'gpt-live': 'status=500,should_retry=true' });
