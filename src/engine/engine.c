@@ -200,7 +200,7 @@ sooner(int64_t a_ms, int64_t b_ms)
 static int64_t
 sleep_ms(const struct engine *engine, int64_t mono_ms)
 {
-    if (engine->urgent_count || (engine->stopping && !engine->store_down)) {
+    if (engine->urgent_count || (!engine->store_down && (engine->stopping || engine->parked.count))) {
         return 0;
     }
     int64_t sleep = -1;

@@ -1,0 +1,400 @@
+/* tests/unit/engine/house.c: see the header. */
+#include "house.h"
+
+#include <dirent.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/secret.h"
+
+struct faults faults;
+
+/* The tables of the store under test, before they were hooked. */
+static const struct store_ops *real_ops;
+static const struct store_row_ops *real_rows;
+
+void
+pause_ms(int64_t ms)
+{
+    const struct timespec pause = { ms / 1000, (long)(ms % 1000) * 1000000L };
+    nanosleep(&pause, NULL);
+}
+
+/* --- The hooks. */
+
+static enum status
+hooked_begin(struct store *store, const struct node_row *node)
+{
+    atomic_fetch_add(&faults.begins, 1);
+    const enum status status = (enum status)atomic_load(&faults.begin_status);
+    if (status != STATUS_OK) {
+        snprintf(store->last_error, sizeof store->last_error, "the test says so");
+        return status;
+    }
+    return real_ops->begin(store, node);
+}
+
+static enum status
+hooked_commit(struct store *store)
+{
+    atomic_fetch_add(&faults.commits_waiting, 1);
+    while (atomic_load(&faults.commit_waits)) {
+        pause_ms(1);
+    }
+    atomic_fetch_sub(&faults.commits_waiting, 1);
+    const enum status status = (enum status)atomic_load(&faults.commit_status);
+    if (status != STATUS_OK) {
+        snprintf(store->last_error, sizeof store->last_error, "the test says so");
+        return status;
+    }
+    const enum status done = real_ops->commit(store);
+    atomic_fetch_add(&faults.commits, done == STATUS_OK);
+    return done;
+}
+
+static enum status
+hooked_meter_put(struct store *store, struct meter_row *row)
+{
+    const int conflicts = atomic_load(&faults.meter_conflicts);
+    if (conflicts != 0) {
+        atomic_store(&faults.meter_conflicts, conflicts > 0 ? conflicts - 1 : conflicts);
+        return STATUS_CONFLICT;
+    }
+    return real_rows->meter_put(store, row);
+}
+
+static enum status
+hooked_hold_get(struct store *store, int64_t hold_id, struct hold_row *row)
+{
+    if (hold_id == atomic_load(&faults.poisoned_hold)) {
+        snprintf(store->last_error, sizeof store->last_error, "the test poisoned it");
+        return STATUS_INVALID;
+    }
+    return real_rows->hold_get(store, hold_id, row);
+}
+
+static void
+hook(struct house *house)
+{
+    real_ops = house->store->ops;
+    real_rows = house->store->rows;
+    house->ops = *real_ops;
+    house->rows = *real_rows;
+    house->ops.begin = hooked_begin;
+    house->ops.commit = hooked_commit;
+    house->rows.meter_put = hooked_meter_put;
+    house->rows.hold_get = hooked_hold_get;
+    house->store->ops = &house->ops;
+    house->store->rows = &house->rows;
+}
+
+static void
+unhook(struct house *house)
+{
+    house->store->ops = real_ops;
+    house->store->rows = real_rows;
+}
+
+/* --- Its life. */
+
+static int
+house_make(void **state, bool disk)
+{
+    struct house *house = calloc(1, sizeof *house);
+    memset(&faults, 0, sizeof faults);
+    assert_int_equal(secret_start(), STATUS_OK);
+    if (disk) {
+        const char *base = getenv("TMPDIR");
+        snprintf(house->folder, sizeof house->folder, "%s/engine-XXXXXX", base ? base : "/tmp");
+        assert_non_null(mkdtemp(house->folder));
+        snprintf(house->url, sizeof house->url, "sqlite:%s/t.db", house->folder);
+    } else {
+        snprintf(house->url, sizeof house->url, "memory:");
+    }
+    house->policy = a_policy(0);
+    *state = house;
+    return 0;
+}
+
+int
+house_in_memory(void **state)
+{
+    return house_make(state, false);
+}
+
+int
+house_on_disk(void **state)
+{
+    return house_make(state, true);
+}
+
+static void
+remove_folder(const char *folder)
+{
+    DIR *dir = opendir(folder);
+    for (struct dirent *entry = dir ? readdir(dir) : NULL; entry; entry = readdir(dir)) {
+        char path[512];
+        snprintf(path, sizeof path, "%s/%s", folder, entry->d_name);
+        unlink(path); /* fails for . and .. */
+    }
+    if (dir) {
+        closedir(dir);
+        rmdir(folder);
+    }
+}
+
+int
+house_end(void **state)
+{
+    struct house *house = *state;
+    memset(&faults, 0, sizeof faults);
+    house_stop(house);
+    if (house->store) {
+        unhook(house);
+        store_close(house->store);
+    }
+    policy_unref(house->policy);
+    while (house->before_count) {
+        policy_unref(house->before[--house->before_count]);
+    }
+    if (house->folder[0]) {
+        remove_folder(house->folder);
+    }
+    free(house);
+    return 0;
+}
+
+enum status
+house_try_start(struct house *house)
+{
+    if (!house->store) {
+        const struct store_options options = { 0 };
+        struct store_error error;
+        if (store_open(house->url, &options, &house->store, &error) != STATUS_OK) {
+            fail_msg("%s", error.text);
+        }
+        hook(house);
+    }
+    struct engine_options options = { .store = house->store, .policy = policy_ref(house->policy), .loop_count = LOOPS };
+    struct engine_error error;
+    return engine_open(&options, &house->engine, &error);
+}
+
+void
+house_start(struct house *house)
+{
+    assert_int_equal(house_try_start(house), STATUS_OK);
+    if (house->account_id) {
+        return;
+    }
+    struct event event = { .kind = EVENT_ADMIN };
+    event.admin = (struct admin_event){ .verb = ADMIN_ACCOUNT_PUT, .must_be_new = true, .account.name = "ann" };
+    house->account_id = ask(house, event).new_id;
+    event.admin = (struct admin_event){ .verb = ADMIN_KEY_PUT, .account.name = "ann" };
+    set_hash(event.admin.key.hash_hex, 'a');
+    house->key_id = ask(house, event).new_id;
+    assert_true(house->account_id && house->key_id);
+}
+
+void
+house_stop_engine(struct house *house)
+{
+    engine_close(house->engine);
+    house->engine = NULL;
+}
+
+void
+house_stop(struct house *house)
+{
+    house_stop_engine(house);
+    if (house->store && house->folder[0]) {
+        unhook(house);
+        store_close(house->store);
+        house->store = NULL;
+    }
+}
+
+void
+house_new_policy(struct house *house)
+{
+    house->before[house->before_count++] = house->policy;
+    house->policy = a_policy(0);
+}
+
+/* --- Events and verdicts. */
+
+struct event
+house_call(const struct house *house, enum model_of_test model, int64_t input, int64_t output_limit, char thread)
+{
+    struct event event = a_call(model, input, output_limit);
+    event.call.account_id = house->account_id;
+    event.call.key_id = house->key_id;
+    event.call.policy_ver = house->policy->version;
+    set_hash(event.call.thread_hash, thread);
+    return event;
+}
+
+uint32_t
+submit(struct house *house, struct event event)
+{
+    event.reply = (struct reply_to){ 0, ++house->next_slot, 7 };
+    assert_true(engine_submit(house->engine, &event));
+    return house->next_slot;
+}
+
+void
+submit_untold(struct house *house, struct event event)
+{
+    event.reply.loop = ENGINE_NO_REPLY;
+    assert_true(engine_submit(house->engine, &event));
+}
+
+struct verdict
+await(struct house *house)
+{
+    struct verdict verdict = { 0 };
+    UNTIL(engine_take(house->engine, 0, &verdict, 1) == 1);
+    assert_int_equal(verdict.reply.generation, 7);
+    return verdict;
+}
+
+struct verdict
+await_slot(struct house *house, uint32_t slot)
+{
+    const struct verdict verdict = await(house);
+    assert_int_equal(verdict.reply.slot, slot);
+    return verdict;
+}
+
+bool
+nothing_comes(struct house *house, int64_t for_ms)
+{
+    struct verdict verdict;
+    const int64_t until_ms = clock_mono_ms() + for_ms;
+    while (clock_mono_ms() < until_ms) {
+        if (engine_take(house->engine, 0, &verdict, 1)) {
+            return false;
+        }
+        pause_ms(1);
+    }
+    return true;
+}
+
+struct verdict
+ask(struct house *house, struct event event)
+{
+    return await_slot(house, submit(house, event));
+}
+
+struct verdict
+ask_allowed(struct house *house, struct event event)
+{
+    const struct verdict verdict = ask(house, event);
+    if (verdict.kind != VERDICT_ALLOWED) {
+        fail_msg("refused: %s (%s)", reason_row(verdict.refusal.reason)->code, verdict.refusal.limit_name);
+    }
+    return verdict;
+}
+
+struct engine_state
+state_of(struct house *house)
+{
+    struct engine_state state;
+    engine_state(house->engine, &state);
+    return state;
+}
+
+/* --- The books. */
+
+static bool
+on_ledger(void *user, const struct ledger_row *row)
+{
+    struct books *books = user;
+    if (books->ledger_count++ == 0) {
+        books->newest = *row;
+    }
+    books->kinds[row->kind]++;
+    books->cost_micros += row->cost_micros;
+    return true;
+}
+
+static bool
+on_hold(void *user, const struct hold_row *row)
+{
+    struct books *books = user;
+    books->hold_count++;
+    books->hold = *row;
+    return true;
+}
+
+static bool
+on_refusal(void *user, const struct refusal_row *row)
+{
+    struct books *books = user;
+    books->refusal_count++;
+    books->refusals += row->count;
+    return true;
+}
+
+struct meter_search {
+    const struct policy *policy;
+    const struct limit *limit;
+    struct books *books;
+    struct meter found;
+};
+
+static bool
+on_meters(void *user, const struct subject_row *subject, const struct meter_row *row)
+{
+    struct meter_search *search = user;
+    (void)subject;
+    for (int32_t i = 0; i < row->meter_count; i++) {
+        const struct limit *limit = policy_limit_by_id(search->policy, row->meters[i].limit_id);
+        const bool bucket = limit && limit->window == WINDOW_BUCKET;
+        if (search->books && !bucket) {
+            search->books->settled += row->meters[i].settled;
+            search->books->held += row->meters[i].held;
+            search->books->bound += row->meters[i].bound;
+        }
+        if (search->limit && search->limit->limit_id == row->meters[i].limit_id) {
+            search->found = row->meters[i];
+        }
+    }
+    return true;
+}
+
+static struct store_reader *
+a_reader(struct house *house)
+{
+    struct store_reader *reader = NULL;
+    struct store_error error;
+    assert_int_equal(store_reader_open(house->store, &reader, &error), STATUS_OK);
+    return reader;
+}
+
+struct books
+books_of(struct house *house)
+{
+    struct books books = { 0 };
+    struct meter_search search = { .policy = house->policy, .books = &books };
+    struct store_reader *reader = a_reader(house);
+    const struct ledger_filter all = { .kind = -1, .limit = 1000000 };
+    assert_int_equal(store_read_ledger(reader, &all, on_ledger, &books), STATUS_OK);
+    assert_int_equal(store_read_holds(reader, on_hold, &books), STATUS_OK);
+    assert_int_equal(store_read_refusals(reader, 0, 0, on_refusal, &books), STATUS_OK);
+    assert_int_equal(store_read_meters(reader, 0, on_meters, &search), STATUS_OK);
+    store_reader_close(reader);
+    return books;
+}
+
+struct meter
+stored_meter(struct house *house, const struct limit *limit)
+{
+    struct meter_search search = { .policy = house->policy, .limit = limit };
+    struct store_reader *reader = a_reader(house);
+    assert_int_equal(store_read_meters(reader, 0, on_meters, &search), STATUS_OK);
+    store_reader_close(reader);
+    return search.found;
+}
