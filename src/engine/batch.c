@@ -6,9 +6,9 @@
 #include "base/clock.h"
 #include "log/log.h"
 
-#define STORE_RETRY_MS 200
+#define STORE_RETRY_MS   200
 #define CONFLICT_RETRIES 8
-#define LEASE_MS (10 * SECOND_MS)
+#define LEASE_MS         (10 * SECOND_MS)
 
 /* Never earlier than before, also over a restart: the high-water mark is stored with each batch. */
 int64_t
@@ -63,41 +63,28 @@ load_one(struct engine *engine, const struct need *need)
     struct store *store = engine->store;
     enum status status = STATUS_INVALID;
     switch (need->kind) {
-    case NEED_ACCOUNT:
-        status = store_account_get(store, need->id, &row.account);
-        break;
-    case NEED_ACCOUNT_NAME:
-        status = store_account_by_name(store, need->text, &row.account);
-        break;
-    case NEED_KEY:
-        status = store_key_get(store, need->id, &row.key);
-        break;
-    case NEED_KEY_HASH:
-        status = store_key_by_hash(store, need->text, &row.key);
-        break;
-    case NEED_THREAD:
-        status = store_thread_get(store, need->id, &row.thread);
-        break;
+    case NEED_ACCOUNT: status = store_account_get(store, need->id, &row.account); break;
+    case NEED_ACCOUNT_NAME: status = store_account_by_name(store, need->text, &row.account); break;
+    case NEED_KEY: status = store_key_get(store, need->id, &row.key); break;
+    case NEED_KEY_HASH: status = store_key_by_hash(store, need->text, &row.key); break;
+    case NEED_THREAD: status = store_thread_get(store, need->id, &row.thread); break;
     case NEED_THREAD_SIG:
-        status = store_thread_find(store, need->id, (enum thread_kind)need->sub_kind, need->text, &row.thread);
+        status = store_thread_find(
+            store, need->id, (enum thread_kind)need->sub_kind, need->text, &row.thread);
         break;
     case NEED_SUBJECT:
-        status = store_subject_find(store, (enum subject_kind)need->sub_kind, need->id, need->text, &row.subject);
+        status = store_subject_find(
+            store, (enum subject_kind)need->sub_kind, need->id, need->text, &row.subject);
         break;
-    case NEED_METER:
-        status = store_meter_get(store, need->id, &row.meter);
-        break;
+    case NEED_METER: status = store_meter_get(store, need->id, &row.meter); break;
     case NEED_HOLD:
         status = store_hold_get(store, need->id, &row.hold);
         if (status == STATUS_OK) {
             row.hold.inputs = work_keep(&engine->work, row.hold.inputs);
         }
         break;
-    case NEED_ISSUED:
-        status = store_issued_get(store, need->text, &row.issued);
-        break;
-    default:
-        check(!"a need the engine cannot load");
+    case NEED_ISSUED: status = store_issued_get(store, need->text, &row.issued); break;
+    default: check(!"a need the engine cannot load");
     }
     if (status == STATUS_OK || status == STATUS_NOT_FOUND) {
         work_load(&engine->work, need, status == STATUS_OK ? &row : NULL);
@@ -146,13 +133,12 @@ write_slot(struct store *store, enum slot_kind kind, struct slot *slot)
     switch (kind) {
     case SLOTS_ACCOUNT:
         return store_account_put(store, &((struct account_slot *)(void *)slot)->row);
-    case SLOTS_KEY:
-        return store_key_put(store, &((struct key_slot *)(void *)slot)->row);
-    case SLOTS_THREAD:
-        return store_thread_put(store, &((struct thread_slot *)(void *)slot)->row);
+    case SLOTS_KEY: return store_key_put(store, &((struct key_slot *)(void *)slot)->row);
+    case SLOTS_THREAD: return store_thread_put(store, &((struct thread_slot *)(void *)slot)->row);
     case SLOTS_SUBJECT:
-        return slot->state == SLOT_NEW ? store_subject_put(store, &((struct subject_slot *)(void *)slot)->row)
-                                       : STATUS_OK;
+        return slot->state == SLOT_NEW
+                   ? store_subject_put(store, &((struct subject_slot *)(void *)slot)->row)
+                   : STATUS_OK;
     case SLOTS_METER: {
         struct meter_row *row = &((struct meter_slot *)(void *)slot)->row;
         meter_row_check(row);
@@ -164,12 +150,11 @@ write_slot(struct store *store, enum slot_kind kind, struct slot *slot)
             return store_hold_delete(store, row->hold_id);
         }
         hold_check(row);
-        return slot->state == SLOT_NEW ? store_hold_insert(store, row) : store_hold_update(store, row);
+        return slot->state == SLOT_NEW ? store_hold_insert(store, row)
+                                       : store_hold_update(store, row);
     }
-    case SLOTS_ISSUED:
-        return store_issued_put(store, &((struct issued_slot *)(void *)slot)->row);
-    default:
-        check(!"a kind of slot nobody writes");
+    case SLOTS_ISSUED: return store_issued_put(store, &((struct issued_slot *)(void *)slot)->row);
+    default: check(!"a kind of slot nobody writes");
     }
 }
 
@@ -248,7 +233,8 @@ remember_wait(struct engine *engine, const struct verdict *verdict)
 static enum status
 decide_one(struct engine *engine, const struct queued *item, struct verdict *verdict)
 {
-    const enum status status = load_event(engine, &item->event); /* also what an event before it brought into being */
+    const enum status status =
+        load_event(engine, &item->event); /* also what an event before it brought into being */
     if (status != STATUS_OK) {
         return status;
     }
@@ -276,7 +262,8 @@ batch_try(struct engine *engine, uint32_t first, uint32_t count)
         status = decide_one(engine, &engine->batch[i], &engine->verdicts[i]);
     }
     engine->batch_wait_count = 0;
-    const bool refusals = status == STATUS_OK && refusals_due(engine, work_has_writes(&engine->work));
+    const bool refusals =
+        status == STATUS_OK && refusals_due(engine, work_has_writes(&engine->work));
     if (refusals) {
         refusals_write(engine);
     }
@@ -357,7 +344,8 @@ release_one(struct engine *engine, struct queued *item, struct verdict *verdict)
     item->note = NULL;
 }
 
-/* After the commit: verdicts leave, waiting calls wait, and those that wait for what moved try again. */
+/* After the commit: verdicts leave, waiting calls wait, and those that wait for what moved try
+ * again. */
 static void
 release(struct engine *engine, uint32_t first, uint32_t count)
 {
@@ -379,7 +367,8 @@ store_failed(struct engine *engine, enum status status)
         sizeof engine->state.store_error);
     pthread_mutex_unlock(&engine->lock);
     if (was_ok) {
-        log_line(LOG_ERROR, "engine", "the ledger cannot be written (%s): %s; new work is refused until it can",
+        log_line(LOG_ERROR, "engine",
+            "the ledger cannot be written (%s): %s; new work is refused until it can",
             status_name(status), store_last_error(engine->store));
     }
 }
@@ -429,10 +418,12 @@ static void
 refuse_poisoned(struct engine *engine, struct queued *item)
 {
     if (item->event.kind == EVENT_SETTLE) {
-        log_line(LOG_ERROR, "engine", "the settlement of hold %lld is not booked, its rows are damaged: %s",
+        log_line(LOG_ERROR, "engine",
+            "the settlement of hold %lld is not booked, its rows are damaged: %s",
             (long long)item->event.settle.hold_id, store_last_error(engine->store));
     } else {
-        log_line(LOG_ERROR, "engine", "an event is refused, its rows are damaged: %s", store_last_error(engine->store));
+        log_line(LOG_ERROR, "engine", "an event is refused, its rows are damaged: %s",
+            store_last_error(engine->store));
     }
     refuse_item(engine, item, REASON_STORE_UNAVAILABLE);
 }
@@ -461,7 +452,8 @@ batch_one_by_one(struct engine *engine, uint32_t count)
     }
 }
 
-/* While closing nothing new starts, since nobody would take its verdict. Returns how many events stay. */
+/* While closing nothing new starts, since nobody would take its verdict. Returns how many events
+ * stay. */
 static uint32_t
 refuse_new_work(struct engine *engine, uint32_t count)
 {

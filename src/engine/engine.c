@@ -105,7 +105,8 @@ engine_park(struct engine *engine, const struct queued *item)
     const bool parked = ring_push(&engine->parked, item);
     pthread_mutex_unlock(&engine->lock);
     if (!parked) {
-        log_line(LOG_ERROR, "engine", "no memory to keep the settlement of hold %lld: it stays open until the next start",
+        log_line(LOG_ERROR, "engine",
+            "no memory to keep the settlement of hold %lld: it stays open until the next start",
             (long long)item->event.settle.hold_id);
     }
 }
@@ -113,7 +114,9 @@ engine_park(struct engine *engine, const struct queued *item)
 void
 engine_queue_waiter(struct engine *engine, struct waiter *waiter)
 {
-    const struct queued item = { .event = waiter->event, .waiter = waiter, .queued_mono_ms = clock_mono_ms() };
+    const struct queued item = {
+        .event = waiter->event, .waiter = waiter, .queued_mono_ms = clock_mono_ms()
+    };
     pthread_mutex_lock(&engine->lock);
     waiter->queued = queue_push(engine, &item);
     pthread_mutex_unlock(&engine->lock);
@@ -127,7 +130,8 @@ outbox_reserve(struct outbox *box)
         return;
     }
     if (box->first > box->cap / 2) { /* what was taken leaves enough room at the front */
-        memmove(box->verdicts, box->verdicts + box->first, (box->end - box->first) * sizeof *box->verdicts);
+        memmove(box->verdicts, box->verdicts + box->first,
+            (box->end - box->first) * sizeof *box->verdicts);
         box->end -= box->first;
         box->first = 0;
         return;
@@ -174,7 +178,8 @@ engine_take(struct engine *engine, uint32_t loop, struct verdict *out, uint32_t 
     return taken;
 }
 
-/* Nobody takes verdicts any more: what was allowed and not heard of never left, and is given back. */
+/* Nobody takes verdicts any more: what was allowed and not heard of never left, and is given
+ * back. */
 static void
 take_back_unheard(struct engine *engine)
 {
@@ -183,7 +188,8 @@ take_back_unheard(struct engine *engine)
     for (uint32_t loop = 0; loop < engine->loop_count; loop++) {
         while (engine_take(engine, loop, &verdict, 1)) {
             if (verdict_untaken(&verdict, &event) && !engine_submit(engine, &event)) {
-                log_line(LOG_ERROR, "engine", "no memory to give hold %lld back", (long long)verdict.hold_id);
+                log_line(LOG_ERROR, "engine", "no memory to give hold %lld back",
+                    (long long)verdict.hold_id);
             }
         }
     }
@@ -195,12 +201,14 @@ sooner(int64_t a_ms, int64_t b_ms)
     return a_ms < 0 ? b_ms : min_i64(a_ms, b_ms);
 }
 
-/* How long the thread may sleep: until a settlement has waited for company long enough, a waiting call's
- * deadline, kept refusals are due, or a broken store is to be tried again. Milliseconds, -1 = for ever. */
+/* How long the thread may sleep: until a settlement has waited for company long enough, a waiting
+ * call's deadline, kept refusals are due, or a broken store is to be tried again. Milliseconds, -1
+ * = for ever. */
 static int64_t
 sleep_ms(const struct engine *engine, int64_t mono_ms)
 {
-    if (engine->urgent_count || (!engine->store_down && (engine->stopping || engine->parked.count))) {
+    if (engine->urgent_count
+        || (!engine->store_down && (engine->stopping || engine->parked.count))) {
         return 0;
     }
     int64_t sleep = -1;
@@ -282,7 +290,8 @@ take_policy(struct engine *engine)
     pthread_mutex_unlock(&engine->lock);
 }
 
-/* The loops are gone: nothing new starts, and what is on its way is written, if the store lets us. */
+/* The loops are gone: nothing new starts, and what is on its way is written, if the store lets
+ * us. */
 static void
 begin_to_close(struct engine *engine)
 {

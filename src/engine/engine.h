@@ -1,17 +1,19 @@
 /* engine/engine.h: queue -> needs -> core -> write -> commit -> release. The only caller of core/.
  *
- * One thread drains events into batches of at most ENGINE_BATCH_MAX. A batch is one transaction: rows are
- * loaded as the core asks for them, events are decided in order, dirty rows are written once, and only
- * after the commit are the verdicts released to their loops: a hold is durable before anything that costs
- * money leaves the process. A batch without writes (refusals, known keys) commits nothing. A settlement
- * alone does not start a commit: it waits up to ENGINE_COMPANY_MS for company.
+ * One thread drains events into batches of at most ENGINE_BATCH_MAX. A batch is one transaction:
+ * rows are loaded as the core asks for them, events are decided in order, dirty rows are written
+ * once, and only after the commit are the verdicts released to their loops: a hold is durable
+ * before anything that costs money leaves the process. A batch without writes (refusals, known
+ * keys) commits nothing. A settlement alone does not start a commit: it waits up to
+ * ENGINE_COMPANY_MS for company.
  *
- * Verdicts lie in a box per loop until it takes them; `wake` says that there are some. A call refused with
- * `…_held` stays here, in a waiting line per limit and subject, first come first served, until a hold
- * resolves or held_wait is over; waiting holds nothing.
+ * Verdicts lie in a box per loop until it takes them; `wake` says that there are some. A call
+ * refused with `…_held` stays here, in a waiting line per limit and subject, first come first
+ * served, until a hold resolves or held_wait is over; waiting holds nothing.
  *
  * When the store cannot write: new work is answered store_unavailable, extensions are refused, and
- * settlements wait and are tried again; they count against the queue, so new work stops when they pile up. */
+ * settlements wait and are tried again; they count against the queue, so new work stops when they
+ * pile up. */
 #pragma once
 
 #include "base/status.h"
@@ -20,7 +22,8 @@
 #include "store/store.h"
 
 #define ENGINE_BATCH_MAX 256
-#define ENGINE_QUEUE_MAX 16384   /* calls waiting for a decision or settlements for a store; above: overloaded */
+/* Calls that wait for a decision and settlements that wait for a store; above: overloaded. */
+#define ENGINE_QUEUE_MAX 16384
 #define ENGINE_WAITERS_MAX 8192  /* in all waiting lines */
 #define ENGINE_COMPANY_MS 10
 
@@ -37,31 +40,31 @@ struct engine_error {
     char text[512];
 };
 
-/* Starts an epoch, gives the policy its version and its limits their ids, closes the orphans of earlier
- * epochs, starts the thread. */
+/* Starts an epoch, gives the policy its version and its limits their ids, closes the orphans of
+ * earlier epochs, starts the thread. */
 MUST_USE enum status engine_open(const struct engine_options *options, struct engine **engine,
     struct engine_error *error);
-/* Once no loop submits or takes any more. Calls that are queued, wait in a line, or were allowed but never
- * heard of are given up untouched; settlements are written as long as the store lets us, or tried again for
- * two seconds. Joins, frees. */
+/* Once no loop submits or takes any more. Calls that are queued, wait in a line, or were allowed
+ * but never heard of are given up untouched; settlements are written as long as the store lets us,
+ * or tried again for two seconds. Joins, frees. */
 void engine_close(struct engine *engine);
 
-/* Any thread. The event is copied; admin.note too. False: the queue is full (only for CALL and IDENTIFY;
- * the other kinds always fit, since their number is bounded by calls in flight). */
+/* Any thread. The event is copied; admin.note too. False: the queue is full (only for CALL and
+ * IDENTIFY; the other kinds always fit, since their number is bounded by calls in flight). */
 MUST_USE bool engine_submit(struct engine *engine, const struct event *event);
 #define ENGINE_NO_REPLY UINT32_MAX /* reply.loop of events whose verdict nobody waits for */
 /* The loop's thread: moves at most `max` verdicts into `out`; returns how many. */
 uint32_t engine_take(struct engine *engine, uint32_t loop, struct verdict *out, uint32_t max);
 
-/* Nobody waits for this verdict any more. True: it allowed a call, and `settle` is the event that gives
- * all of it back, since nothing left the process. */
+/* Nobody waits for this verdict any more. True: it allowed a call, and `settle` is the event that
+ * gives all of it back, since nothing left the process. */
 MUST_USE bool verdict_untaken(const struct verdict *verdict, struct event *settle);
 
 /* The newest policy, with a reference for the caller. */
 struct policy *engine_policy(struct engine *engine);
-/* Takes over one reference; in force from the next batch on. When the store cannot give new limits their
- * ids nothing changes; STATUS_CLOSED while the engine stops. Any thread; waits for the engine's turn. A
- * policy is kept until no hold made under it is open. */
+/* Takes over one reference; in force from the next batch on. When the store cannot give new limits
+ * their ids nothing changes; STATUS_CLOSED while the engine stops. Any thread; waits for the
+ * engine's turn. A policy is kept until no hold made under it is open. */
 MUST_USE enum status engine_set_policy(struct engine *engine, struct policy *policy,
     struct engine_error *error);
 /* Grows with every change of an account or a key: caches filled under an older one are stale. */

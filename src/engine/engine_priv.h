@@ -50,14 +50,16 @@ struct policy_change { /* of who waits in engine_set_policy */
     bool done;
 };
 
-/* A policy and what still needs it: its holder in a loop has a reference of its own, and a settlement that
- * is on its way is judged by it, so it stays until no hold made under it is open. */
+/* A policy and what still needs it: its holder in a loop has a reference of its own, and a
+ * settlement that is on its way is judged by it, so it stays until no hold made under it is
+ * open. */
 struct kept_policy {
     struct policy *policy;
     int64_t open_holds;
 };
 
-/* First refusals of a minute that the next batch with a commit writes, and the counts of repeats. */
+/* First refusals of a minute that the next batch with a commit writes, and the counts of
+ * repeats. */
 struct kept_refusal {
     uint64_t hash;           /* of account, key, model, limit and reason; 0 = free */
     int64_t minute_ms, count;
@@ -143,7 +145,8 @@ int64_t engine_now_ms(struct engine *engine);
 MUST_USE enum status start_epoch(struct engine *engine, struct engine_error *error);
 MUST_USE enum status start_close_orphans(struct engine *engine, struct engine_error *error);
 /* Gives a policy its version and its limits their ids. */
-MUST_USE enum status adopt_policy(struct engine *engine, struct policy *policy, struct engine_error *error);
+MUST_USE enum status adopt_policy(
+    struct engine *engine, struct policy *policy, struct engine_error *error);
 const struct policy *policy_of_version(void *user, int64_t version);
 /* After a commit: holds of the batch that were made or resolved. */
 void count_open_holds(struct engine *engine);
@@ -162,7 +165,8 @@ void lines_turn(struct engine *engine);
 void lines_free(struct engine *engine);
 
 /* --- refusals.c: 0 where there is no room to remember it. */
-int64_t refusals_note(struct engine *engine, const struct event *event, const struct refusal *refusal);
+int64_t refusals_note(
+    struct engine *engine, const struct event *event, const struct refusal *refusal);
 /* Whether what is kept should be written now. `commits`: the batch commits anyway. */
 bool refusals_due(const struct engine *engine, bool commits);
 /* Puts what is kept into the running batch's work. */

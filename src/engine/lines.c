@@ -26,7 +26,8 @@ line_make(struct engine *engine, int64_t limit_id, int64_t subject_id)
         return line;
     }
     line = calloc(1, sizeof *line);
-    if (!line || !map_put(&engine->lines, hash_pair((uint64_t)limit_id, (uint64_t)subject_id), line)) {
+    if (!line
+        || !map_put(&engine->lines, hash_pair((uint64_t)limit_id, (uint64_t)subject_id), line)) {
         free(line);
         return NULL;
     }
@@ -57,7 +58,8 @@ lines_busy(void *user, int64_t limit_id, int64_t subject_id)
         return !engine->deciding || head->arrived_order < engine->deciding->arrived_order;
     }
     for (uint32_t i = 0; !engine->deciding && i < engine->batch_wait_count; i++) {
-        if (engine->batch_waits[i].limit_id == limit_id && engine->batch_waits[i].subject_id == subject_id) {
+        if (engine->batch_waits[i].limit_id == limit_id
+            && engine->batch_waits[i].subject_id == subject_id) {
             return true;
         }
     }
@@ -153,7 +155,8 @@ lines_wait(struct engine *engine, struct queued *item, const struct verdict *ver
     struct waiter *waiter = item->waiter;
     if (waiter) {
         waiter->queued = false;
-        return clock_mono_ms() < waiter->deadline_mono_ms && waiter_move(engine, waiter, &verdict->refusal);
+        return clock_mono_ms() < waiter->deadline_mono_ms
+               && waiter_move(engine, waiter, &verdict->refusal);
     }
     waiter = waiter_make(engine, item, verdict);
     if (!waiter) {
@@ -196,7 +199,8 @@ lines_mark(struct engine *engine)
 void
 lines_mark_all(struct engine *engine)
 {
-    for (struct list *node = engine->line_list.next; node != &engine->line_list; node = node->next) {
+    for (struct list *node = engine->line_list.next; node != &engine->line_list;
+         node = node->next) {
         line_due(engine, list_entry(node, struct line, node));
     }
 }
@@ -252,7 +256,8 @@ lines_turn(struct engine *engine)
         return;
     }
     engine->lines_due = false;
-    for (struct list *node = engine->line_list.next; node != &engine->line_list; node = node->next) {
+    for (struct list *node = engine->line_list.next; node != &engine->line_list;
+         node = node->next) {
         struct line *line = list_entry(node, struct line, node);
         struct waiter *head = list_entry(line->waiters.next, struct waiter, node);
         if (line->try_head && !head->queued) {

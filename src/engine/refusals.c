@@ -1,5 +1,6 @@
-/* engine/refusals.c: the first refusal of its kind in a minute becomes a ledger row, repeats a count. Both
- * are written with the next batch that commits anyway, or after a second: a refusal costs no commit. */
+/* engine/refusals.c: the first refusal of its kind in a minute becomes a ledger row, repeats a
+ * count. Both are written with the next batch that commits anyway, or after a second: a refusal
+ * costs no commit. */
 #include "engine/engine_priv.h"
 
 #include "base/clock.h"
@@ -9,15 +10,16 @@
 static uint64_t
 refusal_hash(const struct refused *refused)
 {
-    uint64_t hash = hash_pair((uint64_t)refused->refusal.limit_id, (uint64_t)refused->refusal.reason);
+    uint64_t hash =
+        hash_pair((uint64_t)refused->refusal.limit_id, (uint64_t)refused->refusal.reason);
     hash = hash_pair(hash, (uint64_t)refused->account_id);
     hash = hash_pair(hash, (uint64_t)refused->key_id);
     return hash_pair(hash, hash_bytes(slice_str(refused->model))) | 1;
 }
 
-/* The place of a refusal of that minute: its own, else one that is free or written and of a minute that is
- * over, else one that is written. NULL: a storm of different refusals within a second; they are answered,
- * but nobody can explain them later. */
+/* The place of a refusal of that minute: its own, else one that is free or written and of a minute
+ * that is over, else one that is written. NULL: a storm of different refusals within a second; they
+ * are answered, but nobody can explain them later. */
 static struct kept_refusal *
 place_for(struct engine *engine, uint64_t hash, int64_t minute_ms)
 {
@@ -27,7 +29,9 @@ place_for(struct engine *engine, uint64_t hash, int64_t minute_ms)
         if (kept->hash == hash && kept->minute_ms == minute_ms) {
             return kept;
         }
-        const bool better = kept->count == 0 && (!best || (best->minute_ms == minute_ms && kept->minute_ms != minute_ms));
+        const bool better =
+            kept->count == 0
+            && (!best || (best->minute_ms == minute_ms && kept->minute_ms != minute_ms));
         best = better ? kept : best;
     }
     return best;
@@ -62,7 +66,8 @@ refusals_note(struct engine *engine, const struct event *event, const struct ref
 bool
 refusals_due(const struct engine *engine, bool commits)
 {
-    return engine->kept_due_count > 0 && (commits || engine->closing || clock_mono_ms() >= engine->kept_flush_mono_ms);
+    return engine->kept_due_count > 0
+           && (commits || engine->closing || clock_mono_ms() >= engine->kept_flush_mono_ms);
 }
 
 void

@@ -51,7 +51,8 @@ slot_free(struct replies *replies, uint32_t index)
 
 bool
 replies_submit(struct replies *replies, struct event *event,
-    void (*on_verdict)(void *user, const struct verdict *verdict), void *user, struct reply_to *ticket)
+    void (*on_verdict)(void *user, const struct verdict *verdict), void *user,
+    struct reply_to *ticket)
 {
     if (replies->free_head == NO_SLOT && !grow(replies)) {
         return false;
@@ -76,7 +77,8 @@ void
 replies_forget(struct replies *replies, struct reply_to ticket)
 {
     check(ticket.slot < replies->cap);
-    if (replies->slots[ticket.slot].open && replies->slots[ticket.slot].generation == ticket.generation) {
+    if (replies->slots[ticket.slot].open
+        && replies->slots[ticket.slot].generation == ticket.generation) {
         slot_free(replies, ticket.slot);
     }
 }
@@ -89,8 +91,10 @@ give_back(struct replies *replies, const struct verdict *verdict)
     if (!verdict_untaken(verdict, &event)) {
         return;
     }
-    if (!engine_submit(replies->engine, &event)) { /* settlements always fit, as long as there is memory */
-        log_line(LOG_ERROR, "engine", "no memory to give hold %lld back: it stays open until the next start",
+    if (!engine_submit(
+            replies->engine, &event)) { /* settlements always fit, as long as there is memory */
+        log_line(LOG_ERROR, "engine",
+            "no memory to give hold %lld back: it stays open until the next start",
             (long long)verdict->hold_id);
     }
 }

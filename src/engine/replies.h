@@ -1,5 +1,6 @@
-/* engine/replies.h: who on a loop waits for which verdict, by slot and generation, never by pointer: the
- * client may be gone by the time its verdict comes. One per loop, used on that loop's thread alone. */
+/* engine/replies.h: who on a loop waits for which verdict, by slot and generation, never by
+ * pointer: the client may be gone by the time its verdict comes. One per loop, used on that loop's
+ * thread alone. */
 #pragma once
 
 #include "engine/engine.h"
@@ -23,11 +24,12 @@ struct replies {
 void replies_init(struct replies *replies, struct engine *engine, uint32_t loop);
 void replies_free(struct replies *replies);
 
-/* Submits the event with a slot for its verdict; `on_verdict` is called once, from replies_deliver, or more
- * than once where the first one says VERDICT_WAIT. False: the engine's queue is full, or no memory; nothing
- * was submitted. On success *ticket names the slot for replies_forget. */
+/* Submits the event with a slot for its verdict; `on_verdict` is called once, from replies_deliver,
+ * or more than once where the first one says VERDICT_WAIT. False: the engine's queue is full, or no
+ * memory; nothing was submitted. On success *ticket names the slot for replies_forget. */
 MUST_USE bool replies_submit(struct replies *replies, struct event *event,
-    void (*on_verdict)(void *user, const struct verdict *verdict), void *user, struct reply_to *ticket);
+    void (*on_verdict)(void *user, const struct verdict *verdict), void *user,
+    struct reply_to *ticket);
 /* The one who waited is gone: a call allowed for it later is given back untouched. */
 void replies_forget(struct replies *replies, struct reply_to ticket);
 /* Takes all verdicts of this loop and hands them out. Call it when the loop is woken. */

@@ -44,7 +44,8 @@ limit_id_of(struct engine *engine, struct limit *limit)
     int64_t index = 0;
     enum status status = STATUS_OK;
     while ((status = store_limit_def_at(engine->store, index++, &row)) == STATUS_OK) {
-        if (strcmp(row.name, limit->name) == 0 && strcmp(row.fingerprint, limit->fingerprint) == 0) {
+        if (strcmp(row.name, limit->name) == 0
+            && strcmp(row.fingerprint, limit->fingerprint) == 0) {
             limit->limit_id = row.limit_id;
             return STATUS_OK;
         }
@@ -52,7 +53,8 @@ limit_id_of(struct engine *engine, struct limit *limit)
     if (status != STATUS_NOT_FOUND) {
         return status;
     }
-    row = (struct limit_def_row){ .limit_id = ids_take(&engine->ids), .since_ms = engine_now_ms(engine) };
+    row = (struct limit_def_row){ .limit_id = ids_take(&engine->ids),
+        .since_ms = engine_now_ms(engine) };
     slice_to_cstr(slice_str(limit->name), row.name, sizeof row.name);
     memcpy(row.fingerprint, limit->fingerprint, sizeof row.fingerprint);
     limit->limit_id = row.limit_id;
@@ -79,7 +81,8 @@ enum status
 adopt_policy(struct engine *engine, struct policy *policy, struct engine_error *error)
 {
     if (!reserve_policy(engine)) {
-        slice_to_cstr(SLICE("no memory for one more configuration"), error->text, sizeof error->text);
+        slice_to_cstr(
+            SLICE("no memory for one more configuration"), error->text, sizeof error->text);
         return STATUS_FULL;
     }
     enum status status = batch_begin(engine);
@@ -180,7 +183,8 @@ close_some(struct engine *engine, int64_t *after)
     enum status found = STATUS_OK;
     for (int i = 0; i < ENGINE_BATCH_MAX && status == STATUS_OK; i++) {
         struct hold_row hold;
-        found = store_hold_orphan(engine->store, engine->node.node_id, engine->node.epoch, *after, &hold);
+        found = store_hold_orphan(
+            engine->store, engine->node.node_id, engine->node.epoch, *after, &hold);
         if (found != STATUS_OK) {
             status = found == STATUS_NOT_FOUND ? STATUS_OK : found;
             break;
@@ -208,8 +212,11 @@ start_close_orphans(struct engine *engine, struct engine_error *error)
         status = close_some(engine, &after);
     }
     if (engine->state.orphans_closed > 0) {
-        log_line(LOG_WARN, "engine", "%lld calls were in flight when the gateway before this one died; they are booked as orphaned",
+        log_line(LOG_WARN, "engine",
+            "%lld calls were in flight when the gateway before this one died; they are booked as "
+            "orphaned",
             (long long)engine->state.orphans_closed);
     }
-    return status == STATUS_NOT_FOUND ? STATUS_OK : fail(engine, status, "cannot close orphaned holds", error);
+    return status == STATUS_NOT_FOUND ? STATUS_OK
+                                      : fail(engine, status, "cannot close orphaned holds", error);
 }
