@@ -5,7 +5,8 @@ int64_t
 ids_take(struct ids *ids)
 {
     check(ids->epoch > 0 && ids->epoch < INT64_C(1) << ID_EPOCH_BITS);
-    check(ids->next < INT64_C(1) << ID_COUNTER_BITS); /* 2^43 in one process life: 280 years at 1,000/s */
+    /* 2^43 in the life of one process: 280 years at 1,000 a second. */
+    check(ids->next < INT64_C(1) << ID_COUNTER_BITS);
     return ids->epoch << ID_COUNTER_BITS | ids->next++;
 }
 
@@ -50,7 +51,8 @@ need_id(struct needs *needs, enum need_kind kind, const void *slot, int64_t id)
 }
 
 static void
-need_text(struct needs *needs, enum need_kind kind, int32_t sub_kind, const void *slot, int64_t id, const char *text)
+need_text(struct needs *needs, enum need_kind kind, int32_t sub_kind, const void *slot, int64_t id,
+    const char *text)
 {
     if (!slot) {
         needs_add_text(needs, kind, sub_kind, id, text);
@@ -58,19 +60,21 @@ need_text(struct needs *needs, enum need_kind kind, int32_t sub_kind, const void
 }
 
 static void
-need_subject_and_meter(struct core *core, enum subject_kind kind, int64_t account_id, const char *name,
-    struct needs *needs)
+need_subject_and_meter(struct core *core, enum subject_kind kind, int64_t account_id,
+    const char *name, struct needs *needs)
 {
     const struct subject_slot *subject = work_subject(core->work, kind, account_id, name);
     need_text(needs, NEED_SUBJECT, (int32_t)kind, subject, account_id, name);
     if (subject && subject->slot.state != SLOT_ABSENT) {
-        need_id(needs, NEED_METER, work_meter(core->work, subject->row.subject_id), subject->row.subject_id);
+        need_id(needs, NEED_METER, work_meter(core->work, subject->row.subject_id),
+            subject->row.subject_id);
     }
 }
 
 /* Every subject that a limit of the policy may name for this call. */
 static void
-need_limits(struct core *core, const struct policy *policy, const struct caller *caller, struct needs *needs)
+need_limits(struct core *core, const struct policy *policy, const struct caller *caller,
+    struct needs *needs)
 {
     uint32_t seen_per = 0;
     for (int32_t i = 0; i < policy->limit_count; i++) {
@@ -82,7 +86,8 @@ need_limits(struct core *core, const struct policy *policy, const struct caller 
         seen_per |= bit;
         struct applied applied;
         applied_subject(limit, caller, &applied);
-        need_subject_and_meter(core, applied.subject_kind, applied.subject_account, applied.subject_name, needs);
+        need_subject_and_meter(
+            core, applied.subject_kind, applied.subject_account, applied.subject_name, needs);
     }
 }
 
@@ -91,12 +96,15 @@ static int64_t
 need_thread(struct core *core, const struct call_event *call, struct needs *needs)
 {
     struct work *work = core->work;
-    const struct thread_slot *thread = work_thread_sig(work, call->account_id, call->thread_kind, call->thread_hash);
-    need_text(needs, NEED_THREAD_SIG, (int32_t)call->thread_kind, thread, call->account_id, call->thread_hash);
+    const struct thread_slot *thread =
+        work_thread_sig(work, call->account_id, call->thread_kind, call->thread_hash);
+    need_text(needs, NEED_THREAD_SIG, (int32_t)call->thread_kind, thread, call->account_id,
+        call->thread_hash);
     const struct thread_slot *parent = NULL;
     if (call->parent_hash[0]) {
         parent = work_thread_sig(work, call->account_id, THREAD_NAMED, call->parent_hash);
-        need_text(needs, NEED_THREAD_SIG, THREAD_NAMED, parent, call->account_id, call->parent_hash);
+        need_text(
+            needs, NEED_THREAD_SIG, THREAD_NAMED, parent, call->account_id, call->parent_hash);
     }
     if (thread && thread->slot.state != SLOT_ABSENT) {
         return thread->row.root_id;
@@ -112,7 +120,8 @@ need_call(struct core *core, const struct call_event *call, struct needs *needs)
     need_id(needs, NEED_KEY, key, call->key_id);
     need_id(needs, NEED_ACCOUNT, work_account(work, call->account_id), call->account_id);
     if (call->issued_hash[0]) {
-        need_text(needs, NEED_ISSUED, 0, work_issued(work, call->issued_hash), 0, call->issued_hash);
+        need_text(
+            needs, NEED_ISSUED, 0, work_issued(work, call->issued_hash), 0, call->issued_hash);
     }
     const bool known = key && key->slot.state != SLOT_ABSENT;
     if (known && key->row.account_id != call->account_id) {
@@ -124,7 +133,8 @@ need_call(struct core *core, const struct call_event *call, struct needs *needs)
     const int64_t root_id = need_thread(core, call, needs);
     const struct policy *policy = core_policy_exact(core, call->policy_ver);
     if (known && policy) {
-        const struct caller caller = { call->account_id, call->key_id, key->row.account_id, root_id };
+        const struct caller caller = { call->account_id, call->key_id, key->row.account_id,
+            root_id };
         need_limits(core, policy, &caller, needs);
     }
 }
@@ -173,10 +183,12 @@ need_admin(struct core *core, const struct admin_event *admin, struct needs *nee
 {
     struct work *work = core->work;
     if (admin->account.name[0]) {
-        need_text(needs, NEED_ACCOUNT_NAME, 0, work_account_name(work, admin->account.name), 0, admin->account.name);
+        need_text(needs, NEED_ACCOUNT_NAME, 0, work_account_name(work, admin->account.name), 0,
+            admin->account.name);
     }
     if (admin->key.hash_hex[0]) {
-        need_text(needs, NEED_KEY_HASH, 0, work_key_hash(work, admin->key.hash_hex), 0, admin->key.hash_hex);
+        need_text(needs, NEED_KEY_HASH, 0, work_key_hash(work, admin->key.hash_hex), 0,
+            admin->key.hash_hex);
     }
     need_id(needs, NEED_KEY, work_key(work, admin->key.key_id), admin->key.key_id);
 }
@@ -185,18 +197,10 @@ void
 core_needs(struct core *core, const struct event *event, struct needs *needs)
 {
     switch (event->kind) {
-    case EVENT_IDENTIFY:
-        need_identify(core, event, needs);
-        return;
-    case EVENT_CALL:
-        need_call(core, &event->call, needs);
-        return;
-    case EVENT_EXTEND:
-        need_hold(core, event->extend.hold_id, needs);
-        return;
-    case EVENT_REROUTE:
-        need_hold(core, event->reroute.hold_id, needs);
-        return;
+    case EVENT_IDENTIFY: need_identify(core, event, needs); return;
+    case EVENT_CALL: need_call(core, &event->call, needs); return;
+    case EVENT_EXTEND: need_hold(core, event->extend.hold_id, needs); return;
+    case EVENT_REROUTE: need_hold(core, event->reroute.hold_id, needs); return;
     case EVENT_SETTLE:
         need_hold(core, event->settle.hold_id, needs);
         if (event->settle.issued_hash[0]) {
@@ -204,11 +208,8 @@ core_needs(struct core *core, const struct event *event, struct needs *needs)
             need_text(needs, NEED_ISSUED, 0, issued, 0, event->settle.issued_hash);
         }
         return;
-    case EVENT_ADMIN:
-        need_admin(core, &event->admin, needs);
-        return;
-    default:
-        return;
+    case EVENT_ADMIN: need_admin(core, &event->admin, needs); return;
+    default: return;
     }
 }
 
@@ -221,35 +222,23 @@ core_orphan_needs(struct core *core, int64_t hold_id, struct needs *needs)
 bool
 core_decide(struct core *core, const struct event *event, struct verdict *verdict)
 {
-    *verdict = (struct verdict){ .event = event->kind, .kind = VERDICT_ALLOWED, .reply = event->reply };
+    *verdict =
+        (struct verdict){ .event = event->kind, .kind = VERDICT_ALLOWED, .reply = event->reply };
     switch (event->kind) {
-    case EVENT_IDENTIFY:
-        decide_identify(core, event, verdict);
-        break;
-    case EVENT_CALL:
-        decide_call(core, event, verdict);
-        break;
-    case EVENT_EXTEND:
-        decide_extend(core, event, verdict);
-        break;
-    case EVENT_REROUTE:
-        decide_reroute(core, event, verdict);
-        break;
-    case EVENT_SETTLE:
-        decide_settle(core, event, verdict);
-        break;
-    case EVENT_ADMIN:
-        decide_admin(core, event, verdict);
-        break;
-    default:
-        break;
+    case EVENT_IDENTIFY: decide_identify(core, event, verdict); break;
+    case EVENT_CALL: decide_call(core, event, verdict); break;
+    case EVENT_EXTEND: decide_extend(core, event, verdict); break;
+    case EVENT_REROUTE: decide_reroute(core, event, verdict); break;
+    case EVENT_SETTLE: decide_settle(core, event, verdict); break;
+    case EVENT_ADMIN: decide_admin(core, event, verdict); break;
+    default: break;
     }
     return !core->work->failed;
 }
 
 void
-core_refused(
-    const struct core *core, const struct event *event, const struct refusal *refusal, struct refused *refused)
+core_refused(const struct core *core, const struct event *event, const struct refusal *refusal,
+    struct refused *refused)
 {
     *refused = (struct refused){ .refusal = *refusal, .output_limit = -1 };
     if (event->kind != EVENT_CALL) {
@@ -264,7 +253,8 @@ core_refused(
     if (policy && call->model_index >= 0 && call->model_index < policy->model_count) {
         refused->policy_ver = policy->version;
         refused->price_ver = policy->price_version;
-        slice_to_cstr(slice_str(policy->models[call->model_index].name), refused->model, sizeof refused->model);
+        slice_to_cstr(slice_str(policy->models[call->model_index].name), refused->model,
+            sizeof refused->model);
     }
 }
 

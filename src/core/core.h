@@ -3,15 +3,17 @@
  * A model call's way through here:
  *
  *   core_needs   says which rows the event needs; the engine loads them; asked again, at most three
- *                rounds (key and account, thread and subjects -> meters), until it needs nothing more.
- *   core_decide  CALL: judges in the order of tbl/checks.h. Refused: not one row is changed. Allowed: a
- *                hold with a part in each meter, all or none; the verdict names route, payer, output limit.
- *                EXTEND: a running stream gets what room there is. REROUTE: the next attempt is on the
- *                books before it leaves. SETTLE: parts are given back to the windows they were taken from,
- *                the actual cost is booked, the hold is gone. ADMIN, IDENTIFY: who is who.
+ *                rounds (key and account, thread and subjects -> meters), until it needs no more.
+ *   core_decide  CALL: judges in the order of tbl/checks.h. Refused: not one row is changed. Allowed:
+ *                a hold with a part in each meter, all or none; the verdict names route, payer,
+ *                output limit. EXTEND: a running stream gets what room there is. REROUTE: the next
+ *                attempt is on the books before it leaves. SETTLE: parts are given back to the windows
+ *                they were taken from, the actual cost is booked, the hold is gone. ADMIN, IDENTIFY:
+ *                who is who.
  *   core_orphan  books a hold whose owner died.
  *
- * The engine is the only caller. Nothing here waits, allocates outside the batch's arena, or reads a clock. */
+ * The engine is the only caller. Nothing here waits, allocates outside the batch's arena, or reads
+ * a clock. */
 #pragma once
 
 #include "core/work.h"
@@ -25,7 +27,8 @@ struct ids {
 };
 int64_t ids_take(struct ids *ids);
 
-/* What was learned about a model in this process: a hint for estimates, never a fact of the books. */
+/* What was learned about a model in this process: a hint for estimates, never a fact of the
+ * books. */
 #define LEARNED_MAX 512
 struct learned {
     uint64_t model_hash;
@@ -46,7 +49,8 @@ struct core {
     struct work *work;
     struct ids *ids;
     struct learned_table *learned;
-    /* Whether others wait for this limit of this subject already: who comes later waits behind them. */
+    /* Whether others wait for this limit of this subject already: who comes later waits behind
+     * them. */
     bool (*line_busy)(void *user, int64_t limit_id, int64_t subject_id);
     void *line_user;
     int64_t node_id, epoch;
@@ -57,7 +61,8 @@ void core_needs(struct core *core, const struct event *event, struct needs *need
 /* All needs are loaded. False when the batch cannot be used (memory): run it again smaller. */
 MUST_USE bool core_decide(struct core *core, const struct event *event, struct verdict *verdict);
 
-/* Orphans: a hold of another epoch. Needs are those of a settle of that hold (core_orphan_needs). */
+/* Orphans: a hold of another epoch. Needs are those of a settle of that hold
+ * (core_orphan_needs). */
 void core_orphan_needs(struct core *core, int64_t hold_id, struct needs *needs);
 MUST_USE bool core_orphan(struct core *core, int64_t hold_id);
 
@@ -71,9 +76,10 @@ struct refused {
 };
 void core_refused(const struct core *core, const struct event *event, const struct refusal *refusal,
     struct refused *refused);
-/* Puts a refusal on the books (section 3): `first` makes its ledger row with the inputs; `count` is added
- * to the counter of its minute. */
-void core_record_refusal(struct core *core, const struct refused *refused, bool first, int64_t count);
+/* Puts a refusal on the books (section 3): `first` makes its ledger row with the inputs; `count` is
+ * added to the counter of its minute. */
+void core_record_refusal(
+    struct core *core, const struct refused *refused, bool first, int64_t count);
 
 /* --- parts with tests of their own */
 

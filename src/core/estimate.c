@@ -15,7 +15,8 @@ learned_of(struct learned_table *table, const char *model, bool make)
         }
         if (row->model_hash == 0) {
             if (make) {
-                *row = (struct learned){ hash, INPUT_BYTES_PER_TOKEN_MILLI, OUTPUT_BYTES_PER_TOKEN_MILLI };
+                *row = (struct learned){ hash, INPUT_BYTES_PER_TOKEN_MILLI,
+                    OUTPUT_BYTES_PER_TOKEN_MILLI };
                 return row;
             }
             return NULL;
@@ -40,7 +41,8 @@ call_answers(const struct call_event *call)
 static int64_t
 tokens_of_bytes(int64_t bytes, int64_t bytes_per_token_milli)
 {
-    return tokens_at_most(((__int128)bytes * 1300 + bytes_per_token_milli - 1) / bytes_per_token_milli);
+    return tokens_at_most(
+        ((__int128)bytes * 1300 + bytes_per_token_milli - 1) / bytes_per_token_milli);
 }
 
 /* `learned`: the thread's last known input and what was appended since, else the model's ratio. */
@@ -49,7 +51,8 @@ estimate_input(const struct core *core, const struct call_event *call, const str
     const struct thread_row *thread)
 {
     const struct learned *learned = learned_of(core->learned, model->name, false);
-    const int64_t ratio = learned ? learned->input_bytes_per_token_milli : INPUT_BYTES_PER_TOKEN_MILLI;
+    const int64_t ratio =
+        learned ? learned->input_bytes_per_token_milli : INPUT_BYTES_PER_TOKEN_MILLI;
     if (thread && thread->last_input > 0 && call->body_bytes >= thread->last_input_bytes) {
         return min_i64(thread->last_input, TOKENS_MAX)
                + tokens_of_bytes(call->body_bytes - thread->last_input_bytes, ratio);
@@ -65,7 +68,8 @@ estimate_call(const struct core *core, const struct policy *policy, const struct
     const int64_t limit = call->output_limit >= 0 ? min_i64(call->output_limit, model->max_output)
                                                   : model->max_output;
     estimate->estimator = "learned";
-    estimate->input_bound = call->input_unbounded ? model->context : min_i64(call->input_bytes_bound, TOKENS_MAX);
+    estimate->input_bound =
+        call->input_unbounded ? model->context : min_i64(call->input_bytes_bound, TOKENS_MAX);
     estimate->input = min_i64(estimate_input(core, call, model, thread), TOKENS_MAX);
     if (!call->input_unbounded) {
         estimate->input = min_i64(estimate->input, estimate->input_bound);
@@ -73,8 +77,10 @@ estimate_call(const struct core *core, const struct policy *policy, const struct
     estimate->input_bound = max_i64(estimate->input_bound, estimate->input);
     estimate->output_bound = tokens_at_most((__int128)limit * answers);
     estimate->whole = !call->stream || model->hidden_reasoning;
-    estimate->slice = estimate->whole ? estimate->output_bound
-                                      : min_i64(estimate->output_bound, tokens_at_most((__int128)2 * policy->step_tokens * answers));
+    estimate->slice = estimate->whole
+                          ? estimate->output_bound
+                          : min_i64(estimate->output_bound,
+                              tokens_at_most((__int128)2 * policy->step_tokens * answers));
     const int64_t least = max_i64(1, max_i64(policy->min_answer_tokens, call->output_floor));
     estimate->least = min_i64(estimate->output_bound, tokens_at_most((__int128)least * answers));
 }

@@ -2,8 +2,8 @@
 #include "core/core_priv.h"
 
 static void
-fill_identity(struct identity *identity, const struct key_row *key, const struct account_row *account,
-    bool owner_banned)
+fill_identity(struct identity *identity, const struct key_row *key,
+    const struct account_row *account, bool owner_banned)
 {
     *identity = (struct identity){ .key_id = key->key_id,
         .account_id = account->account_id,
@@ -142,7 +142,8 @@ admin_account(struct core *core, const struct admin_event *admin, struct verdict
             memcpy(slot->row.plan, admin->account.plan, sizeof slot->row.plan);
         }
         if (admin->account.organisation[0]) {
-            memcpy(slot->row.organisation, admin->account.organisation, sizeof slot->row.organisation);
+            memcpy(
+                slot->row.organisation, admin->account.organisation, sizeof slot->row.organisation);
         }
         slot->slot.dirty = true;
     }
@@ -208,19 +209,10 @@ decide_admin(struct core *core, const struct event *event, struct verdict *verdi
     verdict->kind = VERDICT_ALLOWED;
     verdict->admin = ADMIN_DONE;
     switch (admin->verb) {
-    case ADMIN_ACCOUNT_PUT:
-        admin_account(core, admin, verdict);
-        return;
-    case ADMIN_KEY_PUT:
-        admin_key_put(core, admin, verdict);
-        return;
-    case ADMIN_KEY_REVOKE:
-        admin_key_revoke(core, admin, verdict);
-        return;
-    case ADMIN_NOTE:
-        note_admin(core, admin, 0, 0);
-        return;
-    default:
-        verdict->admin = ADMIN_INVALID;
+    case ADMIN_ACCOUNT_PUT: admin_account(core, admin, verdict); return;
+    case ADMIN_KEY_PUT: admin_key_put(core, admin, verdict); return;
+    case ADMIN_KEY_REVOKE: admin_key_revoke(core, admin, verdict); return;
+    case ADMIN_NOTE: note_admin(core, admin, 0, 0); return;
+    default: verdict->admin = ADMIN_INVALID;
     }
 }

@@ -38,7 +38,8 @@ drop_closed_windows(struct meter_row *row, int64_t limit_id, int64_t window_ms)
     int32_t kept = 0;
     for (int32_t i = 0; i < row->meter_count; i++) {
         const struct meter *meter = &row->meters[i];
-        const bool over = meter->limit_id == limit_id && meter->window_ms < window_ms && meter_idle(meter);
+        const bool over =
+            meter->limit_id == limit_id && meter->window_ms < window_ms && meter_idle(meter);
         if (!over) {
             row->meters[kept++] = *meter;
         }
@@ -49,10 +50,12 @@ drop_closed_windows(struct meter_row *row, int64_t limit_id, int64_t window_ms)
 static bool
 limit_is_calendar(const struct limit *limit)
 {
-    return limit->window == WINDOW_DAY || limit->window == WINDOW_WEEK || limit->window == WINDOW_MONTH;
+    return limit->window == WINDOW_DAY || limit->window == WINDOW_WEEK
+           || limit->window == WINDOW_MONTH;
 }
 
-/* Nothing reads it any more: its window is over, or its limit is gone, and no open hold belongs to it. */
+/* Nothing reads it any more: its window is over, or its limit is gone, and no open hold belongs to
+ * it. */
 static bool
 meter_is_over(const struct core *core, const struct meter_row *row, const struct meter *meter)
 {
@@ -112,7 +115,8 @@ meter_promise(struct meter *meter, int64_t held_change, int64_t bound_change)
 }
 
 void
-meter_resolve(struct core *core, const struct hold_part *part, const struct limit *limit, int64_t spent)
+meter_resolve(
+    struct core *core, const struct hold_part *part, const struct limit *limit, int64_t spent)
 {
     struct meter_slot *slot = work_meter(core->work, part->subject_id);
     if (!slot || slot->slot.state == SLOT_ABSENT) {
@@ -132,8 +136,8 @@ meter_resolve(struct core *core, const struct hold_part *part, const struct limi
 }
 
 bool
-limit_applies(const struct limit *limit, const struct model *model, const struct account_row *account,
-    int64_t *cap)
+limit_applies(const struct limit *limit, const struct model *model,
+    const struct account_row *account, int64_t *cap)
 {
     if (limit->of_model && strcmp(limit->of_model, model->name) != 0) {
         return false;
@@ -155,9 +159,7 @@ applied_subject(const struct limit *limit, const struct caller *caller, struct a
         applied->subject_kind = SUBJECT_GATEWAY;
         applied->subject_account = 0;
         break;
-    case PER_ACCOUNT:
-        applied->subject_kind = SUBJECT_ACCOUNT;
-        break;
+    case PER_ACCOUNT: applied->subject_kind = SUBJECT_ACCOUNT; break;
     case PER_KEY:
         applied->subject_kind = SUBJECT_KEY;
         applied->subject_account = caller->key_account_id;
@@ -167,8 +169,7 @@ applied_subject(const struct limit *limit, const struct caller *caller, struct a
         applied->subject_kind = SUBJECT_TREE;
         number = caller->root_id;
         break;
-    default:
-        check(!"conf/ lets no other subject through");
+    default: check(!"conf/ lets no other subject through");
     }
     applied->subject_name[0] = '\0';
     if (number) {
@@ -204,8 +205,9 @@ applied_read_meter(struct core *core, struct applied *applied)
     applied->window = limit_window(applied->limit, now_ms);
     const bool bucket = applied->limit->window == WINDOW_BUCKET;
     const struct meter *meter =
-        bucket ? meter_find_only(&applied->slot->row, applied->limit->limit_id)
-               : meter_find(&applied->slot->row, applied->limit->limit_id, applied->window.start_ms);
+        bucket
+            ? meter_find_only(&applied->slot->row, applied->limit->limit_id)
+            : meter_find(&applied->slot->row, applied->limit->limit_id, applied->window.start_ms);
     if (meter) {
         applied->metered = true;
         applied->now = *meter;

@@ -5,14 +5,10 @@ struct window
 limit_window(const struct limit *limit, int64_t now_ms)
 {
     switch (limit->window) {
-    case WINDOW_DAY:
-        return zone_window(limit->zone, CALENDAR_DAY, now_ms);
-    case WINDOW_WEEK:
-        return zone_window(limit->zone, CALENDAR_WEEK, now_ms);
-    case WINDOW_MONTH:
-        return zone_window(limit->zone, CALENDAR_MONTH, now_ms);
-    default:
-        return (struct window){ 0, 0 };
+    case WINDOW_DAY: return zone_window(limit->zone, CALENDAR_DAY, now_ms);
+    case WINDOW_WEEK: return zone_window(limit->zone, CALENDAR_WEEK, now_ms);
+    case WINDOW_MONTH: return zone_window(limit->zone, CALENDAR_MONTH, now_ms);
+    default: return (struct window){ 0, 0 };
     }
 }
 

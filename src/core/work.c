@@ -22,7 +22,10 @@ static const struct {
     enum slot_kind slots;
     size_t slot_size, row_offset, row_size;
 } need_forms[NEED_KIND_COUNT] = {
-#define FORM(kind, type) { kind, sizeof(struct type), offsetof(struct type, row), sizeof(((struct type *)0)->row) }
+#define FORM(kind, type)                                                                           \
+    {                                                                                              \
+        kind, sizeof(struct type), offsetof(struct type, row), sizeof(((struct type *)0)->row)     \
+    }
     [NEED_ACCOUNT] = FORM(SLOTS_ACCOUNT, account_slot),
     [NEED_ACCOUNT_NAME] = FORM(SLOTS_ACCOUNT, account_slot),
     [NEED_KEY] = FORM(SLOTS_KEY, key_slot),
@@ -80,13 +83,16 @@ name_hash(enum need_kind kind, int32_t sub_kind, int64_t id, const char *text)
 }
 
 static bool
-names(const struct index_node *node, enum need_kind kind, int32_t sub_kind, int64_t id, const char *text)
+names(const struct index_node *node, enum need_kind kind, int32_t sub_kind, int64_t id,
+    const char *text)
 {
-    return node->id == id && node->kind == kind && node->sub_kind == sub_kind && strcmp(node->text, text) == 0;
+    return node->id == id && node->kind == kind && node->sub_kind == sub_kind
+           && strcmp(node->text, text) == 0;
 }
 
 static struct index_node *
-index_find(const struct work *work, enum need_kind kind, int32_t sub_kind, int64_t id, const char *text)
+index_find(
+    const struct work *work, enum need_kind kind, int32_t sub_kind, int64_t id, const char *text)
 {
     if (!work->buckets) {
         return NULL;
@@ -100,7 +106,8 @@ index_find(const struct work *work, enum need_kind kind, int32_t sub_kind, int64
 }
 
 static void *
-slot_find(const struct work *work, enum need_kind kind, int32_t sub_kind, int64_t id, const char *text)
+slot_find(
+    const struct work *work, enum need_kind kind, int32_t sub_kind, int64_t id, const char *text)
 {
     const struct index_node *node = index_find(work, kind, sub_kind, id, text);
     return node ? node->slot : NULL;
@@ -162,7 +169,8 @@ index_row(struct work *work, enum slot_kind kind, struct slot *slot)
         return;
     }
     case SLOTS_METER:
-        index_set(work, NEED_METER, 0, ((struct meter_slot *)(void *)slot)->row.subject_id, "", slot);
+        index_set(
+            work, NEED_METER, 0, ((struct meter_slot *)(void *)slot)->row.subject_id, "", slot);
         return;
     case SLOTS_HOLD:
         index_set(work, NEED_HOLD, 0, ((struct hold_slot *)(void *)slot)->row.hold_id, "", slot);
@@ -170,8 +178,7 @@ index_row(struct work *work, enum slot_kind kind, struct slot *slot)
     case SLOTS_ISSUED:
         index_set(work, NEED_ISSUED, 0, 0, ((struct issued_slot *)(void *)slot)->row.id_hash, slot);
         return;
-    default:
-        check(!"a kind of slot without names");
+    default: check(!"a kind of slot without names");
     }
 }
 
@@ -189,8 +196,7 @@ same_row(const struct work *work, enum need_kind kind, const void *row)
     case NEED_THREAD:
     case NEED_THREAD_SIG:
         return slot_find(work, NEED_THREAD, 0, ((const struct thread_row *)row)->thread_id, "");
-    default:
-        return NULL;
+    default: return NULL;
     }
 }
 
@@ -235,7 +241,8 @@ work_load(struct work *work, const struct need *need, const void *row)
     return slot;
 }
 
-/* A new row takes the ABSENT slot of the name it was asked for under, so that whoever holds it sees it. */
+/* A new row takes the ABSENT slot of the name it was asked for under, so that whoever holds it sees
+ * it. */
 static void *
 slot_new(struct work *work, enum need_kind kind, struct slot *absent, const void *row)
 {
@@ -326,14 +333,16 @@ work_new_key(struct work *work, const struct key_row *row)
 struct thread_slot *
 work_new_thread(struct work *work, const struct thread_row *row)
 {
-    struct slot *absent = slot_find(work, NEED_THREAD_SIG, (int32_t)row->kind, row->account_id, row->sig_hash);
+    struct slot *absent =
+        slot_find(work, NEED_THREAD_SIG, (int32_t)row->kind, row->account_id, row->sig_hash);
     return slot_new(work, NEED_THREAD, absent, row);
 }
 
 struct subject_slot *
 work_new_subject(struct work *work, const struct subject_row *row)
 {
-    struct slot *absent = slot_find(work, NEED_SUBJECT, (int32_t)row->kind, row->account_id, row->name);
+    struct slot *absent =
+        slot_find(work, NEED_SUBJECT, (int32_t)row->kind, row->account_id, row->name);
     return slot_new(work, NEED_SUBJECT, absent, row);
 }
 
@@ -417,7 +426,8 @@ needs_add_id(struct needs *needs, enum need_kind kind, int64_t id)
 }
 
 void
-needs_add_text(struct needs *needs, enum need_kind kind, int32_t sub_kind, int64_t id, const char *text)
+needs_add_text(
+    struct needs *needs, enum need_kind kind, int32_t sub_kind, int64_t id, const char *text)
 {
     struct need *need = needs_next(needs, kind);
     if (need) {

@@ -1,8 +1,9 @@
-/* core/work.h: the rows one batch works on: loaded by the engine, changed by the core, written once.
+/* core/work.h: the rows one batch works on: loaded by the engine, changed by the core, written
+ * once.
  *
- * A slot is a row and what is known of it: ABSENT means that the store was asked and has none. The core
- * changes rows in place and marks them; nothing here touches the store. Memory is the arena's, and slots
- * do not move, so pointers stay good for the whole batch. */
+ * A slot is a row and what is known of it: ABSENT means that the store was asked and has none. The
+ * core changes rows in place and marks them; nothing here touches the store. Memory is the arena's,
+ * and slots do not move, so pointers stay good for the whole batch. */
 #pragma once
 
 #include "base/arena.h"
@@ -94,15 +95,17 @@ struct account_slot *work_account_name(struct work *work, const char *name);
 struct key_slot *work_key(struct work *work, int64_t key_id);
 struct key_slot *work_key_hash(struct work *work, const char *hash_hex);
 struct thread_slot *work_thread(struct work *work, int64_t thread_id);
-struct thread_slot *work_thread_sig(struct work *work, int64_t account_id, enum thread_kind kind, const char *sig);
-struct subject_slot *work_subject(struct work *work, enum subject_kind kind, int64_t account_id, const char *name);
+struct thread_slot *work_thread_sig(
+    struct work *work, int64_t account_id, enum thread_kind kind, const char *sig);
+struct subject_slot *work_subject(
+    struct work *work, enum subject_kind kind, int64_t account_id, const char *name);
 struct meter_slot *work_meter(struct work *work, int64_t subject_id);
 struct hold_slot *work_hold(struct work *work, int64_t hold_id);
 struct issued_slot *work_issued(struct work *work, const char *id_hash);
 
-/* Adds what the store answered; `row` NULL = the store has none (then the slot is ABSENT under the need's
- * name). A row that is there already under another name (an account by id and by name) becomes one slot.
- * Returns the slot, or NULL when memory ran out (work->failed). */
+/* Adds what the store answered; `row` NULL = the store has none (then the slot is ABSENT under the
+ * need's name). A row that is there already under another name (an account by id and by name)
+ * becomes one slot. Returns the slot, or NULL when memory ran out (work->failed). */
 void *work_load(struct work *work, const struct need *need, const void *row);
 
 /* New rows made by the core; the slot replaces an ABSENT one of the same name. */
@@ -120,4 +123,5 @@ struct ledger_row *work_add_ledger(struct work *work);
 struct refusal_row *work_add_refusal(struct work *work);
 
 void needs_add_id(struct needs *needs, enum need_kind kind, int64_t id);
-void needs_add_text(struct needs *needs, enum need_kind kind, int32_t sub_kind, int64_t id, const char *text);
+void needs_add_text(
+    struct needs *needs, enum need_kind kind, int32_t sub_kind, int64_t id, const char *text);
