@@ -12,12 +12,12 @@ struct call_state {
     const struct model *model;
     const struct account_row *account;
     const struct key_row *key;
-    struct thread_slot *thread;      /* NULL or ABSENT: this call makes it */
-    int64_t root_id;                 /* 0 = the new thread is its own root */
+    struct thread_slot *thread; /* NULL or ABSENT: this call makes it */
+    int64_t root_id;            /* 0 = the new thread is its own root */
     struct applied_set limits;
     struct estimate estimate;
     int32_t route_index;
-    int64_t output_limit;            /* of one answer, -1 = as the request has it */
+    int64_t output_limit; /* of one answer, -1 = as the request has it */
     bool lowered;
     int64_t held_output, bound_output, held_micros, bound_micros, est_micros;
 };
@@ -70,7 +70,8 @@ check_identity(struct call_state *state)
         return REASON_KEY_ROLE;
     }
     /* Whom a banned account's key acts for makes no difference. */
-    const bool banned = account->row.state == ACCOUNT_BANNED || is_banned(work, key->row.account_id);
+    const bool banned =
+        account->row.state == ACCOUNT_BANNED || is_banned(work, key->row.account_id);
     return banned ? REASON_ACCOUNT_BANNED : REASON_OK;
 }
 
@@ -114,7 +115,8 @@ check_thread(struct call_state *state)
 
 /* A money limit without room: will it have room again, and when? */
 static void
-refuse_cost(struct verdict *verdict, const struct applied *applied, int64_t ask_micros, int64_t now_ms)
+refuse_cost(
+    struct verdict *verdict, const struct applied *applied, int64_t ask_micros, int64_t now_ms)
 {
     const bool would_fit = applied->now.settled + ask_micros <= applied->cap;
     struct refusal *refusal = &verdict->refusal;
@@ -174,14 +176,13 @@ limit_fits(const struct call_state *state, const struct applied *applied, int64_
             return true; /* what costs nothing passes a spent limit */
         }
         const struct core *core = state->core;
-        const bool others_first = state->core->line_busy && applied->subject_id
-                                  && core->line_busy(core->line_user, applied->limit->limit_id, applied->subject_id);
+        const bool others_first =
+            state->core->line_busy && applied->subject_id
+            && core->line_busy(core->line_user, applied->limit->limit_id, applied->subject_id);
         return ask <= room && !others_first;
     }
-    case COUNT_REQUESTS:
-        return bucket_fits(applied->limit, applied->now.settled, 1);
-    default:
-        return applied->now.held + 1 <= applied->cap;
+    case COUNT_REQUESTS: return bucket_fits(applied->limit, applied->now.settled, 1);
+    default: return applied->now.held + 1 <= applied->cap;
     }
 }
 
@@ -189,12 +190,9 @@ bool
 price_is_missing(const struct policy *policy, const struct route *route, bool under_cost_limit)
 {
     switch (policy->unpriced) {
-    case UNPRICED_ALLOW:
-        return false;
-    case UNPRICED_REFUSE:
-        return !route->price;
-    default:
-        return !route->price && under_cost_limit;
+    case UNPRICED_ALLOW: return false;
+    case UNPRICED_REFUSE: return !route->price;
+    default: return !route->price && under_cost_limit;
     }
 }
 
@@ -263,7 +261,8 @@ refuse_no_route(const struct call_state *state, struct verdict *verdict)
 {
     const int64_t opens_ms = state->call->routes_open_ms;
     const int64_t wait_ms = opens_ms > state->core->now_ms ? opens_ms - state->core->now_ms : 0;
-    refuse(verdict, wait_ms > 0 && wait_ms <= MINUTE_MS ? REASON_ROUTES_COOLING : REASON_ROUTES_EXHAUSTED);
+    refuse(verdict,
+        wait_ms > 0 && wait_ms <= MINUTE_MS ? REASON_ROUTES_COOLING : REASON_ROUTES_EXHAUSTED);
     verdict->refusal.retry_after_ms = wait_ms;
     verdict->refusal.resets_at_ms = wait_ms ? opens_ms : 0;
 }
@@ -277,7 +276,9 @@ check_routes(struct call_state *state, struct verdict *verdict)
         if (state->call->routes_closed & (UINT32_C(1) << i)) {
             continue;
         }
-        struct verdict attempt = { .event = verdict->event, .reply = verdict->reply, .output_limit = -1 };
+        struct verdict attempt = {
+            .event = verdict->event, .reply = verdict->reply, .output_limit = -1
+        };
         if (check_limits(state, &state->model->routes[i], &attempt)) {
             state->route_index = i;
             size_hold(state, &state->model->routes[i]);
@@ -337,7 +338,8 @@ meter_for_hold(struct core *core, struct applied *applied)
     const int64_t limit_id = applied->limit->limit_id;
     const bool bucket = applied->limit->window == WINDOW_BUCKET;
     const int64_t window_ms = bucket ? 0 : applied->window.start_ms;
-    struct meter *meter = bucket ? meter_find_only(row, limit_id) : meter_find(row, limit_id, window_ms);
+    struct meter *meter =
+        bucket ? meter_find_only(row, limit_id) : meter_find(row, limit_id, window_ms);
     return meter ? meter : meter_make(core, row, limit_id, window_ms);
 }
 
@@ -351,7 +353,8 @@ take_part(struct call_state *state, struct applied *applied, struct hold_row *ho
         return;
     }
     struct hold_part *part = &hold->parts[hold->part_count++];
-    *part = (struct hold_part){ applied->limit->limit_id, applied->subject_id, meter->window_ms, 1, 1 };
+    *part =
+        (struct hold_part){ applied->limit->limit_id, applied->subject_id, meter->window_ms, 1, 1 };
     switch (applied->limit->counts) {
     case COUNT_COST:
         part->held = hold->held_micros;
@@ -363,16 +366,15 @@ take_part(struct call_state *state, struct applied *applied, struct hold_row *ho
         meter->window_ms = applied->slot->row.seen_ms;
         part->window_ms = 0; /* a bucket has one window, for ever */
         return;
-    default:
-        meter_promise(meter, 1, 1);
-        return;
+    default: meter_promise(meter, 1, 1); return;
     }
 }
 
 static struct caller
 caller_of(const struct call_state *state)
 {
-    return (struct caller){ state->account->account_id, state->key->key_id, state->key->account_id, state->root_id };
+    return (struct caller){ state->account->account_id, state->key->key_id, state->key->account_id,
+        state->root_id };
 }
 
 static int64_t
@@ -463,7 +465,7 @@ fill_hold(const struct call_state *state, int64_t thread_id, struct hold_row *ho
         .thread_id = thread_id,
         .root_id = state->root_id,
         .payer = PAYER_COMPANY,
-        .on_abort = provider->on_abort,
+        .on_abort = on_abort_of(provider, state->call->stream),
         .held_micros = state->held_micros,
         .bound_micros = state->bound_micros,
         .est_micros = state->est_micros,
@@ -479,31 +481,39 @@ fill_hold(const struct call_state *state, int64_t thread_id, struct hold_row *ho
         .attempt_count = 1 };
     slice_to_cstr(slice_str(state->model->name), hold->model, sizeof hold->model);
     slice_to_cstr(slice_str(state->estimate.estimator), hold->estimator, sizeof hold->estimator);
-    slice_to_cstr(slice_str(provider->name), hold->attempts[0].provider, sizeof hold->attempts[0].provider);
+    slice_to_cstr(
+        slice_str(provider->name), hold->attempts[0].provider, sizeof hold->attempts[0].provider);
     slice_to_cstr(slice_str(route->model), hold->attempts[0].model, sizeof hold->attempts[0].model);
 }
 
 static void
-tightest(struct limit_left *left, const struct applied *applied, int64_t cap, int64_t used, int64_t reset_ms)
+tightest(struct limit_left *left, const struct applied *applied, int64_t cap, int64_t used,
+    int64_t reset_ms)
 {
     const int64_t now_left = max_i64(0, cap - used);
-    const bool tighter = (__int128)now_left * max_i64(1, left->cap) < (__int128)left->left * max_i64(1, cap);
+    const bool tighter =
+        (__int128)now_left * max_i64(1, left->cap) < (__int128)left->left * max_i64(1, cap);
     if (left->set && !tighter) {
         return;
     }
-    *left = (struct limit_left){ .cap = cap, .left = now_left, .reset_ms = reset_ms, .set = true,
+    *left = (struct limit_left){ .cap = cap,
+        .left = now_left,
+        .reset_ms = reset_ms,
+        .set = true,
         .money = applied->limit->counts == COUNT_COST };
     slice_to_cstr(slice_str(applied->limit->name), left->name, sizeof left->name);
 }
 
 static void
-tell_what_is_left(const struct call_state *state, const struct hold_row *hold, struct verdict *verdict)
+tell_what_is_left(
+    const struct call_state *state, const struct hold_row *hold, struct verdict *verdict)
 {
     for (int32_t i = 0; i < state->limits.count; i++) {
         const struct applied *applied = &state->limits.items[i];
         const struct limit *limit = applied->limit;
         if (limit->counts == COUNT_COST) {
-            const int64_t reset_ms = applied->window.end_ms ? applied->window.end_ms - state->core->now_ms : 0;
+            const int64_t reset_ms =
+                applied->window.end_ms ? applied->window.end_ms - state->core->now_ms : 0;
             tightest(&verdict->tightest_money, applied, applied->cap / 1000,
                 (applied->now.settled + applied->now.held + hold->held_micros) / 1000, reset_ms);
         } else if (limit->window == WINDOW_BUCKET) {
@@ -542,7 +552,9 @@ allow(struct call_state *state, struct verdict *verdict)
                                   : hold.held_output - state->policy->step_tokens * answers;
     verdict->est_input = hold.est_input;
     verdict->held_output = hold.held_output;
-    verdict->bytes_per_token_milli = learned ? learned->output_bytes_per_token_milli : OUTPUT_BYTES_PER_TOKEN_MILLI;
+    verdict->bound_output = hold.bound_output;
+    verdict->bytes_per_token_milli =
+        learned ? learned->output_bytes_per_token_milli : OUTPUT_BYTES_PER_TOKEN_MILLI;
     tell_what_is_left(state, &hold, verdict);
 }
 
@@ -595,7 +607,8 @@ decide_call(struct core *core, const struct event *event, struct verdict *verdic
     state.policy = core_policy_exact(core, call->policy_ver);
     verdict->output_limit = -1;
     if (!state.policy) {
-        refuse_for_now(verdict); /* its configuration is gone, and with it whoever waited for an answer */
+        refuse_for_now(
+            verdict); /* its configuration is gone, and with it whoever waited for an answer */
         return;
     }
     check(call->model_index >= 0 && call->model_index < state.policy->model_count);
@@ -622,7 +635,8 @@ decide_call(struct core *core, const struct event *event, struct verdict *verdic
         refuse_for_now(verdict);
         return;
     }
-    estimate_call(core, state.policy, call, state.model, state.thread ? &state.thread->row : NULL, &state.estimate);
+    estimate_call(core, state.policy, call, state.model, state.thread ? &state.thread->row : NULL,
+        &state.estimate);
     if (check_routes(&state, verdict)) {
         allow(&state, verdict);
     } else if (verdict->refusal.reason == REASON_COST_HELD && state.policy->held_wait_ms > 0) {

@@ -2,6 +2,8 @@
  * settled + held of every meter equal to the sums over ledger and open holds, or changes nothing. */
 #include "core/core_priv.h"
 
+#include <stdio.h>
+
 static struct hold_row *
 open_hold(struct core *core, int64_t hold_id)
 {
@@ -41,6 +43,14 @@ hold_part_limit(const struct core *core, const struct policy *policy, const stru
     return limit ? limit : policy_limit_by_id(core->policy, part->limit_id);
 }
 
+/* Providers that stop when we hang up stop streams: a call that is not streamed is generated and billed to its
+ * end (spec/wire.md section 2, "Client abort"). */
+enum on_abort
+on_abort_of(const struct provider *provider, bool stream)
+{
+    return stream ? provider->on_abort : ON_ABORT_BILLS_ALL;
+}
+
 /* A part of money: its held amount moves with the hold's cost part. */
 static bool
 part_is_cost(const struct limit *limit)
@@ -52,12 +62,15 @@ static struct meter *
 part_meter(struct core *core, const struct hold_part *part)
 {
     struct meter_slot *slot = work_meter(core->work, part->subject_id);
-    return slot && slot->slot.state != SLOT_ABSENT ? meter_find(&slot->row, part->limit_id, part->window_ms) : NULL;
+    return slot && slot->slot.state != SLOT_ABSENT
+               ? meter_find(&slot->row, part->limit_id, part->window_ms)
+               : NULL;
 }
 
 /* Room of the tightest cost limit of a hold, beyond what it holds already; INT64_MAX without any. */
 static int64_t
-hold_room(struct core *core, const struct policy *policy, const struct hold_row *hold, struct refusal *tightest)
+hold_room(struct core *core, const struct policy *policy, const struct hold_row *hold,
+    struct refusal *tightest)
 {
     int64_t room = INT64_MAX;
     const struct account_slot *account = work_account(core->work, hold->account_id);
@@ -73,10 +86,17 @@ hold_room(struct core *core, const struct policy *policy, const struct hold_row 
         const int64_t here = cap - meter->settled - meter->held;
         if (here < room) {
             room = here;
-            *tightest = (struct refusal){ .reason = REASON_COST_HELD, .limit_id = limit->limit_id,
-                .subject_id = part->subject_id, .counts = (int32_t)limit->counts, .per = (int32_t)limit->per,
-                .window = (int32_t)limit->window, .used = meter->settled, .held = meter->held, .cap = cap };
-            slice_to_cstr(slice_str(limit->name), tightest->limit_name, sizeof tightest->limit_name);
+            *tightest = (struct refusal){ .reason = REASON_COST_HELD,
+                .limit_id = limit->limit_id,
+                .subject_id = part->subject_id,
+                .counts = (int32_t)limit->counts,
+                .per = (int32_t)limit->per,
+                .window = (int32_t)limit->window,
+                .used = meter->settled,
+                .held = meter->held,
+                .cap = cap };
+            slice_to_cstr(
+                slice_str(limit->name), tightest->limit_name, sizeof tightest->limit_name);
         }
     }
     return room;
@@ -84,11 +104,13 @@ hold_room(struct core *core, const struct policy *policy, const struct hold_row 
 
 /* Moves the cost part, in the hold and in every meter of money. */
 static void
-resize(struct core *core, const struct policy *policy, struct hold_row *hold, int64_t held_micros, int64_t bound_micros)
+resize(struct core *core, const struct policy *policy, struct hold_row *hold, int64_t held_micros,
+    int64_t bound_micros)
 {
     for (int32_t i = 0; i < hold->part_count; i++) {
         struct hold_part *part = &hold->parts[i];
-        struct meter *meter = part_is_cost(hold_part_limit(core, policy, part)) ? part_meter(core, part) : NULL;
+        struct meter *meter =
+            part_is_cost(hold_part_limit(core, policy, part)) ? part_meter(core, part) : NULL;
         if (!meter) {
             continue;
         }
@@ -116,7 +138,8 @@ allowed_of(const struct policy *policy, const struct hold_row *hold, bool last)
 /* One step beyond what may then be relayed. A stream that was at its last tokens has used that step up,
  * so what it has relayed counts too; without a wish (the input became known) all stays as it is. */
 static int64_t
-output_wanted(const struct policy *policy, const struct hold_row *hold, const struct extend_event *extend)
+output_wanted(
+    const struct policy *policy, const struct hold_row *hold, const struct extend_event *extend)
 {
     const int64_t want = min_i64(max_i64(0, extend->want_tokens), TOKENS_MAX);
     if (want == 0) {
@@ -133,7 +156,8 @@ decide_extend(struct core *core, const struct event *event, struct verdict *verd
 {
     struct hold_row *hold = open_hold(core, event->extend.hold_id);
     if (!hold) {
-        refuse(verdict, REASON_STORE_UNAVAILABLE); /* resolved already: nothing more may be relayed */
+        refuse(
+            verdict, REASON_STORE_UNAVAILABLE); /* resolved already: nothing more may be relayed */
         return;
     }
     const struct policy *policy = core_policy_at(core, hold->policy_ver);
@@ -156,11 +180,14 @@ decide_extend(struct core *core, const struct event *event, struct verdict *verd
         last = true;
     }
     hold->held_output = output;
-    const int64_t bound = price_bound(price, hold->input_bound, hold->bound_output, hold->multiplier_pct);
+    const int64_t bound =
+        price_bound(price, hold->input_bound, hold->bound_output, hold->multiplier_pct);
     resize(core, policy, hold, held, max_i64(held, bound));
     verdict->kind = VERDICT_ALLOWED;
     verdict->hold_id = hold->hold_id;
     verdict->output_allowed = allowed_of(policy, hold, last);
+    verdict->held_output = hold->held_output;
+    verdict->bound_output = hold->bound_output;
     verdict->refusal = tightest; /* which limit ends the stream, if none extends it further */
 }
 
@@ -185,7 +212,8 @@ decide_reroute(struct core *core, const struct event *event, struct verdict *ver
     }
     const struct policy *policy = core_policy_at(core, hold->policy_ver);
     const int32_t model = policy_model_index(policy, slice_str(hold->model));
-    if (model < 0 || reroute->route_index < 0 || reroute->route_index >= policy->models[model].route_count) {
+    if (model < 0 || reroute->route_index < 0
+        || reroute->route_index >= policy->models[model].route_count) {
         refuse(verdict, REASON_ROUTES_EXHAUSTED);
         return;
     }
@@ -196,11 +224,14 @@ decide_reroute(struct core *core, const struct event *event, struct verdict *ver
         return;
     }
     struct refusal tightest = { 0 };
-    const int64_t held = price_bound(route->price, hold->est_input, hold->held_output, hold->multiplier_pct);
-    const int64_t bound = price_bound(route->price, hold->input_bound, hold->bound_output, hold->multiplier_pct);
+    const int64_t held =
+        price_bound(route->price, hold->est_input, hold->held_output, hold->multiplier_pct);
+    const int64_t bound =
+        price_bound(route->price, hold->input_bound, hold->bound_output, hold->multiplier_pct);
     const int64_t room = hold_room(core, policy, hold, &tightest);
     if (room != INT64_MAX && held - hold->held_micros > room) {
-        refuse(verdict, REASON_COST_HELD); /* a dearer route that does not fit: the attempt before rules */
+        refuse(verdict,
+            REASON_COST_HELD); /* a dearer route that does not fit: the attempt before rules */
         tightest.reason = REASON_COST_HELD;
         verdict->refusal = tightest;
         return;
@@ -213,13 +244,15 @@ decide_reroute(struct core *core, const struct event *event, struct verdict *ver
     *next = (struct attempt){ .state = ATTEMPT_OPEN };
     slice_to_cstr(slice_str(provider->name), next->provider, sizeof next->provider);
     slice_to_cstr(slice_str(route->model), next->model, sizeof next->model);
-    hold->on_abort = provider->on_abort;
+    hold->on_abort = on_abort_of(provider, reroute->stream);
     resize(core, policy, hold, held, max_i64(held, bound));
     verdict->kind = VERDICT_ALLOWED;
     verdict->hold_id = hold->hold_id;
     verdict->route_index = reroute->route_index;
     verdict->output_limit = -1;
     verdict->output_allowed = allowed_of(policy, hold, false);
+    verdict->held_output = hold->held_output;
+    verdict->bound_output = hold->bound_output;
 }
 
 void
@@ -244,9 +277,11 @@ ledger_from_hold(const struct core *core, struct ledger_row *row, const struct h
 }
 
 static void
-ledger_attempt(struct ledger_row *row, const struct hold_row *hold, int32_t index, const char *source)
+ledger_attempt(
+    struct ledger_row *row, const struct hold_row *hold, int32_t index, const char *source)
 {
-    const int32_t attempt = index < 0 ? 0 : index; /* a stored hold may be so damaged that it has none */
+    const int32_t attempt =
+        index < 0 ? 0 : index; /* a stored hold may be so damaged that it has none */
     row->attempt = attempt;
     memcpy(row->provider, hold->attempts[attempt].provider, sizeof row->provider);
     memcpy(row->upstream_model, hold->attempts[attempt].model, sizeof row->upstream_model);
@@ -273,16 +308,19 @@ book_given_up(struct core *core, const struct hold_row *hold)
 /* A bucket's charge goes back only when nothing left the process, and only what cannot have drained since:
  * otherwise calls given back late would let more through than the rate. */
 static void
-refund_bucket(struct core *core, const struct hold_row *hold, const struct hold_part *part, const struct limit *limit)
+refund_bucket(struct core *core, const struct hold_row *hold, const struct hold_part *part,
+    const struct limit *limit)
 {
     struct meter_slot *slot = work_meter(core->work, part->subject_id);
-    struct meter *meter =
-        slot && slot->slot.state != SLOT_ABSENT ? meter_find_only(&slot->row, part->limit_id) : NULL;
+    struct meter *meter = slot && slot->slot.state != SLOT_ABSENT
+                              ? meter_find_only(&slot->row, part->limit_id)
+                              : NULL;
     if (!meter) {
         return;
     }
     const int64_t now_ms = max_i64(core->now_ms, slot->row.seen_ms);
-    const struct meter charge = { .settled = part->held * limit->period_ms, .window_ms = hold->created_ms };
+    const struct meter charge = { .settled = part->held * limit->period_ms,
+        .window_ms = hold->created_ms };
     meter->settled = max_i64(0, meter->settled - bucket_level(limit, &charge, now_ms));
     slot->slot.dirty = true;
 }
@@ -297,8 +335,8 @@ part_looks_like_cost(const struct hold_row *hold, const struct hold_part *part)
 }
 
 static void
-resolve_parts(struct core *core, const struct policy *policy, const struct hold_row *hold, int64_t cost_micros,
-    bool nothing_left)
+resolve_parts(struct core *core, const struct policy *policy, const struct hold_row *hold,
+    int64_t cost_micros, bool nothing_left)
 {
     for (int32_t i = 0; i < hold->part_count; i++) {
         const struct hold_part *part = &hold->parts[i];
@@ -336,7 +374,8 @@ learn_ratio(int64_t *ratio_milli, int64_t bytes, int64_t tokens)
 static void
 learn(struct core *core, const struct hold_row *hold, const struct settle_event *settle)
 {
-    const bool exact = (settle->usage.known & (USAGE_INPUT | USAGE_OUTPUT)) == (USAGE_INPUT | USAGE_OUTPUT);
+    const bool exact =
+        (settle->usage.known & (USAGE_INPUT | USAGE_OUTPUT)) == (USAGE_INPUT | USAGE_OUTPUT);
     if (!exact || (settle->usage.known & USAGE_ESTIMATED)) {
         return;
     }
@@ -367,6 +406,27 @@ flags_of_cost(const struct cost *cost)
     return flags;
 }
 
+/* The inputs of the decision, and what the hold had grown to at its end. */
+static struct slice
+inputs_at_end(const struct core *core, const struct hold_row *hold)
+{
+    char held[96];
+    const struct slice inputs = hold->inputs;
+    if (inputs.len < 2 || inputs.ptr[inputs.len - 1] != '}') {
+        return inputs;
+    }
+    const int len = snprintf(held, sizeof(held), ",\"held_micros\":%lld,\"held_output\":%lld}",
+        (long long)hold->held_micros, (long long)hold->held_output);
+    char *text = arena_alloc(core->work->arena, inputs.len + (size_t)len);
+    if (!text) {
+        core->work->failed = true;
+        return inputs;
+    }
+    memcpy(text, inputs.ptr, inputs.len - 1);
+    memcpy(text + inputs.len - 1, held, (size_t)len);
+    return slice_of(text, inputs.len - 1 + (size_t)len);
+}
+
 static void
 book_last(struct core *core, const struct hold_row *hold, const struct settle_event *settle,
     const struct cost *cost)
@@ -377,15 +437,18 @@ book_last(struct core *core, const struct hold_row *hold, const struct settle_ev
     }
     ledger_from_hold(core, row, hold);
     ledger_attempt(row, hold, hold->attempt_count - 1, "relay");
-    row->kind = !settle->dispatched ? LEDGER_RELEASE : settle->unbilled ? LEDGER_UNBILLED : LEDGER_SETTLE;
+    row->kind = !settle->dispatched ? LEDGER_RELEASE
+                : settle->unbilled  ? LEDGER_UNBILLED
+                                    : LEDGER_SETTLE;
     row->status = settle->status;
     row->reason = settle->reason;
     row->flags = settle->flags;
-    row->inputs = hold->inputs;
+    row->inputs = inputs_at_end(core, hold);
     if (row->kind == LEDGER_SETTLE) {
         row->usage = settle->usage;
         row->cost_micros = cost->micros;
-        row->flags |= flags_of_cost(cost) | (settle->usage.known & USAGE_ESTIMATED ? LEDGER_ESTIMATED : 0);
+        row->flags |=
+            flags_of_cost(cost) | (settle->usage.known & USAGE_ESTIMATED ? LEDGER_ESTIMATED : 0);
     }
     ledger_check(row);
 }
@@ -406,7 +469,10 @@ decide_settle(struct core *core, const struct event *event, struct verdict *verd
     struct cost cost = { 0 };
     if (billed) {
         const struct route *route = hold_route(policy, hold);
-        cost = price_cost(route ? route->price : NULL, &settle->usage, hold->multiplier_pct);
+        const bool named =
+            settle->multiplier_pct >= 1 && settle->multiplier_pct <= MULTIPLIER_PCT_MAX;
+        cost = price_cost(route ? route->price : NULL, &settle->usage,
+            named ? settle->multiplier_pct : hold->multiplier_pct);
     }
     book_given_up(core, hold);
     book_last(core, hold, settle, &cost);
@@ -416,7 +482,8 @@ decide_settle(struct core *core, const struct event *event, struct verdict *verd
         if (settle->issued_hash[0]) {
             struct issued_row issued = { .account_id = hold->account_id, .at_ms = core->now_ms };
             memcpy(issued.id_hash, settle->issued_hash, sizeof issued.id_hash);
-            memcpy(issued.provider, hold->attempts[hold->attempt_count - 1].provider, sizeof issued.provider);
+            memcpy(issued.provider, hold->attempts[hold->attempt_count - 1].provider,
+                sizeof issued.provider);
             work_new_issued(core->work, &issued);
         }
     }
@@ -442,7 +509,7 @@ core_orphan(struct core *core, int64_t hold_id)
         row->kind = LEDGER_ORPHAN;
         row->cost_micros = cost_micros;
         row->flags = LEDGER_ESTIMATED | LEDGER_CUT;
-        row->inputs = hold->inputs;
+        row->inputs = inputs_at_end(core, hold);
         ledger_check(row);
     }
     resolve_parts(core, core->policy, hold, cost_micros, false);

@@ -32,10 +32,13 @@ call_keep_head(struct call *call, const struct http_head *head)
 void
 call_kept_head(struct call *call, struct http_head *head)
 {
-    static const struct http_limits limits = { .head_bytes_max = 1 << 20, .headers_max = HTTP_HEADERS_MAX };
+    static const struct http_limits limits = { .head_bytes_max = 1 << 20,
+        .headers_max = HTTP_HEADERS_MAX };
     struct http_parse_state state = { 0 };
     const struct http_fault *fault = NULL;
-    if (http_parse_response(buf_slice(&call->error_head), &limits, &state, HTTP_METHOD_POST, head, &fault) != HTTP_DONE) {
+    if (http_parse_response(
+            buf_slice(&call->error_head), &limits, &state, HTTP_METHOD_POST, head, &fault)
+        != HTTP_DONE) {
         *head = (struct http_head){ .status = call->upstream_status };
     }
 }
@@ -58,11 +61,13 @@ on_head(struct net_call *upstream, const struct http_head *head, void *user)
     call->first_byte_mono_ms = net_loop_mono_ms(call->loop->loop);
     call->streaming = fine && call->facts.stream && is_event_stream(head);
     buf_clear(&call->answer_headers);
-    const struct answer_headers rules = { .user_pays = call->payer == PAYER_USER, .rerouted = call->attempts > 1 };
+    const struct answer_headers rules = { .user_pays = call->payer == PAYER_USER,
+        .rerouted = call->attempts > 1 };
     headers_to_client(head, &rules, &call->answer_headers);
     buf_clear(&call->answer);
     call->answer.limit_bytes = fine ? ANSWER_BYTES_MAX : ERROR_BYTES_MAX;
-    call->judgement = judge_answer(call_provider(call)->dialect, head, (struct slice){ 0 }, clock_wall_ms());
+    call->judgement =
+        judge_answer(call_provider(call)->dialect, head, (struct slice){ 0 }, clock_wall_ms());
     if (!fine) {
         call_keep_head(call, head);
         return;
@@ -121,7 +126,8 @@ on_fail(struct net_call *upstream, enum net_fail why, bool all_sent, const char 
     struct call *call = user;
     call->upstream = NULL;
     call->all_sent = all_sent;
-    log_line(LOG_WARN, "provider", "request %s: provider %s: %s", call->request_id, call_provider(call)->name, detail);
+    log_line(LOG_WARN, "provider", "request %s: provider %s: %s", call->request_id,
+        call_provider(call)->name, detail);
     if (call->streaming) {
         stream_upstream_end(call, false);
     } else if (!all_sent && call->upstream_status == 0 && call->state == CALL_SEND) {
@@ -129,7 +135,8 @@ on_fail(struct net_call *upstream, enum net_fail why, bool all_sent, const char 
     } else if (call->upstream_status >= 300) {
         call_answer_whole(call); /* the status says enough; its body broke off */
     } else {
-        call_upstream_failed(call, why == NET_FAIL_TIMEOUT ? REASON_UPSTREAM_TIMEOUT : REASON_UPSTREAM_BROKEN);
+        call_upstream_failed(
+            call, why == NET_FAIL_TIMEOUT ? REASON_UPSTREAM_TIMEOUT : REASON_UPSTREAM_BROKEN);
     }
 }
 
@@ -151,7 +158,8 @@ finish_without_client(struct call *call, bool cut)
     const bool error = call->upstream_status >= 300;
     const struct ending ending = { .dispatched = call->all_sent || call->upstream_status != 0,
         .unbilled = error && call->judgement.unbilled,
-        .flags = LEDGER_CLIENT_GONE | (cut ? LEDGER_CUT : LEDGER_DRAINED) };
+        .cut = cut ? CUT_BROKEN : CUT_NONE,
+        .flags = LEDGER_CLIENT_GONE | (cut ? 0 : LEDGER_DRAINED) };
     call_settle(call, &ending);
     call_free(call);
     return true;
@@ -198,7 +206,8 @@ refuse_exhausted(struct call *call)
     const struct ending ending = { .dispatched = true, .unbilled = judgement.unbilled };
     call_settle(call, &ending);
     const bool short_wait = judgement.class_ == UPSTREAM_BUSY && judgement.wait_ms <= MINUTE_MS;
-    const struct refusal refusal = { .reason = short_wait ? REASON_ROUTES_COOLING : REASON_ROUTES_EXHAUSTED,
+    const struct refusal refusal = { .reason = short_wait ? REASON_ROUTES_COOLING
+                                                          : REASON_ROUTES_EXHAUSTED,
         .retry_after_ms = short_wait ? max_i64(1000, judgement.wait_ms) : judgement.wait_ms,
         .resets_at_ms = judgement.wait_ms ? clock_wall_ms() + judgement.wait_ms : 0 };
     call_refuse(call, &refusal, (struct slice){ 0 });
@@ -213,9 +222,7 @@ call_upstream_failed(struct call *call, enum reason reason)
     if (call->upstream_status >= 300 && reason != REASON_STORE_UNAVAILABLE) {
         switch (call->judgement.class_) {
         case UPSTREAM_BUSY:
-        case UPSTREAM_SPENT:
-            refuse_exhausted(call);
-            return;
+        case UPSTREAM_SPENT: refuse_exhausted(call); return;
         case UPSTREAM_REJECTED:
             if (call->payer == PAYER_COMPANY) {
                 reason = REASON_CREDENTIAL_REJECTED;
@@ -223,16 +230,14 @@ call_upstream_failed(struct call *call, enum reason reason)
             }
             pass_error(call);
             return;
-        default:
-            pass_error(call);
-            return;
+        default: pass_error(call); return;
         }
     }
     const bool answered = call->upstream_status >= 300;
     const struct ending ending = { .dispatched = call->all_sent || call->upstream_status != 0,
         .unbilled = answered && call->judgement.unbilled,
-        .reason = reason,
-        .flags = LEDGER_CUT };
+        .cut = CUT_BROKEN,
+        .reason = reason };
     call_settle(call, &ending);
     call_refuse_reason(call, reason, (struct slice){ 0 });
 }
@@ -241,14 +246,10 @@ static enum reason
 reason_of_class(enum upstream_class class_)
 {
     switch (class_) {
-    case UPSTREAM_BUSY:
-        return REASON_ROUTES_COOLING;
-    case UPSTREAM_SPENT:
-        return REASON_ROUTES_EXHAUSTED;
-    case UPSTREAM_REJECTED:
-        return REASON_CREDENTIAL_REJECTED;
-    default:
-        return REASON_UPSTREAM_BROKEN;
+    case UPSTREAM_BUSY: return REASON_ROUTES_COOLING;
+    case UPSTREAM_SPENT: return REASON_ROUTES_EXHAUSTED;
+    case UPSTREAM_REJECTED: return REASON_CREDENTIAL_REJECTED;
+    default: return REASON_UPSTREAM_BROKEN;
     }
 }
 
@@ -257,13 +258,15 @@ answer_error(struct call *call)
 {
     struct http_head head;
     call_kept_head(call, &head);
-    call->judgement = judge_answer(call_provider(call)->dialect, &head, buf_slice(&call->answer), clock_wall_ms());
+    call->judgement = judge_answer(
+        call_provider(call)->dialect, &head, buf_slice(&call->answer), clock_wall_ms());
     struct judgement *judgement = &call->judgement;
     if (judgement->class_ == UPSTREAM_SPENT && judgement->wait_ms == 0) {
         judgement->wait_ms = SPENT_ROUTE_MS;
     }
     if (call->exchange && judgement->next_route && judgement->unbilled) {
-        call_next_route(call, reason_of_class(judgement->class_), call->upstream_status, judgement->wait_ms);
+        call_next_route(
+            call, reason_of_class(judgement->class_), call->upstream_status, judgement->wait_ms);
         return;
     }
     call_upstream_failed(call, reason_of_class(judgement->class_));
@@ -286,7 +289,7 @@ call_answer_whole(struct call *call)
         return;
     }
     const bool costed = call->hold_id != 0;
-    const struct usage usage = call_usage(call, false);
+    const struct usage usage = call_usage(call, CUT_NONE);
     const int64_t cost_micros = costed ? call_cost_micros(call, &usage) : 0;
     const struct ending ending = { .dispatched = true };
     if (!costed) {

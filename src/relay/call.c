@@ -6,7 +6,7 @@
 
 #include "base/secret.h"
 
-#define FREE_CALLS_MAX 256
+#define FREE_CALLS_MAX       256
 #define CALL_ARENA_BYTES_MAX ((size_t)1 << 20)
 
 static void call_on_timer(struct net_timer *timer);
@@ -37,13 +37,15 @@ call_make(struct relay_loop *loop, struct net_exchange *exchange, enum api api)
     call->answer.limit_bytes = ANSWER_BYTES_MAX;
     call->output_limit = -1;
     call->model_index = -1;
-    call->multiplier_pct = 100;
+    call->multiplier_pct = call->speed_pct = 100;
+    call->cost_micros = -1;
     call->started_mono_ms = net_loop_mono_ms(loop->loop);
     call->codex = client_is_codex(net_exchange_head(exchange));
     tap_start(&call->tap, api);
     net_timer_init(&call->timer, loop->loop, call_on_timer);
     snprintf(call->request_id, sizeof call->request_id, "req_%lld-%d-%lld",
-        (long long)engine_epoch(loop->relay->engine), net_loop_index(loop->loop), (long long)++loop->requests);
+        (long long)engine_epoch(loop->relay->engine), net_loop_index(loop->loop),
+        (long long)++loop->requests);
     list_push_back(&loop->calls, &call->node);
     __atomic_add_fetch(&loop->relay->calls_open, 1, __ATOMIC_RELAXED);
     net_exchange_set_user(exchange, call);
@@ -98,7 +100,8 @@ call_identified(struct call *call)
         return;
     }
     const struct http_head *head = net_exchange_head(call->exchange);
-    if (head->body_kind == HTTP_BODY_LENGTH && head->content_length > call->policy->body_bytes_max) {
+    if (head->body_kind == HTTP_BODY_LENGTH
+        && head->content_length > call->policy->body_bytes_max) {
         call_refuse_reason(call, REASON_BODY_TOO_LARGE, (struct slice){ 0 });
         return;
     }
@@ -116,7 +119,8 @@ call_on_body(struct net_exchange *exchange, struct slice piece, bool last)
     buf_add_slice(&call->body, piece);
     if (call->body.failed) {
         const bool too_large = call->body.len + piece.len > (size_t)call->policy->body_bytes_max;
-        call_refuse_reason(call, too_large ? REASON_BODY_TOO_LARGE : REASON_OVERLOADED, (struct slice){ 0 });
+        call_refuse_reason(
+            call, too_large ? REASON_BODY_TOO_LARGE : REASON_OVERLOADED, (struct slice){ 0 });
         return;
     }
     if (last) {
@@ -137,18 +141,20 @@ call_on_gone(struct net_exchange *exchange)
     case CALL_BODY:
     case CALL_GATE:
         if (call->ticket_open) {
-            replies_forget(call->loop->replies, call->ticket); /* a hold made meanwhile is given back */
+            replies_forget(
+                call->loop->replies, call->ticket); /* a hold made meanwhile is given back */
             call->ticket_open = false;
         }
         if (call->hold_id) {
             /* Between two routes: the attempt before failed in a way that cost nothing. */
-            const struct ending ending = { .dispatched = true, .unbilled = true, .flags = LEDGER_CLIENT_GONE };
+            const struct ending ending = {
+                .dispatched = true, .unbilled = true, .flags = LEDGER_CLIENT_GONE
+            };
             call_settle(call, &ending);
         }
         call_free(call);
         return;
-    default:
-        stream_client_gone(call);
+    default: stream_client_gone(call);
     }
 }
 
@@ -174,7 +180,9 @@ call_on_timer(struct net_timer *timer)
             net_call_cancel(call->upstream);
             call->upstream = NULL;
         }
-        const struct ending ending = { .dispatched = true, .flags = LEDGER_CLIENT_GONE | LEDGER_CUT };
+        const struct ending ending = {
+            .dispatched = true, .cut = CUT_GIVEN_UP, .flags = LEDGER_CLIENT_GONE
+        };
         call_settle(call, &ending);
         call_free(call);
         return;

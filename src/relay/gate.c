@@ -39,7 +39,8 @@ find_model(struct call *call, char *detail, size_t detail_size)
 {
     call->model_index = policy_model_index(call->policy, call->facts.model);
     if (call->model_index < 0) {
-        snprintf(detail, detail_size, "\"%.*s\" is not in this gateway's list; GET /v1/models shows what is.",
+        snprintf(detail, detail_size,
+            "\"%.*s\" is not in this gateway's list; GET /v1/models shows what is.",
             (int)min_i64((int64_t)call->facts.model.len, 100), call->facts.model.ptr);
         return REASON_MODEL_UNKNOWN;
     }
@@ -49,7 +50,8 @@ find_model(struct call *call, char *detail, size_t detail_size)
     }
     for (int api = 0; api < API_COUNT; api++) {
         if (api != API_COUNT_TOKENS && model_serves(call, model, (enum api)api)) {
-            snprintf(detail, detail_size, "%s is served at POST %s.", model->name, api_path((enum api)api));
+            snprintf(detail, detail_size, "%s is served at POST %s.", model->name,
+                api_path((enum api)api));
             break;
         }
     }
@@ -70,14 +72,17 @@ keyed(const struct call *call, const char *prefix, struct slice value, char out[
 static void
 fill_thread(const struct call *call, struct call_event *event)
 {
-    const struct thread_signal signal = thread_signal_find(net_exchange_head(call->exchange), &call->facts);
+    const struct thread_signal signal =
+        thread_signal_find(net_exchange_head(call->exchange), &call->facts);
     event->thread_kind = signal.kind;
     event->thread_named = signal.kind == THREAD_NAMED;
     if (signal.kind == THREAD_KEY_DAY) {
-        char value[64];
-        snprintf(value, sizeof value, "%lld:%lld", (long long)call->identity.key_id,
+        /* A child that names no thread of its own is one a key, day and parent: else it would escape the
+         * parent's tree, or draw everybody else's unnamed calls into it. */
+        char day[64];
+        snprintf(day, sizeof day, "%lld:%lld:", (long long)call->identity.key_id,
             (long long)(clock_wall_ms() / DAY_MS));
-        keyed(call, "", slice_str(value), event->thread_hash);
+        keyed(call, day, signal.parent, event->thread_hash);
     } else {
         keyed(call, "", signal.value, event->thread_hash);
     }
@@ -105,9 +110,13 @@ fill_event(struct call *call, struct call_event *event)
     /* Words for a tier that we do not know are held at twice the list price. */
     const int64_t pct = facts_price_multiplier_pct(facts);
     event->price_multiplier_pct = call->multiplier_pct = pct ? pct : 200;
-    event->routes_closed = call->routes_closed = routes_closed(call, clock_wall_ms(), &event->routes_open_ms);
+    event->routes_closed = call->routes_closed =
+        routes_closed(call, clock_wall_ms(), &event->routes_open_ms);
+    const int64_t speed_pct = price_words_pct((struct slice){ 0 }, facts->speed);
+    call->speed_pct = speed_pct ? speed_pct : 200;
     fill_thread(call, event);
-    const struct slice stored = facts->previous_response_id.len ? facts->previous_response_id : facts->conversation;
+    const struct slice stored =
+        facts->previous_response_id.len ? facts->previous_response_id : facts->conversation;
     if (stored.len) {
         keyed(call, "issued:", stored, event->issued_hash);
     }
@@ -133,7 +142,8 @@ call_body_complete(struct call *call)
     char detail[256] = "";
     struct slice told = { 0 };
     call->body_bytes = (int64_t)call->body.len;
-    enum reason reason = facts_read(call->api, buf_slice(&call->body), &call->arena, &call->facts, &fault);
+    enum reason reason =
+        facts_read(call->api, buf_slice(&call->body), &call->arena, &call->facts, &fault);
     if (reason != REASON_OK) {
         call_refuse_reason(call, reason, slice_str(fault.detail));
         return;
@@ -173,6 +183,7 @@ call_on_decision(void *user, const struct verdict *verdict)
     call->output_allowed = verdict->output_allowed;
     call->est_input = verdict->est_input;
     call->held_output = verdict->held_output;
+    call->bound_output = verdict->bound_output;
     call->bytes_per_token_milli = verdict->bytes_per_token_milli;
     call->tightest_requests = verdict->tightest_requests;
     call->tightest_money = verdict->tightest_money;

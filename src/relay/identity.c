@@ -37,7 +37,8 @@ drop_stale(struct relay_loop *loop)
 static uint64_t
 identity_hash(const char *key_hash, struct slice act_for)
 {
-    return hash_pair(hash_bytes(slice_of(key_hash, HASH_HEX)), act_for.len ? hash_bytes(act_for) : 0);
+    return hash_pair(
+        hash_bytes(slice_of(key_hash, HASH_HEX)), act_for.len ? hash_bytes(act_for) : 0);
 }
 
 static struct slice
@@ -51,7 +52,8 @@ header_value(const struct http_head *head, struct slice name)
 static void
 settle_act_for(struct call *call, struct slice act_for)
 {
-    call->act_for_ignored = act_for.len > 0 && !slice_eq(act_for, slice_str(call->identity.account));
+    call->act_for_ignored =
+        act_for.len > 0 && !slice_eq(act_for, slice_str(call->identity.account));
 }
 
 static enum reason
@@ -96,7 +98,8 @@ identity_find(struct call *call, const struct http_head *head, bool *pending)
     secret_hash_hex(keys.key, key_hash);
     const struct slice act_for = header_value(head, SLICE("x-tidegate-account"));
     drop_stale(loop);
-    const struct known_identity *known = map_get(&loop->identities, identity_hash(key_hash, act_for));
+    const struct known_identity *known =
+        map_get(&loop->identities, identity_hash(key_hash, act_for));
     if (known && memcmp(known->key_hash, key_hash, HASH_HEX) == 0) {
         call->identity = known->identity;
         settle_act_for(call, act_for);
@@ -122,7 +125,8 @@ remember(struct call *call, const struct verdict *verdict)
     }
     known->identity = verdict->identity;
     secret_hash_hex(keys.key, known->key_hash);
-    const uint64_t hash = identity_hash(known->key_hash, header_value(head, SLICE("x-tidegate-account")));
+    const uint64_t hash =
+        identity_hash(known->key_hash, header_value(head, SLICE("x-tidegate-account")));
     free(map_remove(&loop->identities, hash));
     if (!map_put(&loop->identities, hash, known)) {
         free(known);
@@ -163,7 +167,8 @@ call_on_identity(void *user, const struct verdict *verdict)
         return;
     }
     call->identity = verdict->identity;
-    settle_act_for(call, header_value(net_exchange_head(call->exchange), SLICE("x-tidegate-account")));
+    settle_act_for(
+        call, header_value(net_exchange_head(call->exchange), SLICE("x-tidegate-account")));
     remember(call, verdict);
     const enum reason reason = judge(call);
     if (reason != REASON_OK) {

@@ -17,14 +17,17 @@ send_list(struct call *call)
     }
     for (int32_t i = 0; i < policy->model_count; i++) {
         const struct model *model = &policy->models[i];
-        entries[i] = (struct model_entry){ slice_str(model->name), 0, model->context, model->max_output };
+        entries[i] =
+            (struct model_entry){ slice_str(model->name), 0, model->context, model->max_output };
     }
     struct buf headers = { 0 };
-    models_list_render(api_dialect(call->api), entries, (uint32_t)policy->model_count, &call->answer);
+    models_list_render(
+        api_dialect(call->api), entries, (uint32_t)policy->model_count, &call->answer);
     free(entries);
-    const bool good = http_write_header(&headers, SLICE("content-type"), SLICE("application/json"))
-                      && http_write_header(&headers, SLICE("x-request-id"), slice_str(call->request_id))
-                      && http_write_header(&headers, SLICE("request-id"), slice_str(call->request_id));
+    const bool good =
+        http_write_header(&headers, SLICE("content-type"), SLICE("application/json"))
+        && http_write_header(&headers, SLICE("x-request-id"), slice_str(call->request_id))
+        && http_write_header(&headers, SLICE("request-id"), slice_str(call->request_id));
     check(good);
     const struct slice body = buf_slice(&call->answer);
     net_send_head(call->exchange, 200, buf_slice(&headers), (int64_t)body.len);

@@ -28,9 +28,10 @@ add_limits_left(const struct call *call, struct buf *out)
         if (!limit->set) {
             continue;
         }
-        buf_addf(&policy, "%s\"%s\";q=%lld%s", policy.len ? ", " : "", limit->name, (long long)limit->cap,
-            limit->money ? ";qu=\"milli-usd\"" : "");
-        buf_addf(&left, "%s\"%s\";r=%lld", left.len ? ", " : "", limit->name, (long long)limit->left);
+        buf_addf(&policy, "%s\"%s\";q=%lld%s", policy.len ? ", " : "", limit->name,
+            (long long)limit->cap, limit->money ? ";qu=\"milli-usd\"" : "");
+        buf_addf(
+            &left, "%s\"%s\";r=%lld", left.len ? ", " : "", limit->name, (long long)limit->left);
         if (limit->reset_ms > 0) {
             buf_addf(&left, ";t=%lld", (long long)((limit->reset_ms + 999) / 1000));
         }
@@ -55,7 +56,8 @@ answer_common_headers(const struct call *call, struct buf *out)
         add(out, "x-tidegate-output-limit", slice_str(limit));
     }
     if (call->act_for_ignored) {
-        add(out, "x-tidegate-warning", SLICE("x-tidegate-account was ignored: this key may not act for that account"));
+        add(out, "x-tidegate-warning",
+            SLICE("x-tidegate-account was ignored: this key may not act for that account"));
     }
     add_limits_left(call, out);
 }
@@ -105,8 +107,10 @@ static void
 refuse_in_stream(struct call *call, const struct refusal *refusal, struct slice detail)
 {
     struct buf sentence = { 0 }, out = { 0 };
-    refusal_sentence(refusal, detail, slice_str(call->identity.account), clock_wall_ms(), &sentence);
-    stream_end_error(&call->tap, refusal->reason, buf_slice(&sentence), slice_str(call->request_id), &out);
+    refusal_sentence(
+        refusal, detail, slice_str(call->identity.account), clock_wall_ms(), &sentence);
+    stream_end_error(
+        &call->tap, refusal->reason, buf_slice(&sentence), slice_str(call->request_id), &out);
     const struct slice piece = buf_slice(&out);
     net_send(call->exchange, &piece, 1);
     buf_free(&sentence);
@@ -119,7 +123,8 @@ call_refuse(struct call *call, const struct refusal *refusal, struct slice detai
     check(call->exchange);
     check(call->hold_id == 0);
     if (refusal->ledger_id) {
-        snprintf(call->request_id, sizeof call->request_id, "req_%lld", (long long)refusal->ledger_id);
+        snprintf(
+            call->request_id, sizeof call->request_id, "req_%lld", (long long)refusal->ledger_id);
     }
     const struct refusal_listener listener = { .dialect = api_dialect(call->api),
         .codex = call->codex && call->api == API_RESPONSES,
@@ -147,6 +152,7 @@ call_refuse(struct call *call, const struct refusal *refusal, struct slice detai
 void
 call_refuse_reason(struct call *call, enum reason reason, struct slice detail)
 {
-    const struct refusal refusal = { .reason = reason, .retry_after_ms = reason == REASON_OVERLOADED ? 1000 : 0 };
+    const struct refusal refusal = { .reason = reason,
+        .retry_after_ms = reason == REASON_OVERLOADED ? 1000 : 0 };
     call_refuse(call, &refusal, detail);
 }

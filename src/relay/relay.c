@@ -46,7 +46,8 @@ on_stop_timer(struct net_timer *timer)
 void
 relay_stop(struct relay *relay, struct net *net, int64_t grace_ms)
 {
-    __atomic_store_n(&relay->stop_mono_ms, clock_mono_ms() + max_i64(1, grace_ms), __ATOMIC_RELEASE);
+    __atomic_store_n(
+        &relay->stop_mono_ms, clock_mono_ms() + max_i64(1, grace_ms), __ATOMIC_RELEASE);
     for (int i = 0; i < net_loop_count(net); i++) {
         net_loop_wake(net_loop_at(net, i));
     }
@@ -133,7 +134,8 @@ answer_hello(struct net_exchange *exchange)
 static void
 refuse_endpoint(struct relay_loop *loop, struct net_exchange *exchange, enum reason reason)
 {
-    const bool anthropic = http_find(net_exchange_head(exchange), SLICE("anthropic-version")) != NULL;
+    const bool anthropic =
+        http_find(net_exchange_head(exchange), SLICE("anthropic-version")) != NULL;
     struct call *call = call_make(loop, exchange, anthropic ? API_MESSAGES : API_CHAT);
     if (!call) {
         net_abort(exchange);
@@ -164,7 +166,8 @@ relay_request(struct relay_loop *loop, struct net_exchange *exchange, const stru
     }
     const enum api api = api_of_path(head->path);
     if (api == API_COUNT || head->method != HTTP_METHOD_POST) {
-        refuse_endpoint(loop, exchange, api == API_COUNT ? REASON_ENDPOINT_UNKNOWN : REASON_METHOD_WRONG);
+        refuse_endpoint(
+            loop, exchange, api == API_COUNT ? REASON_ENDPOINT_UNKNOWN : REASON_METHOD_WRONG);
         return;
     }
     struct call *call = call_make(loop, exchange, api);

@@ -84,7 +84,8 @@ struct call {
     struct arena arena;
     struct facts facts;
     int32_t model_index;
-    int64_t multiplier_pct, body_bytes;
+    int64_t multiplier_pct, speed_pct, body_bytes;
+    int64_t cost_micros;           /* what was booked; -1 = nothing yet */
     uint32_t routes_closed;
     bool act_for_ignored;
 
@@ -120,7 +121,7 @@ struct call {
     bool passing;                  /* the event in flight is too long to hold back */
     bool head_sent, comment_sent, upstream_ended;
     int64_t output_allowed, ask_at, bytes_per_token_milli;
-    int64_t held_output;           /* tokens that are held, as far as is known here */
+    int64_t held_output, bound_output; /* tokens that are held, and that the answer cannot pass */
     bool input_told, upstream_whole;
     bool extending, extension_over;/* asked for more; there is no more to get */
     bool waiting_for_more;         /* the next event may not go out yet */
@@ -167,15 +168,24 @@ void stream_client_gone(struct call *call);
 void call_end_for_stop(struct call *call);
 
 /* --- settle.c */
+/* How an answer ended that did not say what it used. */
+enum cut {
+    CUT_NONE,     /* it came to its end */
+    CUT_BROKEN,   /* it broke off, or the provider was told to stop */
+    CUT_GIVEN_UP, /* we stopped reading what the provider goes on to bill */
+};
 struct ending {
     bool dispatched, unbilled;
+    enum cut cut;
     enum reason reason;
     uint32_t flags;
 };
 /* Exactly once a hold: later calls find hold_id 0 and do nothing. */
 void call_settle(struct call *call, const struct ending *ending);
 /* Usage as it will be booked: the provider's figures, and estimates for what it did not say. */
-struct usage call_usage(const struct call *call, bool cut);
+struct usage call_usage(const struct call *call, enum cut cut);
+/* What its provider does when we hang up on this call. */
+enum on_abort call_on_abort(const struct call *call);
 int64_t call_cost_micros(const struct call *call, const struct usage *usage);
 void call_log(struct call *call, int status, enum reason reason, const struct usage *usage, int64_t cost_micros);
 

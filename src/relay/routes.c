@@ -23,7 +23,8 @@ route_hash(const struct call *call, int32_t route_index)
 {
     const struct route *route = &call->policy->models[call->model_index].routes[route_index];
     const struct provider *provider = &call->policy->providers[route->provider];
-    const uint64_t who = hash_pair(hash_bytes(slice_str(provider->name)), hash_bytes(slice_str(provider->company.id)));
+    const uint64_t who = hash_pair(
+        hash_bytes(slice_str(provider->name)), hash_bytes(slice_str(provider->company.id)));
     return hash_pair(who, hash_bytes(slice_str(route->model))) | 1;
 }
 

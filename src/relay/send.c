@@ -41,8 +41,9 @@ write_head(struct call *call, int64_t length)
     headers_to_provider(net_exchange_head(call->exchange), provider->dialect, secret,
         credential_form(provider->dialect, secret), out);
     for (int32_t i = 0; i < credential->header_count; i++) {
-        good = good && http_write_header(out, slice_str(credential->headers[i].name),
-                           slice_str(credential->headers[i].value));
+        good = good
+               && http_write_header(out, slice_str(credential->headers[i].name),
+                   slice_str(credential->headers[i].value));
     }
     good = good && http_write_header_i64(out, SLICE("content-length"), length);
     http_write_end(out);
@@ -54,7 +55,8 @@ static enum output_field
 absent_output_field(const struct call *call)
 {
     const char *name = call_provider(call)->limit_field;
-    return name && strcmp(name, "max_completion_tokens") == 0 ? OUTPUT_MAX_COMPLETION_TOKENS : OUTPUT_MAX_TOKENS;
+    return name && strcmp(name, "max_completion_tokens") == 0 ? OUTPUT_MAX_COMPLETION_TOKENS
+                                                              : OUTPUT_MAX_TOKENS;
 }
 
 static bool
@@ -65,16 +67,18 @@ splice_body(struct call *call)
         .output_limit = call->output_limit,
         .absent_field = absent_output_field(call),
         .usage = call->api == API_CHAT };
-    return splices_make(&call->facts, &wishes, buf_slice(&call->body), &call->arena, &call->splices);
+    return splices_make(
+        &call->facts, &wishes, buf_slice(&call->body), &call->arena, &call->splices);
 }
 
 void
 call_send(struct call *call)
 {
     const struct provider *provider = call_provider(call);
-    const struct net_target target = { provider->host, provider->port, provider->tls, provider->ca_file,
-        provider->company.id };
-    const struct net_deadlines deadlines = { provider->connect_ms, provider->first_byte_ms, provider->between_bytes_ms };
+    const struct net_target target = { provider->host, provider->port, provider->tls,
+        provider->ca_file, provider->company.id };
+    const struct net_deadlines deadlines = { provider->connect_ms, provider->first_byte_ms,
+        provider->between_bytes_ms };
     const struct slice body = buf_slice(&call->body);
     struct slice pieces[PIECES_MAX];
     int piece_count = 1;
@@ -84,12 +88,14 @@ call_send(struct call *call)
     bool good = splice_body(call);
     good = good && write_head(call, (int64_t)splices_length(&call->splices, body));
     struct splice_walk walk = { 0 };
-    while (good && piece_count < PIECES_MAX && splices_next(&call->splices, body, &walk, &pieces[piece_count])) {
+    while (good && piece_count < PIECES_MAX
+           && splices_next(&call->splices, body, &walk, &pieces[piece_count])) {
         piece_count++;
     }
     if (good) {
         pieces[0] = buf_slice(&call->request_head);
-        call->upstream = net_call_start(call->loop->loop, &target, &deadlines, pieces, piece_count, &call_events, call);
+        call->upstream = net_call_start(
+            call->loop->loop, &target, &deadlines, pieces, piece_count, &call_events, call);
     }
     if (!call->upstream) {
         call_next_route(call, REASON_OVERLOADED, 0, 0);
@@ -110,6 +116,8 @@ call_on_reroute(void *user, const struct verdict *verdict)
     }
     call->route_index = verdict->route_index;
     call->output_allowed = verdict->output_allowed;
+    call->held_output = verdict->held_output;
+    call->bound_output = verdict->bound_output;
     call->ask_at = call->output_allowed == INT64_MAX ? INT64_MAX : call->output_allowed / 2;
     call->attempts++;
     call_send(call);
@@ -136,9 +144,10 @@ call_next_route(struct call *call, enum reason failed, int status, int64_t close
         call_upstream_failed(call, failed);
         return;
     }
-    log_line(LOG_INFO, "route", "request %s: provider %s failed (%s, status %d); trying %s", call->request_id,
-        call_provider(call)->name, reason_row(failed)->code, status,
-        call->policy->providers[call->policy->models[call->model_index].routes[next].provider].name);
+    log_line(LOG_INFO, "route", "request %s: provider %s failed (%s, status %d); trying %s",
+        call->request_id, call_provider(call)->name, reason_row(failed)->code, status,
+        call->policy->providers[call->policy->models[call->model_index].routes[next].provider]
+            .name);
     if (!call->hold_id) { /* nothing is charged: count_tokens */
         call->route_index = next;
         call->attempts++;
@@ -148,6 +157,7 @@ call_next_route(struct call *call, enum reason failed, int status, int64_t close
     struct event event = { .kind = EVENT_REROUTE };
     event.reroute = (struct reroute_event){ .hold_id = call->hold_id,
         .route_index = next,
+        .stream = call->facts.stream,
         .failed_status = status,
         .failed_reason = failed };
     call->state = CALL_GATE;

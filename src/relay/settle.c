@@ -5,33 +5,51 @@
 #include "log/log.h"
 #include "price/price.h"
 
-/* Three bytes a token is what text of any kind rarely falls below: an estimate from bytes errs upwards. */
+/* Few kinds of text take less than three bytes a token. Where less would be wrong, not just likely, the
+ * bound of one byte a token is taken instead. */
 #define CAUTIOUS_BYTES_PER_TOKEN_MILLI INT64_C(3000)
 
 static int64_t
 tokens_of_text(const struct call *call)
 {
-    const int64_t learned = call->bytes_per_token_milli ? call->bytes_per_token_milli : CAUTIOUS_BYTES_PER_TOKEN_MILLI;
+    const int64_t learned =
+        call->bytes_per_token_milli ? call->bytes_per_token_milli : CAUTIOUS_BYTES_PER_TOKEN_MILLI;
     const int64_t ratio = min_i64(learned, CAUTIOUS_BYTES_PER_TOKEN_MILLI);
     return min_i64((call->tap.text_bytes * 1000 + ratio - 1) / ratio, TOKENS_MAX);
 }
 
-/* Output of an answer whose provider did not say: what passed through here, and where the provider goes
- * on billing what nobody reads, at least the part that was held (DESIGN section 4). */
-static int64_t
-estimated_output(const struct call *call, bool cut)
+/* Calls that are not streamed are generated and billed to their end (spec/wire.md section 2). */
+enum on_abort
+call_on_abort(const struct call *call)
 {
-    int64_t output = max_i64(tokens_of_text(call), call->tap.usage.output);
-    const struct model *model = &call->policy->models[call->model_index];
-    const bool bills_on = call_provider(call)->on_abort == ON_ABORT_BILLS_ALL || model->hidden_reasoning;
-    if (cut && bills_on) {
-        output = max_i64(output, call->held_output);
+    return call->facts.stream ? call_provider(call)->on_abort : ON_ABORT_BILLS_ALL;
+}
+
+/* Output of an answer whose provider did not say. A cut one is booked so that the books are never below the
+ * provider's by more than what lies beyond the held part and what it wrote without our reading it (DESIGN
+ * section 4): what was read, at a byte a token, up to the held part; the whole held part where the provider
+ * bills what nobody reads; the bound where it is left to itself. */
+static int64_t
+estimated_output(const struct call *call, enum cut cut)
+{
+    int64_t output =
+        max_i64(tokens_of_text(call), max_i64(call->tap.delta_events, call->tap.usage.output));
+    if (cut == CUT_NONE) {
+        return min_i64(output, TOKENS_MAX);
+    }
+    const bool bills_on = call_on_abort(call) == ON_ABORT_BILLS_ALL
+                          || call->policy->models[call->model_index].hidden_reasoning;
+    const int64_t read =
+        bills_on ? call->held_output : min_i64(call->held_output, call->tap.text_bytes);
+    output = max_i64(output, read);
+    if (cut == CUT_GIVEN_UP && bills_on) {
+        output = max_i64(output, call->bound_output);
     }
     return min_i64(output, TOKENS_MAX);
 }
 
 struct usage
-call_usage(const struct call *call, bool cut)
+call_usage(const struct call *call, enum cut cut)
 {
     struct usage usage = call->tap.usage;
     usage.known &= ~(uint32_t)USAGE_MALFORMED;
@@ -45,18 +63,30 @@ call_usage(const struct call *call, bool cut)
         usage.reasoning = min_i64(usage.reasoning, usage.output);
         usage.known |= USAGE_ESTIMATED;
     }
-    return usage_valid(&usage) ? usage : (struct usage){ .input = call->est_input, .cost_micros = -1,
-                                             .known = USAGE_ESTIMATED };
+    return usage_valid(&usage) ? usage
+                               : (struct usage){ .input = call->est_input,
+                                     .cost_micros = -1,
+                                     .known = USAGE_ESTIMATED };
+}
+
+/* The tier that the answer says it was served at decides the price, not the one that was asked for. */
+static int64_t
+paid_multiplier_pct(const struct call *call)
+{
+    const struct slice tier = slice_str(call->tap.service_tier);
+    const int64_t pct = tier.len ? price_words_pct(tier, (struct slice){ 0 }) : 0;
+    return pct ? pct * call->speed_pct / 100 : call->multiplier_pct;
 }
 
 int64_t
 call_cost_micros(const struct call *call, const struct usage *usage)
 {
-    return price_cost(call_route(call)->price, usage, call->multiplier_pct).micros;
+    return price_cost(call_route(call)->price, usage, paid_multiplier_pct(call)).micros;
 }
 
 void
-call_log(struct call *call, int status, enum reason reason, const struct usage *usage, int64_t cost_micros)
+call_log(struct call *call, int status, enum reason reason, const struct usage *usage,
+    int64_t cost_micros)
 {
     const int64_t now_ms = net_loop_mono_ms(call->loop->loop);
     struct log_line line;
@@ -98,7 +128,8 @@ fill_issued(const struct call *call, struct settle_event *settle)
     struct buf text = { 0 };
     buf_add_str(&text, "issued:");
     buf_add_str(&text, call->tap.id);
-    secret_keyed_hash_hex(engine_signal_key(call->loop->relay->engine), buf_slice(&text), settle->issued_hash);
+    secret_keyed_hash_hex(
+        engine_signal_key(call->loop->relay->engine), buf_slice(&text), settle->issued_hash);
     buf_free(&text);
 }
 
@@ -109,7 +140,7 @@ call_settle(struct call *call, const struct ending *ending)
     struct usage usage = USAGE_NONE;
     int64_t cost_micros = 0;
     if (call->hold_id && billed) {
-        usage = call_usage(call, (ending->flags & LEDGER_CUT) != 0);
+        usage = call_usage(call, ending->cut);
         cost_micros = call_cost_micros(call, &usage);
     }
     if (!call->hold_id) {
@@ -122,7 +153,10 @@ call_settle(struct call *call, const struct ending *ending)
         .usage = usage,
         .status = call->upstream_status,
         .reason = ending->reason,
-        .flags = ending->flags | (call->lowered ? LEDGER_LOWERED : 0) | (call->client_gone ? LEDGER_CLIENT_GONE : 0),
+        .multiplier_pct = paid_multiplier_pct(call),
+        .flags = ending->flags | (ending->cut != CUT_NONE ? LEDGER_CUT : 0)
+                 | (call->lowered ? LEDGER_LOWERED : 0)
+                 | (call->client_gone ? LEDGER_CLIENT_GONE : 0),
         .input_tokens_seen = billed ? usage_input_total(&usage) : -1,
         .output_bytes = call->tap.text_bytes };
     if (billed) {
@@ -130,6 +164,7 @@ call_settle(struct call *call, const struct ending *ending)
     }
     call_log(call, call->upstream_status, ending->reason, &usage, cost_micros);
     call->hold_id = 0;
+    call->cost_micros = cost_micros;
     const bool taken = engine_submit(call->loop->relay->engine, &event);
     check(taken); /* settlements always fit: their number is bounded by calls in flight */
 }

@@ -5,7 +5,8 @@
 #include "log/log.h"
 #include "wire/stream_end.h"
 
-#define OUT_PIECES_MAX 16
+#define OUT_PIECES_MAX  16
+#define UPSTREAM_END_MS 1000 /* after the last event */
 
 static void stream_process(struct call *call, struct slice data);
 
@@ -18,8 +19,8 @@ struct outgoing {
 static void
 out_flush(struct call *call, struct outgoing *out)
 {
-    if (out->count && call->exchange && !net_send(call->exchange, out->pieces, out->count) && call->upstream
-        && !call->upstream_paused) {
+    if (out->count && call->exchange && !net_send(call->exchange, out->pieces, out->count)
+        && call->upstream && !call->upstream_paused) {
         net_call_pause(call->upstream); /* the client reads slower than the provider writes */
         call->upstream_paused = true;
     }
@@ -52,9 +53,10 @@ stream_begin(struct call *call)
     }
     if (!call->streaming) { /* ours: nothing of a provider's is there yet */
         buf_clear(&call->answer_headers);
-        const bool good = http_write_header(&call->answer_headers, SLICE("content-type"),
-                              SLICE("text/event-stream; charset=utf-8"))
-                          && http_write_header(&call->answer_headers, SLICE("cache-control"), SLICE("no-cache"));
+        const bool good =
+            http_write_header(&call->answer_headers, SLICE("content-type"),
+                SLICE("text/event-stream; charset=utf-8"))
+            && http_write_header(&call->answer_headers, SLICE("cache-control"), SLICE("no-cache"));
         check(good);
     }
     answer_common_headers(call, &call->answer_headers);
@@ -77,7 +79,8 @@ stream_show_life(struct call *call)
 static int64_t
 tokens_relayed(const struct call *call)
 {
-    return (call->tap.text_bytes * 1000 + call->bytes_per_token_milli - 1) / call->bytes_per_token_milli;
+    return (call->tap.text_bytes * 1000 + call->bytes_per_token_milli - 1)
+           / call->bytes_per_token_milli;
 }
 
 static int64_t
@@ -95,9 +98,11 @@ call_on_extension(void *user, const struct verdict *verdict)
     const int64_t before = call->output_allowed;
     if (verdict->kind == VERDICT_ALLOWED && verdict->output_allowed > before) {
         call->output_allowed = verdict->output_allowed;
-        call->held_output = max_i64(call->held_output, before + step_tokens(call));
-        call->ask_at = verdict->output_allowed == INT64_MAX ? INT64_MAX
-                                                            : before + (verdict->output_allowed - before) / 2;
+        call->held_output = verdict->held_output;
+        call->bound_output = verdict->bound_output;
+        call->ask_at = verdict->output_allowed == INT64_MAX
+                           ? INT64_MAX
+                           : before + (verdict->output_allowed - before) / 2;
     } else {
         call->extension_over = true;
     }
@@ -119,7 +124,8 @@ ask_for_more(struct call *call)
         .output_tokens = min_i64(relayed, TOKENS_MAX),
         .want_tokens = step_tokens(call) + max_i64(0, relayed - call->output_allowed),
         .input_exact = call->tap.input_exact };
-    call->extending = replies_submit(call->loop->replies, &event, call_on_extension, call, &call->ticket);
+    call->extending =
+        replies_submit(call->loop->replies, &event, call_on_extension, call, &call->ticket);
     call->ticket_open = call->extending;
     call->extension_over = !call->extending;
 }
@@ -134,7 +140,8 @@ tell_exact_input(struct call *call)
         return;
     }
     call->input_told = true;
-    const int64_t difference = exact > call->est_input ? exact - call->est_input : call->est_input - exact;
+    const int64_t difference =
+        exact > call->est_input ? exact - call->est_input : call->est_input - exact;
     call->est_input = exact;
     if (difference * 10 <= exact) {
         return; /* within a tenth: not worth a commit */
@@ -142,24 +149,25 @@ tell_exact_input(struct call *call)
     struct event event = { .kind = EVENT_EXTEND, .reply.loop = ENGINE_NO_REPLY };
     event.extend = (struct extend_event){ .hold_id = call->hold_id, .input_exact = exact };
     if (!engine_submit(call->loop->relay->engine, &event)) {
-        log_line(LOG_WARN, "hold", "request %s: exact input not told to the gate", call->request_id);
+        log_line(
+            LOG_WARN, "hold", "request %s: exact input not told to the gate", call->request_id);
     }
 }
 
 /* The books first, then the last event: an id in it may be used at once. */
 static void
-settle_at_end(struct call *call, uint32_t flags, struct slice note, struct buf *comment)
+settle_at_end(struct call *call, enum cut cut, enum reason reason, struct buf *comment)
 {
     if (!call->hold_id) {
         return;
     }
-    const bool cut = (flags & LEDGER_CUT) != 0;
-    const struct usage usage = call_usage(call, cut);
-    const int64_t cost_micros = call_cost_micros(call, &usage);
-    const struct ending ending = { .dispatched = true, .flags = flags };
+    const struct ending ending = { .dispatched = true,
+        .cut = cut,
+        .reason = reason,
+        .flags = call->state == CALL_DRAIN && cut == CUT_NONE ? LEDGER_DRAINED : 0 };
     call_settle(call, &ending);
     if (comment && !call->comment_sent) {
-        stream_comment_cost(comment, cost_micros, call->payer, note);
+        stream_comment_cost(comment, call->cost_micros, call->payer, (struct slice){ 0 });
         call->comment_sent = true;
     }
 }
@@ -179,10 +187,9 @@ close_client(struct call *call)
 static void
 leave_upstream(struct call *call)
 {
-    const struct provider *provider = call_provider(call);
-    if (call->upstream && call->hold_id && provider->on_abort == ON_ABORT_BILLS_ALL) {
+    if (call->upstream && call->hold_id && call_on_abort(call) == ON_ABORT_BILLS_ALL) {
         buf_free(&call->held_back);
-        net_timer_start(&call->timer, provider->drain_max_ms);
+        net_timer_start(&call->timer, call_provider(call)->drain_max_ms);
         if (call->upstream_paused) {
             call->upstream_paused = false;
             net_call_resume(call->upstream);
@@ -193,7 +200,7 @@ leave_upstream(struct call *call)
         net_call_cancel(call->upstream);
         call->upstream = NULL;
     }
-    settle_at_end(call, LEDGER_CUT, (struct slice){ 0 }, NULL);
+    settle_at_end(call, CUT_BROKEN, REASON_OK, NULL);
     call_free(call);
 }
 
@@ -219,14 +226,29 @@ static void
 end_for_lack_of_room(struct call *call)
 {
     struct buf out = { 0 };
-    const struct usage usage = call_usage(call, false);
-    stream_comment_cost(&out, call_cost_micros(call, &usage), call->payer, SLICE("stopped at a spending limit"));
+    const struct usage usage = call_usage(call, CUT_NONE);
+    stream_comment_cost(
+        &out, call_cost_micros(call, &usage), call->payer, SLICE("stopped at a spending limit"));
     stream_end_length(&call->tap, &usage, call->facts.usage_asked, &out);
     const struct slice piece = buf_slice(&out);
     net_send(call->exchange, &piece, 1);
     buf_free(&out);
     close_client(call);
     discard(call);
+}
+
+/* The last event is out: the client's stream ends with it, whatever the provider does with its connection,
+ * which is given a moment to end well and be used again. */
+static void
+end_client(struct call *call)
+{
+    close_client(call);
+    call->state = CALL_DRAIN;
+    net_timer_start(&call->timer, UPSTREAM_END_MS);
+    if (call->upstream && call->upstream_paused) {
+        call->upstream_paused = false;
+        net_call_resume(call->upstream);
+    }
 }
 
 /* Handles one complete event; false: it may not go out yet (its bytes are in held_back then). */
@@ -247,7 +269,8 @@ take_event(struct call *call, const struct sse_event *event, struct slice raw, s
         return true;
     }
     const int64_t relayed = tokens_relayed(call);
-    if (tapped.kind == TAP_TEXT && relayed > call->output_allowed && !call->tap.in_tool_arguments && !call->passing) {
+    if (tapped.kind == TAP_TEXT && relayed > call->output_allowed && !call->tap.in_tool_arguments
+        && !call->passing) {
         out_flush(call, out);
         buf_add_slice(&call->held_back, raw);
         call->waiting_for_more = true;
@@ -258,11 +281,17 @@ take_event(struct call *call, const struct sse_event *event, struct slice raw, s
         ask_for_more(call);
     }
     if (tapped.kind == TAP_TERMINAL || tapped.kind == TAP_ERROR) {
-        settle_at_end(call, tapped.kind == TAP_ERROR ? LEDGER_CUT : 0, (struct slice){ 0 }, call->passing ? NULL : comment);
+        settle_at_end(call, tapped.kind == TAP_ERROR ? CUT_BROKEN : CUT_NONE,
+            tapped.kind == TAP_ERROR ? REASON_UPSTREAM_BROKEN : REASON_OK,
+            call->passing ? NULL : comment);
         out_add(call, out, buf_slice(comment));
     }
     out_add(call, out, buf_slice(&call->held_back));
     out_add(call, out, raw);
+    if (tapped.kind == TAP_TERMINAL || tapped.kind == TAP_ERROR) {
+        out_flush(call, out);
+        end_client(call);
+    }
     if (call->held_back.len || comment->len) { /* their bytes are ours to free */
         out_flush(call, out);
         buf_clear(&call->held_back);
@@ -385,10 +414,10 @@ static void
 end_broken(struct call *call, enum reason reason, struct slice sentence)
 {
     struct buf out = { 0 };
-    settle_at_end(call, LEDGER_CUT, (struct slice){ 0 }, &out);
     if (call->passing) {
-        stream_break(&out);
+        stream_break(&out); /* the comment would end up inside the half-written line */
     }
+    settle_at_end(call, reason == REASON_DRAINING ? CUT_GIVEN_UP : CUT_BROKEN, reason, &out);
     stream_end_error(&call->tap, reason, sentence, slice_str(call->request_id), &out);
     const struct slice piece = buf_slice(&out);
     net_send(call->exchange, &piece, 1);
@@ -408,21 +437,23 @@ stream_upstream_end(struct call *call, bool whole)
     struct outgoing out = { .count = 0 };
     struct buf comment = { 0 };
     if (sse_end(&call->sse, &event) && call->tap.end == ANSWER_OPEN && whole) {
-        (void)take_event(call, &event, SLICE("\n\n"), &out, &comment); /* some close without the empty line */
+        (void)take_event(
+            call, &event, SLICE("\n\n"), &out, &comment); /* some close without the empty line */
         out_flush(call, &out);
     }
     buf_free(&comment);
     const bool finished = call->tap.end != ANSWER_OPEN;
     if (!call->exchange) {
-        const uint32_t how = finished ? LEDGER_DRAINED : LEDGER_CUT;
-        settle_at_end(call, how, (struct slice){ 0 }, NULL);
+        settle_at_end(call, finished ? CUT_NONE : CUT_BROKEN, REASON_OK, NULL);
         call_free(call);
         return;
     }
     if (!finished) {
-        end_broken(call, REASON_UPSTREAM_BROKEN, SLICE("The provider's answer broke off before its end."));
+        end_broken(
+            call, REASON_UPSTREAM_BROKEN, SLICE("The provider's answer broke off before its end."));
     }
-    settle_at_end(call, 0, (struct slice){ 0 }, NULL); /* a terminal form that the tap did not call so */
+    settle_at_end(
+        call, CUT_NONE, REASON_OK, NULL); /* a terminal form that the tap did not call so */
     close_client(call);
     call_free(call);
 }
@@ -460,15 +491,17 @@ call_end_for_stop(struct call *call)
         call->upstream = NULL;
     }
     if (call->state == CALL_ANSWER && call->head_sent && call->exchange) {
-        end_broken(call, REASON_DRAINING, SLICE("This gateway is stopping; send the request again."));
+        end_broken(
+            call, REASON_DRAINING, SLICE("This gateway is stopping; send the request again."));
         close_client(call);
         call_free(call);
         return;
     }
     const struct ending ending = { .dispatched = left,
-        .unbilled = call->state == CALL_GATE, /* between two routes: the attempt before cost nothing */
-        .reason = REASON_DRAINING,
-        .flags = LEDGER_CUT };
+        .unbilled =
+            call->state == CALL_GATE, /* between two routes: the attempt before cost nothing */
+        .cut = CUT_GIVEN_UP,
+        .reason = REASON_DRAINING };
     call_settle(call, &ending);
     if (call->exchange) {
         call_refuse_reason(call, REASON_DRAINING, (struct slice){ 0 });

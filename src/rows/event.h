@@ -58,6 +58,7 @@ struct extend_event {
 struct reroute_event {
     int64_t hold_id;
     int32_t route_index;     /* of the model's routes */
+    bool stream;             /* the call is streamed */
     int32_t failed_status;   /* of the attempt given up; 0 = no answer */
     enum reason failed_reason;
 };
@@ -70,6 +71,7 @@ struct settle_event {
     int32_t status;          /* its HTTP status; 0 = no answer */
     enum reason reason;      /* REASON_OK or why it ended badly */
     uint32_t flags;          /* enum ledger_flag bits known to the relay */
+    int64_t multiplier_pct;  /* of list prices, as the answer names its tier; 0 = as the request asked */
     int64_t input_tokens_seen;/* for the `learned` estimate; -1 = none */
     int64_t output_bytes;    /* text bytes of deltas, for bytes per output token; 0 = unknown */
     char issued_hash[HASH_HEX + 1]; /* id the provider gave to this answer; empty = none */
@@ -156,7 +158,7 @@ struct verdict {
     bool output_lowered;
     int64_t output_allowed;      /* tokens that may be relayed now; INT64_MAX = the whole answer is held */
     int64_t est_input;
-    int64_t held_output;         /* tokens held at first */
+    int64_t held_output, bound_output; /* tokens that are held, and that it cannot pass; EXTEND, REROUTE too */
     int64_t bytes_per_token_milli; /* learned bytes per output token x 1000 */
     struct limit_left tightest_requests, tightest_money;
     /* IDENTIFY: */

@@ -88,3 +88,5 @@ bool facts_input_unbounded(const struct facts *facts);
 /* Price factor of service_tier and speed, in per cent of the list price, never below 100: a cheaper
  * tier may fall back to the standard one. Unknown words answer 0: the cost cannot be bounded. */
 int64_t facts_price_multiplier_pct(const struct facts *facts);
+/* The same for the words alone, as an answer names them too; empty = the standard one. */
+int64_t price_words_pct(struct slice service_tier, struct slice speed);

@@ -295,6 +295,12 @@ facts_input_unbounded(const struct facts *facts)
 int64_t
 facts_price_multiplier_pct(const struct facts *facts)
 {
+    return price_words_pct(facts->service_tier, facts->speed);
+}
+
+int64_t
+price_words_pct(struct slice service_tier, struct slice speed)
+{
     static const struct {
         struct slice word;
         int64_t pct; /* the dearest that any provider asks for it */
@@ -307,10 +313,10 @@ facts_price_multiplier_pct(const struct facts *facts)
     };
     int64_t tier_pct = 0, speed_pct = 0;
     for (size_t i = 0; i < countof(tiers); i++) {
-        tier_pct = slice_eq(tiers[i].word, facts->service_tier) ? tiers[i].pct : tier_pct;
+        tier_pct = slice_eq(tiers[i].word, service_tier) ? tiers[i].pct : tier_pct;
     }
     for (size_t i = 0; i < countof(speeds); i++) {
-        speed_pct = slice_eq(speeds[i].word, facts->speed) ? speeds[i].pct : speed_pct;
+        speed_pct = slice_eq(speeds[i].word, speed) ? speeds[i].pct : speed_pct;
     }
     return tier_pct * speed_pct / 100;
 }

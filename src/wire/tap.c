@@ -17,6 +17,15 @@ tap_keep(char *out, size_t out_size, struct json_value value)
 }
 
 void
+tap_keep_tier(struct tap *tap, struct json_value value)
+{
+    if (value.type == JSON_STRING) {
+        tap->service_tier[0] = '\0';
+        tap_keep(tap->service_tier, sizeof(tap->service_tier), value);
+    }
+}
+
+void
 tap_keep_count(struct json_value value, int64_t *out)
 {
     int64_t count = 0;
@@ -214,6 +223,8 @@ take_chat_member(struct json_cursor *cursor, struct chat_chunk *chunk, struct sl
         tap_keep(tap->model, sizeof(tap->model), value);
     } else if (json_key_is(key, SLICE("created"))) {
         tap_keep_count(value, &tap->created_s);
+    } else if (json_key_is(key, SLICE("service_tier"))) {
+        tap_keep_tier(tap, value);
     } else if (json_key_is(key, SLICE("usage")) && value.type == JSON_OBJECT) {
         chunk->usage = value.text;
     } else if (json_key_is(key, SLICE("x_groq")) && chunk->usage.len == 0
@@ -294,8 +305,12 @@ static void
 tap_anthropic_usage(struct tap *tap, struct slice object, bool final, struct tapped *tapped)
 {
     struct usage usage;
+    struct json_value tier;
     tapped->usage_changed = usage_read_anthropic(object, &tap->usage, &usage);
     tap->usage = usage;
+    if (json_get(object, "service_tier", &tier)) {
+        tap_keep_tier(tap, tier);
+    }
     if (!final) {
         tap->usage.known &= ~(uint32_t)USAGE_OUTPUT; /* a first count, not yet the truth */
     }
@@ -401,6 +416,7 @@ tap_event(struct tap *tap, const struct sse_event *event)
     } else {
         tap_chat_event(tap, event, &tapped);
     }
+    tap->delta_events += tapped.text_bytes > 0;
     return tapped;
 }
 

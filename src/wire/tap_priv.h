@@ -7,6 +7,8 @@
 void tap_keep(char *out, size_t out_size, struct json_value value);
 /* A whole number that is not negative; anything else leaves *out alone. */
 void tap_keep_count(struct json_value value, int64_t *out);
+/* The last one named is the one it was served at. */
+void tap_keep_tier(struct tap *tap, struct json_value value);
 void tap_note_input(struct tap *tap);
 void tap_count_text(struct tap *tap, struct tapped *tapped, struct json_value text);
 void tap_fail(struct tap *tap, struct tapped *tapped, struct slice error);

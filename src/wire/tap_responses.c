@@ -53,6 +53,8 @@ tap_response(struct tap *tap, struct slice object, struct tapped *tapped)
             tap_keep(tap->model, sizeof(tap->model), value);
         } else if (json_key_is(key, SLICE("created_at"))) {
             tap_keep_count(value, &tap->created_s);
+        } else if (json_key_is(key, SLICE("service_tier"))) {
+            tap_keep_tier(tap, value);
         } else if (json_key_is(key, SLICE("status"))) {
             tap->stop_reason[0] = '\0';
             tap_keep(tap->stop_reason, sizeof(tap->stop_reason), value);

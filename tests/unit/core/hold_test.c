@@ -370,7 +370,7 @@ a_reroute(int64_t hold_id, int32_t route_index)
 {
     struct event event = { .kind = EVENT_REROUTE };
     event.reroute = (struct reroute_event){
-        .hold_id = hold_id, .route_index = route_index, .failed_status = 503, .failed_reason = REASON_UPSTREAM_BROKEN };
+        .hold_id = hold_id, .route_index = route_index, .stream = true, .failed_status = 503, .failed_reason = REASON_UPSTREAM_BROKEN };
     return event;
 }
 
