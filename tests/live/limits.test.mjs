@@ -268,6 +268,81 @@ describe('a wait that does not end in time', () => {
   });
 });
 
+describe('streams that share the last of a budget', () => {
+  let gateway;
+  before(async () => {
+    gateway = await Gateway.start(mock, {
+      models: modelsOn({ 'gpt-live': 'openai', 'claude-live': 'anthropic' }),
+      step: 64,
+      limits: { 'month-spend': { counts: 'cost', per: 'account', window: 'month', cap: '0.05 USD' } },
+    });
+  });
+  after(async () => {
+    await gateway?.stop();
+  });
+  beforeEach(() => mock.clear());
+
+  const stops = {
+    chat: (events) => events.list.some(({ json }) => json?.choices?.[0]?.finish_reason === 'length') && events.list.at(-1).data === '[DONE]',
+    responses: (events) => events.list.at(-1).json.type === 'response.incomplete'
+      && events.list.at(-1).json.response.incomplete_details.reason === 'max_output_tokens',
+    messages: (events) => events.list.some(({ json }) => json?.type === 'message_delta' && json.delta.stop_reason === 'max_tokens')
+      && events.list.at(-1).json.type === 'message_stop',
+  };
+  for (const api of APIS) {
+    test(`${api}: each gets a part, ends as at an output limit, and the cap holds`, async () => {
+      const account = `shared-${api}`;
+      const key = gateway.member(account);
+      await mock.models({ [modelOf(api)]: 'tokens=3000,tps=2500' });
+      const limits = [ownLimit() + 3000, ownLimit() + 3000];
+      const answers = await Promise.all(limits.map((limit) => send(gateway, key, callOf(api, modelOf(api), { limit, stream: true }))));
+      assert.deepEqual(answers.map((answer) => answer.status), [200, 200], answers.map((answer) => answer.text.slice(0, 300)).join());
+      const cut = answers.filter((answer) => answer.events.comments.some((text) => /stopped at a spending limit/.test(text)));
+      assert.ok(cut.length >= 1, 'the budget is too small for both');
+      for (const answer of answers) {
+        assert.ok(answer.clean, 'the chunked coding is closed');
+        assert.ok(stops[api](answer.events) || answer.events.text().length === 12_000, answer.text.slice(-700));
+      }
+      await mock.settled();
+      await gateway.booked();
+      const rows = (await gateway.ledger({ account })).filter((row) => row.hold);
+      const spent = rows.reduce((sum, row) => sum + row.cost_micros, 0);
+      assert.ok(spent > 40_000, `the budget was used: ${spent}`);
+      /* Beyond it: what a provider that counts fewer bytes a token billed; here at most a slice a stream. */
+      assert.ok(spent <= 50_000 + 2 * 2 * 64 * 15, `the cap holds: ${spent}`);
+      const received = answers.reduce((sum, answer) => sum + Math.floor(answer.events.text().length / 4), 0);
+      assert.ok(rows.reduce((sum, row) => sum + row.usage.output, 0) >= received, 'nothing was relayed that is not booked');
+      const again = await send(gateway, key, callOf(api, modelOf(api), { limit: ownLimit(), stream: true }));
+      assertRefusal(again, api, { status: 402, code: 'budget_spent' });
+    });
+  }
+
+  test('the SDKs take such an end for an answer that reached its limit', async () => {
+    const key = gateway.member('shared-sdk');
+    const openai = new OpenAI({ baseURL: `${gateway.url}/v1`, apiKey: key, maxRetries: 0 });
+    const anthropic = new Anthropic({ baseURL: gateway.url, apiKey: key, maxRetries: 0 });
+    await mock.models({ 'gpt-live': 'tokens=3000,tps=2500', 'claude-live': 'tokens=3000,tps=2500' });
+    const [chat, response, message] = await Promise.all([
+      openai.chat.completions.stream({ ...callOf('chat', 'gpt-live', { limit: 3100 }).body, stream_options: { include_usage: true } }).finalChatCompletion()
+        .catch((error) => error),
+      (async () => {
+        let last;
+        for await (const event of await openai.responses.create({ ...callOf('responses', 'gpt-live', { limit: 3200 }).body, stream: true })) {
+          last = event;
+        }
+        return last.response;
+      })(),
+      anthropic.messages.stream(callOf('messages', 'claude-live', { limit: 3300 }).body).finalMessage(),
+    ]);
+    /* The OpenAI SDK's helper raises an error of its own where an answer ends for its length. */
+    assert.ok(chat.choices?.[0].finish_reason === 'length' || /length/.test(chat.message), String(chat.message ?? JSON.stringify(chat)));
+    assert.equal(response.status, 'incomplete');
+    assert.equal(message.stop_reason, 'max_tokens');
+    assert.ok(message.usage.output_tokens > 0);
+    await gateway.booked();
+  });
+});
+
 describe('limits of pace and number', () => {
   let gateway;
   before(async () => {
