@@ -158,10 +158,12 @@ export class Gateway {
     fs.writeFileSync(this.file, `${JSON.stringify(this.config, null, 1)}\n`);
   }
 
-  async launch() {
+  /** `options`: of Program. */
+  async launch(options = {}) {
     this.program = new Program('tidegate serve', ['serve', '--config', this.file], {
       env: PROVIDER_SECRETS,
       cwd: this.dir,
+      ...options,
     });
     await until(
       'the gateway is ready',

@@ -58,11 +58,13 @@ export async function until(what, probe, limit_ms = 5000 * SLOW, pause_ms = 10) 
 
 /** One process of the binary, with all it says. */
 export class Program {
-  constructor(name, args, { env = {}, cwd } = {}) {
+  /** `file_blocks`: no file of it may grow beyond so many blocks of 512 bytes; writing then fails. */
+  constructor(name, args, { env = {}, cwd, file_blocks = 0 } = {}) {
     this.name = name;
     this.out = '';
     this.err = '';
-    this.child = spawn(BIN, args, {
+    const bounded = ['-c', `trap '' XFSZ; ulimit -f ${file_blocks}; exec "$0" "$@"`, BIN, ...args];
+    this.child = spawn(file_blocks ? '/bin/sh' : BIN, file_blocks ? bounded : args, {
       cwd,
       env: { ...process.env, ...env },
       stdio: ['ignore', 'pipe', 'pipe'],
