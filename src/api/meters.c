@@ -209,6 +209,10 @@ put_limit(struct buf *out, const struct limit *limit)
         put_close(out, '}');
     }
     put_text_or_null(out, "of_model", limit->of_model);
+    put_text_or_null(out, "of_tier",
+        limit->of_tier < 0               ? NULL
+        : limit->of_tier == TIER_PREMIUM ? "premium"
+                                         : "free");
     put_close(out, '}');
 }
 

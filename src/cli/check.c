@@ -157,6 +157,16 @@ json_limits(struct buf *out, const struct policy *policy)
         buf_add_json(out, buf_slice(&sentence));
         buf_add_str(out, ",\"claim\":");
         buf_add_json(out, slice_str(limit_claim(limit)));
+        buf_add_str(out, ",\"of_model\":");
+        if (limit->of_model) {
+            buf_add_json(out, slice_str(limit->of_model));
+        } else {
+            buf_add_str(out, "null");
+        }
+        buf_addf(out, ",\"of_tier\":%s",
+            limit->of_tier < 0               ? "null"
+            : limit->of_tier == TIER_PREMIUM ? "\"premium\""
+                                             : "\"free\"");
         buf_add_char(out, '}');
         buf_free(&sentence);
     }

@@ -92,7 +92,10 @@ limit_sentence(const struct limit *limit, struct buf *out)
     } else {
         add_cap(out, limit);
     }
-    if (limit->of_model) {
+    if (limit->of_model && limit->of_tier >= 0) {
+        buf_addf(out, ", counting calls to %s while it is a %s model", limit->of_model,
+            limit->of_tier == TIER_PREMIUM ? "premium" : "free");
+    } else if (limit->of_model) {
         buf_addf(out, ", counting calls to %s", limit->of_model);
     } else if (limit->of_tier >= 0) {
         buf_addf(out, ", counting %s models", limit->of_tier == TIER_PREMIUM ? "premium" : "free");

@@ -352,6 +352,33 @@ hold_read(struct conf *conf, const struct node *map, struct limit *limit)
     }
 }
 
+static bool
+limit_of_model(const struct limit *limit, const struct model *model)
+{
+    return (!limit->of_model || strcmp(limit->of_model, model->name) == 0)
+           && (limit->of_tier < 0 || limit->of_tier == (int32_t)model->tier);
+}
+
+/* Both conditions hold at once, so a limit that no model can meet would never count anything. */
+static void
+of_judge(struct conf *conf, const struct node *of, const struct limit *limit)
+{
+    const char *tier = limit->of_tier == TIER_PREMIUM ? "premium" : "free";
+    for (int32_t i = 0; i < conf->policy->model_count; i++) {
+        if (limit_of_model(limit, &conf->policy->models[i])) {
+            return;
+        }
+    }
+    if (limit->of_model) {
+        report_add(&conf->report, of,
+            "this limit would count nothing: model '%s' is not of tier %s; keep either 'model' or 'tier'",
+            limit->of_model, tier);
+    } else {
+        report_add(&conf->report, doc_get(of, "tier"),
+            "this limit would count nothing: no model here is of tier %s", tier);
+    }
+}
+
 static void
 of_read(struct conf *conf, const struct node *map, struct limit *limit)
 {
@@ -366,6 +393,8 @@ of_read(struct conf *conf, const struct node *map, struct limit *limit)
         char seen[64];
         report_add(&conf->report, doc_get(of, "model"), "there is no model %s",
             node_seen(doc_get(of, "model"), seen));
+    } else if (limit->of_tier >= 0 && conf->policy->model_count > 0) {
+        of_judge(conf, of, limit);
     }
 }
 
@@ -410,13 +439,6 @@ limit_read(struct conf *conf, const struct node *map, struct limit *limit)
 }
 
 /* ---- bounds ---- */
-
-static bool
-limit_of_model(const struct limit *limit, const struct model *model)
-{
-    return (!limit->of_model || strcmp(limit->of_model, model->name) == 0)
-           && (limit->of_tier < 0 || limit->of_tier == (int32_t)model->tier);
-}
 
 /* A call carries at most so many holds; no model may be under more limits. */
 static void

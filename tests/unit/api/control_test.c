@@ -27,12 +27,22 @@ static struct policy *
 plain_policy(void)
 {
     static const char *plans[] = { "free", "pro" };
+    static struct limit limits[1];
+    limits[0] = (struct limit){ .name = "premium-runs",
+        .fingerprint = "f",
+        .counts = COUNT_IN_FLIGHT,
+        .per = PER_ACCOUNT,
+        .window = WINDOW_CONCURRENCY,
+        .cap_default = 3,
+        .of_tier = TIER_PREMIUM };
     struct policy *policy = policy_new();
     assert_non_null(policy);
     policy->plans = plans;
     policy->plan_count = 2;
     policy->default_plan = "free";
     policy->store = "memory:";
+    policy->limits = limits;
+    policy->limit_count = countof(limits);
     return policy;
 }
 
@@ -160,7 +170,8 @@ requests_are_answered(void **state)
         { "GET", "/api/admin/ledger?kind=settle", "", 200, "rows", "[]" },
         { "GET", "/api/admin/ledger?kind=admin&account=bob", "", 200, "rows.0.source", "tester" },
         { "GET", "/api/admin/ledger?kind=admin&account=bob", "", 200, "rows.0.inputs.verb", "account_add" },
-        { "GET", "/api/admin/limits", "", 200, "limits", "[]" },
+        { "GET", "/api/admin/limits", "", 200, "limits.0.of_tier", "premium" },
+        { "GET", "/api/admin/limits", "", 200, "limits.0.of_model", "null" },
     };
     for (size_t i = 0; i < countof(rows); i++) {
         const int status = request(rows[i].method, rows[i].target, rows[i].body);

@@ -34,6 +34,11 @@ limits_are_told_in_sentences(void **state)
             "each key may make 60 requests a minute, at most 10 at once, counting calls to gpt-5.5; what does not fit "
             "is refused",
             "exact" },
+        { { .counts = COUNT_IN_FLIGHT, .per = PER_ACCOUNT, .window = WINDOW_CONCURRENCY, .cap_default = 2,
+              .of_model = "gpt-5.5", .of_tier = TIER_FREE },
+            "each account may have 2 calls in flight, counting calls to gpt-5.5 while it is a free model; what does "
+            "not fit is refused",
+            "exact" },
         { { .counts = COUNT_IN_FLIGHT, .per = PER_GATEWAY, .window = WINDOW_CONCURRENCY, .cap_default = 8,
               .of_tier = -1 },
             "all callers of this gateway together may have 8 calls in flight; what does not fit is refused", "exact" },

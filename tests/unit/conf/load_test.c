@@ -353,7 +353,7 @@ fingerprints_follow_the_meaning(void **state)
         { LIMIT("counts: in_flight, per: account, cap: 5"),
             P M "timezone: Asia/Tokyo\nlimits: {x: {counts: in_flight, per: account, cap: 5}}\n", true },
         { LIMIT("counts: in_flight, per: account, cap: 5"), LIMIT("counts: in_flight, per: key, cap: 5"), false },
-        { LIMIT("counts: in_flight, per: account, cap: 5"), LIMIT("counts: in_flight, per: account, cap: 5, of: {tier: free}"), false },
+        { LIMIT("counts: in_flight, per: account, cap: 5"), LIMIT("counts: in_flight, per: account, cap: 5, of: {tier: premium}"), false },
         { LIMIT("counts: in_flight, per: account, cap: 5"), LIMIT("counts: in_flight, per: account, cap: 5, of: {model: m}"), false },
         { LIMIT("counts: requests, per: key, window: 60/min"), LIMIT("counts: requests, per: key, window: {rate: 90/min, burst: 5}"), true },
         /* a bucket's level is kept in units times its period */
