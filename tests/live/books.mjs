@@ -127,21 +127,23 @@ function judgeCall({ limit, holds, entries }, received) {
     return { line, faults };
   }
   const est_input = end.kind === 'orphan' ? end.inputs.input : inputOf(end.usage);
-  const held_output = end.kind === 'orphan'
-    ? Math.floor((end.cost_micros * 1_000_000 - est_input * INPUT_PRICE) / OUTPUT_PRICE)
-    : end.usage.output;
+  const held_output = end.inputs.held_output;
+  /* What the gateway read at least: what its client got, all of an answer that came to its end. */
+  const whole = entries.every((entry) => !entry.gone && !entry.cut);
+  const read = received ?? (whole ? written : end.kind === 'orphan' ? written : end.usage.output);
+  const covered = Math.min(written, held_output, Math.max(read, 0));
   const input_term = costOf(real_input - est_input, INPUT_PRICE);
-  const output_term = costOf(written - Math.max(held_output, received ?? 0), OUTPUT_PRICE);
+  const output_term = costOf(written - covered, OUTPUT_PRICE);
   const terms = `booked ${booked}, bound ${end.bound_micros}, input ${est_input} for ${real_input} (${input_term} micros), `
-    + `output booked ${held_output}, written ${written} (${output_term} micros)`;
+    + `output held ${held_output}, booked ${end.usage?.output ?? 'whole'}, written ${written}, read ${read} (${output_term} micros)`;
   if (booked > end.bound_micros) {
     faults.push(`booked above the bound: ${terms}`);
   }
   if (journal - booked > input_term + output_term + 1) {
     faults.push(`booked too little: ${terms}`);
   }
-  if (received !== undefined && received > held_output && end.kind !== 'release') {
-    faults.push(`the client got ${received} tokens and the books have ${held_output}`);
+  if (end.kind === 'settle' && received !== undefined && Math.min(received, held_output) > end.usage.output) {
+    faults.push(`the client got ${received} tokens and the books have ${end.usage.output}`);
   }
   return { line: `${line}, ${terms}`, faults };
 }
