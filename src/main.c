@@ -590,13 +590,13 @@ open_all(struct gateway *gateway)
     return !gateway->sandboxed || fill_sandbox(gateway);
 }
 
-/* In reverse; whatever was not opened is NULL. */
-static void
+/* In reverse; whatever was not opened is NULL. Gives how many calls could not be booked. */
+static int64_t
 close_all(struct gateway *gateway)
 {
     join_reload(gateway);
     api_stop(gateway->api);
-    engine_close(gateway->engine);
+    const int64_t unbooked_count = engine_close(gateway->engine);
     api_free(gateway->api);
     relay_free(gateway->relay);
     net_free(gateway->net);
@@ -604,6 +604,7 @@ close_all(struct gateway *gateway)
     sandbox_stop(&gateway->sandbox);
     policy_unref(gateway->policy);
     buf_free(&gateway->listen_names);
+    return unbooked_count;
 }
 
 int
@@ -623,7 +624,7 @@ command_serve(struct cli *cli, int argc, char **argv)
     }
     gateway.cli = cli;
     if (!open_all(&gateway)) {
-        close_all(&gateway);
+        (void)close_all(&gateway); /* nothing has run yet */
         return EXIT_FAILED;
     }
     tell_start(&gateway);
@@ -634,9 +635,14 @@ command_serve(struct cli *cli, int argc, char **argv)
     /* Nobody takes signals any more: the next one ends us at once. */
     set_signal(SIGINT, SIG_DFL);
     set_signal(SIGTERM, SIG_DFL);
-    close_all(&gateway);
+    const int64_t unbooked_count = close_all(&gateway);
     if (status != STATUS_OK) {
         return cli_fail("the loops cannot run: %s", status_name(status));
+    }
+    if (unbooked_count > 0) {
+        log_line(LOG_ERROR, "stopped", "the ledger could not be written: %lld calls are booked by what they hold at the next start",
+            (long long)unbooked_count);
+        return EXIT_FAILED;
     }
     log_line(LOG_INFO, "stopped", "all calls are booked");
     return EXIT_OK;

@@ -429,18 +429,20 @@ engine_open(const struct engine_options *options, struct engine **out, struct en
     return STATUS_OK;
 }
 
-void
+int64_t
 engine_close(struct engine *engine)
 {
     if (!engine) {
-        return;
+        return 0;
     }
     pthread_mutex_lock(&engine->lock);
     engine->stopping = true;
     pthread_cond_signal(&engine->work_came);
     pthread_mutex_unlock(&engine->lock);
     pthread_join(engine->thread, NULL);
+    const int64_t unwritten_count = (int64_t)engine->parked.count + (int64_t)engine->queue.count;
     engine_free(engine);
+    return unwritten_count;
 }
 
 bool

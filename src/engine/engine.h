@@ -46,8 +46,9 @@ MUST_USE enum status engine_open(const struct engine_options *options, struct en
     struct engine_error *error);
 /* Once no loop submits or takes any more. Calls that are queued, wait in a line, or were allowed
  * but never heard of are given up untouched; settlements are written as long as the store lets us,
- * or tried again for two seconds. Joins, frees. */
-void engine_close(struct engine *engine);
+ * or tried again for two seconds. Joins, frees. Gives how many events could not be written: the
+ * holds of settlements among them stay open, and the next start books them as orphaned. */
+int64_t engine_close(struct engine *engine);
 
 /* Any thread. The event is copied; admin.note too. False: the queue is full (only for CALL and
  * IDENTIFY; the other kinds always fit, since their number is bounded by calls in flight). */
