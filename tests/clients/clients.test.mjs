@@ -154,15 +154,15 @@ async function spentKey(name, api, model) {
   return key;
 }
 
-describe('Claude Code', { skip: skip_claude }, () => {
-  test('completes a prompt, and the books have it', async () => {
+describe('Claude Code', () => {
+  test('completes a prompt, and the books have it', { skip: skip_claude }, async () => {
     const done = await runClaude('claude-fine', gateway.member('claude-fine'), '--output-format', 'json');
     assert.equal(done.code, 0, done.all);
     assert.match(JSON.parse(done.out).result, /The tide is in\./);
     await assertBooked('claude-fine');
   });
 
-  test('works with a Bearer token as well', async () => {
+  test('works with a Bearer token as well', { skip: skip_claude }, async () => {
     const { home, work } = freshFolder('claude-bearer');
     const env = claudeEnv(home, gateway.member('claude-bearer'));
     env.ANTHROPIC_AUTH_TOKEN = env.ANTHROPIC_API_KEY;
@@ -172,7 +172,7 @@ describe('Claude Code', { skip: skip_claude }, () => {
     assert.match(done.out, /The tide is in\./);
   });
 
-  test('with the budget spent sends one request and prints our sentence', async () => {
+  test('with the budget spent sends one request and prints our sentence', { skip: skip_claude }, async () => {
     const key = await spentKey('claude-spent', 'messages', 'claude-sonnet-5');
     const done = await runClaude('claude-spent', key);
     assert.equal(done.code, 1, done.all);
@@ -182,7 +182,7 @@ describe('Claude Code', { skip: skip_claude }, () => {
     assert.deepEqual(await mock.journal(), [], 'none at the provider');
   });
 
-  test('waits out a limit of pace by itself', async () => {
+  test('waits out a limit of pace by itself', { skip: skip_claude }, async () => {
     const paced = await Gateway.start(mock, {
       models: modelsOn({ 'claude-sonnet-5': 'anthropic' }),
       limits: { 'a-minute': { counts: 'requests', per: 'account', window: { rate: '30/min', burst: 1 } } },
@@ -199,7 +199,7 @@ describe('Claude Code', { skip: skip_claude }, () => {
     await paced.stop();
   });
 
-  test('a wrong key is told', async () => {
+  test('a wrong key is told', { skip: skip_claude }, async () => {
     const done = await exec(CLAUDE_BIN, ['-p', 'say hi', '--model', 'claude-sonnet-5'], {
       env: { ...claudeEnv(freshFolder('claude-wrong').home, 'tg-wrong-key'), CLAUDE_CODE_MAX_RETRIES: '1' }, cwd: dir, limit_ms: 60_000,
     });
@@ -246,7 +246,7 @@ describe('Claude Code', { skip: skip_claude }, () => {
   });
 });
 
-describe("Claude Code's parallel first turn, its two bodies sent at once", { skip: skip_claude && skip_codex }, () => {
+describe("Claude Code's parallel first turn, its two bodies sent at once", () => {
   const turn = { model: 'claude-sonnet-5', max_tokens: 128_000, stream: true, system: [{ type: 'text', text: 'x'.repeat(20_000) }],
     tools: Array.from({ length: 12 }, (_, i) => ({ name: `tool${i}`, description: 'y'.repeat(2000), input_schema: { type: 'object' } })),
     messages: [{ role: 'user', content: 'say hi' }] };
@@ -255,22 +255,22 @@ describe("Claude Code's parallel first turn, its two bodies sent at once", { ski
   const both = (key) => Promise.all([title, turn].map((body) => send(gateway, key,
     { path: '/v1/messages?beta=true', headers: { 'anthropic-version': '2023-06-01' }, body })));
 
-  test('room for both: both pass', async () => {
+  test('room for both: both pass', { skip: skip_claude && skip_codex }, async () => {
     const answers = await both(gateway.member('first-turn', '--plan', 'pair'));
     assert.deepEqual(answers.map((answer) => answer.status), [200, 200], answers.map((answer) => answer.text.slice(0, 300)).join());
     await assertBooked('first-turn');
   });
 });
 
-describe('Codex', { skip: skip_codex }, () => {
-  test('completes a prompt, and the books have it', async () => {
+describe('Codex', () => {
+  test('completes a prompt, and the books have it', { skip: skip_codex }, async () => {
     const done = await runCodex('codex-fine', gateway.member('codex-fine'));
     assert.equal(done.code, 0, done.all);
     assert.match(done.all, /The tide is in\./);
     await assertBooked('codex-fine');
   });
 
-  test('with the budget spent sends one request and prints our sentence and the reset', async () => {
+  test('with the budget spent sends one request and prints our sentence and the reset', { skip: skip_codex }, async () => {
     const key = await spentKey('codex-spent', 'responses', 'gpt-5.5');
     const done = await runCodex('codex-spent', key);
     assert.equal(done.code, 1, done.all);
@@ -281,7 +281,7 @@ describe('Codex', { skip: skip_codex }, () => {
     assert.deepEqual(await mock.journal(), [], 'none at the provider');
   });
 
-  test('with an unknown key sends one request and prints our sentence', async () => {
+  test('with an unknown key sends one request and prints our sentence', { skip: skip_codex }, async () => {
     const done = await runCodex('codex-wrong', 'tg-nobody-has-this');
     assert.equal(done.code, 1, done.all);
     assert.equal(inference().length, 1, JSON.stringify(inference().map((entry) => [entry.path, entry.status])));
