@@ -20,17 +20,18 @@ a_histogram_finds_the_value_that_a_share_does_not_pass(void **state)
     static const struct {
         int64_t from_us, to_us, step_us; /* what is added */
         uint32_t of_10000;
-        int64_t least_us, most_us;       /* of the answer */
+        int64_t least_us, most_us; /* of the answer */
     } rows[] = {
         { 7, 7, 1, 5000, 7, 7 },
-        { 1, 3, 1, 5000, 2, 2 },            /* the second of three */
+        { 1, 3, 1, 5000, 2, 2 }, /* the second of three */
         { 1, 100, 1, 9900, 99, 99 },
         { 1, 100, 1, 10000, 100, 100 },
         { 1, 10000, 1, 5000, 5000, 5080 },  /* within 1.6 % above it */
         { 1, 10000, 1, 9990, 9990, 10000 }, /* never above the largest */
         { 127, 129, 1, 10000, 129, 129 },   /* over the end of the exact ones */
         { INT64_C(1) << 36, INT64_C(1) << 36, 1, 5000, INT64_C(1) << 36, INT64_C(1) << 36 },
-        { INT64_C(1) << 50, INT64_C(1) << 50, 1, 5000, 1, INT64_C(1) << 50 }, /* beyond the last bucket */
+        { INT64_C(1) << 50, INT64_C(1) << 50, 1, 5000, 1,
+            INT64_C(1) << 50 }, /* beyond the last bucket */
         { -5, -5, 1, 5000, 0, 0 },
     };
     for (size_t i = 0; i < countof(rows); i++) {
@@ -94,9 +95,9 @@ a_stamp_is_read_only_when_it_is_whole(void **state)
         int64_t stamp_us;
     } rows[] = {
         { "\"system_fingerprint\":\"fp_0000001234567890\",", 1234567890 },
-        { "\"system_fingerprint\":\"fp_000000123456789", -1 }, /* cut */
+        { "\"system_fingerprint\":\"fp_000000123456789", -1 },     /* cut */
         { "\"system_fingerprint\":\"fp_44709d6fcb00000a\",", -1 }, /* somebody else's */
-        { "\"fp_0000000000000000\"", -1 },                      /* an event that is not stamped */
+        { "\"fp_0000000000000000\"", -1 }, /* an event that is not stamped */
         { "data: [DONE]", -1 },
         { "", -1 },
     };
@@ -151,6 +152,7 @@ a_process_is_measured_and_one_that_is_not_there_is_told(void **state)
     for (uint64_t i = 0; i < 20000000; i++) {
         sum += i;
     }
+    assert_true(sum > 0);
     assert_int_equal(proc_read(getpid(), &after), STATUS_OK);
     proc_between(&before, &before, &after, &use);
     assert_true(use.loops_us + use.engine_us + use.other_us > 1000);
@@ -163,7 +165,8 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_histogram_finds_the_value_that_a_share_does_not_pass),
-        cmocka_unit_test(every_latency_falls_into_a_bucket_that_ends_at_most_one_in_sixty_four_above_it),
+        cmocka_unit_test(
+            every_latency_falls_into_a_bucket_that_ends_at_most_one_in_sixty_four_above_it),
         cmocka_unit_test(events_are_counted_wherever_the_bytes_are_cut),
         cmocka_unit_test(a_stamp_is_read_only_when_it_is_whole),
         cmocka_unit_test(a_body_has_exactly_the_size_asked_for_and_is_well_formed),

@@ -33,7 +33,8 @@ tls_result(const struct channel *channel, int moved)
     }
     const int why = SSL_get_error(channel->ssl, moved);
     ERR_clear_error();
-    return why == SSL_ERROR_WANT_READ || why == SSL_ERROR_WANT_WRITE ? CHANNEL_AGAIN : CHANNEL_ENDED;
+    return why == SSL_ERROR_WANT_READ || why == SSL_ERROR_WANT_WRITE ? CHANNEL_AGAIN
+                                                                     : CHANNEL_ENDED;
 }
 
 static int
@@ -121,8 +122,8 @@ new_context(const SSL_METHOD *method)
     if (!context) {
         fail("no memory for TLS");
     }
-    (void)SSL_CTX_set_mode(context,
-        SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+    (void)SSL_CTX_set_mode(context, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE
+                                        | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
     return context;
 }
 

@@ -2,7 +2,7 @@
 #include "bench/events.h"
 
 #define EVENTS_PASSED UINT8_MAX
-#define STAMP_DIGITS 16
+#define STAMP_DIGITS  16
 
 uint32_t
 events_count(struct events *events, struct slice bytes)

@@ -167,7 +167,8 @@ take_options(struct load *load, int argc, char **argv)
     if (load->options.port == 0) {
         fail("--url is missing");
     }
-    if (load->options.tls && (!load->options.ca_file || load->options.body_bytes > LARGE_BODY_BYTES)) {
+    if (load->options.tls
+        && (!load->options.ca_file || load->options.body_bytes > LARGE_BODY_BYTES)) {
         fail("https wants --ca, and bodies of %d bytes at most", LARGE_BODY_BYTES);
     }
 }
@@ -210,9 +211,11 @@ prepare_body(struct load *load)
         return;
     }
     struct buf body = { 0 };
-    request_body(&body, load->options.model, load->options.mode->streams, (size_t)load->options.body_bytes);
+    request_body(
+        &body, load->options.model, load->options.mode->streams, (size_t)load->options.body_bytes);
     load->body_fd = memfd_create("body", MFD_CLOEXEC);
-    if (body.failed || load->body_fd < 0 || write(load->body_fd, body.ptr, body.len) != (ssize_t)body.len) {
+    if (body.failed || load->body_fd < 0
+        || write(load->body_fd, body.ptr, body.len) != (ssize_t)body.len) {
         fail("no memory for the body");
     }
     buf_free(&body);
@@ -267,7 +270,8 @@ run(struct load *load)
     while (!load->over) {
         const int64_t wait_us = mode->turn(load, clock_mono_us());
         const struct timespec wait = { wait_us / 1000000, wait_us % 1000000 * 1000 };
-        const int count = epoll_pwait2(load->epoll_fd, events, EVENTS_MAX, wait_us < 0 ? NULL : &wait, &none);
+        const int count =
+            epoll_pwait2(load->epoll_fd, events, EVENTS_MAX, wait_us < 0 ? NULL : &wait, &none);
         if (load_stopping() && !load->in_window) {
             break;
         }

@@ -27,10 +27,11 @@ conn_init(struct load *load, struct conn *conn, int32_t index)
     (void)snprintf(host, sizeof host, "%s:%u", options->host, (unsigned)options->port);
     (void)snprintf(thread, sizeof thread, "bench-%d", (int)index);
     request_head(&conn->request, host, options->path,
-        load->key_count > 0 ? load->keys[index % load->key_count] : NULL, options->threads ? thread : NULL,
-        (size_t)options->body_bytes);
+        load->key_count > 0 ? load->keys[index % load->key_count] : NULL,
+        options->threads ? thread : NULL, (size_t)options->body_bytes);
     if (load->body_fd < 0) {
-        request_body(&conn->request, options->model, options->mode->streams, (size_t)options->body_bytes);
+        request_body(
+            &conn->request, options->model, options->mode->streams, (size_t)options->body_bytes);
     }
     if (conn->request.failed) {
         fail("no memory");
@@ -97,7 +98,8 @@ conn_open(struct conn *conn)
     conn->state = CONN_CONNECTING;
     if (connect(conn->channel.fd, (const struct sockaddr *)&address, sizeof address) != 0
         && errno != EINPROGRESS) {
-        fail("no connection to %s:%u can be made", load->options.host, (unsigned)load->options.port);
+        fail(
+            "no connection to %s:%u can be made", load->options.host, (unsigned)load->options.port);
     }
     if (load->tls && !channel_start_tls(&conn->channel, load->tls, false)) {
         fail("no memory for TLS");
@@ -141,10 +143,9 @@ conn_push(struct conn *conn, int64_t now_us)
     const size_t whole = request_bytes(conn);
     while (conn->sent_bytes < whole) {
         const ssize_t sent =
-            conn->sent_bytes < conn->request.len
-                ? channel_write(&conn->channel, conn->request.ptr + conn->sent_bytes,
-                      conn->request.len - conn->sent_bytes)
-                : send_large_body(conn);
+            conn->sent_bytes < conn->request.len ? channel_write(&conn->channel,
+                conn->request.ptr + conn->sent_bytes, conn->request.len - conn->sent_bytes)
+                                                 : send_large_body(conn);
         if (sent == CHANNEL_ENDED) {
             conn_lose(conn, LOAD_ERROR_CLOSED, now_us);
             return;
@@ -239,11 +240,8 @@ take_head(struct conn *conn, struct slice bytes, int64_t now_us)
             buf_add_slice(&conn->in, bytes);
         }
         return true;
-    case HTTP_BAD:
-        conn_lose(conn, LOAD_ERROR_MALFORMED, now_us);
-        return false;
-    case HTTP_DONE:
-        break;
+    case HTTP_BAD: conn_lose(conn, LOAD_ERROR_MALFORMED, now_us); return false;
+    case HTTP_DONE: break;
     }
     if (head.status < 200) {
         fail("an interim answer (%d) is not expected", head.status);
@@ -275,7 +273,8 @@ conn_read(struct conn *conn, int64_t now_us)
         }
         const struct http_fault *why = NULL;
         if (got == CHANNEL_ENDED) {
-            const bool whole = conn->state == CONN_BODY && http_body_eof(&conn->body, &why) == HTTP_DONE;
+            const bool whole =
+                conn->state == CONN_BODY && http_body_eof(&conn->body, &why) == HTTP_DONE;
             if (whole) {
                 conn->keep_alive = false;
                 (void)answer_over(conn, (struct slice){ 0 }, now_us);
@@ -316,15 +315,13 @@ void
 conn_event(struct conn *conn, uint32_t events, int64_t now_us)
 {
     switch (conn->state) {
-    case CONN_CLOSED:
-        break;
-    case CONN_CONNECTING:
-        conn_connected(conn, now_us);
-        break;
+    case CONN_CLOSED: break;
+    case CONN_CONNECTING: conn_connected(conn, now_us); break;
     case CONN_SENDING:
         /* An answer before the end of the request, or the end; of TLS it may be the handshake's own. */
         if ((events & EPOLLIN) && !conn->channel.ssl) {
-            conn->state = CONN_HEAD; /* nothing more is sent: the connection ends with this answer */
+            conn->state =
+                CONN_HEAD; /* nothing more is sent: the connection ends with this answer */
             conn_read(conn, now_us);
         } else {
             conn_push(conn, now_us);
@@ -332,8 +329,6 @@ conn_event(struct conn *conn, uint32_t events, int64_t now_us)
         break;
     case CONN_READY:
     case CONN_HEAD:
-    case CONN_BODY:
-        conn_read(conn, now_us);
-        break;
+    case CONN_BODY: conn_read(conn, now_us); break;
     }
 }

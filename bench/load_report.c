@@ -10,7 +10,8 @@ static void
 sample(const struct watched *watched, struct proc_sample *out)
 {
     if (proc_read(watched->pid, out) != STATUS_OK) {
-        fail("process %d (%s) cannot be looked at; has it ended?", (int)watched->pid, watched->name);
+        fail(
+            "process %d (%s) cannot be looked at; has it ended?", (int)watched->pid, watched->name);
     }
 }
 
@@ -21,8 +22,8 @@ own_cpu_us(void)
     if (getrusage(RUSAGE_SELF, &usage) != 0) {
         return 0;
     }
-    return (int64_t)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * 1000000 + usage.ru_utime.tv_usec
-           + usage.ru_stime.tv_usec;
+    return (int64_t)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * 1000000
+           + usage.ru_utime.tv_usec + usage.ru_stime.tv_usec;
 }
 
 void
@@ -73,8 +74,9 @@ put_histogram(const char *name, const struct histogram *histogram)
     }
     (void)printf(",\"%s_count\":%" PRIu64 ",\"%s_p50_us\":%" PRId64 ",\"%s_p90_us\":%" PRId64
                  ",\"%s_p99_us\":%" PRId64 ",\"%s_p999_us\":%" PRId64 ",\"%s_max_us\":%" PRId64,
-        name, histogram->total, name, histogram_at(histogram, 5000), name, histogram_at(histogram, 9000),
-        name, histogram_at(histogram, 9900), name, histogram_at(histogram, 9990), name, histogram->max_us);
+        name, histogram->total, name, histogram_at(histogram, 5000), name,
+        histogram_at(histogram, 9000), name, histogram_at(histogram, 9900), name,
+        histogram_at(histogram, 9990), name, histogram->max_us);
 }
 
 static double
@@ -92,9 +94,10 @@ put_watched(const struct watched *watched, int64_t count)
     proc_between(&watched->idle, &watched->before, &watched->after, &use);
     const int64_t cpu_us = use.loops_us + use.engine_us + use.other_us;
     (void)printf(",\"%s_cpu_us\":%" PRId64 ",\"%s_loops_us\":%" PRId64 ",\"%s_engine_us\":%" PRId64
-                 ",\"%s_other_us\":%" PRId64 ",\"%s_user_us\":%" PRId64 ",\"%s_system_us\":%" PRId64,
-        name, cpu_us, name, use.loops_us, name, use.engine_us, name, use.other_us, name, use.user_us, name,
-        use.system_us);
+                 ",\"%s_other_us\":%" PRId64 ",\"%s_user_us\":%" PRId64
+                 ",\"%s_system_us\":%" PRId64,
+        name, cpu_us, name, use.loops_us, name, use.engine_us, name, use.other_us, name,
+        use.user_us, name, use.system_us);
     (void)printf(",\"%s_us_each\":%.2f,\"%s_loops_us_each\":%.2f,\"%s_engine_us_each\":%.2f", name,
         share(cpu_us, count), name, share(use.loops_us, count), name, share(use.engine_us, count));
     (void)printf(",\"%s_resident_idle_kb\":%" PRId64 ",\"%s_resident_before_kb\":%" PRId64
@@ -137,17 +140,18 @@ load_report(const struct load *load)
     const bool streams = load->options.mode->streams;
     const bool measured = load->window_end_us > 0;
     const int64_t window_us = measured ? load->window_end_us - load->window_start_us : 0;
-    (void)printf("{\"mode\":\"%s\",\"connections\":%" PRId32 ",\"body_bytes\":%" PRId64 ",\"rate\":%" PRId64
-                 ",\"calls_all\":%" PRId64 ",\"chunks_all\":%" PRId64,
-        load->options.mode->name, load->options.connections, load->options.body_bytes, load->options.rate,
-        load->calls_all, load->chunks_all);
+    (void)printf("{\"mode\":\"%s\",\"connections\":%" PRId32 ",\"body_bytes\":%" PRId64
+                 ",\"rate\":%" PRId64 ",\"calls_all\":%" PRId64 ",\"chunks_all\":%" PRId64,
+        load->options.mode->name, load->options.connections, load->options.body_bytes,
+        load->options.rate, load->calls_all, load->chunks_all);
     put_errors(load);
     if (streams) {
         (void)printf(",\"streams\":%" PRId32, load->seen);
         put_histogram("first_chunk", &load->first_chunk);
     }
     if (measured) {
-        (void)printf(",\"window_us\":%" PRId64 ",\"calls\":%" PRId64 ",\"calls_per_s\":%.1f,\"chunks\":%" PRId64
+        (void)printf(",\"window_us\":%" PRId64 ",\"calls\":%" PRId64
+                     ",\"calls_per_s\":%.1f,\"chunks\":%" PRId64
                      ",\"chunks_per_s\":%.1f,\"generator_busy\":%.3f",
             window_us, load->calls, share(load->calls * 1000000, window_us), load->chunks,
             share(load->chunks * 1000000, window_us), share(load->generator_us, window_us));

@@ -48,11 +48,10 @@ short_answered(struct conn *conn, int64_t now_us)
 {
     struct load *load = conn->load;
     load->calls += load->in_window;
-    const bool counts = load->options.rate == 0 ? load->in_window
-                                                : load->window_start_us > 0
-                                                      && conn->due_us >= load->window_start_us
-                                                      && conn->due_us < load->window_start_us
-                                                                            + load->options.window_us;
+    const bool counts = load->options.rate == 0
+                            ? load->in_window
+                            : load->window_start_us > 0 && conn->due_us >= load->window_start_us
+                                  && conn->due_us < load->window_start_us + load->options.window_us;
     if (counts) {
         histogram_add(&load->latency, now_us - conn->due_us);
     }
@@ -109,7 +108,8 @@ short_turn(struct load *load, int64_t now_us)
         until_us = load->window_start_us + load->options.window_us;
         if (now_us >= until_us || load_stopping()) {
             if (load->options.rate > 0) {
-                const int64_t due = (until_us - load->start_us - SETTLE_US) * load->options.rate / 1000000;
+                const int64_t due =
+                    (until_us - load->start_us - SETTLE_US) * load->options.rate / 1000000;
                 load->unsent = due > load->due_count ? due - load->due_count : 0;
             }
             load_window_end(load, now_us);

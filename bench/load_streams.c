@@ -4,8 +4,9 @@
 #include "bench/fail.h"
 #include "bench/load_priv.h"
 
-#define BEGIN_US 30000000  /* all streams of a ramp have had a chunk within this time after its end */
-#define SETTLE_US 1500000  /* before memory is looked at */
+#define BEGIN_US                                                                                   \
+    30000000 /* all streams of a ramp have had a chunk within this time after its end */
+#define SETTLE_US 1500000 /* before memory is looked at */
 
 enum stage { STAGE_RAMP, STAGE_SETTLE, STAGE_WINDOW };
 
@@ -95,7 +96,8 @@ ramp(struct load *load, int64_t now_us)
 {
     while (load->begun < load->goal) {
         const int64_t due_us =
-            load->ramp_start_us + (load->begun - load->ramp_from) * INT64_C(1000000) / load->options.ramp;
+            load->ramp_start_us
+            + (load->begun - load->ramp_from) * INT64_C(1000000) / load->options.ramp;
         if (due_us > now_us) {
             return due_us - now_us;
         }
@@ -141,12 +143,9 @@ static int64_t
 streams_turn(struct load *load, int64_t now_us)
 {
     switch ((enum stage)load->stage) {
-    case STAGE_RAMP:
-        return ramp(load, now_us);
-    case STAGE_SETTLE:
-        return settle(load, now_us);
-    case STAGE_WINDOW:
-        break;
+    case STAGE_RAMP: return ramp(load, now_us);
+    case STAGE_SETTLE: return settle(load, now_us);
+    case STAGE_WINDOW: break;
     }
     const int64_t until_us = load->window_start_us + load->options.window_us;
     if (now_us < until_us && !load_stopping()) {

@@ -63,7 +63,8 @@ read_thread(pid_t pid, pid_t tid, struct proc_thread *thread)
         return false;
     }
     thread->engine = strncmp(text, "engine", 6) == 0;
-    thread->loop = strncmp(text, "loop", 4) == 0 || (!thread->engine && waits_in_epoll(base, tid == pid));
+    thread->loop =
+        strncmp(text, "loop", 4) == 0 || (!thread->engine && waits_in_epoll(base, tid == pid));
     return true;
 }
 

@@ -32,9 +32,10 @@ request_body(struct buf *out, const char *model, bool stream, size_t size)
     static const char closing[] = "\"}]}";
     check(size >= REQUEST_BODY_MIN);
     const size_t start = out->len;
-    buf_addf(out, "{\"model\":\"%s\",\"max_tokens\":16384,\"temperature\":0.2,\"stream\":%s,\"messages\":"
-                  "[{\"role\":\"system\",\"content\":\"You are a careful engineer.\"},"
-                  "{\"role\":\"user\",\"content\":\"",
+    buf_addf(out,
+        "{\"model\":\"%s\",\"max_tokens\":16384,\"temperature\":0.2,\"stream\":%s,\"messages\":"
+        "[{\"role\":\"system\",\"content\":\"You are a careful engineer.\"},"
+        "{\"role\":\"user\",\"content\":\"",
         model, stream ? "true" : "false");
     for (int turn = 0;; turn++) {
         const size_t left = size - (out->len - start) - (sizeof closing - 1);
@@ -51,8 +52,8 @@ request_body(struct buf *out, const char *model, bool stream, size_t size)
 }
 
 void
-request_head(struct buf *out, const char *host, const char *path, const char *key, const char *thread,
-    size_t body_bytes)
+request_head(struct buf *out, const char *host, const char *path, const char *key,
+    const char *thread, size_t body_bytes)
 {
     buf_addf(out,
         "POST %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: OpenAI/JS 6.1.0\r\nAccept: application/json\r\n"

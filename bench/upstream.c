@@ -27,10 +27,10 @@
 #include "bench/fail.h"
 #include "wire/http.h"
 
-#define READ_BYTES (64 * 1024)
+#define READ_BYTES       (64 * 1024)
 #define UNSENT_BYTES_MAX ((size_t)4 << 20) /* a reader that is so far behind is cut off */
-#define EVENTS_MAX 512
-#define STAMP_DIGITS 16
+#define EVENTS_MAX       512
+#define STAMP_DIGITS     16
 
 enum service { SERVICE_WHOLE, SERVICE_STREAM, SERVICE_IDLE, SERVICE_COUNT };
 
@@ -44,18 +44,18 @@ enum stage { STAGE_HEAD, STAGE_BODY, STAGE_STREAM };
 
 struct client {
     struct channel channel;
-    struct list due;               /* on upstream.streams while a chunk is due */
+    struct list due; /* on upstream.streams while a chunk is due */
     int64_t due_mono_us;
     enum service service;
     enum stage stage;
     int32_t chunks_left;
     bool keep_alive, wants_write;
     struct http_parse_state head_state;
-    bool chunked;                  /* how the request's body comes */
-    int64_t body_left_bytes;       /* of one that is not chunked */
-    struct http_body body;         /* of one that is */
-    struct buf in;                 /* a head that is not complete yet */
-    struct buf out;                /* what the socket did not take */
+    bool chunked;            /* how the request's body comes */
+    int64_t body_left_bytes; /* of one that is not chunked */
+    struct http_body body;   /* of one that is */
+    struct buf in;           /* a head that is not complete yet */
+    struct buf out;          /* what the socket did not take */
 };
 
 /* Prebuilt bytes; a chunk has its stamp at stamp_offset. */
@@ -68,7 +68,7 @@ static struct upstream {
     int epoll_fd;
     SSL_CTX *tls;
     struct listener listeners[SERVICE_COUNT * 2];
-    struct list streams;           /* by due time: all have the same interval */
+    struct list streams; /* by due time: all have the same interval */
     struct script script;
     int64_t interval_us;
     int32_t chunks;
@@ -79,8 +79,8 @@ static volatile sig_atomic_t stopping;
 
 /* --- The answers. */
 
-#define CHUNK_FRONT                                                                                    \
-    "data: {\"id\":\"chatcmpl-bench00000000000000000\",\"object\":\"chat.completion.chunk\","          \
+#define CHUNK_FRONT                                                                                \
+    "data: {\"id\":\"chatcmpl-bench00000000000000000\",\"object\":\"chat.completion.chunk\","      \
     "\"created\":1790000000,\"model\":\"bench\",\"service_tier\":\"default\",\"system_fingerprint\":\"fp_"
 #define STAMP_BLANK "0000000000000000"
 
@@ -111,19 +111,18 @@ write_script(struct script *script)
     buf_add_str(&script->stream_head,
         "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\nCache-Control: no-cache\r\n"
         "x-request-id: req_bench\r\nTransfer-Encoding: chunked\r\n\r\n");
-    add_event(&script->chunk,
-        CHUNK_FRONT STAMP_BLANK
+    add_event(&script->chunk, CHUNK_FRONT STAMP_BLANK
         "\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\" tide\"},\"logprobs\":null,\"finish_reason\":null}]}"
         "\n\n");
     script->stamp_offset =
         (size_t)slice_find(buf_slice(&script->chunk), SLICE("\"fp_")) + sizeof "\"fp_" - 1;
-    add_event(&script->stream_end,
-        CHUNK_FRONT STAMP_BLANK
+    add_event(&script->stream_end, CHUNK_FRONT STAMP_BLANK
         "\",\"choices\":[{\"index\":0,\"delta\":{},\"logprobs\":null,\"finish_reason\":\"stop\"}]}\n\n");
     char usage[1024];
     (void)snprintf(usage, sizeof usage,
-        CHUNK_FRONT STAMP_BLANK "\",\"choices\":[],\"usage\":{\"prompt_tokens\":256,\"completion_tokens\":%d,"
-                                "\"total_tokens\":%d}}\n\n",
+        CHUNK_FRONT STAMP_BLANK
+        "\",\"choices\":[],\"usage\":{\"prompt_tokens\":256,\"completion_tokens\":%d,"
+        "\"total_tokens\":%d}}\n\n",
         upstream.chunks, upstream.chunks + 256);
     add_event(&script->stream_end, usage);
     add_event(&script->stream_end, "data: [DONE]\n\n");
@@ -157,7 +156,8 @@ client_free(struct client *client)
 static void
 watch(struct client *client, int operation, bool writable)
 {
-    struct epoll_event event = { .events = EPOLLIN | (writable ? EPOLLOUT : 0u), .data.ptr = client };
+    struct epoll_event event = { .events = EPOLLIN | (writable ? EPOLLOUT : 0u),
+        .data.ptr = client };
     if (epoll_ctl(upstream.epoll_fd, operation, client->channel.fd, &event) != 0) {
         fail("a connection cannot be watched");
     }
@@ -232,7 +232,8 @@ answer(struct client *client)
     if (client->service == SERVICE_WHOLE) {
         client->stage = STAGE_HEAD;
         client->head_state = (struct http_parse_state){ 0 };
-        return client_send(client, &upstream.script.whole) && (client->keep_alive || client->out.len > 0);
+        return client_send(client, &upstream.script.whole)
+               && (client->keep_alive || client->out.len > 0);
     }
     const int64_t now_mono_us = clock_mono_us();
     upstream.streams_begun++;
@@ -298,10 +299,8 @@ take_head(struct client *client, struct slice bytes)
             buf_add_slice(&client->in, bytes);
         }
         return !client->in.failed;
-    case HTTP_BAD:
-        return false;
-    case HTTP_DONE:
-        break;
+    case HTTP_BAD: return false;
+    case HTTP_DONE: break;
     }
     client->keep_alive = head.keep_alive;
     client->stage = STAGE_BODY;
@@ -419,7 +418,8 @@ static bool
 is_listener(const void *source)
 {
     const struct listener *listener = source;
-    return listener >= upstream.listeners && listener < upstream.listeners + countof(upstream.listeners);
+    return listener >= upstream.listeners
+           && listener < upstream.listeners + countof(upstream.listeners);
 }
 
 static void
@@ -450,9 +450,9 @@ static void
 listen_at(struct listener *listener, uint16_t port)
 {
     const int on = 1;
-    const struct sockaddr_in address = { .sin_family = AF_INET,
-        .sin_port = htons(port),
-        .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    const struct sockaddr_in address = {
+        .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)
+    };
     listener->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (listener->fd < 0 || setsockopt(listener->fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) != 0
         || bind(listener->fd, (const struct sockaddr *)&address, sizeof address) != 0
@@ -546,8 +546,9 @@ main(int argc, char **argv)
     (void)printf("ready\n");
     (void)fflush(stdout);
     run();
-    (void)printf("{\"requests\":%" PRId64 ",\"streams_begun\":%" PRId64 ",\"streams_ended\":%" PRId64
-                 ",\"chunks_sent\":%" PRId64 ",\"clients_cut\":%" PRId64 "}\n",
+    (void)printf("{\"requests\":%" PRId64 ",\"streams_begun\":%" PRId64
+                 ",\"streams_ended\":%" PRId64 ",\"chunks_sent\":%" PRId64
+                 ",\"clients_cut\":%" PRId64 "}\n",
         upstream.requests, upstream.streams_begun, upstream.streams_ended, upstream.chunks_sent,
         upstream.clients_cut);
     return 0;
