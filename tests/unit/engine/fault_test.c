@@ -52,7 +52,6 @@ nothing_starts_nothing_is_lost(struct house *house, void (*set_broken)(bool brok
     ask(house, house_call(house, MODEL_PAID, 100, -1, 'a')); /* answered at once, not at the next try */
     assert_true(clock_mono_ms() - start_ms < 150);
     assert_int_equal(state_of(house).queued, 1);
-
     set_broken(false);
     UNTIL(state_of(house).store_ok); /* without anybody's help */
     UNTIL(state_of(house).queued == 0);
@@ -79,6 +78,21 @@ static void
 broken_at_begin(void **state)
 {
     nothing_starts_nothing_is_lost(*state, break_at_begin);
+}
+
+static void
+a_try_with_nothing_to_write_proves_it(void **state)
+{
+    struct house *house = *state;
+    house_start(house);
+    break_at_commit(true);
+    ask(house, house_call(house, MODEL_PAID, 100, -1, 'a'));
+    for (int i = 0; i < 45; i++) {
+        assert_false(state_of(house).store_ok);
+        pause_ms(10);
+    }
+    break_at_commit(false);
+    UNTIL(state_of(house).store_ok);
 }
 
 static void
@@ -215,6 +229,8 @@ a_change_by_an_admin_is_all_or_nothing(void **state)
 static const struct CMUnitTest tests[] = {
     BOTH("broken at commit: nothing starts, nothing is lost", broken_at_commit),
     BOTH("broken at begin: nothing starts, nothing is lost", broken_at_begin),
+    CASE_WITH("a try with nothing to write proves that it can be written", a_try_with_nothing_to_write_proves_it,
+        house_in_memory, house_end),
     CASE_WITH("a file that may not grow", a_file_that_may_not_grow, house_on_disk, house_end),
     CASE_WITH("many settlements do not starve the rest, nor spin", many_settlements_do_not_starve_the_rest, house_in_memory,
         house_end),

@@ -22,6 +22,7 @@ struct faults {
     atomic_int begin_status;
     atomic_int begins;
     atomic_bool commit_waits;    /* commits stop before they begin, until this is false */
+    atomic_int commit_passes;    /* so many go through all the same */
     atomic_int commits_waiting;
     atomic_int meter_conflicts;  /* so many puts of a meter answer STATUS_CONFLICT; -1 = all */
     atomic_llong poisoned_hold;  /* reading it answers STATUS_INVALID */

@@ -193,6 +193,33 @@ blocked_by_another_limit_it_moves_there(void **state)
 }
 
 static void
+the_first_reason_is_told_wherever_it_waits(void **state)
+{
+    struct house *house = *state;
+    house->policy->held_wait_ms = 150;
+    a_purse(house, 300);
+    add_limit(house->policy, "tree", COUNT_COST, PER_THREAD_TREE, WINDOW_LIFETIME, 250);
+    house_start(house);
+    const int64_t in_tree = ask_allowed(house, house_call(house, MODEL_PAID, 100, 0, 't')).hold_id;
+    ask_allowed(house, house_call(house, MODEL_PAID, 200, 0, 'u'));
+    const uint32_t slot = submit(house, house_call(house, MODEL_PAID, 200, 0, 't'));
+    assert_string_equal(await_slot(house, slot).refusal.limit_name, "tree");
+    atomic_store(&faults.commit_waits, true);
+    submit_untold(house, a_release(in_tree));
+    UNTIL(atomic_load(&faults.commits_waiting) == 1);
+    submit_untold(house, house_call(house, MODEL_FREE, 10, 0, 'f'));
+    const int before = atomic_load(&faults.commits);
+    atomic_store(&faults.commit_passes, 1); /* now it is decided anew: the day has no room, beside the free call */
+    UNTIL(atomic_load(&faults.commits) == before + 1 && atomic_load(&faults.commits_waiting) == 1);
+    pause_ms(160);
+    atomic_store(&faults.commit_waits, false); /* its time is over before it could move */
+    const struct verdict verdict = await_slot(house, slot);
+    assert_int_equal(verdict.kind, VERDICT_REFUSED);
+    assert_string_equal(verdict.refusal.limit_name, "tree");
+    assert_int_equal(state_of(house).waiting, 0);
+}
+
+static void
 a_waiter_who_left_gives_its_room_back(void **state)
 {
     struct house *house = *state;
@@ -272,6 +299,8 @@ static const struct CMUnitTest tests[] = {
     CASE_WITH("who is refused for good makes room for the next", who_is_refused_for_good_makes_room_too, house_in_memory,
         house_end),
     CASE_WITH("blocked by another limit it moves there with its arrival", blocked_by_another_limit_it_moves_there,
+        house_in_memory, house_end),
+    CASE_WITH("the first reason is told, wherever it waits by then", the_first_reason_is_told_wherever_it_waits,
         house_in_memory, house_end),
     CASE_WITH("a waiter who left gives its room back", a_waiter_who_left_gives_its_room_back, house_in_memory, house_end),
     CASE_WITH("a new configuration keeps those who wait", a_new_configuration_keeps_those_who_wait, house_in_memory, house_end),
