@@ -187,7 +187,6 @@ hold() {
     aim "$1" "$2"
     rm -f "$fifo"
     mkfifo "$fifo"
-    # Streams do not grow while they are held: the descriptor alone is kept open beside the work.
     taskset -c "$LOAD_CPU" "$BIN/bench/load" idle --window 3600000 --ramp 1000 --connections "$3" --mark "$4" \
         "${TARGET[@]}" >"$fifo" 2>"$RUN/holder.log" &
     HOLDER_PID=$!
