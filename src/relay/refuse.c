@@ -134,6 +134,11 @@ call_refuse(struct call *call, const struct refusal *refusal, struct slice detai
         .now_ms = clock_wall_ms() };
     struct buf headers = { 0 }, body = { 0 };
     const int status = refusal_render(refusal, detail, &listener, &headers, &body);
+    add(&headers, "x-tidegate-payer", call->payer == PAYER_USER ? SLICE("user") : SLICE("company"));
+    if (!http_write_header_i64(
+            &headers, SLICE("x-tidegate-cost-micros"), max_i64(0, call->cost_micros))) {
+        headers.failed = true;
+    }
     log_refusal(call, refusal, status);
     if (call->head_sent) {
         refuse_in_stream(call, refusal, detail);

@@ -143,7 +143,7 @@ refuse_endpoint(struct relay_loop *loop, struct net_exchange *exchange, enum rea
         return;
     }
     call_refuse_reason(call, reason,
-        SLICE("Served here: POST /v1/chat/completions, /v1/responses, /v1/messages, "
+        SLICE("what is served here: POST /v1/chat/completions, /v1/responses, /v1/messages, "
               "/v1/messages/count_tokens; GET /v1/models."));
 }
 
@@ -181,6 +181,9 @@ relay_request(struct relay_loop *loop, struct net_exchange *exchange, const stru
     const enum reason reason = identity_find(call, head, &pending);
     if (reason != REASON_OK) {
         call_refuse_reason(call, reason, (struct slice){ 0 });
+    } else if (http_find(head, SLICE("x-tidegate-spend-limit-micros"))) {
+        call_refuse_reason(call, REASON_SPEND_LIMIT_HEADER,
+            (struct slice){ 0 }); /* a cap that nobody keeps is worse than none */
     } else if (encoding && !slice_eq_nocase(encoding->value, SLICE("identity"))) {
         call_refuse_reason(call, REASON_BODY_COMPRESSED, (struct slice){ 0 });
     } else if (!pending) {

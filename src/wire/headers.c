@@ -351,7 +351,8 @@ headers_to_client(const struct http_head *head, const struct answer_headers *rul
     bool named_request = false;
     for (uint32_t i = 0; i < head->header_count; i++) {
         const struct http_header *header = &head->headers[i];
-        if (may_reach_client(header->name, rules)) {
+        if (may_reach_client(header->name, rules)
+            && !http_has_token(head, SLICE("connection"), header->name)) { /* of that one hop */
             write_line(header->name, header->value, out);
         } else if (!named_request && is_named(header->name, request_ids, countof(request_ids))) {
             named_request = true;

@@ -1,4 +1,6 @@
 /* wire/sentence.c: the one sentence about a refusal that every surface shows. */
+#include <stdio.h>
+
 #include "base/civil.h"
 #include "base/money.h"
 #include "tbl/counts.h"
@@ -46,13 +48,36 @@ add_quoted(struct buf *out, struct slice text)
     buf_add_char(out, '"');
 }
 
+#define MICROS_PER_CENT 10000
+
+/* Money as a refusal tells it: to the micro below a dollar, in cents above; what is used rounds down and what
+ * is needed rounds up, so that sums never seem to fit where they do not, nor the other way round. */
 static void
-add_amount(struct buf *out, const struct refusal *refusal, int64_t amount)
+add_money(struct buf *out, int64_t micros, enum money_round round)
+{
+    char text[40];
+    if (micros > 0 && micros < MICROS_PER_USD) {
+        char digits[8];
+        (void)snprintf(digits, sizeof(digits), "%06d", (int)micros);
+        size_t len = 6;
+        while (len > 2 && digits[len - 1] == '0') {
+            len--;
+        }
+        buf_add_str(out, "$0.");
+        buf_add(out, digits, len);
+        return;
+    }
+    const int64_t rest = micros % MICROS_PER_CENT;
+    const int64_t up = round == MONEY_UP && rest > 0 ? MICROS_PER_CENT - rest : -rest;
+    money_text(micros + up, text);
+    buf_add_str(out, text);
+}
+
+static void
+add_amount(struct buf *out, const struct refusal *refusal, int64_t amount, enum money_round round)
 {
     if (refusal->counts == COUNT_COST) {
-        char text[40];
-        money_text(amount, text);
-        buf_add_str(out, text);
+        add_money(out, amount, round);
     } else {
         buf_add_i64(out, amount);
     }
@@ -95,17 +120,18 @@ add_sums(struct buf *out, const struct refusal *refusal)
     const bool in_flight = refusal->counts == COUNT_IN_FLIGHT;
     buf_add_str(out, money ? " has spent " : in_flight ? " has " : " has used ");
     const bool apart = refusal->held > 0 && !in_flight;
-    add_amount(out, refusal, apart ? refusal->used : money_add(refusal->used, refusal->held));
+    add_amount(
+        out, refusal, apart ? refusal->used : money_add(refusal->used, refusal->held), MONEY_DOWN);
     buf_add_str(out, " of ");
-    add_amount(out, refusal, refusal->cap);
+    add_amount(out, refusal, refusal->cap, MONEY_DOWN);
     buf_add_str(out, unit_of(refusal));
     if (apart) {
         buf_add_str(out, ", and calls in flight hold ");
-        add_amount(out, refusal, refusal->held);
+        add_amount(out, refusal, refusal->held, MONEY_DOWN);
     }
     if (money && refusal->ask > 0 && refusal->used < refusal->cap) {
         buf_add_str(out, "; this call needs ");
-        add_amount(out, refusal, refusal->ask);
+        add_amount(out, refusal, refusal->ask, MONEY_UP);
     }
 }
 
@@ -144,7 +170,7 @@ add_remedy(struct buf *out, const struct refusal *refusal, int64_t now_ms)
     }
     const int64_t wait_s = refusal_retry_after_s(refusal, now_ms);
     if (class_ == REASON_CLASS_WAIT && wait_s <= WAIT_TOLD_S_MAX) {
-        buf_addf(out, " Try again in %lld s.", (long long)max_i64(wait_s, WAIT_UNKNOWN_S));
+        buf_addf(out, " Try again in %lld s.", (long long)(wait_s > 0 ? wait_s : WAIT_UNKNOWN_S));
         return;
     }
     if (wait_s > 0) {

@@ -281,7 +281,7 @@ sentence_names_who_what_and_when(void **state)
             "This key of account \"ada\" has used 60 of 60 requests (limit \"per-minute\"). Try "
             "again in 4 s." },
         { odd_reset, "", "ada",
-            "Account \"ada\" has spent <$0.0001 of <$0.0001 (limit \"day\"). Waiting does not help. "
+            "Account \"ada\" has spent $0.000042 of $0.00004 (limit \"day\"). Waiting does not help. "
             "Ask your operator to raise it." },
         { plain(REASON_MODEL_UNKNOWN), "\"gpt-9\"", "ada",
             "There is no such model here: \"gpt-9\"." },
