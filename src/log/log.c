@@ -2,9 +2,13 @@
 #include "log/log.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -26,10 +30,42 @@ static const char *const level_words[LOG_LEVEL_COUNT] = {
 #undef LOG_LEVEL_WORD
 };
 
+/* How a line leaves without waiting for its reader. */
+static enum way {
+    WAY_WRITE,  /* a file, or before log_open */
+    WAY_OWN,    /* through `own_fd` */
+    WAY_SOCKET, /* the journal of systemd */
+    WAY_POLL,   /* asked first; another process that writes there too could still make us wait */
+} way = WAY_WRITE;
+/* The pipe or terminal of standard error, opened once more: O_NONBLOCK belongs to what was opened,
+ * and what we were given is shared with the shell and whoever else it gave it to. */
+static int own_fd = -1;
+
+static void
+choose_way(void)
+{
+    struct stat found;
+    if (own_fd >= 0) {
+        (void)close(own_fd);
+        own_fd = -1;
+    }
+    way = WAY_WRITE;
+    if (fstat(STDERR_FILENO, &found) != 0) {
+        return;
+    }
+    if (S_ISSOCK(found.st_mode)) {
+        way = WAY_SOCKET;
+    } else if (S_ISFIFO(found.st_mode) || S_ISCHR(found.st_mode)) {
+        own_fd = open("/proc/self/fd/2", O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+        way = own_fd >= 0 ? WAY_OWN : WAY_POLL;
+    }
+}
+
 void
 log_open(enum log_level level, bool json)
 {
     check((unsigned)level < LOG_LEVEL_COUNT);
+    choose_way();
     atomic_store_explicit(&least_level, (int)level, memory_order_relaxed);
     atomic_store_explicit(&as_json, json, memory_order_relaxed);
 }
@@ -236,6 +272,18 @@ log_bool(struct log_line *line, const char *key, bool value)
     }
 }
 
+void
+log_id(struct log_line *line, const char *key, const char *prefix, int64_t id)
+{
+    char text[64];
+    if (id == 0) {
+        return;
+    }
+    const int len = snprintf(text, sizeof(text), "%s%lld", prefix, (long long)id);
+    check(len > 0 && (size_t)len < sizeof(text));
+    log_str(line, key, slice_str(text));
+}
+
 /* ---- lines ---- */
 
 /* Always with milliseconds, so that lines sort as text. */
@@ -267,6 +315,23 @@ log_begin(struct log_line *line, enum log_level level, const char *event)
     }
 }
 
+static ssize_t
+write_once(struct slice bytes)
+{
+    struct pollfd room = { .fd = STDERR_FILENO, .events = POLLOUT };
+    switch (way) {
+    case WAY_OWN: return write(own_fd, bytes.ptr, bytes.len);
+    case WAY_SOCKET: return send(STDERR_FILENO, bytes.ptr, bytes.len, MSG_DONTWAIT);
+    case WAY_POLL:
+        if (poll(&room, 1, 0) <= 0) {
+            return 0;
+        }
+        break;
+    case WAY_WRITE: break;
+    }
+    return write(STDERR_FILENO, bytes.ptr, bytes.len);
+}
+
 void
 log_end(struct log_line *line)
 {
@@ -282,7 +347,7 @@ log_end(struct log_line *line)
     const int saved_errno = errno;
     ssize_t written = 0;
     do {
-        written = write(STDERR_FILENO, line->bytes, line->len);
+        written = write_once(slice_of(line->bytes, line->len));
     } while (written < 0 && errno == EINTR);
     if (written < 0 || (size_t)written < line->len) {
         /* Waiting or a second write could stall a loop or tear the lines of others. */

@@ -6,8 +6,9 @@
  * Any thread may log at any time; nothing is allocated and errno stays as it was. A line has at
  * most LOG_LINE_MAX_BYTES, which a pipe takes in one piece: a value that is too long ends in "...",
  * a field without room is left out and the line says truncated. Values may hold any bytes: control
- * characters and what could reorder a terminal's line are escaped. A line that cannot be written
- * is lost and counted. No secret is ever given to these functions. */
+ * characters and what could reorder a terminal's line are escaped. A line that standard error does
+ * not take is lost and counted (tidegate_log_lines_lost_total): from log_open on nobody waits for a
+ * reader that has stopped reading. No secret is ever given to these functions. */
 #pragma once
 
 #include "base/slice.h"
@@ -16,7 +17,8 @@
 #define LOG_LINE_MAX_BYTES 4096
 #define LOG_VALUE_MAX_BYTES 1024 /* of one value, as written */
 
-/* Lines below `level` are not written; `json` gives one object a line. Before: info, as text. */
+/* Lines below `level` are not written; `json` gives one object a line. Before: info, as text, and a
+ * full pipe is waited for. Standard error is the one of this moment. Before there are threads. */
 void log_open(enum log_level level, bool json);
 /* Is a line of this level written? For callers whose values are dear to find. */
 bool log_wants(enum log_level level);
@@ -38,4 +40,6 @@ void log_begin(struct log_line *line, enum log_level level, const char *event);
 void log_str(struct log_line *line, const char *key, struct slice value);
 void log_i64(struct log_line *line, const char *key, int64_t value);
 void log_bool(struct log_line *line, const char *key, bool value);
+/* An id as people are shown it, e.g. "key_" and 12; 0 = none, which is left out. */
+void log_id(struct log_line *line, const char *key, const char *prefix, int64_t id);
 void log_end(struct log_line *line);

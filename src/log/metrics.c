@@ -4,10 +4,16 @@
 #include <stdalign.h>
 #include <stdatomic.h>
 
-/* Loops and the engine write different counters at the same time: each has a cache line. */
-static struct {
-    alignas(64) _Atomic int64_t value;
-} cells[COUNTER_COUNT];
+#include "base/units.h"
+
+/* Loops and the engine change the same counters at the same time, so each thread adds to a row of
+ * cells of its own, as far as they go; a counter is their sum. */
+#define SHARDS 16
+static struct shard {
+    alignas(64) _Atomic int64_t cells[COUNTER_COUNT];
+} shards[SHARDS];
+static _Atomic unsigned thread_count = 0;
+static _Thread_local struct shard *own_shard = NULL;
 
 enum kind { KIND_COUNTER, KIND_GAUGE };
 
@@ -21,12 +27,24 @@ static const struct {
 #undef COUNTER_ROW
 };
 
+static struct shard *
+shard_of_thread(void)
+{
+    if (!own_shard) {
+        const unsigned index =
+            atomic_fetch_add_explicit(&thread_count, 1, memory_order_relaxed) % SHARDS;
+        own_shard = &shards[index];
+    }
+    return own_shard;
+}
+
 void
 counter_add(enum counter counter, int64_t amount)
 {
     check((unsigned)counter < COUNTER_COUNT);
     check(amount >= 0 || rows[counter].kind == KIND_GAUGE);
-    (void)atomic_fetch_add_explicit(&cells[counter].value, amount, memory_order_relaxed);
+    (void)atomic_fetch_add_explicit(
+        &shard_of_thread()->cells[counter], amount, memory_order_relaxed);
 }
 
 void
@@ -34,7 +52,7 @@ counter_set(enum counter counter, int64_t value)
 {
     check((unsigned)counter < COUNTER_COUNT);
     check(rows[counter].kind == KIND_GAUGE);
-    atomic_store_explicit(&cells[counter].value, value, memory_order_relaxed);
+    atomic_store_explicit(&shards[0].cells[counter], value, memory_order_relaxed);
 }
 
 void
@@ -42,7 +60,7 @@ counter_raise(enum counter counter, int64_t value)
 {
     check((unsigned)counter < COUNTER_COUNT);
     check(rows[counter].kind == KIND_GAUGE);
-    _Atomic int64_t *cell = &cells[counter].value;
+    _Atomic int64_t *cell = &shards[0].cells[counter];
     int64_t seen = atomic_load_explicit(cell, memory_order_relaxed);
     while (seen < value
            && !atomic_compare_exchange_weak_explicit(
@@ -55,7 +73,12 @@ int64_t
 counter_get(enum counter counter)
 {
     check((unsigned)counter < COUNTER_COUNT);
-    return atomic_load_explicit(&cells[counter].value, memory_order_relaxed);
+    int64_t sum = 0;
+    for (int i = 0; i < SHARDS; i++) {
+        sum += atomic_load_explicit(&shards[i].cells[counter], memory_order_relaxed);
+    }
+    /* What went up on one thread and down on another may have been read half. */
+    return max_i64(0, sum);
 }
 
 void

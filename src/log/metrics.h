@@ -1,5 +1,6 @@
-/* log/metrics.h: the numbers of tbl/counters.h. Any thread may change them at any time; each is
- * exact by itself, but two are never a consistent pair. They start at 0 with the process. */
+/* log/metrics.h: the numbers of tbl/counters.h. Any thread may change them at any time, and pays
+ * for it as if it were alone. No change is ever lost, but while others change it a number is one of
+ * those it has just been, and two are never a consistent pair. They start at 0 with the process. */
 #pragma once
 
 #include "base/buf.h"
@@ -7,7 +8,7 @@
 
 /* Adds `amount`, which is negative only for a gauge. */
 void counter_add(enum counter counter, int64_t amount);
-/* For gauges: sets it; raises it to `value` if that is more. */
+/* For gauges that nobody adds to: sets it; raises it to `value` if that is more. */
 void counter_set(enum counter counter, int64_t value);
 void counter_raise(enum counter counter, int64_t value);
 int64_t counter_get(enum counter counter);

@@ -2,8 +2,19 @@
  *
  * Columns: ID, KIND (COUNTER only rises, GAUGE goes both ways), name, labels, help. Rows of one
  * name stand together and share its kind and help; names of counters end in _total, and a unit is
- * part of the name. */
+ * part of the name. No gauge is ever below 0. tests/live/metrics.test.mjs raises every row. */
 #pragma once
+
+/* What clients of one endpoint were told; "other" are lists, and endpoints that are not there. */
+#define COUNTERS_OF_ANSWERS(X, API, api)                                                           \
+    X(ANSWERS_##API##_2XX, COUNTER, "tidegate_answers_total", "api=\"" api "\",status=\"2xx\"",    \
+        "Answers begun at model endpoints.")                                                       \
+    X(ANSWERS_##API##_3XX, COUNTER, "tidegate_answers_total", "api=\"" api "\",status=\"3xx\"",    \
+        "Answers begun at model endpoints.")                                                       \
+    X(ANSWERS_##API##_4XX, COUNTER, "tidegate_answers_total", "api=\"" api "\",status=\"4xx\"",    \
+        "Answers begun at model endpoints.")                                                       \
+    X(ANSWERS_##API##_5XX, COUNTER, "tidegate_answers_total", "api=\"" api "\",status=\"5xx\"",    \
+        "Answers begun at model endpoints.")
 
 #define COUNTERS(X)                                                                                \
     X(CONNECTIONS_OPEN, GAUGE, "tidegate_connections_open", "side=\"client\"",                     \
@@ -15,53 +26,126 @@
     X(UPSTREAM_CONNECTIONS, COUNTER, "tidegate_connections_total", "side=\"provider\"",            \
         "Connections accepted from clients, made to providers.")                                   \
     X(CONNECTIONS_REFUSED, COUNTER, "tidegate_connections_refused_total", "",                      \
-        "Connections closed at once because a bound was reached.")                                 \
+        "Connections of clients closed at once because a bound was reached.")                      \
+    X(UPSTREAM_REUSED, COUNTER, "tidegate_connections_reused_total", "",                           \
+        "Calls to providers sent on a connection that was there already.")                         \
+    X(UPSTREAM_FAILED, COUNTER, "tidegate_connects_failed_total", "",                              \
+        "Calls to providers that got no connection.")                                              \
+    X(CLIENT_BYTES_IN, COUNTER, "tidegate_bytes_total", "side=\"client\",direction=\"in\"",        \
+        "Bytes of HTTP read from and written to the other side, before TLS.")                      \
+    X(CLIENT_BYTES_OUT, COUNTER, "tidegate_bytes_total", "side=\"client\",direction=\"out\"",      \
+        "Bytes of HTTP read from and written to the other side, before TLS.")                      \
+    X(UPSTREAM_BYTES_IN, COUNTER, "tidegate_bytes_total", "side=\"provider\",direction=\"in\"",    \
+        "Bytes of HTTP read from and written to the other side, before TLS.")                      \
+    X(UPSTREAM_BYTES_OUT, COUNTER, "tidegate_bytes_total", "side=\"provider\",direction=\"out\"",  \
+        "Bytes of HTTP read from and written to the other side, before TLS.")                      \
     X(REQUESTS, COUNTER, "tidegate_requests_total", "", "Request heads read whole.")               \
     X(REQUESTS_MALFORMED, COUNTER, "tidegate_requests_malformed_total", "",                        \
         "Requests that broke a rule of HTTP.")                                                     \
+    X(REQUESTS_LATE, COUNTER, "tidegate_requests_late_total", "",                                  \
+        "Requests whose head or body did not arrive in time.")                                     \
     X(KEY_FAILURES, COUNTER, "tidegate_key_failures_total", "",                                    \
         "Requests without a key that is known and valid.")                                         \
     X(BODY_BYTES_BUFFERED, GAUGE, "tidegate_body_buffered_bytes", "",                              \
-        "Bytes of request bodies in memory now.")                                                  \
-    X(STREAMS_OPEN, GAUGE, "tidegate_streams_open", "", "Answers being streamed now.")             \
+        "Bytes of request bodies to model endpoints in memory now.")                               \
+    X(REQUESTS_OPEN, GAUGE, "tidegate_model_requests_open", "",                                    \
+        "Requests to model endpoints in flight: not answered, or not settled.")                    \
+    X(STREAMS_OPEN, GAUGE, "tidegate_streams_open", "",                                            \
+        "Requests in flight that are answered by a stream.")                                       \
+    COUNTERS_OF_ANSWERS(X, CHAT, "chat")                                                           \
+    COUNTERS_OF_ANSWERS(X, RESPONSES, "responses")                                                 \
+    COUNTERS_OF_ANSWERS(X, MESSAGES, "messages")                                                   \
+    COUNTERS_OF_ANSWERS(X, COUNT_TOKENS, "count_tokens")                                           \
+    COUNTERS_OF_ANSWERS(X, OTHER, "other")                                                         \
+    X(REFUSALS_BAD, COUNTER, "tidegate_refusals_total", "class=\"bad\"",                           \
+        "Requests refused at model endpoints, by what can be done about it.")                      \
+    X(REFUSALS_SPENT, COUNTER, "tidegate_refusals_total", "class=\"spent\"",                       \
+        "Requests refused at model endpoints, by what can be done about it.")                      \
+    X(REFUSALS_WAIT, COUNTER, "tidegate_refusals_total", "class=\"wait\"",                         \
+        "Requests refused at model endpoints, by what can be done about it.")                      \
+    X(REFUSALS_AUTH, COUNTER, "tidegate_refusals_total", "class=\"auth\"",                         \
+        "Requests refused at model endpoints, by what can be done about it.")                      \
+    X(REFUSALS_FORBID, COUNTER, "tidegate_refusals_total", "class=\"forbid\"",                     \
+        "Requests refused at model endpoints, by what can be done about it.")                      \
+    X(REFUSALS_ABSENT, COUNTER, "tidegate_refusals_total", "class=\"absent\"",                     \
+        "Requests refused at model endpoints, by what can be done about it.")                      \
+    X(REFUSALS_STORE, COUNTER, "tidegate_refusals_total", "class=\"store\"",                       \
+        "Requests refused at model endpoints, by what can be done about it.")                      \
+    X(REFUSALS_GATE, COUNTER, "tidegate_refusals_total", "class=\"gate\"",                         \
+        "Requests refused at model endpoints, by what can be done about it.")                      \
     X(CALLS_ALLOWED, COUNTER, "tidegate_calls_total", "verdict=\"allowed\"",                       \
         "Model calls decided at the gate.")                                                        \
     X(CALLS_REFUSED, COUNTER, "tidegate_calls_total", "verdict=\"refused\"",                       \
         "Model calls decided at the gate.")                                                        \
     X(CALLS_WAITED, COUNTER, "tidegate_calls_waited_total", "",                                    \
         "Model calls that stood in a waiting line first.")                                         \
-    X(REFUSALS_CACHED, COUNTER, "tidegate_refusals_cached_total", "",                              \
-        "Refusals answered by a loop itself, without the engine.")                                 \
-    X(ATTEMPTS, COUNTER, "tidegate_attempts_total", "", "Calls sent to a provider.")               \
-    X(ATTEMPTS_FAILED, COUNTER, "tidegate_attempts_failed_total", "",                              \
-        "Calls to a provider without a usable answer.")                                            \
+    X(CALLS_WAITING, GAUGE, "tidegate_calls_waiting", "", "Model calls in a waiting line now.")    \
+    X(ATTEMPTS, COUNTER, "tidegate_attempts_total", "",                                            \
+        "Calls handed to the connections of a provider.")                                          \
+    X(ATTEMPTS_UNCONNECTED, COUNTER, "tidegate_attempts_failed_total", "cause=\"connect\"",        \
+        "Attempts without a usable answer.")                                                       \
+    X(ATTEMPTS_LATE, COUNTER, "tidegate_attempts_failed_total", "cause=\"timeout\"",               \
+        "Attempts without a usable answer.")                                                       \
+    X(ATTEMPTS_BROKEN, COUNTER, "tidegate_attempts_failed_total", "cause=\"broken\"",              \
+        "Attempts without a usable answer.")                                                       \
+    X(ATTEMPTS_REFUSED, COUNTER, "tidegate_attempts_failed_total", "cause=\"status\"",             \
+        "Attempts without a usable answer.")                                                       \
+    X(REROUTES, COUNTER, "tidegate_reroutes_total", "",                                            \
+        "Attempts at another route after one that cost nothing.")                                  \
     X(CLIENTS_GONE, COUNTER, "tidegate_clients_gone_total", "",                                    \
-        "Calls whose client left before the end.")                                                 \
+        "Requests to model endpoints whose client left before the end.")                           \
     X(STREAMS_CUT, COUNTER, "tidegate_streams_cut_total", "cause=\"provider\"",                    \
         "Streams that ended early, cleanly for the client.")                                       \
     X(STREAMS_CUT_BY_LIMIT, COUNTER, "tidegate_streams_cut_total", "cause=\"limit\"",              \
         "Streams that ended early, cleanly for the client.")                                       \
     X(TOKENS_INPUT, COUNTER, "tidegate_tokens_total", "kind=\"input\"", "Tokens settled.")         \
+    X(TOKENS_CACHE_READ, COUNTER, "tidegate_tokens_total", "kind=\"cache_read\"",                  \
+        "Tokens settled.")                                                                         \
+    X(TOKENS_CACHE_WRITE, COUNTER, "tidegate_tokens_total", "kind=\"cache_write\"",                \
+        "Tokens settled.")                                                                         \
     X(TOKENS_OUTPUT, COUNTER, "tidegate_tokens_total", "kind=\"output\"", "Tokens settled.")       \
-    X(COST_MICROS, COUNTER, "tidegate_cost_micro_usd_total", "", "Cost settled.")                  \
+    X(COST_MICROS, COUNTER, "tidegate_cost_micro_usd_total", "", "Cost booked.")                   \
     X(COST_ESTIMATED_MICROS, COUNTER, "tidegate_cost_estimated_micro_usd_total", "",               \
-        "Estimated cost of the calls settled.")                                                    \
-    X(COST_DISAGREEMENTS, COUNTER, "tidegate_cost_disagreements_total", "",                        \
+        "Cost of the same calls as it was estimated when they were allowed.")                      \
+    X(COST_DISPUTED, COUNTER, "tidegate_cost_disputed_total", "",                                  \
         "Costs given by a provider that the price book contradicts.")                              \
+    X(ESTIMATES_BELOW_50, COUNTER, "tidegate_input_estimates_total", "off_percent=\"..-50\"",      \
+        "Calls by real minus estimated input, in percent of the estimate.")                        \
+    X(ESTIMATES_BELOW_25, COUNTER, "tidegate_input_estimates_total", "off_percent=\"-50..-25\"",   \
+        "Calls by real minus estimated input, in percent of the estimate.")                        \
+    X(ESTIMATES_BELOW_10, COUNTER, "tidegate_input_estimates_total", "off_percent=\"-25..-10\"",   \
+        "Calls by real minus estimated input, in percent of the estimate.")                        \
+    X(ESTIMATES_NEAR, COUNTER, "tidegate_input_estimates_total", "off_percent=\"-10..10\"",        \
+        "Calls by real minus estimated input, in percent of the estimate.")                        \
+    X(ESTIMATES_ABOVE_10, COUNTER, "tidegate_input_estimates_total", "off_percent=\"10..25\"",     \
+        "Calls by real minus estimated input, in percent of the estimate.")                        \
+    X(ESTIMATES_ABOVE_25, COUNTER, "tidegate_input_estimates_total", "off_percent=\"25..50\"",     \
+        "Calls by real minus estimated input, in percent of the estimate.")                        \
+    X(ESTIMATES_ABOVE_50, COUNTER, "tidegate_input_estimates_total", "off_percent=\"50..100\"",    \
+        "Calls by real minus estimated input, in percent of the estimate.")                        \
+    X(ESTIMATES_ABOVE_100, COUNTER, "tidegate_input_estimates_total", "off_percent=\"100..\"",     \
+        "Calls by real minus estimated input, in percent of the estimate.")                        \
     X(OVERSHOOT_MICROS_MAX, GAUGE, "tidegate_cap_overshoot_micro_usd_max", "",                     \
-        "The most that a cost cap was ever passed by.")                                            \
-    X(HOLDS_OPEN, GAUGE, "tidegate_holds_open", "", "Holds not yet resolved.")                     \
+        "The most that a cost cap was passed by, settled and held, when a call was settled.")      \
+    X(HOLDS_OPEN, GAUGE, "tidegate_holds_open", "", "Holds of this gateway not yet resolved.")     \
+    X(HOLDS_EXTENDED, COUNTER, "tidegate_holds_extended_total", "",                                \
+        "Times a running call was given more of its hold, or told its real input.")                \
     X(HOLDS_ORPHANED, COUNTER, "tidegate_holds_orphaned_total", "",                                \
         "Holds found open without an owner and booked.")                                           \
     X(EVENTS, COUNTER, "tidegate_events_total", "", "Events decided by the engine.")               \
-    X(BATCHES, COUNTER, "tidegate_batches_total", "", "Transactions committed by the engine.")     \
-    X(BATCHES_RETRIED, COUNTER, "tidegate_batches_retried_total", "", "Batches run again.")        \
+    X(BATCHES, COUNTER, "tidegate_batches_total", "", "Batches of events taken by the engine.")    \
+    X(COMMITS, COUNTER, "tidegate_commits_total", "", "Transactions committed by the engine.")     \
+    X(BATCHES_RETRIED, COUNTER, "tidegate_batches_retried_total", "",                              \
+        "Batches run again because somebody else wrote meanwhile.")                                \
+    X(EVENTS_DAMAGED, COUNTER, "tidegate_events_damaged_total", "",                                \
+        "Events not decided because their rows in the store make no sense.")                       \
     X(STORE_FAILURES, COUNTER, "tidegate_store_failures_total", "",                                \
-        "Store operations that failed.")                                                           \
+        "Transactions that the store did not take.")                                               \
+    X(STORE_DOWN, GAUGE, "tidegate_store_down", "", "1 while the ledger cannot be written.")       \
     X(SETTLEMENTS_WAITING, GAUGE, "tidegate_settlements_waiting", "",                              \
-        "Settlements not yet written.")                                                            \
+        "Settlements that wait for a store that can write.")                                       \
     X(LOG_LINES_LOST, COUNTER, "tidegate_log_lines_lost_total", "",                                \
-        "Log lines that could not be written.")
+        "Log lines that could not be written at once.")
 
 enum counter {
 #define COUNTER_ENUM(id, kind, name, labels, help) COUNTER_##id,

@@ -11,6 +11,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "log/log.h"
@@ -18,6 +19,7 @@
 
 #define THREADS          4
 #define LINES_PER_THREAD 500
+#define NAME_BYTES       200
 
 static int saved_stderr = -1;
 static int read_end = -1;
@@ -42,6 +44,7 @@ stderr_is_itself_again(void **state)
 {
     (void)dup2(saved_stderr, STDERR_FILENO);
     (void)close(saved_stderr);
+    log_open(LOG_INFO, false); /* lets go of the pipe */
     if (read_end >= 0) {
         (void)close(read_end);
     }
@@ -243,6 +246,49 @@ a_lost_line_is_counted_and_errno_kept(void **state)
     (void)signal(SIGPIPE, handler);
 }
 
+/* What nobody reads must not stop who writes: a loop would stand still with all its streams. */
+static void
+a_full_pipe_or_socket_is_not_waited_for(void **state)
+{
+    char value[1000];
+    memset(value, 'v', sizeof(value));
+    for (int socket = 0; socket < 2; socket++) {
+        int ends[2];
+        if (socket == 1) {
+            assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
+            assert_true(dup2(ends[1], STDERR_FILENO) >= 0);
+            (void)close(ends[1]);
+        }
+        log_open(LOG_INFO, false);
+        const int64_t lost_before = counter_get(COUNTER_LOG_LINES_LOST);
+        for (int i = 0; i < 1000; i++) { /* a megabyte: more than either takes */
+            write_one("v", slice_of(value, sizeof(value)));
+        }
+        assert_true(counter_get(COUNTER_LOG_LINES_LOST) > lost_before);
+        /* what we were given is still as it was for others who write there */
+        assert_int_equal(fcntl(STDERR_FILENO, F_GETFL) & O_NONBLOCK, 0);
+        if (socket == 1) {
+            (void)close(ends[0]);
+        }
+    }
+}
+
+static void
+ids_are_written_as_people_see_them(void **state)
+{
+    for (int json = 0; json < 2; json++) {
+        struct log_line line;
+        log_open(LOG_INFO, json != 0);
+        log_begin(&line, LOG_INFO, "call");
+        log_id(&line, "key", "key_", INT64_MAX);
+        log_id(&line, "thread", "thr_", 0);
+        log_end(&line);
+        assert_string_equal(said_after_time(),
+            json != 0 ? "\",\"level\":\"info\",\"event\":\"call\",\"key\":\"key_9223372036854775807\"}\n"
+                      : " level=info event=call key=key_9223372036854775807\n");
+    }
+}
+
 static void *
 write_many(void *arg)
 {
@@ -253,32 +299,48 @@ write_many(void *arg)
     return NULL;
 }
 
+/* Reads to the end; the number of lines. */
+static void *
+read_lines(void *arg)
+{
+    int *line_count = arg;
+    FILE *lines = fdopen(dup(read_end), "r");
+    char line[LOG_LINE_MAX_BYTES + 2];
+    while (fgets(line, sizeof(line), lines)) {
+        const char *msg = strstr(line, "msg=");
+        check(strncmp(line, "time=", 5) == 0 && msg);
+        const char letter[2] = { msg[4], '\0' };
+        const size_t text_len = strspn(msg + 4, letter);
+        check(text_len == 4 * (NAME_BYTES - 1));
+        check(strcmp(msg + 4 + text_len, "\n") == 0);
+        *line_count += 1;
+    }
+    (void)fclose(lines);
+    return NULL;
+}
+
 static void
 threads_do_not_tear_lines(void **state)
 {
-    static char names[THREADS][200];
+    static char names[THREADS][NAME_BYTES];
     pthread_t threads[THREADS];
+    pthread_t reader;
+    int line_count = 0;
+    const int64_t lost_before = counter_get(COUNTER_LOG_LINES_LOST);
     (void)fcntl(read_end, F_SETFL, 0); /* the reader waits here */
+    assert_int_equal(pthread_create(&reader, NULL, read_lines, &line_count), 0);
     for (int i = 0; i < THREADS; i++) {
         memset(names[i], 'a' + i, sizeof(names[i]) - 1);
         assert_int_equal(pthread_create(&threads[i], NULL, write_many, names[i]), 0);
     }
-    FILE *lines = fdopen(dup(read_end), "r");
-    assert_non_null(lines);
-    for (int i = 0; i < THREADS * LINES_PER_THREAD; i++) {
-        char line[LOG_LINE_MAX_BYTES + 2];
-        assert_non_null(fgets(line, sizeof(line), lines));
-        const char *msg = strstr(line, "msg=");
-        assert_int_equal(strncmp(line, "time=", 5), 0);
-        assert_non_null(msg);
-        const char letter[2] = { msg[4], '\0' };
-        assert_int_equal(strspn(msg + 4, letter), 4 * (sizeof(names[0]) - 1));
-        assert_string_equal(msg + 4 + 4 * (sizeof(names[0]) - 1), "\n");
-    }
     for (int i = 0; i < THREADS; i++) {
         assert_int_equal(pthread_join(threads[i], NULL), 0);
     }
-    (void)fclose(lines);
+    (void)dup2(saved_stderr, STDERR_FILENO);
+    log_open(LOG_INFO, false); /* now nobody writes there any more */
+    assert_int_equal(pthread_join(reader, NULL), 0);
+    const int64_t lost = counter_get(COUNTER_LOG_LINES_LOST) - lost_before;
+    assert_int_equal(line_count + lost, THREADS * LINES_PER_THREAD);
 }
 
 #define PIPE_CASE(case_name, function)                                                             \
@@ -294,6 +356,8 @@ static const struct CMUnitTest tests[] = {
     PIPE_CASE("lines never pass their bound", lines_never_pass_their_bound),
     PIPE_CASE("an ended line is not written again", an_ended_line_is_not_written_again),
     PIPE_CASE("a lost line is counted and errno kept", a_lost_line_is_counted_and_errno_kept),
+    PIPE_CASE("a full pipe or socket is not waited for", a_full_pipe_or_socket_is_not_waited_for),
+    PIPE_CASE("ids are written as people see them", ids_are_written_as_people_see_them),
     PIPE_CASE("threads do not tear each other's lines", threads_do_not_tear_lines),
 };
 UNIT_MAIN(tests)

@@ -87,6 +87,7 @@ add_many(void *arg)
 {
     for (int i = 0; i < ADDS; i++) {
         counter_add(COUNTER_EVENTS, 1);
+        counter_add(COUNTER_HOLDS_OPEN, i % 2 ? -1 : 1);
         counter_raise(COUNTER_OVERSHOOT_MICROS_MAX, i);
     }
     return NULL;
@@ -103,7 +104,28 @@ threads_lose_nothing(void **state)
         assert_int_equal(pthread_join(threads[i], NULL), 0);
     }
     assert_int_equal(counter_get(COUNTER_EVENTS), THREADS * ADDS);
+    assert_int_equal(counter_get(COUNTER_HOLDS_OPEN), 0);
     assert_int_equal(counter_get(COUNTER_OVERSHOOT_MICROS_MAX), ADDS - 1);
+}
+
+static void *
+take_one(void *arg)
+{
+    counter_add(COUNTER_REQUESTS_OPEN, -1);
+    return NULL;
+}
+
+static void
+a_gauge_goes_down_on_another_thread(void **state)
+{
+    pthread_t thread;
+    counter_add(COUNTER_REQUESTS_OPEN, 3);
+    assert_int_equal(pthread_create(&thread, NULL, take_one, NULL), 0);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    assert_int_equal(counter_get(COUNTER_REQUESTS_OPEN), 2);
+    counter_add(COUNTER_REQUESTS_OPEN, -3); /* as if the other half had not been read yet */
+    assert_int_equal(counter_get(COUNTER_REQUESTS_OPEN), 0);
+    counter_add(COUNTER_REQUESTS_OPEN, 1);
 }
 
 static const struct CMUnitTest tests[] = {
@@ -111,5 +133,7 @@ static const struct CMUnitTest tests[] = {
     CASE("metrics are rendered as Prometheus reads them", renders),
     CASE("gauges are set and raised", gauges_are_set_and_raised),
     CASE("threads lose nothing", threads_lose_nothing),
+    CASE("a gauge goes down on another thread, and is never below 0",
+        a_gauge_goes_down_on_another_thread),
 };
 UNIT_MAIN(tests)
