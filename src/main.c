@@ -677,12 +677,12 @@ command_mock(struct cli *cli, int argc, char **argv)
 /* A command while no gateway runs (cli.h). */
 static enum status
 without_gateway(struct policy *policy, const char *method, struct slice target, struct slice body,
-    int *http_status, struct buf *out, struct cli_error *error)
+    int *http_status, struct buf *out, int64_t *orphans, struct cli_error *error)
 {
     struct api_error why;
     log_open(LOG_ERROR, false); /* what is done here is told by the command */
     const enum status status =
-        api_do_once(policy, "cli", method, target, body, http_status, out, &why);
+        api_do_once(policy, "cli", method, target, body, http_status, out, orphans, &why);
     if (status != STATUS_OK) {
         (void)slice_to_cstr(slice_str(why.text), error->text, sizeof(error->text));
     }

@@ -64,6 +64,8 @@ int api_do(struct api_plane *api, const char *actor, const char *method, struct 
 
 /* The same where no gateway runs: opens the store of the policy, if nobody holds it, with an engine that has
  * an epoch of its own (and so books what a gateway that died has left open), and closes all again. Takes
- * over one reference. STATUS_BUSY: a gateway holds the store; its process id is in the text. */
+ * over one reference; *orphans is how many calls that was. STATUS_BUSY: a gateway holds the store; its
+ * process id is in the text. */
 MUST_USE enum status api_do_once(struct policy *policy, const char *actor, const char *method,
-    struct slice target, struct slice body, int *http_status, struct buf *out, struct api_error *error);
+    struct slice target, struct slice body, int *http_status, struct buf *out, int64_t *orphans,
+    struct api_error *error);

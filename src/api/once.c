@@ -52,11 +52,14 @@ open_all(struct once *once, struct policy *policy, struct api_error *error)
 
 enum status
 api_do_once(struct policy *policy, const char *actor, const char *method, struct slice target,
-    struct slice body, int *http_status, struct buf *out, struct api_error *error)
+    struct slice body, int *http_status, struct buf *out, int64_t *orphans, struct api_error *error)
 {
     struct once once = { 0 };
     const enum status status = open_all(&once, policy, error);
     if (status == STATUS_OK) {
+        struct engine_state state;
+        engine_state(once.engine, &state);
+        *orphans = state.orphans_closed;
         *http_status = api_do(once.api, actor, method, target, body, out);
     }
     api_stop(once.api);

@@ -8,16 +8,67 @@ struct file_options {
     bool json;
 };
 
-/* The policy of the file, or its findings on standard error and NULL. */
+static const char *
+file_of(const struct file_options *options)
+{
+    return options->file ? options->file : CONFIG_FILE_DEFAULT;
+}
+
+/* One line of findings, "FILE:12:5: what is wrong", as an object. */
+static void
+json_finding(struct buf *out, struct slice line, const char *file)
+{
+    int64_t place[2] = { 0, 0 };
+    struct slice rest = line;
+    struct slice part = { 0 };
+    const size_t file_len = strlen(file);
+    bool placed =
+        slice_starts(line, slice_str(file)) && line.len > file_len + 1 && line.ptr[file_len] == ':';
+    if (placed) {
+        rest = slice_of(line.ptr + file_len + 1, line.len - file_len - 1);
+    }
+    for (int i = 0; i < 2 && placed; i++) {
+        placed = slice_split(&rest, ':', &part) && slice_to_i64(part, &place[i]);
+    }
+    if (placed) {
+        buf_addf(out, "{\"line\":%lld,\"column\":%lld,\"message\":", (long long)place[0],
+            (long long)place[1]);
+    } else {
+        buf_add_str(out, "{\"line\":null,\"column\":null,\"message\":");
+    }
+    buf_add_json(out, placed ? slice_trim(rest) : line);
+    buf_add_char(out, '}');
+}
+
+static void
+json_findings(const char *file, const char *text)
+{
+    struct buf out = { 0 };
+    struct slice rest = slice_str(text);
+    struct slice line = { 0 };
+    buf_add_str(&out, "{\"ok\":false,\"findings\":[");
+    for (bool first = true; slice_split(&rest, '\n', &line); first = false) {
+        buf_add_str(&out, first ? "" : ",");
+        json_finding(&out, line, file);
+    }
+    buf_add_str(&out, "]}\n");
+    text_print(&out);
+    buf_free(&out);
+}
+
+/* The policy of the file, or its findings and NULL: on standard error, with --json on standard output. */
 static struct policy *
-load(const struct file_options *options)
+load(const struct file_options *options, bool secrets)
 {
     struct policy *policy = NULL;
     struct conf_error error;
-    const char *file = options->file ? options->file : CONFIG_FILE_DEFAULT;
-    if (conf_load_file(file, &policy, &error) != STATUS_OK) {
+    const char *file = file_of(options);
+    const enum status status = secrets ? conf_load_file(file, &policy, &error)
+                                       : conf_load_file_without_secrets(file, &policy, &error);
+    if (status != STATUS_OK && options->json) {
+        json_findings(file, error.text);
+    } else if (status != STATUS_OK) {
         (void)fprintf(stderr, "%s\n", error.text);
-        return NULL;
     }
     return policy;
 }
@@ -193,7 +244,7 @@ command_check(struct cli *cli, int argc, char **argv)
     if (!parse(cli, argc, argv, &options, &exit_status)) {
         return exit_status;
     }
-    struct policy *policy = load(&options);
+    struct policy *policy = load(&options, true);
     if (!policy) {
         return EXIT_FAILED;
     }
@@ -206,7 +257,7 @@ command_check(struct cli *cli, int argc, char **argv)
         json_limits(&out, policy);
         buf_add_str(&out, "}\n");
     } else {
-        add_all(&out, policy, options.file ? options.file : CONFIG_FILE_DEFAULT);
+        add_all(&out, policy, file_of(&options));
     }
     policy_unref(policy);
     return print(&out);
@@ -221,7 +272,7 @@ command_explain_config(struct cli *cli, int argc, char **argv)
     if (!parse(cli, argc, argv, &options, &exit_status)) {
         return exit_status;
     }
-    struct policy *policy = load(&options);
+    struct policy *policy = load(&options, false);
     if (!policy) {
         return EXIT_FAILED;
     }

@@ -40,9 +40,10 @@ struct cli {
     size_t command_count;
     const struct command *command; /* the one that runs */
     /* One request to a control plane opened here over the policy's store. Takes over one reference. On
-     * STATUS_OK *http_status and the body; else a sentence. */
+     * STATUS_OK *http_status, the body, and how many calls of a gateway that died were closed on the way;
+     * else a sentence. */
     enum status (*without_gateway)(struct policy *policy, const char *method, struct slice target,
-        struct slice body, int *http_status, struct buf *out, struct cli_error *error);
+        struct slice body, int *http_status, struct buf *out, int64_t *orphans, struct cli_error *error);
 };
 
 /* The command that argv begins with, and how many words it took. NULL: none; *among is how many begin with

@@ -110,78 +110,145 @@ json_item(struct json_object *array, size_t index)
 
 /* --- Where to ask. */
 
+/* One request on its way, and what came of it. */
+struct asking {
+    struct door *door;
+    const char *method;
+    struct slice target, body;
+    int http_status;
+    struct buf out;
+    struct cli_error error;
+};
+
 static bool
 file_exists(const char *path)
 {
     return access(path, F_OK) == 0;
 }
 
-/* The policy of a store that nobody serves: the configuration's, or the sandbox's. */
-static enum status
-policy_here(const struct door *door, struct policy **policy, struct conf_error *error)
+static const char *
+config_of(const struct door *door)
 {
-    const char *config = door->config ? door->config : CONFIG_FILE_DEFAULT;
-    if (door->config || file_exists(config)) {
-        return conf_load_file(config, policy, error);
-    }
-    if (file_exists(SANDBOX_STORE_FILE)) {
-        return conf_sandbox(ANY_PORT, SANDBOX_STORE, SANDBOX_LISTEN, policy, error);
-    }
-    (void)snprintf(error->text, sizeof(error->text),
-        "there is no " CONFIG_FILE_DEFAULT
-        " in this folder; start one with `tidegate serve`, or say where "
-        "with --control or --config");
-    return STATUS_NOT_FOUND;
+    return door->config ? door->config : CONFIG_FILE_DEFAULT;
 }
 
-struct place {
-    const char *path; /* of the socket */
-    bool told;        /* by --control or the environment: no other place is tried */
-    char text[PATH_BYTES];
-    struct policy *policy;   /* loaded on the way; one reference, or NULL */
-    struct conf_error error; /* why it was not */
-};
-
-static void
-find_place(const struct door *door, struct place *place)
-{
-    place->path = door->control ? door->control : getenv(ENV_CONTROL);
-    place->told = place->path && place->path[0];
-    if (place->told) {
-        return;
-    }
-    place->path = CONTROL_FILE_DEFAULT;
-    if (!door->config && file_exists(CONTROL_FILE_DEFAULT)) {
-        return;
-    }
-    if (policy_here(door, &place->policy, &place->error) != STATUS_OK) {
-        place->policy = NULL;
-    } else if (control_path(place->policy, place->text, sizeof(place->text))) {
-        place->path = place->text;
-    }
-}
-
-/* Nobody answers: the books are opened here, if they are free. */
+/* The policy that says where the socket and the books are: the configuration's, or the sandbox's. Secrets
+ * are not needed for that, so none is asked for. */
 static enum status
-ask_here(struct door *door, struct place *place, const char *method, struct slice target,
-    struct slice body, int *http_status, struct buf *out, struct cli_error *error)
+policy_here(const struct door *door, struct policy **policy, struct cli_error *error)
 {
-    if (!place->policy && policy_here(door, &place->policy, &place->error) != STATUS_OK) {
+    struct conf_error why = { .text = "" };
+    const char *config = config_of(door);
+    *policy = NULL;
+    if (!door->config && !file_exists(config)) {
+        if (file_exists(SANDBOX_STORE_FILE)) {
+            const enum status made =
+                conf_sandbox(ANY_PORT, SANDBOX_STORE, SANDBOX_LISTEN, policy, &why);
+            (void)snprintf(error->text, sizeof(error->text), "the sandbox: %.3600s", why.text);
+            return made;
+        }
         (void)snprintf(error->text, sizeof(error->text),
-            "no gateway answers at %.200s, and %.3600s", place->path, place->error.text);
+            file_exists(CONTROL_FILE_DEFAULT)
+                ? "no gateway answers at " CONTROL_FILE_DEFAULT
+                  ", and this folder has no " CONFIG_FILE_DEFAULT
+                  " that tells of another; name one with --control PATH or --config FILE"
+                : "no gateway is found: this folder has neither " CONTROL_FILE_DEFAULT
+                  " nor " CONFIG_FILE_DEFAULT
+                  "; name one with --control PATH or --config FILE, or start one with "
+                  "`tidegate serve`");
         return STATUS_NOT_FOUND;
     }
-    struct cli_error why = { .text = "" };
-    struct policy *policy = place->policy;
-    place->policy = NULL;
-    const enum status status =
-        door->cli->without_gateway(policy, method, target, body, http_status, out, &why);
-    if (status != STATUS_OK) {
+    const enum status status = conf_load_file_without_secrets(config, policy, &why);
+    if (status == STATUS_INVALID) {
         (void)snprintf(error->text, sizeof(error->text),
-            "no gateway answers at %.200s, and %.3600s", place->path, why.text);
+            "%.200s says where the gateway is, but it is wrong; --control PATH goes without it\n"
+            "%.3600s",
+            config, why.text);
+    } else if (status != STATUS_OK) {
+        (void)snprintf(error->text, sizeof(error->text), "%.3600s", why.text);
     }
     return status;
 }
+
+static enum status
+ask_at(struct asking *asking, const char *path)
+{
+    return client_ask(path, asking->method, asking->target, asking->body, &asking->http_status,
+        &asking->out, &asking->error);
+}
+
+/* Nobody answers at `path`: the books are opened here, if they are free. Takes over the reference. */
+static enum status
+ask_books(struct asking *asking, struct policy *policy, const char *path)
+{
+    const struct door *door = asking->door;
+    const bool in_memory = strcmp(policy->store, "memory:") == 0;
+    struct cli_error why = { .text = "its books are kept in memory: without it there are none" };
+    int64_t orphans = 0;
+    enum status status = STATUS_NOT_FOUND;
+    if (in_memory) {
+        policy_unref(policy);
+    } else {
+        status = door->cli->without_gateway(policy, asking->method, asking->target, asking->body,
+            &asking->http_status, &asking->out, &orphans, &why);
+    }
+    if (status != STATUS_OK) {
+        const bool sandbox = !door->config && !file_exists(CONFIG_FILE_DEFAULT);
+        (void)snprintf(asking->error.text, sizeof(asking->error.text),
+            "no gateway answers at %.200s, where %.200s puts its control socket, and %.3000s%s",
+            path, sandbox ? "the sandbox" : config_of(door), why.text,
+            status == STATUS_BUSY ? "; name that one's socket with --control PATH" : "");
+    } else if (orphans > 0) {
+        (void)fflush(stdout);
+        (void)fprintf(stderr,
+            "tidegate: a gateway ended amid %lld calls; they are closed now, as orphaned_holds says\n",
+            (long long)orphans);
+    }
+    return status;
+}
+
+/* The socket that was named, and no other; else the one in this folder, the configuration's, the books. */
+static enum status
+ask(struct asking *asking)
+{
+    const struct door *door = asking->door;
+    const char *told = door->control ? door->control : getenv(ENV_CONTROL);
+    if (told && told[0]) {
+        const enum status status = ask_at(asking, told);
+        if (status == STATUS_NOT_FOUND) {
+            (void)snprintf(asking->error.text, sizeof(asking->error.text),
+                "no gateway answers at %.3000s, which %s names", told,
+                door->control ? "--control" : ENV_CONTROL);
+        }
+        return status;
+    }
+    const bool near = !door->config && file_exists(CONTROL_FILE_DEFAULT);
+    enum status status = near ? ask_at(asking, CONTROL_FILE_DEFAULT) : STATUS_NOT_FOUND;
+    if (status != STATUS_NOT_FOUND) {
+        return status;
+    }
+    struct policy *policy = NULL;
+    char path[PATH_BYTES];
+    status = policy_here(door, &policy, &asking->error);
+    if (status != STATUS_OK) {
+        return status;
+    }
+    if (!control_path(policy, path, sizeof(path))) {
+        policy_unref(policy);
+        (void)snprintf(asking->error.text, sizeof(asking->error.text),
+            "the path of the control socket in %.200s is too long", config_of(door));
+        return STATUS_INVALID;
+    }
+    const bool asked = near && strcmp(path, CONTROL_FILE_DEFAULT) == 0;
+    status = asked ? STATUS_NOT_FOUND : ask_at(asking, path);
+    if (status == STATUS_NOT_FOUND) {
+        return ask_books(asking, policy, path);
+    }
+    policy_unref(policy);
+    return status;
+}
+
+/* --- What came of it. */
 
 static bool
 show_refusal(
@@ -229,23 +296,14 @@ bool
 door_ask(struct door *door, const char *method, struct slice target, struct slice body,
     struct json_object **answer)
 {
-    struct place place = { 0 };
-    struct cli_error error = { .text = "" };
-    struct buf out = { 0 };
-    int http_status = 0;
+    struct asking asking = { .door = door, .method = method, .target = target, .body = body };
     *answer = NULL;
-    find_place(door, &place);
-    enum status status = client_ask(place.path, method, target, body, &http_status, &out, &error);
-    if (status == STATUS_NOT_FOUND && !place.told) {
-        status = ask_here(door, &place, method, target, body, &http_status, &out, &error);
-    }
-    policy_unref(place.policy);
-    bool good = status == STATUS_OK;
+    bool good = ask(&asking) == STATUS_OK;
     if (good) {
-        good = take_answer(door, http_status, &out, answer);
+        good = take_answer(door, asking.http_status, &asking.out, answer);
     } else {
-        (void)cli_fail("%s", error.text);
+        (void)cli_fail("%s", asking.error.text);
     }
-    buf_free(&out);
+    buf_free(&asking.out);
     return good;
 }

@@ -196,8 +196,9 @@ command_prices_list(struct cli *cli, int argc, char **argv)
     struct conf_error error;
     const bool file = config || access(CONFIG_FILE_DEFAULT, F_OK) == 0;
     const enum status status =
-        file ? conf_load_file(config ? config : CONFIG_FILE_DEFAULT, &policy, &error)
-             : conf_sandbox(ANY_PORT, SANDBOX_STORE, SANDBOX_LISTEN, &policy, &error);
+        file
+            ? conf_load_file_without_secrets(config ? config : CONFIG_FILE_DEFAULT, &policy, &error)
+            : conf_sandbox(ANY_PORT, SANDBOX_STORE, SANDBOX_LISTEN, &policy, &error);
     if (status != STATUS_OK) {
         (void)fprintf(stderr, "%s\n", error.text);
         return EXIT_FAILED;

@@ -19,6 +19,10 @@ struct conf_error {
  * STATUS_INVALID: the file is wrong; STATUS_IO: it cannot be read; STATUS_FULL: no memory. Then
  * error->text is one or more lines for a person, *policy is NULL, and nothing is kept. */
 MUST_USE enum status conf_load_file(const char *path, struct policy **policy, struct conf_error *error);
+/* The same for commands that only ask where things are and what is in force: neither the secrets nor the
+ * certificates that the file names are looked at. Such a policy cannot call a provider. */
+MUST_USE enum status conf_load_file_without_secrets(
+    const char *path, struct policy **policy, struct conf_error *error);
 /* `name` stands for the file in errors, and its folder for that of relative paths. */
 MUST_USE enum status conf_load_text(const char *name, struct slice yaml, struct policy **policy,
     struct conf_error *error);

@@ -16,6 +16,7 @@ struct conf {
     struct arena nodes;  /* of the documents; gone after loading */
     const char *folder;  /* of the file, without a final '/'; "" = none */
     int64_t drain_max_ms; /* of providers that say nothing else */
+    bool without_secrets; /* what providers' credentials and certificates are is not looked at */
 };
 
 /* ---- option.c: the table at work ---- */
@@ -89,6 +90,12 @@ void price_set_fill(struct price_set *set);
 /* ---- file.c ---- */
 /* Reads a whole file of at most `bytes_max` bytes; *why is a phrase for a person. */
 MUST_USE enum status file_read(const char *path, size_t bytes_max, struct buf *out, const char **why);
+
+/* ---- pem.c ---- */
+enum pem_result { PEM_CERTIFICATES, PEM_NONE, PEM_BROKEN };
+/* Whether the text holds at least one certificate and each is whole; else *broken_line is where one that is
+ * not begins. */
+enum pem_result pem_certificates(struct slice text, int *broken_line);
 
 /* ---- canon.c ---- */
 /* Hash of what the file says, whatever its layout and comments, and of the price book in use. */

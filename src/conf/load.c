@@ -34,9 +34,9 @@ folder_of(const char *path)
     return folder;
 }
 
-enum status
-conf_load_text(
-    const char *name, struct slice yaml, struct policy **policy, struct conf_error *error)
+static MUST_USE enum status
+load_text(const char *name, struct slice yaml, bool without_secrets, struct policy **policy,
+    struct conf_error *error)
 {
     *policy = NULL;
     error->text[0] = '\0';
@@ -52,6 +52,7 @@ conf_load_text(
         conf->policy = made;
         conf->arena = &made->arena;
         conf->folder = folder;
+        conf->without_secrets = without_secrets;
         conf_read(conf, yaml);
         if (report_clean(&conf->report)) {
             *policy = made;
@@ -69,18 +70,37 @@ conf_load_text(
 }
 
 enum status
-conf_load_file(const char *path, struct policy **policy, struct conf_error *error)
+conf_load_text(
+    const char *name, struct slice yaml, struct policy **policy, struct conf_error *error)
+{
+    return load_text(name, yaml, false, policy, error);
+}
+
+static MUST_USE enum status
+load_file(const char *path, bool without_secrets, struct policy **policy, struct conf_error *error)
 {
     *policy = NULL;
     struct buf text = { .limit_bytes = CONF_FILE_BYTES_MAX + 131072 };
     const char *why = "";
     enum status status = file_read(path, CONF_FILE_BYTES_MAX, &text, &why);
     if (status == STATUS_OK) {
-        status = conf_load_text(path, buf_slice(&text), policy, error);
+        status = load_text(path, buf_slice(&text), without_secrets, policy, error);
     } else {
         (void)snprintf(error->text, sizeof error->text, "%.500s cannot be read: %s", path, why);
         status = STATUS_IO;
     }
     buf_free(&text);
     return status;
+}
+
+enum status
+conf_load_file(const char *path, struct policy **policy, struct conf_error *error)
+{
+    return load_file(path, false, policy, error);
+}
+
+enum status
+conf_load_file_without_secrets(const char *path, struct policy **policy, struct conf_error *error)
+{
+    return load_file(path, true, policy, error);
 }

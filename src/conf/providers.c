@@ -9,6 +9,7 @@
 
 #define PROVIDERS_MAX           256
 #define SECRET_BYTES_MAX        4096
+#define CA_FILE_BYTES_MAX       ((size_t)4 << 20)
 #define PROVIDER_NAME_BYTES_MAX 63 /* of struct attempt */
 
 struct facts_row {
@@ -93,6 +94,9 @@ credential_from_env(
             "'env' wants the name of an environment variable (capital letters, digits, '_'), not the secret itself");
         return;
     }
+    if (conf->without_secrets) {
+        return;
+    }
     const char *value = getenv(name);
     if (!value) {
         report_add(&conf->report, node, "environment variable %s is not set", name);
@@ -106,6 +110,9 @@ static void
 credential_from_file(
     struct conf *conf, const struct node *node, const char *name, struct credential *credential)
 {
+    if (conf->without_secrets) {
+        return;
+    }
     const char *path = conf_path(conf, slice_str(name));
     struct buf text = { .limit_bytes = SECRET_BYTES_MAX + 65536 + 1 };
     const char *why = "";
@@ -323,6 +330,42 @@ provider_dialect(struct conf *conf, const struct node *map, const struct facts_r
         conf, map, OPTION_PROVIDER_DIALECT, facts ? facts->dialect : DIALECT_OPENAI);
 }
 
+/* Certificates that cannot be used would fail each call; better said now. */
+static void
+provider_ca_file(struct conf *conf, const struct node *map, struct provider *provider)
+{
+    const char *name = conf_text(conf, map, OPTION_PROVIDER_CA_FILE);
+    const struct node *node = doc_get(map, option_key(OPTION_PROVIDER_CA_FILE));
+    if (!name) {
+        return;
+    }
+    provider->ca_file = conf_path(conf, slice_str(name));
+    if (conf->without_secrets) {
+        return;
+    }
+    struct buf text = { .limit_bytes = CA_FILE_BYTES_MAX + 131072 };
+    const char *why = "";
+    int line = 0;
+    if (file_read(provider->ca_file, CA_FILE_BYTES_MAX, &text, &why) != STATUS_OK) {
+        report_add(&conf->report, node, "ca_file %s cannot be read: %s", provider->ca_file, why);
+    } else {
+        switch (pem_certificates(buf_slice(&text), &line)) {
+        case PEM_CERTIFICATES: break;
+        case PEM_NONE:
+            report_add(&conf->report, node,
+                "ca_file %s holds no certificate: wanted is PEM, -----BEGIN CERTIFICATE----- and so on",
+                provider->ca_file);
+            break;
+        case PEM_BROKEN:
+            report_add(&conf->report, node,
+                "ca_file %s: the certificate that begins in its line %d is not whole",
+                provider->ca_file, line);
+            break;
+        }
+    }
+    buf_free(&text);
+}
+
 static void
 provider_read(struct conf *conf, const struct node *map, struct provider *provider)
 {
@@ -343,8 +386,7 @@ provider_read(struct conf *conf, const struct node *map, struct provider *provid
         facts && facts->dialect == provider->dialect ? facts->limit_field : FACTS_LIMIT_FIELD;
     provider->on_abort = (enum on_abort)conf_number(
         conf, map, OPTION_PROVIDER_ON_ABORT, facts ? facts->on_abort : ON_ABORT_BILLS_ALL);
-    const char *ca_file = conf_text(conf, map, OPTION_PROVIDER_CA_FILE);
-    provider->ca_file = ca_file ? conf_path(conf, slice_str(ca_file)) : NULL;
+    provider_ca_file(conf, map, provider);
     provider->connect_ms = conf_number(conf, map, OPTION_PROVIDER_CONNECT_DEADLINE, 0);
     provider->first_byte_ms = conf_number(conf, map, OPTION_PROVIDER_FIRST_BYTE_DEADLINE, 0);
     provider->between_bytes_ms = conf_number(conf, map, OPTION_PROVIDER_BETWEEN_BYTES_DEADLINE, 0);

@@ -314,8 +314,63 @@ describe('what a person types', () => {
   test('a command without a gateway or books is one clear sentence', () => {
     const done = run(['status'], here);
     assert.equal(done.code, 1);
-    assert.match(done.err, /^tidegate: no gateway answers at .*\n$/);
+    assert.match(done.err, /^tidegate: no gateway is found: this folder has neither tidegate\.sock nor tidegate\.yaml; .*--control.*\n$/);
     assert.deepEqual(fs.readdirSync(dir), []);
+    for (const [args, env, named] of [
+      [['--control', 'nobody.sock'], {}, /^tidegate: no gateway answers at nobody\.sock, which --control names\n$/],
+      [[], { TIDEGATE_CONTROL: 'no.sock' }, /^tidegate: no gateway answers at no\.sock, which TIDEGATE_CONTROL names\n$/],
+      [['--config', 'none.yaml'], {}, /^tidegate: none\.yaml cannot be read: No such file or directory\n$/],
+    ]) {
+      const told = run(['status', ...args], { ...here, env });
+      assert.equal(told.code, 1);
+      assert.match(told.err, named);
+    }
+  });
+
+  test('secrets are asked for by serve and check alone', () => {
+    const file = path.join(dir, 'secret.yaml');
+    const config = (store) => `store: ${store}
+providers: {p: {dialect: openai, base_url: 'https://llm.example.org/v1', credentials: {company: {env: NOT_SET_HERE}}},
+  q: {dialect: openai, base_url: 'https://llm.example.org/v1', credentials: {company: {file: no-such-secret}}}}
+models: {m: {price: {input: 1 USD, output: 1 USD}, routes: [{provider: p}, {provider: q}]}}
+limits: {day: {counts: cost, per: account, window: day, cap: 1 USD}}
+`;
+    fs.writeFileSync(file, config('sqlite:secret.db'));
+    for (const args of [['account', 'add', 'ada'], ['key', 'add', 'ada'], ['status'], ['ledger'], ['account', 'list'], ['prices', 'list']]) {
+      const done = run([...args, '--config', file], here);
+      assert.equal(done.code, 0, `${args.join(' ')}: ${done.err}`);
+    }
+    assert.match(run(['explain-config', file], here).out, /each account may spend/);
+    for (const args of [['check', file], ['serve', '--config', file]]) {
+      const done = run(args, here);
+      assert.equal(done.code, 1);
+      assert.match(done.err, /secret\.yaml:2:\d+: environment variable NOT_SET_HERE is not set/);
+      assert.match(done.err, /secret\.yaml:3:\d+: the credential file cannot be read/);
+    }
+    fs.writeFileSync(file, config('memory'));
+    const lost = run(['account', 'add', 'bob', '--config', file], here);
+    assert.equal(lost.code, 1, 'nothing is kept, so nothing is done');
+    assert.match(lost.err, /no gateway answers at .*, where .*secret\.yaml puts its control socket, and its books are kept in memory/);
+    fs.writeFileSync(file, 'lisen: 1\n');
+    const wrong = run(['status', '--config', file], here);
+    assert.equal(wrong.code, 1);
+    assert.match(wrong.err, /secret\.yaml says where the gateway is, but it is wrong; --control PATH goes without it\n.*secret\.yaml:1:1: .*lisen/);
+    fs.readdirSync(dir).forEach((name) => fs.rmSync(path.join(dir, name)));
+  });
+
+  test('check says as JSON what is wrong, and where', () => {
+    const file = path.join(dir, 'wrong.yaml');
+    fs.writeFileSync(file, 'lisen: 127.0.0.1:1\nmodels: {}\n');
+    const done = run(['check', file, '--json'], here);
+    assert.equal(done.code, 1);
+    assert.equal(done.err, '');
+    const { ok, findings } = JSON.parse(done.out);
+    assert.equal(ok, false);
+    assert.deepEqual(findings.find(({ message }) => /lisen/.test(message)), { line: 1, column: 1, message: "unknown option 'lisen'; did you mean 'listen'?" });
+    assert.deepEqual(JSON.parse(run(['check', 'none.yaml', '--json'], here).out).findings, [
+      { line: null, column: null, message: 'none.yaml cannot be read: No such file or directory' },
+    ]);
+    fs.rmSync(file);
   });
 
   test('a reader that leaves does not hurt', () => {

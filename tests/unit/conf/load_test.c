@@ -170,14 +170,14 @@ static void
 insecure_and_headers(void **state)
 {
     struct policy *policy = load(PROVIDER("dialect: openai, base_url: 'http://10.0.0.7:8000/v1', insecure: true, "
-        "ca_file: x/ca.pem, connect_deadline: 1s, first_byte_deadline: 2s, between_bytes_deadline: 3s, "
+        "connect_deadline: 1s, first_byte_deadline: 2s, between_bytes_deadline: 3s, "
         "credentials: {company: {env: TIDEGATE_TEST_KEY, headers: {X-HF-Bill-To: acme, X-B: 'a b'}}}"));
     const struct provider *provider = provider_of(policy, "p");
     assert_false(provider->tls);
     assert_string_equal(provider->host, "10.0.0.7");
     assert_string_equal(provider->host_header, "10.0.0.7:8000");
     assert_int_equal(provider->port, 8000);
-    assert_string_equal(provider->ca_file, "x/ca.pem");
+    assert_null(provider->ca_file);
     assert_int_equal(provider->connect_ms, 1000);
     assert_int_equal(provider->first_byte_ms, 2000);
     assert_int_equal(provider->between_bytes_ms, 3000);

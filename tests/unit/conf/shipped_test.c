@@ -187,6 +187,7 @@ folder_make(void **state)
     }
     (void)snprintf(yaml_name, sizeof yaml_name, "%s/t.yaml", folder);
     write_file("inference-token", "hf_secret\n");
+    write_file("local-ca.pem", "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n");
     write_file("prices.json", "{\"models\": [{\"id\": \"gpt-5.5\", \"input\": 1, \"output\": 2}, "
                               "{\"id\": \"glm-5.2\", \"input\": 1, \"output\": 2}]}");
     (void)setenv("OPENAI_API_KEY", "sk-a", 1);
@@ -197,7 +198,7 @@ folder_make(void **state)
 static int
 folder_remove(void **state)
 {
-    static const char *const names[] = { "inference-token", "prices.json" };
+    static const char *const names[] = { "inference-token", "local-ca.pem", "prices.json" };
     for (size_t i = 0; i < countof(names); i++) {
         char path[128];
         (void)snprintf(path, sizeof path, "%s/%s", folder, names[i]);
@@ -291,6 +292,51 @@ every_option_is_looked_at(void **state)
 }
 
 static void
+certificates_are_looked_at(void **state)
+{
+#define B "-----BEGIN CERTIFICATE-----\n"
+#define E "-----END CERTIFICATE-----\n"
+    static const struct {
+        const char *pem, *message; /* message NULL = it loads */
+    } rows[] = {
+        { B "MIIB\nab+/==\n" E, NULL },
+        { "an authority\r\n-----BEGIN CERTIFICATE-----\r\nMIIB\r\n-----END CERTIFICATE-----\r\nmore\r\n", NULL },
+        { B "MIIB\n" E "\n-----BEGIN PRIVATE KEY-----\nMIIB\n-----END PRIVATE KEY-----\n" B "MIIC\n" E, NULL },
+        { "-----BEGIN TRUSTED CERTIFICATE-----\nMIIB\n-----END TRUSTED CERTIFICATE-----", NULL },
+        { "", "holds no certificate" },
+        { "no certificate at all\n", "holds no certificate" },
+        { "-----BEGIN PRIVATE KEY-----\nMIIB\n-----END PRIVATE KEY-----\n", "holds no certificate" },
+        { B E, "the certificate that begins in its line 1 is not whole" },
+        { B "MIIB\n", "the certificate that begins in its line 1 is not whole" },
+        { "\n" B "M*IB\n" E, "the certificate that begins in its line 2 is not whole" },
+        { B "AAAA\n" E, "the certificate that begins in its line 1 is not whole" },
+        { B "MIIB\n" E B "MIIB\n" B "MIIB\n" E, "the certificate that begins in its line 4 is not whole" },
+    };
+#undef B
+#undef E
+    static struct conf_error error;
+    for (size_t i = 0; i < countof(rows); i++) {
+        struct policy *policy = NULL;
+        write_file("local-ca.pem", rows[i].pem);
+        const enum status status =
+            conf_load_text(yaml_name, SLICE(MORE("ca_file: local-ca.pem")), &policy, &error);
+        if (status == STATUS_OK && !rows[i].message) {
+            char path[128];
+            (void)snprintf(path, sizeof path, "%s/local-ca.pem", folder);
+            assert_string_equal(policy->providers[0].ca_file, path);
+            policy_unref(policy);
+        } else if (!rows[i].message || !strstr(error.text, rows[i].message)) {
+            fail_msg("row %zu: %s", i, error.text);
+        } else {
+            assert_non_null(strstr(error.text, "/t.yaml:1:75: ca_file "));
+        }
+    }
+    struct policy *policy = NULL;
+    assert_int_equal(conf_load_text(yaml_name, SLICE(MORE("ca_file: none.pem")), &policy, &error), STATUS_INVALID);
+    assert_non_null(strstr(error.text, "/none.pem cannot be read: No such file or directory"));
+}
+
+static void
 file_errors_name_the_file(void **state)
 {
     static struct conf_error error;
@@ -325,6 +371,7 @@ main(void)
         CASE("the sample loads as it is", sample_loads),
         CASE("the sample shows every option, with its default", sample_shows_every_option),
         CASE("every option is looked at: a wrong type is refused in its line", every_option_is_looked_at),
+        CASE("certificates are looked at when the configuration is read", certificates_are_looked_at),
         CASE("errors in files that a configuration names are told with their places", file_errors_name_the_file),
     };
     return cmocka_run_group_tests(tests, group_start, folder_remove);

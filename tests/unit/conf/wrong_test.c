@@ -3,6 +3,7 @@
  * Goal: a file that is wrong is refused whole, and a person is told where and what would be right.
  * Method: each row is a file and the exact text of its refusal. */
 #include <stdio.h>
+#include <unistd.h>
 
 #include "load.h"
 
@@ -608,6 +609,42 @@ unreadable_files(void **state)
     assert_string_equal(error.text, "/ cannot be read: Is a directory");
 }
 
+/* What only serving needs is not asked for by those who do not serve; everything else still is. */
+static void
+without_secrets(void **state)
+{
+    static struct conf_error error;
+    static const struct {
+        const char *yaml, *message; /* message NULL = it loads without secrets */
+    } rows[] = {
+        { MORE("credentials: {company: {env: TIDEGATE_TEST_UNSET}}"), NULL },
+        { MORE("credentials: {company: {env: TIDEGATE_TEST_EMPTY}}"), NULL },
+        { MORE("credentials: {company: {file: /nonexistent/secret}}"), NULL },
+        { MORE("ca_file: /nonexistent/ca.pem"), NULL },
+        { MORE("credentials: {company: {env: not a name}}"), "'env' wants the name of an environment variable" },
+        { MORE("credentials: {company: {}}"), "this credential names no secret" },
+    };
+    char name[] = "/tmp/conf-secrets-XXXXXX";
+    const int fd = mkstemp(name);
+    assert_true(fd >= 0);
+    for (size_t i = 0; i < countof(rows); i++) {
+        struct policy *policy = NULL;
+        assert_int_equal(ftruncate(fd, 0), 0);
+        assert_int_equal(pwrite(fd, rows[i].yaml, strlen(rows[i].yaml), 0), (ssize_t)strlen(rows[i].yaml));
+        assert_int_equal(conf_load_file(name, &policy, &error), STATUS_INVALID);
+        const enum status status = conf_load_file_without_secrets(name, &policy, &error);
+        assert_int_equal(status, rows[i].message ? STATUS_INVALID : STATUS_OK);
+        if (rows[i].message) {
+            assert_non_null(strstr(error.text, rows[i].message));
+        } else {
+            assert_int_equal(policy->providers[0].company.from, CREDENTIAL_NONE);
+        }
+        policy_unref(policy);
+    }
+    assert_int_equal(close(fd), 0);
+    assert_int_equal(unlink(name), 0);
+}
+
 int
 main(void)
 {
@@ -624,6 +661,7 @@ main(void)
         CASE("more limits than a call or a subject can carry are refused", too_many_limits),
         CASE("a damaged file never does more than being refused", damaged_texts),
         CASE("a file that cannot be read says why", unreadable_files),
+        CASE("commands that do not serve need no secrets", without_secrets),
     };
     return cmocka_run_group_tests(tests, conf_test_start, NULL);
 }
