@@ -42,6 +42,7 @@ net_conn_flush(struct net_conn *conn)
         return false;
     }
     if (sent > 0) {
+        counter_add(COUNTER_CLIENT_BYTES_OUT, sent);
         conn->output_mono_ms = net_loop_mono_ms(conn->sock.loop);
         out_taken(conn, (size_t)sent);
     }
@@ -100,6 +101,7 @@ out_write(struct net_conn *conn, const struct iovec *pieces, int piece_count)
         left = 0;
     }
     if (taken > 0) {
+        counter_add(COUNTER_CLIENT_BYTES_OUT, taken);
         conn->output_mono_ms = net_loop_mono_ms(conn->sock.loop);
     }
     conn->watch_writes = net_conn_unsent(conn) > 0;

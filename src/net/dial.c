@@ -60,6 +60,7 @@ opened(struct net_call *call)
     }
     call->upstream = NULL;
     net_dial_cancel(call);
+    counter_add(COUNTER_UPSTREAM_CONNECTIONS, 1);
     net_call_open(call, upstream);
 }
 

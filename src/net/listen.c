@@ -290,6 +290,7 @@ admit(struct net_listener *listener, int fd, const union address *address)
     if (loop->overflow_count < NET_OVERFLOWS_MAX) {
         net_conn_open(loop, fd, listener->tag, peer, true);
     } else {
+        counter_add(COUNTER_CONNECTIONS_REFUSED, 1);
         (void)close(fd);
     }
 }
@@ -304,6 +305,7 @@ shed(struct net_listener *listener)
         (void)close(listener->spare_fd);
         const int fd = accept_one(listener->fd, &address);
         if (fd >= 0) {
+            counter_add(COUNTER_CONNECTIONS_REFUSED, 1);
             (void)close(fd);
         }
         listener->spare_fd =

@@ -18,6 +18,7 @@
 #include "base/list.h"
 #include "base/map.h"
 #include "base/units.h"
+#include "log/metrics.h"
 #include "net/net.h"
 
 #define NET_READ_BYTES       (64 * 1024) /* of a loop; one read is enough for most events */

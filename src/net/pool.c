@@ -168,6 +168,7 @@ net_upstream_make(
     list_init(&upstream->lru_node);
     upstream->pool = pool;
     pool->user_count++;
+    counter_add(COUNTER_UPSTREAM_CONNECTIONS_OPEN, 1);
     return upstream;
 }
 
@@ -188,6 +189,7 @@ net_upstream_drop(struct net_upstream *upstream, bool politely)
         net_tls_close(upstream, politely);
     }
     net_sock_close(&upstream->sock);
+    counter_add(COUNTER_UPSTREAM_CONNECTIONS_OPEN, -1);
     net_pool_leave(loop, upstream->pool);
     upstream->pool = NULL;
 }
@@ -242,6 +244,7 @@ net_pool_take(struct net_loop *loop, struct net_pool *pool)
         list_remove(&upstream->lru_node);
         pool->idle_count--;
         upstream->reused = true;
+        counter_add(COUNTER_UPSTREAM_REUSED, 1);
         return upstream;
     }
     return NULL;

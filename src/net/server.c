@@ -123,6 +123,7 @@ net_conn_close(struct net_conn *conn)
     net_timer_stop(&conn->timer);
     if (conn->counted) {
         (void)atomic_fetch_sub(&loop->net->connection_count, 1);
+        counter_add(COUNTER_CONNECTIONS_OPEN, -1);
     } else {
         loop->overflow_count--;
     }
@@ -176,6 +177,7 @@ refuse_fault(struct net_conn *conn, const struct http_fault *fault)
 {
     const struct net_refusal refusal = { fault->status, "invalid_request_error", fault->name,
         fault->sentence };
+    counter_add(COUNTER_REQUESTS_MALFORMED, 1);
     refuse(conn, &refusal);
 }
 
@@ -188,10 +190,9 @@ on_conn_timer(struct net_timer *timer)
         net_conn_lose(conn);
     } else if (input_due(conn) > now) {
         arm(conn);
-    } else if (conn->state == CONN_HEAD) {
-        refuse(conn, &head_late);
-    } else if (conn->state == CONN_BUSY) {
-        refuse(conn, &body_late);
+    } else if (conn->state == CONN_HEAD || conn->state == CONN_BUSY) {
+        counter_add(COUNTER_REQUESTS_LATE, 1);
+        refuse(conn, conn->state == CONN_HEAD ? &head_late : &body_late);
     } else {
         net_conn_close(conn);
     }
@@ -207,6 +208,7 @@ start_exchange(struct net_conn *conn, const struct http_head *head, struct slice
     size_t consumed = 0;
     struct slice data;
 
+    counter_add(COUNTER_REQUESTS, 1);
     conn->parse = (struct http_parse_state){ 0 };
     conn->input_mono_ms = now_mono_ms(conn);
     conn->state = CONN_BUSY;
@@ -354,6 +356,7 @@ read_socket(struct net_conn *conn)
             take_end(conn);
             return;
         }
+        counter_add(COUNTER_CLIENT_BYTES_IN, got);
         if (conn->state == CONN_LINGER) {
             conn->input_mono_ms = now_mono_ms(conn);
         }
@@ -497,8 +500,11 @@ net_conn_open(struct net_loop *loop, int fd, int tag, const char *peer, bool ove
     conn->input_mono_ms = now_mono_ms(conn);
     if (overflow) {
         loop->overflow_count++;
+        counter_add(COUNTER_CONNECTIONS_REFUSED, 1);
         refuse(conn, &too_many_connections);
     } else {
+        counter_add(COUNTER_CONNECTIONS, 1);
+        counter_add(COUNTER_CONNECTIONS_OPEN, 1);
         settle(conn);
     }
 }

@@ -112,6 +112,9 @@ net_call_fail(struct net_call *call, enum net_fail why, const char *format, ...)
     (void)vsnprintf(detail, sizeof(detail), format, args);
     va_end(args);
 
+    if (call->stage != CALL_OPEN) {
+        counter_add(COUNTER_UPSTREAM_FAILED, 1);
+    }
     struct net_upstream *upstream = detach(call);
     if (upstream) {
         net_upstream_drop(upstream, false);
@@ -208,6 +211,7 @@ send_some(struct net_call *call)
                 call->send_failed = true;
                 return;
             }
+            counter_add(COUNTER_UPSTREAM_BYTES_OUT, sent);
             call->step_mono_ms = now_mono_ms(call);
             pieces_taken(call, (size_t)sent);
         }
@@ -363,6 +367,7 @@ receive(struct net_upstream *upstream, struct net_call *call)
             take_end(call, got == 0);
             return false;
         }
+        counter_add(COUNTER_UPSTREAM_BYTES_IN, got);
         call->got_byte = true;
         call->step_mono_ms = now_mono_ms(call);
         if (!take_input(upstream, call, slice_of(bytes, (size_t)got))) {
