@@ -196,8 +196,9 @@ price_is_missing(const struct policy *policy, const struct route *route, bool un
     }
 }
 
-/* True when every limit has room for this route. Else the verdict refuses: with the first limit in the
- * order of checks, but a spent one before one that is only held, since waiting would be in vain. */
+/* True when every limit has room for this route. Else the verdict refuses: with the first limit in
+ * the order of checks, but a spent one before one that is only held, since waiting would be in
+ * vain. */
 static bool
 check_limits(const struct call_state *state, const struct route *route, struct verdict *verdict)
 {
@@ -607,17 +608,21 @@ decide_call(struct core *core, const struct event *event, struct verdict *verdic
     state.policy = core_policy_exact(core, call->policy_ver);
     verdict->output_limit = -1;
     if (!state.policy) {
-        refuse_for_now(
-            verdict); /* its configuration is gone, and with it whoever waited for an answer */
+        /* Its configuration is gone, and with it whoever waited for an answer. */
+        refuse_for_now(verdict);
+        return;
+    }
+    enum reason reason = check_identity(&state);
+    if (reason == REASON_OK) {
+        reason = call->found;
+    }
+    if (reason != REASON_OK) {
+        refuse(verdict, reason);
         return;
     }
     check(call->model_index >= 0 && call->model_index < state.policy->model_count);
     state.model = &state.policy->models[call->model_index];
-
-    enum reason reason = check_identity(&state);
-    if (reason == REASON_OK) {
-        reason = check_issued(&state);
-    }
+    reason = check_issued(&state);
     if (reason == REASON_OK && call->api == API_COUNT_TOKENS) {
         allow_uncounted(&state, verdict); /* free of charge, and never metered */
         return;

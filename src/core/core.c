@@ -127,7 +127,7 @@ need_call(struct core *core, const struct call_event *call, struct needs *needs)
     if (known && key->row.account_id != call->account_id) {
         need_id(needs, NEED_ACCOUNT, work_account(work, key->row.account_id), key->row.account_id);
     }
-    if (call->api == API_COUNT_TOKENS) {
+    if (call->api == API_COUNT_TOKENS || call->found != REASON_OK) {
         return;
     }
     const int64_t root_id = need_thread(core, call, needs);

@@ -4,12 +4,12 @@
  *
  *   core_needs   says which rows the event needs; the engine loads them; asked again, at most three
  *                rounds (key and account, thread and subjects -> meters), until it needs no more.
- *   core_decide  CALL: judges in the order of tbl/checks.h. Refused: not one row is changed. Allowed:
- *                a hold with a part in each meter, all or none; the verdict names route, payer,
- *                output limit. EXTEND: a running stream gets what room there is. REROUTE: the next
- *                attempt is on the books before it leaves. SETTLE: parts are given back to the windows
- *                they were taken from, the actual cost is booked, the hold is gone. ADMIN, IDENTIFY:
- *                who is who.
+ *   core_decide  CALL: judges in the order of tbl/checks.h. Refused: not one row is changed.
+ *                Allowed: a hold with a part in each meter, all or none; the verdict names route,
+ *                payer, output limit. EXTEND: a running stream gets what room there is. REROUTE: the
+ *                next attempt is on the books before it leaves. SETTLE: parts are given back to the
+ *                windows they were taken from, the actual cost is booked, the hold is gone. ADMIN,
+ *                IDENTIFY: who is who.
  *   core_orphan  books a hold whose owner died.
  *
  * The engine is the only caller. Nothing here waits, allocates outside the batch's arena, or reads

@@ -1,10 +1,12 @@
-/* core/core_priv.h: what the files of core/ share: limits bound to their meters, and parts of a hold. */
+/* core/core_priv.h: what the files of core/ share: limits bound to their meters, and parts of a
+ * hold. */
 #pragma once
 
 #include "base/buf.h"
 #include "core/core.h"
 
-#define LIMITS_MAX HOLD_PARTS_MAX /* of one call; conf/ refuses a configuration that could need more */
+/* Of one call; conf/ refuses a configuration that could need more. */
+#define LIMITS_MAX HOLD_PARTS_MAX
 
 /* --- window.c: token buckets. A level is in units x period_ms, so that draining is exact. */
 int64_t bucket_level(const struct limit *limit, const struct meter *meter, int64_t now_ms);
@@ -16,19 +18,21 @@ int64_t bucket_wait_ms(const struct limit *limit, int64_t level, int64_t units);
 struct meter *meter_find(struct meter_row *row, int64_t limit_id, int64_t window_ms);
 /* The one meter of a bucket: its window_ms moves. */
 struct meter *meter_find_only(struct meter_row *row, int64_t limit_id);
-/* Makes one. Windows of its limit that are over and hold nothing leave; where the row is full, so do other
- * limits' and those of limits that are no more. NULL when it is full all the same. */
+/* Makes one. Windows of its limit that are over and hold nothing leave; where the row is full, so
+ * do other limits' and those of limits that are no more. NULL when it is full all the same. */
 struct meter *meter_make(
     const struct core *core, struct meter_row *row, int64_t limit_id, int64_t window_ms);
 /* Gives `held` and `bound` of a part back and adds what was spent. */
-void meter_resolve(struct core *core, const struct hold_part *part, const struct limit *limit, int64_t spent);
+void meter_resolve(
+    struct core *core, const struct hold_part *part, const struct limit *limit, int64_t spent);
 
 /* Whether meter_make can find a place for `more` meters in the row. */
 bool meters_have_room(const struct core *core, const struct meter_row *row, int32_t more);
 /* Moves what is promised, within 0 and the largest amount there is; bound is never under held. */
 void meter_promise(struct meter *meter, int64_t held_change, int64_t bound_change);
 
-/* Whose limits a call is under. A key's meter belongs to the account that owns the key, whomever it acts for. */
+/* Whose limits a call is under. A key's meter belongs to the account that owns the key, whomever it
+ * acts for. */
 struct caller {
     int64_t account_id, key_id, key_account_id;
     int64_t root_id; /* 0 = the tree is new */
@@ -56,9 +60,10 @@ struct applied_set {
 void applied_collect(struct core *core, const struct policy *policy, const struct model *model,
     const struct account_row *account, const struct caller *caller, struct applied_set *set);
 /* The subject of a limit for that call, as a need. */
-void applied_subject(const struct limit *limit, const struct caller *caller, struct applied *applied);
-bool limit_applies(const struct limit *limit, const struct model *model, const struct account_row *account,
-    int64_t *cap);
+void applied_subject(
+    const struct limit *limit, const struct caller *caller, struct applied *applied);
+bool limit_applies(const struct limit *limit, const struct model *model,
+    const struct account_row *account, int64_t *cap);
 
 /* --- estimate.c */
 struct estimate {
@@ -69,8 +74,9 @@ struct estimate {
     bool whole;                   /* the slice is the whole bound: nothing is extended */
     const char *estimator;
 };
-void estimate_call(const struct core *core, const struct policy *policy, const struct call_event *call,
-    const struct model *model, const struct thread_row *thread, struct estimate *estimate);
+void estimate_call(const struct core *core, const struct policy *policy,
+    const struct call_event *call, const struct model *model, const struct thread_row *thread,
+    struct estimate *estimate);
 struct learned *learned_of(struct learned_table *table, const char *model, bool make);
 /* `n`: at least one, and no more than the arithmetic on tokens bears. */
 int64_t call_answers(const struct call_event *call);
@@ -89,7 +95,8 @@ const struct limit *hold_part_limit(const struct core *core, const struct policy
     const struct hold_part *part);
 void refuse(struct verdict *verdict, enum reason reason);
 /* Whether the policy's `unpriced` refuses this route. */
-bool price_is_missing(const struct policy *policy, const struct route *route, bool under_cost_limit);
+bool price_is_missing(
+    const struct policy *policy, const struct route *route, bool under_cost_limit);
 /* The fields of a ledger row that come from its hold. */
 void ledger_from_hold(const struct core *core, struct ledger_row *row, const struct hold_row *hold);
 

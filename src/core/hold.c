@@ -1,5 +1,6 @@
-/* core/hold.c: what happens to a hold after it was made: extend, reroute, settle, orphan. Each ends with
- * settled + held of every meter equal to the sums over ledger and open holds, or changes nothing. */
+/* core/hold.c: what happens to a hold after it was made: extend, reroute, settle, orphan. Each ends
+ * with settled + held of every meter equal to the sums over ledger and open holds, or changes
+ * nothing. */
 #include "core/core_priv.h"
 
 #include <stdio.h>
@@ -43,8 +44,8 @@ hold_part_limit(const struct core *core, const struct policy *policy, const stru
     return limit ? limit : policy_limit_by_id(core->policy, part->limit_id);
 }
 
-/* Providers that stop when we hang up stop streams: a call that is not streamed is generated and billed to its
- * end (spec/wire.md section 2, "Client abort"). */
+/* Providers that stop when we hang up stop streams: a call that is not streamed is generated and
+ * billed to its end (spec/wire.md section 2, "Client abort"). */
 enum on_abort
 on_abort_of(const struct provider *provider, bool stream)
 {
@@ -67,7 +68,8 @@ part_meter(struct core *core, const struct hold_part *part)
                : NULL;
 }
 
-/* Room of the tightest cost limit of a hold, beyond what it holds already; INT64_MAX without any. */
+/* Room of the tightest cost limit of a hold, beyond what it holds already; INT64_MAX without
+ * any. */
 static int64_t
 hold_room(struct core *core, const struct policy *policy, const struct hold_row *hold,
     struct refusal *tightest)
@@ -135,8 +137,9 @@ allowed_of(const struct policy *policy, const struct hold_row *hold, bool last)
     return last ? hold->held_output : max_i64(0, hold->held_output - policy->step_tokens);
 }
 
-/* One step beyond what may then be relayed. A stream that was at its last tokens has used that step up,
- * so what it has relayed counts too; without a wish (the input became known) all stays as it is. */
+/* One step beyond what may then be relayed. A stream that was at its last tokens has used that step
+ * up, so what it has relayed counts too; without a wish (the input became known) all stays as it
+ * is. */
 static int64_t
 output_wanted(
     const struct policy *policy, const struct hold_row *hold, const struct extend_event *extend)
@@ -156,8 +159,8 @@ decide_extend(struct core *core, const struct event *event, struct verdict *verd
 {
     struct hold_row *hold = open_hold(core, event->extend.hold_id);
     if (!hold) {
-        refuse(
-            verdict, REASON_STORE_UNAVAILABLE); /* resolved already: nothing more may be relayed */
+        /* Resolved already: nothing more may be relayed. */
+        refuse(verdict, REASON_STORE_UNAVAILABLE);
         return;
     }
     const struct policy *policy = core_policy_at(core, hold->policy_ver);
@@ -305,8 +308,8 @@ book_given_up(struct core *core, const struct hold_row *hold)
     }
 }
 
-/* A bucket's charge goes back only when nothing left the process, and only what cannot have drained since:
- * otherwise calls given back late would let more through than the rate. */
+/* A bucket's charge goes back only when nothing left the process, and only what cannot have drained
+ * since: otherwise calls given back late would let more through than the rate. */
 static void
 refund_bucket(struct core *core, const struct hold_row *hold, const struct hold_part *part,
     const struct limit *limit)
@@ -325,8 +328,8 @@ refund_bucket(struct core *core, const struct hold_row *hold, const struct hold_
     slot->slot.dirty = true;
 }
 
-/* A limit that was taken out of the configuration keeps its meter right all the same: a part of money is
- * as large as the hold's cost part, one of units is 1. */
+/* A limit that was taken out of the configuration keeps its meter right all the same: a part of
+ * money is as large as the hold's cost part, one of units is 1. */
 static bool
 part_looks_like_cost(const struct hold_row *hold, const struct hold_part *part)
 {
