@@ -122,11 +122,23 @@ fill_event(struct call *call, struct call_event *event)
     }
 }
 
+/* `found`: what the request itself is refused for; the gate says so, and puts it on the books. */
 static void
-ask_gate(struct call *call)
+ask_gate(struct call *call, enum reason found)
 {
     struct event event = { .kind = EVENT_CALL };
-    fill_event(call, &event.call);
+    if (found == REASON_OK) {
+        fill_event(call, &event.call);
+    } else {
+        event.call = (struct call_event){ .account_id = call->identity.account_id,
+            .key_id = call->identity.key_id,
+            .model_index = call->model_index,
+            .found = found,
+            .api = (int32_t)call->api,
+            .policy_ver = call->policy->version,
+            .body_bytes = call->body_bytes,
+            .output_limit = call->facts.output_limit };
+    }
     call->state = CALL_GATE;
     if (!replies_submit(call->loop->replies, &event, call_on_decision, call, &call->ticket)) {
         call_refuse_reason(call, REASON_OVERLOADED, (struct slice){ 0 });
@@ -154,10 +166,10 @@ call_body_complete(struct call *call)
         told = slice_str(detail);
     }
     if (reason != REASON_OK) {
-        call_refuse_reason(call, reason, told);
-        return;
+        call->found = reason;
+        call->detail = arena_copy(&call->arena, told);
     }
-    ask_gate(call);
+    ask_gate(call, reason);
 }
 
 static void
@@ -171,7 +183,8 @@ call_on_decision(void *user, const struct verdict *verdict)
     call->ticket_open = false;
     net_timer_stop(&call->timer);
     if (verdict->kind == VERDICT_REFUSED) {
-        call_refuse(call, &verdict->refusal, (struct slice){ 0 });
+        const bool found = verdict->refusal.reason == call->found;
+        call_refuse(call, &verdict->refusal, found ? call->detail : (struct slice){ 0 });
         return;
     }
     call->hold_id = verdict->hold_id;

@@ -88,6 +88,8 @@ struct call {
     int64_t cost_micros;           /* what was booked; -1 = nothing yet */
     uint32_t routes_closed;
     bool act_for_ignored;
+    enum reason found;             /* what the request itself is refused for */
+    struct slice detail;           /* of that */
 
     /* the gate */
     struct reply_to ticket;

@@ -27,7 +27,8 @@ struct reply_to {
 /* What the relay knows of a call before it starts. Estimates are tokens: the core turns them into money. */
 struct call_event {
     int64_t account_id, key_id;
-    int32_t model_index;         /* in the policy of `policy_ver` */
+    int32_t model_index;         /* in the policy of `policy_ver`; -1 only where `found` says why */
+    enum reason found;           /* what the request itself is refused for, once key and account are judged; REASON_OK */
     int32_t api;                 /* enum api of policy/policy.h */
     int64_t policy_ver;
     enum thread_kind thread_kind;
