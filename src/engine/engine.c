@@ -231,7 +231,7 @@ sleep_ms(const struct engine *engine, int64_t mono_ms)
 static void
 wait_for_work(struct engine *engine)
 {
-    while (!engine->next_policy) {
+    while (!engine->change.asked) {
         const int64_t mono_ms = clock_mono_ms();
         const int64_t sleep = sleep_ms(engine, mono_ms);
         if (sleep == 0) {
@@ -272,20 +272,20 @@ static void
 take_policy(struct engine *engine)
 {
     pthread_mutex_lock(&engine->lock);
-    struct policy_change *change = engine->next_policy;
+    const struct policy_change change = engine->change;
     pthread_mutex_unlock(&engine->lock);
-    if (!change) {
+    if (!change.asked) {
         return;
     }
-    const enum status status = adopt_policy(engine, change->policy, change->error);
+    const enum status status = adopt_policy(engine, change.policy, change.error);
     if (status != STATUS_OK) {
-        log_line(LOG_ERROR, "engine", "new configuration not taken: %s", change->error->text);
-        policy_unref(change->policy);
+        log_line(LOG_ERROR, "engine", "new configuration not taken: %s", change.error->text);
+        policy_unref(change.policy);
     }
     pthread_mutex_lock(&engine->lock);
-    engine->next_policy = NULL;
-    change->status = status;
-    change->done = true;
+    engine->change.asked = false;
+    engine->change.done = true;
+    engine->change.status = status;
     pthread_cond_broadcast(&engine->policy_done);
     pthread_mutex_unlock(&engine->lock);
 }
@@ -471,21 +471,22 @@ engine_policy(struct engine *engine)
 enum status
 engine_set_policy(struct engine *engine, struct policy *policy, struct engine_error *error)
 {
-    struct policy_change change = { .policy = policy, .error = error };
     pthread_mutex_lock(&engine->lock);
-    while (engine->next_policy && engine->thread_runs) {
+    while (engine->change.taken) {
         pthread_cond_wait(&engine->policy_done, &engine->lock);
     }
-    if (engine->thread_runs) {
-        engine->next_policy = &change;
-        pthread_cond_signal(&engine->work_came);
-    }
-    while (!change.done && engine->thread_runs) {
+    engine->change = (struct policy_change){
+        .taken = true, .asked = engine->thread_runs, .policy = policy, .error = error
+    };
+    pthread_cond_signal(&engine->work_came);
+    while (!engine->change.done && engine->thread_runs) {
         pthread_cond_wait(&engine->policy_done, &engine->lock);
     }
-    const bool done = change.done;
+    const struct policy_change change = engine->change;
+    engine->change.taken = false;
+    pthread_cond_broadcast(&engine->policy_done);
     pthread_mutex_unlock(&engine->lock);
-    if (!done) {
+    if (!change.done) {
         policy_unref(policy);
         slice_to_cstr(SLICE("this gateway is stopping"), error->text, sizeof error->text);
         return STATUS_CLOSED;

@@ -43,11 +43,12 @@ struct outbox {
     uint32_t first, end, cap; /* those in [first, end) wait to be taken */
 };
 
-struct policy_change { /* of who waits in engine_set_policy */
+struct policy_change { /* of the one who waits in engine_set_policy */
+    bool taken;            /* somebody waits */
+    bool asked, done;      /* by them; by the thread */
     struct policy *policy;
     struct engine_error *error;
     enum status status;
-    bool done;
 };
 
 /* A policy and what still needs it: its holder in a loop has a reference of its own, and a
@@ -83,7 +84,7 @@ struct engine {
     struct ring parked;      /* settlements that wait for a store that can write */
     size_t urgent_count;     /* of the queue: events that start a commit at once */
     bool stopping;
-    struct policy_change *next_policy; /* set by engine_set_policy, answered by the thread */
+    struct policy_change change; /* set by engine_set_policy, answered by the thread */
     pthread_cond_t policy_done;
     struct policy *policy;   /* the newest; changed by the thread under the lock */
     struct engine_state state;
