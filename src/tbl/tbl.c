@@ -37,13 +37,11 @@ reason_from_code(const char *code, unsigned long len)
     {                                                                                              \
         switch (value) {                                                                           \
             LIST(WORD_CASE)                                                                        \
-        default:                                                                                   \
-            return "?";                                                                            \
+        default: return "?";                                                                       \
         }                                                                                          \
     }
 #define WORD_CASE(name, word, ...)                                                                 \
-    case name:                                                                                     \
-        return word;
+    case name: return word;
 
 WORD_FUNCTION(count_kind, count_word, COUNT_KINDS)
 WORD_FUNCTION(per_kind, per_word, PER_KINDS)
@@ -52,16 +50,14 @@ WORD_FUNCTION(at_cap_kind, at_cap_word, AT_CAP_KINDS)
 WORD_FUNCTION(api, api_word, APIS)
 
 #define PATH_CASE(name, word, path)                                                                \
-    case name:                                                                                     \
-        return path;
+    case name: return path;
 
 const char *
 api_path(enum api api)
 {
     switch (api) {
         APIS(PATH_CASE)
-    default:
-        return "?";
+    default: return "?";
     }
 }
 
