@@ -13,10 +13,11 @@ import { after, before, beforeEach, describe, test } from 'node:test';
 import { Gateway, Mock, callOf, modelsOn, priced, send, sleep, until } from '../live/harness.mjs';
 
 const { CLAUDE_BIN, CODEX_BIN, TIDEGATE_CLIENTS_SKIP } = process.env;
-const skipOf = (bin, name) => (bin ? false : TIDEGATE_CLIENTS_SKIP ?? `${name} is not set`);
+const skipOf = (bin, name) => (bin ? false : (TIDEGATE_CLIENTS_SKIP ?? `${name} is not set`));
 const skip_claude = skipOf(CLAUDE_BIN, 'CLAUDE_BIN');
 const skip_codex = skipOf(CODEX_BIN, 'CODEX_BIN');
-const skip_tmux = skip_claude || (spawnSync('tmux', ['-V']).status === 0 ? false : 'tmux is not installed');
+const skip_tmux =
+  skip_claude || (spawnSync('tmux', ['-V']).status === 0 ? false : 'tmux is not installed');
 
 let mock;
 let gateway;
@@ -28,13 +29,27 @@ const seen = []; // what the client asked of the gateway: {method, path, status,
 function startProxy(target_port) {
   return new Promise((resolve) => {
     const server = http.createServer((request, response) => {
-      const entry = { method: request.method, path: request.url, headers: request.headers, at_ms: Date.now() };
+      const entry = {
+        method: request.method,
+        path: request.url,
+        headers: request.headers,
+        at_ms: Date.now(),
+      };
       seen.push(entry);
-      const onward = http.request({ port: target_port, host: '127.0.0.1', method: request.method, path: request.url, headers: request.headers }, (answer) => {
-        entry.status = answer.statusCode;
-        response.writeHead(answer.statusCode, answer.headers);
-        answer.pipe(response);
-      });
+      const onward = http.request(
+        {
+          port: target_port,
+          host: '127.0.0.1',
+          method: request.method,
+          path: request.url,
+          headers: request.headers,
+        },
+        (answer) => {
+          entry.status = answer.statusCode;
+          response.writeHead(answer.statusCode, answer.headers);
+          answer.pipe(response);
+        },
+      );
       onward.on('error', () => response.destroy());
       response.on('close', () => onward.destroy());
       request.pipe(onward);
@@ -51,11 +66,21 @@ before(async () => {
   mock = await Mock.start();
   gateway = await Gateway.start(mock, {
     plans: { free: {}, tight: {}, pair: {} },
-    models: modelsOn({ 'gpt-5.5': 'openai', 'claude-sonnet-5': 'anthropic', 'claude-haiku-4-5': 'anthropic', 'claude-haiku-4-5-20251001': 'anthropic' }),
+    models: modelsOn({
+      'gpt-5.5': 'openai',
+      'claude-sonnet-5': 'anthropic',
+      'claude-haiku-4-5': 'anthropic',
+      'claude-haiku-4-5-20251001': 'anthropic',
+    }),
     limits: {
       /* A title and a turn hold their input, 25,000 tokens, and 2048 tokens of output each: about 0.27 USD.
        * Their output limits are 64,000 tokens each, 1.92 USD. */
-      'month-spend': { counts: 'cost', per: 'account', window: 'month', cap: { default: 'unlimited', plan: { tight: '0.50 USD', pair: '0.60 USD' } } },
+      'month-spend': {
+        counts: 'cost',
+        per: 'account',
+        window: 'month',
+        cap: { default: 'unlimited', plan: { tight: '0.50 USD', pair: '0.60 USD' } },
+      },
     },
   });
   proxy = await startProxy(gateway.port);
@@ -74,11 +99,15 @@ beforeEach(async () => {
     return;
   }
   seen.length = 0;
-  await mock.models({ 'gpt-5.5': 'tokens=12,text=The%20tide%20is%20in.', 'claude-sonnet-5': 'tokens=12,text=The%20tide%20is%20in.' });
+  await mock.models({
+    'gpt-5.5': 'tokens=12,text=The%20tide%20is%20in.',
+    'claude-sonnet-5': 'tokens=12,text=The%20tide%20is%20in.',
+  });
   await mock.clear();
 });
 
-const inference = () => seen.filter((entry) => entry.method === 'POST' && !entry.path.includes('count_tokens'));
+const inference = () =>
+  seen.filter((entry) => entry.method === 'POST' && !entry.path.includes('count_tokens'));
 
 /** All that an account's client used since the last clear is booked, to the micro; gives the rows. */
 async function assertBooked(account) {
@@ -86,8 +115,14 @@ async function assertBooked(account) {
   await gateway.booked();
   const rows = (await gateway.ledger({ account })).filter((row) => row.hold);
   assert.ok(rows.length >= 1);
-  assert.ok(rows.every((row) => row.kind === 'settle' && !row.flags.includes('estimated')), JSON.stringify(rows));
-  assert.deepEqual(rows.map((row) => row.cost_micros).sort(), journal.map((entry) => priced(entry.bill)).sort());
+  assert.ok(
+    rows.every((row) => row.kind === 'settle' && !row.flags.includes('estimated')),
+    JSON.stringify(rows),
+  );
+  assert.deepEqual(
+    rows.map((row) => row.cost_micros).sort(),
+    journal.map((entry) => priced(entry.bill)).sort(),
+  );
   assert.equal(new Set(rows.map((row) => row.thread)).size, 1, 'one session is one thread');
   return rows;
 }
@@ -117,29 +152,50 @@ function freshFolder(name) {
 
 function claudeEnv(home, key) {
   return {
-    PATH: process.env.PATH, HOME: home, TERM: 'dumb', LANG: 'C.UTF-8',
-    ANTHROPIC_BASE_URL: `http://127.0.0.1:${proxy.address().port}`, ANTHROPIC_API_KEY: key,
-    CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC: '1', DISABLE_TELEMETRY: '1', DISABLE_ERROR_REPORTING: '1', DISABLE_AUTOUPDATER: '1',
+    PATH: process.env.PATH,
+    HOME: home,
+    TERM: 'dumb',
+    LANG: 'C.UTF-8',
+    ANTHROPIC_BASE_URL: `http://127.0.0.1:${proxy.address().port}`,
+    ANTHROPIC_API_KEY: key,
+    CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC: '1',
+    DISABLE_TELEMETRY: '1',
+    DISABLE_ERROR_REPORTING: '1',
+    DISABLE_AUTOUPDATER: '1',
   };
 }
 
 function runClaude(name, key, ...more) {
   const { home, work } = freshFolder(name);
-  return exec(CLAUDE_BIN, ['-p', 'say hi', '--model', 'claude-sonnet-5', ...more], { env: claudeEnv(home, key), cwd: work });
+  return exec(CLAUDE_BIN, ['-p', 'say hi', '--model', 'claude-sonnet-5', ...more], {
+    env: claudeEnv(home, key),
+    cwd: work,
+  });
 }
 
 function runCodex(name, key) {
   const { home, work } = freshFolder(name);
   fs.mkdirSync(path.join(home, '.codex'), { recursive: true });
-  fs.writeFileSync(path.join(home, '.codex/config.toml'), [
-    'model = "gpt-5.5"', 'model_provider = "gw"', 'check_for_update_on_startup = false',
-    '[analytics]', 'enabled = false',
-    '[model_providers.gw]', 'name = "gw"', `base_url = "http://127.0.0.1:${proxy.address().port}/v1"`,
-    'env_key = "GW_KEY"', 'wire_api = "responses"', '',
-  ].join('\n'));
+  fs.writeFileSync(
+    path.join(home, '.codex/config.toml'),
+    [
+      'model = "gpt-5.5"',
+      'model_provider = "gw"',
+      'check_for_update_on_startup = false',
+      '[analytics]',
+      'enabled = false',
+      '[model_providers.gw]',
+      'name = "gw"',
+      `base_url = "http://127.0.0.1:${proxy.address().port}/v1"`,
+      'env_key = "GW_KEY"',
+      'wire_api = "responses"',
+      '',
+    ].join('\n'),
+  );
   spawnSync('git', ['init', '-q', work]);
   return exec(CODEX_BIN, ['exec', '--skip-git-repo-check', 'say hi'], {
-    env: { PATH: process.env.PATH, HOME: home, TERM: 'dumb', LANG: 'C.UTF-8', GW_KEY: key }, cwd: work,
+    env: { PATH: process.env.PATH, HOME: home, TERM: 'dumb', LANG: 'C.UTF-8', GW_KEY: key },
+    cwd: work,
   });
 }
 
@@ -156,7 +212,12 @@ async function spentKey(name, api, model) {
 
 describe('Claude Code', () => {
   test('completes a prompt, and the books have it', { skip: skip_claude }, async () => {
-    const done = await runClaude('claude-fine', gateway.member('claude-fine'), '--output-format', 'json');
+    const done = await runClaude(
+      'claude-fine',
+      gateway.member('claude-fine'),
+      '--output-format',
+      'json',
+    );
     assert.equal(done.code, 0, done.all);
     assert.match(JSON.parse(done.out).result, /The tide is in\./);
     await assertBooked('claude-fine');
@@ -167,31 +228,44 @@ describe('Claude Code', () => {
     const env = claudeEnv(home, gateway.member('claude-bearer'));
     env.ANTHROPIC_AUTH_TOKEN = env.ANTHROPIC_API_KEY;
     delete env.ANTHROPIC_API_KEY;
-    const done = await exec(CLAUDE_BIN, ['-p', 'say hi', '--model', 'claude-sonnet-5'], { env, cwd: work });
+    const done = await exec(CLAUDE_BIN, ['-p', 'say hi', '--model', 'claude-sonnet-5'], {
+      env,
+      cwd: work,
+    });
     assert.equal(done.code, 0, done.all);
     assert.match(done.out, /The tide is in\./);
   });
 
-  test('with the budget spent sends one request and prints our sentence', { skip: skip_claude }, async () => {
-    const key = await spentKey('claude-spent', 'messages', 'claude-sonnet-5');
-    const done = await runClaude('claude-spent', key);
-    assert.equal(done.code, 1, done.all);
-    assert.equal(inference().length, 1, JSON.stringify(inference()));
-    assert.equal(inference()[0].status, 402);
-    assert.match(done.all, /402.*Account "claude-spent" has spent \$0\.\d+ of \$0\.50\b.*Ask your operator to raise it\./s);
-    assert.deepEqual(await mock.journal(), [], 'none at the provider');
-  });
+  test(
+    'with the budget spent sends one request and prints our sentence',
+    { skip: skip_claude },
+    async () => {
+      const key = await spentKey('claude-spent', 'messages', 'claude-sonnet-5');
+      const done = await runClaude('claude-spent', key);
+      assert.equal(done.code, 1, done.all);
+      assert.equal(inference().length, 1, JSON.stringify(inference()));
+      assert.equal(inference()[0].status, 402);
+      assert.match(
+        done.all,
+        /402.*Account "claude-spent" has spent \$0\.\d+ of \$0\.50\b.*Ask your operator to raise it\./s,
+      );
+      assert.deepEqual(await mock.journal(), [], 'none at the provider');
+    },
+  );
 
   test('waits out a limit of pace by itself', { skip: skip_claude }, async () => {
     const paced = await Gateway.start(mock, {
       models: modelsOn({ 'claude-sonnet-5': 'anthropic' }),
-      limits: { 'a-minute': { counts: 'requests', per: 'account', window: { rate: '30/min', burst: 1 } } },
+      limits: {
+        'a-minute': { counts: 'requests', per: 'account', window: { rate: '30/min', burst: 1 } },
+      },
     });
     const key = paced.member('hasty');
     assert.equal((await send(paced, key, callOf('messages', 'claude-sonnet-5'))).status, 200);
     const { home, work } = freshFolder('claude-paced');
     const done = await exec(CLAUDE_BIN, ['-p', 'say hi', '--model', 'claude-sonnet-5'], {
-      env: { ...claudeEnv(home, key), ANTHROPIC_BASE_URL: paced.url }, cwd: work,
+      env: { ...claudeEnv(home, key), ANTHROPIC_BASE_URL: paced.url },
+      cwd: work,
     });
     assert.equal(done.code, 0, done.all);
     assert.match(done.out, /The tide is in\./);
@@ -201,63 +275,132 @@ describe('Claude Code', () => {
 
   test('a wrong key is told', { skip: skip_claude }, async () => {
     const done = await exec(CLAUDE_BIN, ['-p', 'say hi', '--model', 'claude-sonnet-5'], {
-      env: { ...claudeEnv(freshFolder('claude-wrong').home, 'tg-wrong-key'), CLAUDE_CODE_MAX_RETRIES: '1' }, cwd: dir, limit_ms: 60_000,
+      env: {
+        ...claudeEnv(freshFolder('claude-wrong').home, 'tg-wrong-key'),
+        CLAUDE_CODE_MAX_RETRIES: '1',
+      },
+      cwd: dir,
+      limit_ms: 60_000,
     });
     assert.notEqual(done.code, 0);
     assert.ok(inference().length <= 2, `${inference().length} requests`);
     assert.deepEqual(await mock.journal(), []);
   });
 
-  test('the parallel first turn of an interactive session passes where there is room for both', { skip: skip_tmux }, async () => {
-    const key = gateway.member('claude-tmux', '--plan', 'pair');
-    const { home, work } = freshFolder('claude-tmux');
-    fs.writeFileSync(path.join(home, '.claude.json'), JSON.stringify({
-      hasCompletedOnboarding: true, theme: 'dark', customApiKeyResponses: { approved: [key.slice(-20), key], rejected: [] },
-      projects: { [work]: { hasTrustDialogAccepted: true, hasCompletedProjectOnboarding: true } },
-    }));
-    const socket = path.join(dir, 'tmux.sock');
-    const tmux = (...args) => spawnSync('tmux', ['-S', socket, ...args], { encoding: 'utf8', env: { PATH: process.env.PATH, HOME: home, LANG: 'C.UTF-8' } });
-    const env = { ...claudeEnv(home, key), TERM: 'xterm-256color' };
-    delete env.CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC; /* the title is such */
-    const words = Object.entries(env).map(([name, value]) => `${name}='${value}'`).join(' ');
-    const started = tmux('-f', '/dev/null', 'new-session', '-d', '-x', '120', '-y', '40', '-c', work,
-      `env -i ${words} '${CLAUDE_BIN}' --model claude-sonnet-5`);
-    assert.equal(started.status, 0, started.stderr);
-    const screen = () => tmux('capture-pane', '-p').stdout;
-    try {
-      await until('the prompt is there', () => /❯|>\s/.test(screen()), 30_000, 200);
-      await sleep(3000);
-      tmux('send-keys', '-l', 'please say hi to everybody in the room'); /* a shorter one gets no title */
-      await sleep(500);
-      tmux('send-keys', 'Enter');
-      await until('an answer stands on the screen', () => /The tide is in\./.test(screen()), 60_000, 200).catch((error) => {
-        throw new Error(`${error.message}\n${screen()}\n${JSON.stringify(seen)}`);
-      });
-      await until('title and turn were asked for', () => inference().length >= 2).catch(() => {});
-      await until('nothing is in flight', () => seen.every((entry) => entry.status));
-      const turns = inference();
-      assert.ok(turns.length >= 2, `title and turn: ${JSON.stringify(seen)}\n${screen()}`);
-      assert.ok(Math.abs(turns[0].at_ms - turns[1].at_ms) < 2000, 'at once');
-      assert.deepEqual([...new Set(turns.map((entry) => entry.status))], [200]);
-      assert.ok((await assertBooked('claude-tmux')).length >= 2);
-    } finally {
-      tmux('kill-server');
-    }
-  });
+  test(
+    'the parallel first turn of an interactive session passes where there is room for both',
+    { skip: skip_tmux },
+    async () => {
+      const key = gateway.member('claude-tmux', '--plan', 'pair');
+      const { home, work } = freshFolder('claude-tmux');
+      fs.writeFileSync(
+        path.join(home, '.claude.json'),
+        JSON.stringify({
+          hasCompletedOnboarding: true,
+          theme: 'dark',
+          customApiKeyResponses: { approved: [key.slice(-20), key], rejected: [] },
+          projects: {
+            [work]: { hasTrustDialogAccepted: true, hasCompletedProjectOnboarding: true },
+          },
+        }),
+      );
+      const socket = path.join(dir, 'tmux.sock');
+      const tmux = (...args) =>
+        spawnSync('tmux', ['-S', socket, ...args], {
+          encoding: 'utf8',
+          env: { PATH: process.env.PATH, HOME: home, LANG: 'C.UTF-8' },
+        });
+      const env = { ...claudeEnv(home, key), TERM: 'xterm-256color' };
+      delete env.CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC; /* the title is such */
+      const words = Object.entries(env)
+        .map(([name, value]) => `${name}='${value}'`)
+        .join(' ');
+      const started = tmux(
+        '-f',
+        '/dev/null',
+        'new-session',
+        '-d',
+        '-x',
+        '120',
+        '-y',
+        '40',
+        '-c',
+        work,
+        `env -i ${words} '${CLAUDE_BIN}' --model claude-sonnet-5`,
+      );
+      assert.equal(started.status, 0, started.stderr);
+      const screen = () => tmux('capture-pane', '-p').stdout;
+      try {
+        await until('the prompt is there', () => /❯|>\s/.test(screen()), 30_000, 200);
+        await sleep(3000);
+        tmux(
+          'send-keys',
+          '-l',
+          'please say hi to everybody in the room',
+        ); /* a shorter one gets no title */
+        await sleep(500);
+        tmux('send-keys', 'Enter');
+        await until(
+          'an answer stands on the screen',
+          () => /The tide is in\./.test(screen()),
+          60_000,
+          200,
+        ).catch((error) => {
+          throw new Error(`${error.message}\n${screen()}\n${JSON.stringify(seen)}`);
+        });
+        await until('title and turn were asked for', () => inference().length >= 2).catch(() => {});
+        await until('nothing is in flight', () => seen.every((entry) => entry.status));
+        const turns = inference();
+        assert.ok(turns.length >= 2, `title and turn: ${JSON.stringify(seen)}\n${screen()}`);
+        assert.ok(Math.abs(turns[0].at_ms - turns[1].at_ms) < 2000, 'at once');
+        assert.deepEqual([...new Set(turns.map((entry) => entry.status))], [200]);
+        assert.ok((await assertBooked('claude-tmux')).length >= 2);
+      } finally {
+        tmux('kill-server');
+      }
+    },
+  );
 });
 
 describe("Claude Code's parallel first turn, its two bodies sent at once", () => {
-  const turn = { model: 'claude-sonnet-5', max_tokens: 128_000, stream: true, system: [{ type: 'text', text: 'x'.repeat(20_000) }],
-    tools: Array.from({ length: 12 }, (_, i) => ({ name: `tool${i}`, description: 'y'.repeat(2000), input_schema: { type: 'object' } })),
-    messages: [{ role: 'user', content: 'say hi' }] };
-  const title = { model: 'claude-sonnet-5', max_tokens: 128_000, stream: true, system: 'z'.repeat(3000),
-    output_config: { format: { type: 'json_schema', schema: { type: 'object' } } }, messages: [{ role: 'user', content: 'say hi' }] };
-  const both = (key) => Promise.all([title, turn].map((body) => send(gateway, key,
-    { path: '/v1/messages?beta=true', headers: { 'anthropic-version': '2023-06-01' }, body })));
+  const turn = {
+    model: 'claude-sonnet-5',
+    max_tokens: 128_000,
+    stream: true,
+    system: [{ type: 'text', text: 'x'.repeat(20_000) }],
+    tools: Array.from({ length: 12 }, (_, i) => ({
+      name: `tool${i}`,
+      description: 'y'.repeat(2000),
+      input_schema: { type: 'object' },
+    })),
+    messages: [{ role: 'user', content: 'say hi' }],
+  };
+  const title = {
+    model: 'claude-sonnet-5',
+    max_tokens: 128_000,
+    stream: true,
+    system: 'z'.repeat(3000),
+    output_config: { format: { type: 'json_schema', schema: { type: 'object' } } },
+    messages: [{ role: 'user', content: 'say hi' }],
+  };
+  const both = (key) =>
+    Promise.all(
+      [title, turn].map((body) =>
+        send(gateway, key, {
+          path: '/v1/messages?beta=true',
+          headers: { 'anthropic-version': '2023-06-01' },
+          body,
+        }),
+      ),
+    );
 
   test('room for both: both pass', { skip: skip_claude && skip_codex }, async () => {
     const answers = await both(gateway.member('first-turn', '--plan', 'pair'));
-    assert.deepEqual(answers.map((answer) => answer.status), [200, 200], answers.map((answer) => answer.text.slice(0, 300)).join());
+    assert.deepEqual(
+      answers.map((answer) => answer.status),
+      [200, 200],
+      answers.map((answer) => answer.text.slice(0, 300)).join(),
+    );
     await assertBooked('first-turn');
   });
 });
@@ -270,21 +413,37 @@ describe('Codex', () => {
     await assertBooked('codex-fine');
   });
 
-  test('with the budget spent sends one request and prints our sentence and the reset', { skip: skip_codex }, async () => {
-    const key = await spentKey('codex-spent', 'responses', 'gpt-5.5');
-    const done = await runCodex('codex-spent', key);
-    assert.equal(done.code, 1, done.all);
-    assert.equal(inference().length, 1, JSON.stringify(inference().map((entry) => [entry.path, entry.status])));
-    assert.equal(inference()[0].status, 429);
-    assert.match(done.all, /usage limit.*Account "codex-spent" has spent \$0\.\d+ of \$0\.50\b/s);
-    assert.match(done.all, /try again at/);
-    assert.deepEqual(await mock.journal(), [], 'none at the provider');
-  });
+  test(
+    'with the budget spent sends one request and prints our sentence and the reset',
+    { skip: skip_codex },
+    async () => {
+      const key = await spentKey('codex-spent', 'responses', 'gpt-5.5');
+      const done = await runCodex('codex-spent', key);
+      assert.equal(done.code, 1, done.all);
+      assert.equal(
+        inference().length,
+        1,
+        JSON.stringify(inference().map((entry) => [entry.path, entry.status])),
+      );
+      assert.equal(inference()[0].status, 429);
+      assert.match(done.all, /usage limit.*Account "codex-spent" has spent \$0\.\d+ of \$0\.50\b/s);
+      assert.match(done.all, /try again at/);
+      assert.deepEqual(await mock.journal(), [], 'none at the provider');
+    },
+  );
 
-  test('with an unknown key sends one request and prints our sentence', { skip: skip_codex }, async () => {
-    const done = await runCodex('codex-wrong', 'tg-nobody-has-this');
-    assert.equal(done.code, 1, done.all);
-    assert.equal(inference().length, 1, JSON.stringify(inference().map((entry) => [entry.path, entry.status])));
-    assert.match(done.all, /This key is not known here\./);
-  });
+  test(
+    'with an unknown key sends one request and prints our sentence',
+    { skip: skip_codex },
+    async () => {
+      const done = await runCodex('codex-wrong', 'tg-nobody-has-this');
+      assert.equal(done.code, 1, done.all);
+      assert.equal(
+        inference().length,
+        1,
+        JSON.stringify(inference().map((entry) => [entry.path, entry.status])),
+      );
+      assert.match(done.all, /This key is not known here\./);
+    },
+  );
 });

@@ -9,7 +9,18 @@ import os from 'node:os';
 import path from 'node:path';
 import { after, before, beforeEach, describe, test } from 'node:test';
 
-import { Gateway, Mock, PROVIDER_SECRETS, callOf, freePort, modelsOn, ownLimit, run, send, until } from './harness.mjs';
+import {
+  Gateway,
+  Mock,
+  PROVIDER_SECRETS,
+  callOf,
+  freePort,
+  modelsOn,
+  ownLimit,
+  run,
+  send,
+  until,
+} from './harness.mjs';
 
 let mock;
 let dir;
@@ -41,7 +52,9 @@ const GOOD = [
 
 /** Writes the good file with lines replaced: {number: text | null}, numbers from 1. */
 function writeConfig(changes = {}) {
-  const lines = GOOD.map((line, i) => (i + 1 in changes ? changes[i + 1] : line)).filter((line) => line !== null);
+  const lines = GOOD.map((line, i) => (i + 1 in changes ? changes[i + 1] : line)).filter(
+    (line) => line !== null,
+  );
   const file = path.join(dir, 'tidegate.yaml');
   fs.writeFileSync(file, lines.join('\n'));
   return file;
@@ -55,17 +68,75 @@ describe('a configuration with a fault', () => {
   const rows = [
     /* what, changed lines, place, words */
     ['a typo in an option', { 1: 'lisen: 127.0.0.1:1' }, '1:1', /lisen.*listen/],
-    ['a typo in an inner option', { 8: '  month: {counts: cost, per: account, window: month, capp: 5 USD}' }, '8:', /capp.*cap/],
-    ['a route to a provider that is not there', { 6: '  gpt-live: {routes: [{provider: opnai, model: gpt-live}]}' }, '6:', /opnai.*openai/],
-    ['an amount without a unit', { 8: '  month: {counts: cost, per: account, window: month, cap: 5}' }, '8:', /USD/],
-    ['a window that does not exist', { 8: '  month: {counts: cost, per: account, window: fortnight, cap: 5 USD}' }, '8:', /month/],
-    ['a combination that does not exist yet', { 8: '  month: {counts: cost, per: group, window: month, cap: 5 USD}' }, '8:', /./],
-    ['bill_user', { 8: '  month: {counts: cost, per: account, window: month, cap: 5 USD, at_cap: bill_user}' }, '8:', /bill_user/],
+    [
+      'a typo in an inner option',
+      { 8: '  month: {counts: cost, per: account, window: month, capp: 5 USD}' },
+      '8:',
+      /capp.*cap/,
+    ],
+    [
+      'a route to a provider that is not there',
+      { 6: '  gpt-live: {routes: [{provider: opnai, model: gpt-live}]}' },
+      '6:',
+      /opnai.*openai/,
+    ],
+    [
+      'an amount without a unit',
+      { 8: '  month: {counts: cost, per: account, window: month, cap: 5}' },
+      '8:',
+      /USD/,
+    ],
+    [
+      'a window that does not exist',
+      { 8: '  month: {counts: cost, per: account, window: fortnight, cap: 5 USD}' },
+      '8:',
+      /month/,
+    ],
+    [
+      'a combination that does not exist yet',
+      { 8: '  month: {counts: cost, per: group, window: month, cap: 5 USD}' },
+      '8:',
+      /./,
+    ],
+    [
+      'bill_user',
+      { 8: '  month: {counts: cost, per: account, window: month, cap: 5 USD, at_cap: bill_user}' },
+      '8:',
+      /bill_user/,
+    ],
     ['packages', { 9: 'packages: {a: {}}' }, '9:', /packages/],
-    ['a session', { 6: '  gpt-live: {session: {required: true}, routes: [{provider: openai, model: gpt-live}]}' }, '6:', /session/],
-    ["users' own credentials", { 4: '  openai: {dialect: openai, base_url: http://127.0.0.1:9/v1, credentials: {user: {from: account}}}' }, '4:', /user/],
-    ['http to another machine', { 4: '  openai: {dialect: openai, base_url: http://192.0.2.7/v1, credentials: {company: {env: LIVE_OPENAI_KEY}}}' }, '4:', /https/],
-    ['an environment variable that is not set', { 4: '  openai: {dialect: openai, base_url: http://127.0.0.1:9/v1, credentials: {company: {env: NOT_SET_HERE}}}' }, '4:', /NOT_SET_HERE/],
+    [
+      'a session',
+      {
+        6: '  gpt-live: {session: {required: true}, routes: [{provider: openai, model: gpt-live}]}',
+      },
+      '6:',
+      /session/,
+    ],
+    [
+      "users' own credentials",
+      {
+        4: '  openai: {dialect: openai, base_url: http://127.0.0.1:9/v1, credentials: {user: {from: account}}}',
+      },
+      '4:',
+      /user/,
+    ],
+    [
+      'http to another machine',
+      {
+        4: '  openai: {dialect: openai, base_url: http://192.0.2.7/v1, credentials: {company: {env: LIVE_OPENAI_KEY}}}',
+      },
+      '4:',
+      /https/,
+    ],
+    [
+      'an environment variable that is not set',
+      {
+        4: '  openai: {dialect: openai, base_url: http://127.0.0.1:9/v1, credentials: {company: {env: NOT_SET_HERE}}}',
+      },
+      '4:',
+      /NOT_SET_HERE/,
+    ],
     ['a key twice', { 2: 'store: sqlite:books.db\nstore: sqlite:other.db' }, '3:', /store/],
     ['YAML that cannot be read', { 3: 'providers: [' }, ':', /./],
     ['a limit below its least', { 2: 'store: sqlite:books.db\nloops: 1000' }, '3:', /64/],
@@ -102,7 +173,9 @@ describe('a configuration with a fault', () => {
 
   test('a secret that stands where a name belongs is not repeated', () => {
     const secret = 'sk-proj-do-not-repeat-me-000000';
-    const file = writeConfig({ 4: `  openai: {dialect: openai, base_url: http://127.0.0.1:9/v1, credentials: {company: {env: ${secret}}}}` });
+    const file = writeConfig({
+      4: `  openai: {dialect: openai, base_url: http://127.0.0.1:9/v1, credentials: {company: {env: ${secret}}}}`,
+    });
     const done = serve(file);
     assert.ok(done.code > 0);
     assert.ok(!(done.err + done.out).includes(secret), done.err);
@@ -114,21 +187,44 @@ describe('a configuration with a fault', () => {
     fs.writeFileSync(gateway.file, 'listen: nowhere\nnonsense: true\n');
     gateway.program.child.kill('SIGHUP');
     await until('it says why', () => /nonsense/.test(gateway.log()));
-    assert.equal((await send(gateway, key, callOf('chat', 'gpt-live', { limit: ownLimit() }))).status, 200);
+    assert.equal(
+      (await send(gateway, key, callOf('chat', 'gpt-live', { limit: ownLimit() }))).status,
+      200,
+    );
     gateway.config.models['gpt-new'] = modelsOn({ 'gpt-new': 'openai' })['gpt-new'];
     gateway.write();
     gateway.program.child.kill('SIGHUP');
-    await until('the new model is served', async () => (await send(gateway, key, callOf('chat', 'gpt-new', { limit: ownLimit() }))).status === 200);
+    await until(
+      'the new model is served',
+      async () =>
+        (await send(gateway, key, callOf('chat', 'gpt-new', { limit: ownLimit() }))).status === 200,
+    );
     await gateway.stop();
   });
 });
 
 describe('a price file with a fault', () => {
-  const good = { as_of: '2026-09-28', unit: 'micro-USD per million tokens', models: [{ id: 'm', provider: 'p', input: 1_000_000, output: 2_000_000 }] };
+  const good = {
+    as_of: '2026-09-28',
+    unit: 'micro-USD per million tokens',
+    models: [{ id: 'm', provider: 'p', input: 1_000_000, output: 2_000_000 }],
+  };
   const rows = [
-    ['negative numbers', { ...good, models: [{ ...good.models[0], input: -5 }] }, /m.*(negative|below|-5|0)/s],
-    ['a price that is text', { ...good, models: [{ ...good.models[0], output: 'cheap' }] }, /output/],
-    ['the same model twice', { ...good, models: [good.models[0], { ...good.models[0], input: 7 }] }, /m/],
+    [
+      'negative numbers',
+      { ...good, models: [{ ...good.models[0], input: -5 }] },
+      /m.*(negative|below|-5|0)/s,
+    ],
+    [
+      'a price that is text',
+      { ...good, models: [{ ...good.models[0], output: 'cheap' }] },
+      /output/,
+    ],
+    [
+      'the same model twice',
+      { ...good, models: [good.models[0], { ...good.models[0], input: 7 }] },
+      /m/,
+    ],
     ['no models', { as_of: 'x' }, /./],
   ];
   for (const [what, book, words] of rows) {
@@ -166,7 +262,17 @@ describe('a price file with a fault', () => {
 
   test('a good one is written in our form', () => {
     const file = path.join(dir, 'litellm.json');
-    fs.writeFileSync(file, JSON.stringify({ 'gpt-x': { litellm_provider: 'openai', mode: 'chat', input_cost_per_token: 0.000003, output_cost_per_token: 1.5e-5 } }));
+    fs.writeFileSync(
+      file,
+      JSON.stringify({
+        'gpt-x': {
+          litellm_provider: 'openai',
+          mode: 'chat',
+          input_cost_per_token: 0.000003,
+          output_cost_per_token: 1.5e-5,
+        },
+      }),
+    );
     const done = run(['prices', 'import', file], { cwd: dir });
     assert.equal(done.code, 0, done.err);
     const [model] = JSON.parse(done.out).models;
@@ -179,7 +285,10 @@ describe('a store that cannot be had', () => {
   async function usedStore() {
     const gateway = await Gateway.start(mock, { models: modelsOn({ 'gpt-live': 'openai' }) });
     const key = gateway.member('ada');
-    assert.equal((await send(gateway, key, callOf('chat', 'gpt-live', { limit: ownLimit() }))).status, 200);
+    assert.equal(
+      (await send(gateway, key, callOf('chat', 'gpt-live', { limit: ownLimit() }))).status,
+      200,
+    );
     await gateway.booked();
     return { gateway, key };
   }
@@ -194,7 +303,10 @@ describe('a store that cannot be had', () => {
     await gateway.program.end('SIGTERM');
     sql(gateway.store, "UPDATE meta SET value = '99' WHERE name = 'schema_version'");
     const rows = sql(gateway.store, 'SELECT count(*) FROM ledger');
-    const done = run(['serve', '--config', gateway.file], { cwd: gateway.dir, env: PROVIDER_SECRETS });
+    const done = run(['serve', '--config', gateway.file], {
+      cwd: gateway.dir,
+      env: PROVIDER_SECRETS,
+    });
     assert.ok(done.code > 0);
     assert.match(done.err, /newer|version 99/);
     assert.ok(!/check failed/.test(done.err));
@@ -208,11 +320,21 @@ describe('a store that cannot be had', () => {
   test('held by another gateway: refused with its process id, and the other goes on', async () => {
     const { gateway, key } = await usedStore();
     const file = path.join(gateway.dir, 'second.yaml');
-    fs.writeFileSync(file, JSON.stringify({ ...gateway.config, listen: `127.0.0.1:${await freePort()}`, control: path.join(gateway.dir, 'second.sock') }));
+    fs.writeFileSync(
+      file,
+      JSON.stringify({
+        ...gateway.config,
+        listen: `127.0.0.1:${await freePort()}`,
+        control: path.join(gateway.dir, 'second.sock'),
+      }),
+    );
     const done = run(['serve', '--config', file], { cwd: gateway.dir, env: PROVIDER_SECRETS });
     assert.ok(done.code > 0);
     assert.match(done.err, new RegExp(`held by process ${gateway.program.child.pid}`));
-    assert.equal((await send(gateway, key, callOf('chat', 'gpt-live', { limit: ownLimit() }))).status, 200);
+    assert.equal(
+      (await send(gateway, key, callOf('chat', 'gpt-live', { limit: ownLimit() }))).status,
+      200,
+    );
     gateway.command('status');
     await gateway.stop();
   });
@@ -220,7 +342,10 @@ describe('a store that cannot be had', () => {
   test('that is something else: refused, and left as it is', () => {
     const file = writeConfig();
     const store = path.join(dir, 'books.db');
-    fs.writeFileSync(store, 'dear diary, this is no database at all, and I would like to keep it\n'.repeat(20));
+    fs.writeFileSync(
+      store,
+      'dear diary, this is no database at all, and I would like to keep it\n'.repeat(20),
+    );
     const was = fs.readFileSync(store);
     const done = serve(file);
     assert.ok(done.code > 0);
@@ -231,7 +356,7 @@ describe('a store that cannot be had', () => {
   test('that is the database of another program: refused, and left as it is', () => {
     const file = writeConfig();
     const store = path.join(dir, 'books.db');
-    sql(store, 'CREATE TABLE cats (name TEXT); INSERT INTO cats VALUES (\'Tom\')');
+    sql(store, "CREATE TABLE cats (name TEXT); INSERT INTO cats VALUES ('Tom')");
     const done = serve(file);
     assert.ok(done.code > 0);
     assert.match(done.err, /not a Tidegate store/);
@@ -255,7 +380,10 @@ test('a port in use: refused with its address, and the store is not harmed', asy
   const done = serve(writeConfig({ 1: `listen: 127.0.0.1:${port}` }));
   assert.ok(done.code > 0, 'it ends');
   assert.match(done.err, new RegExp(`127\\.0\\.0\\.1:${port}.*in use`, 's'));
-  const again = run(['serve', '--config', writeConfig({ 1: `listen: 127.0.0.1:${port}` })], { cwd: dir, env: PROVIDER_SECRETS });
+  const again = run(['serve', '--config', writeConfig({ 1: `listen: 127.0.0.1:${port}` })], {
+    cwd: dir,
+    env: PROVIDER_SECRETS,
+  });
   assert.ok(again.code > 0 && /in use/.test(again.err), 'its store can be opened again');
   await new Promise((resolve) => {
     server.close(resolve);
@@ -283,7 +411,10 @@ test('a command that does not exist names those that do', () => {
 });
 
 test('an account twice, an unknown plan, an unknown key: one sentence each', async () => {
-  const gateway = await Gateway.start(mock, { models: modelsOn({ 'gpt-live': 'openai' }), plans: { free: {} } });
+  const gateway = await Gateway.start(mock, {
+    models: modelsOn({ 'gpt-live': 'openai' }),
+    plans: { free: {} },
+  });
   gateway.addAccount('ada');
   for (const [args, words] of [
     [['account', 'add', 'ada'], /ada|already/],

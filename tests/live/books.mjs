@@ -80,12 +80,15 @@ export function compareBooks(rows, journal, received = new Map()) {
     }
   }
   if (wrong.length) {
-    assert.fail(`${wrong.length} of ${lines.length} calls break the rule of the books:\n  ${wrong.join('\n  ')}`);
+    assert.fail(
+      `${wrong.length} of ${lines.length} calls break the rule of the books:\n  ${wrong.join('\n  ')}`,
+    );
   }
   return lines;
 }
 
-const inputOf = (usage) => usage.input + usage.cache_read + usage.cache_write_5m + usage.cache_write_1h;
+const inputOf = (usage) =>
+  usage.input + usage.cache_read + usage.cache_write_5m + usage.cache_write_1h;
 
 function judgeCall({ limit, holds, entries }, received) {
   const faults = [];
@@ -93,10 +96,11 @@ function judgeCall({ limit, holds, entries }, received) {
   const written = entries.reduce((sum, entry) => sum + entry.bill.output, 0);
   const real_input = entries.reduce((sum, entry) => sum + inputOf(entry.bill), 0);
   const booked = holds.reduce((sum, hold) => sum + hold.booked, 0);
-  const line = `limit ${limit}: holds ${holds.map((hold) => `${hold.id}[${hold.rows.map((row) => row.kind)}]`).join(' ') || 'none'}, `
-    + `booked ${booked}, journal ${journal} (input ${real_input}, output ${written}, `
-    + `${entries.map((entry) => (entry.finished ? 'finished' : entry.gone ? 'gone' : entry.cut ? 'cut' : 'other')).join(' ') || 'never there'})`
-    + `, received ${received ?? 'unknown'}`;
+  const line =
+    `limit ${limit}: holds ${holds.map((hold) => `${hold.id}[${hold.rows.map((row) => row.kind)}]`).join(' ') || 'none'}, ` +
+    `booked ${booked}, journal ${journal} (input ${real_input}, output ${written}, ` +
+    `${entries.map((entry) => (entry.finished ? 'finished' : entry.gone ? 'gone' : entry.cut ? 'cut' : 'other')).join(' ') || 'never there'})` +
+    `, received ${received ?? 'unknown'}`;
   if (holds.length === 0) {
     faults.push('the provider was asked, and the books do not know of it');
     return { line, faults };
@@ -105,8 +109,11 @@ function judgeCall({ limit, holds, entries }, received) {
     faults.push('one call has several holds');
   }
   const [hold] = holds;
-  const ends = hold.rows.filter((row) => ['settle', 'release', 'orphan'].includes(row.kind)
-    || (row.kind === 'unbilled' && row.attempt === hold.last?.attempt));
+  const ends = hold.rows.filter(
+    (row) =>
+      ['settle', 'release', 'orphan'].includes(row.kind) ||
+      (row.kind === 'unbilled' && row.attempt === hold.last?.attempt),
+  );
   if (ends.length !== 1) {
     faults.push(`the hold is resolved ${ends.length} times`);
     return { line, faults };
@@ -115,14 +122,18 @@ function judgeCall({ limit, holds, entries }, received) {
   const estimated = end.flags.includes('estimated') || end.kind === 'orphan';
   const given_up = hold.rows.length - 1;
   if (entries.length > given_up + 1) {
-    faults.push(`the provider was asked ${entries.length} times, booked are ${given_up + 1} attempts`);
+    faults.push(
+      `the provider was asked ${entries.length} times, booked are ${given_up + 1} attempts`,
+    );
   }
   if (end.kind === 'release' && entries.some((entry) => !entry.cut && entry.status !== 0)) {
     faults.push('booked as never sent, and the provider answered');
   }
   if (!estimated) {
     if (booked !== journal) {
-      faults.push(`finished, so the books must be the journal to the micro: off by ${booked - journal}`);
+      faults.push(
+        `finished, so the books must be the journal to the micro: off by ${booked - journal}`,
+      );
     }
     return { line, faults };
   }
@@ -134,15 +145,20 @@ function judgeCall({ limit, holds, entries }, received) {
   const covered = Math.min(written, held_output, Math.max(read, 0));
   const input_term = costOf(real_input - est_input, INPUT_PRICE);
   const output_term = costOf(written - covered, OUTPUT_PRICE);
-  const terms = `booked ${booked}, bound ${end.bound_micros}, input ${est_input} for ${real_input} (${input_term} micros), `
-    + `output held ${held_output}, booked ${end.usage?.output ?? 'whole'}, written ${written}, read ${read} (${output_term} micros)`;
+  const terms =
+    `booked ${booked}, bound ${end.bound_micros}, input ${est_input} for ${real_input} (${input_term} micros), ` +
+    `output held ${held_output}, booked ${end.usage?.output ?? 'whole'}, written ${written}, read ${read} (${output_term} micros)`;
   if (booked > end.bound_micros) {
     faults.push(`booked above the bound: ${terms}`);
   }
   if (journal - booked > input_term + output_term + 1) {
     faults.push(`booked too little: ${terms}`);
   }
-  if (end.kind === 'settle' && received !== undefined && Math.min(received, held_output) > end.usage.output) {
+  if (
+    end.kind === 'settle' &&
+    received !== undefined &&
+    Math.min(received, held_output) > end.usage.output
+  ) {
     faults.push(`the client got ${received} tokens and the books have ${end.usage.output}`);
   }
   return { line: `${line}, ${terms}`, faults };
@@ -159,4 +175,23 @@ export async function assertBooks(gateway, mock, received) {
   const journal = await mock.settled();
   await gateway.booked();
   return compareBooks(await gateway.ledger(), journal, received);
+}
+
+/**
+ * The same for the calls that the journal holds since it was last cleared; gives their rows and
+ * the journal.
+ */
+export async function booksOf(gateway, mock, received) {
+  const journal = await mock.settled();
+  await gateway.booked();
+  const limits = new Set(journal.map((entry) => entry.limit));
+  const rows = await gateway.ledger();
+  const holds = new Set(
+    rows
+      .filter((row) => row.inputs?.v && limits.has(row.inputs.output_limit))
+      .map((row) => row.hold),
+  );
+  const own = rows.filter((row) => row.hold && holds.has(row.hold));
+  compareBooks(own, journal, received);
+  return { rows: own, journal };
 }

@@ -14,7 +14,7 @@ export class Events {
 
   feed(text) {
     this.rest += text;
-    for (let end; (end = /\r?\n\r?\n/.exec(this.rest)); ) {
+    for (let end; (end = /\r?\n\r?\n/.exec(this.rest));) {
       this.#block(this.rest.slice(0, end.index));
       this.rest = this.rest.slice(end.index + end[0].length);
     }
@@ -40,11 +40,13 @@ export class Events {
   /** The text that a person was shown, of any dialect. */
   text() {
     return this.list
-      .map(({ json }) =>
-        json?.choices?.[0]?.delta?.content
-        ?? (json?.type === 'response.output_text.delta' ? json.delta : null)
-        ?? (json?.type === 'content_block_delta' ? json.delta.text : null)
-        ?? '')
+      .map(
+        ({ json }) =>
+          json?.choices?.[0]?.delta?.content ??
+          (json?.type === 'response.output_text.delta' ? json.delta : null) ??
+          (json?.type === 'content_block_delta' ? json.delta.text : null) ??
+          '',
+      )
       .join('');
   }
 }
@@ -53,10 +55,14 @@ export class Events {
  * Sends one request; gives {status, headers, text, json, events, clean}. `clean`: the answer came to
  * its end as HTTP has it. `onEvent(events, request)` is called after each piece of a stream.
  */
-export function ask(url, { method = 'POST', key, headers = {}, body, agent, onEvent, limit_ms = 30_000 * SLOW } = {}) {
-  const payload = body === undefined || typeof body === 'string' || Buffer.isBuffer(body)
-    ? body
-    : JSON.stringify(body);
+export function ask(
+  url,
+  { method = 'POST', key, headers = {}, body, agent, onEvent, limit_ms = 30_000 * SLOW } = {},
+) {
+  const payload =
+    body === undefined || typeof body === 'string' || Buffer.isBuffer(body)
+      ? body
+      : JSON.stringify(body);
   return new Promise((resolve) => {
     const answer = { status: 0, headers: {}, text: '', events: new Events(), clean: false };
     const request = http.request(...(typeof url === 'string' ? [url] : []), {
@@ -64,12 +70,17 @@ export function ask(url, { method = 'POST', key, headers = {}, body, agent, onEv
       method,
       agent: agent ?? false,
       headers: {
-        ...(payload === undefined ? {} : { 'content-type': 'application/json', 'content-length': Buffer.byteLength(payload) }),
+        ...(payload === undefined
+          ? {}
+          : { 'content-type': 'application/json', 'content-length': Buffer.byteLength(payload) }),
         ...(key ? { authorization: `Bearer ${key}` } : {}),
         ...headers,
       },
     });
-    const timer = setTimeout(() => request.destroy(new Error(`no end after ${limit_ms} ms`)), limit_ms);
+    const timer = setTimeout(
+      () => request.destroy(new Error(`no end after ${limit_ms} ms`)),
+      limit_ms,
+    );
     const finish = (error) => {
       clearTimeout(timer);
       answer.error = error;
@@ -111,13 +122,23 @@ export const API_PATHS = {
 };
 
 /** A small call of one API: {path, body, headers}. */
-export function callOf(api, model, { stream = false, limit = 100, text = 'hello', more = {} } = {}) {
+export function callOf(
+  api,
+  model,
+  { stream = false, limit = 100, text = 'hello', more = {} } = {},
+) {
   switch (api) {
     case 'chat':
       return {
         path: API_PATHS.chat,
         headers: {},
-        body: { model, stream, max_completion_tokens: limit, messages: [{ role: 'user', content: text }], ...more },
+        body: {
+          model,
+          stream,
+          max_completion_tokens: limit,
+          messages: [{ role: 'user', content: text }],
+          ...more,
+        },
       };
     case 'responses':
       return {
@@ -129,7 +150,13 @@ export function callOf(api, model, { stream = false, limit = 100, text = 'hello'
       return {
         path: API_PATHS.messages,
         headers: { 'anthropic-version': '2023-06-01' },
-        body: { model, stream, max_tokens: limit, messages: [{ role: 'user', content: text }], ...more },
+        body: {
+          model,
+          stream,
+          max_tokens: limit,
+          messages: [{ role: 'user', content: text }],
+          ...more,
+        },
       };
     default:
       throw new Error(`no api ${api}`);
@@ -185,7 +212,12 @@ export class Raw {
   }
 
   waitFor(what, probe, limit_ms = 5000 * SLOW) {
-    return until(`${what}; so far: ${JSON.stringify(this.text.slice(-500))}`, () => probe(this), limit_ms, 5);
+    return until(
+      `${what}; so far: ${JSON.stringify(this.text.slice(-500))}`,
+      () => probe(this),
+      limit_ms,
+      5,
+    );
   }
 
   waitClosed(limit_ms) {

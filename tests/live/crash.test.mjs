@@ -6,7 +6,21 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 
-import { ASAN, Gateway, LONG, Mock, SLOW, assertBooks, callOf, modelsOn, ownLimit, priced, send, sleep, until } from './harness.mjs';
+import {
+  ASAN,
+  Gateway,
+  LONG,
+  Mock,
+  SLOW,
+  assertBooks,
+  callOf,
+  modelsOn,
+  ownLimit,
+  priced,
+  send,
+  sleep,
+  until,
+} from './harness.mjs';
 
 const ROUNDS = LONG ? 20 : ASAN ? 3 : 20;
 const STREAMS = 50;
@@ -28,7 +42,12 @@ const received = new Map(); // output limit -> tokens that the client got
 before(async () => {
   mock = await Mock.start();
   gateway = await Gateway.start(mock, {
-    models: modelsOn({ 'gpt-live': 'openai', 'claude-live': 'anthropic', 'gpt-bills': 'bills-openai', 'claude-bills': 'bills-anthropic' }),
+    models: modelsOn({
+      'gpt-live': 'openai',
+      'claude-live': 'anthropic',
+      'gpt-bills': 'bills-openai',
+      'claude-bills': 'bills-anthropic',
+    }),
     step: 64,
     limits: {
       'day-spend': { counts: 'cost', per: 'account', window: 'day', cap: '1000 USD' },
@@ -57,9 +76,14 @@ function startStreams(spread_ms) {
     const [api, model] = KINDS[i % KINDS.length];
     await sleep(Math.random() * spread_ms);
     const limit = ownLimit();
-    const answer = await send(gateway, keys[i % keys.length], callOf(api, model, { limit, stream: i % 7 !== 6, text: `call ${limit}` }), {
-      headers: { 'x-tidegate-thread': `thread-${i % 5}` },
-    });
+    const answer = await send(
+      gateway,
+      keys[i % keys.length],
+      callOf(api, model, { limit, stream: i % 7 !== 6, text: `call ${limit}` }),
+      {
+        headers: { 'x-tidegate-thread': `thread-${i % 5}` },
+      },
+    );
     received.set(limit, Math.floor(Buffer.byteLength(answer.events.text()) / 4));
     return answer;
   });
@@ -100,13 +124,17 @@ test(`${ROUNDS} rounds of kill -9 amid ${STREAMS} streams: every call obeys the 
     await gateway.launch();
     const start_ms = Date.now() - started;
     await assertBooks(gateway, mock, received).catch((error) => {
-      throw new Error(`round ${round}, killed after ${Math.round(until_kill_ms)} ms: ${error.message}`);
+      throw new Error(
+        `round ${round}, killed after ${Math.round(until_kill_ms)} ms: ${error.message}`,
+      );
     });
     await assertMeters();
     const rows = await gateway.ledger();
     orphans = rows.filter((row) => row.kind === 'orphan').length;
     settled = rows.filter((row) => row.kind === 'settle').length;
-    t.diagnostic(`round ${round}: killed after ${Math.round(until_kill_ms)} ms, back in ${start_ms} ms; so far ${settled} settled, ${orphans} orphaned`);
+    t.diagnostic(
+      `round ${round}: killed after ${Math.round(until_kill_ms)} ms, back in ${start_ms} ms; so far ${settled} settled, ${orphans} orphaned`,
+    );
   }
   assert.ok(orphans > ROUNDS, 'calls were in flight when it was killed');
   assert.ok(settled > 0, 'others had ended before');
@@ -123,7 +151,12 @@ test('an orphan is booked at its held part where the provider stops, and at its 
   for (const row of stops) {
     assert.ok(row.cost_micros > 0 && row.cost_micros <= row.bound_micros);
   }
-  assert.ok(rows.every((row) => row.source === 'crash' && row.flags.includes('estimated') && row.flags.includes('cut')));
+  assert.ok(
+    rows.every(
+      (row) =>
+        row.source === 'crash' && row.flags.includes('estimated') && row.flags.includes('cut'),
+    ),
+  );
 });
 
 test('ids are never given twice over all epochs', async () => {
@@ -150,8 +183,13 @@ test('SIGTERM lets the streams end, refuses new work and books everything', asyn
   assert.deepEqual(how, { code: 0, signal: null });
   assert.equal(gateway.openHolds(), 0, 'all is settled before the process ends');
   const journal = await mock.settled();
-  const total = gateway.rows('SELECT sum(cost_micros) AS micros FROM (SELECT cost_micros FROM ledger WHERE kind = 0 ORDER BY id DESC LIMIT 10)');
-  assert.equal(total[0].micros, journal.reduce((sum, entry) => sum + priced(entry.bill), 0));
+  const total = gateway.rows(
+    'SELECT sum(cost_micros) AS micros FROM (SELECT cost_micros FROM ledger WHERE kind = 0 ORDER BY id DESC LIMIT 10)',
+  );
+  assert.equal(
+    total[0].micros,
+    journal.reduce((sum, entry) => sum + priced(entry.bill), 0),
+  );
   await gateway.launch();
 });
 
@@ -159,10 +197,12 @@ test('SIGKILL right after an answer: what was answered is in the books', async (
   await mock.clear();
   await mock.models({ 'gpt-live': 'tokens=10' });
   const limits = [];
-  const answers = await Promise.all(Array.from({ length: 20 }, () => {
-    limits.push(ownLimit());
-    return send(gateway, keys[1], callOf('chat', 'gpt-live', { limit: limits.at(-1) }));
-  }));
+  const answers = await Promise.all(
+    Array.from({ length: 20 }, () => {
+      limits.push(ownLimit());
+      return send(gateway, keys[1], callOf('chat', 'gpt-live', { limit: limits.at(-1) }));
+    }),
+  );
   await gateway.kill();
   await gateway.launch();
   assert.ok(answers.every((answer) => answer.status === 200));
@@ -171,6 +211,9 @@ test('SIGKILL right after an answer: what was answered is in the books', async (
     const mine = rows.filter((row) => row.hold === answer.request_id);
     assert.equal(mine.length, 1, 'booked once');
     assert.ok(['settle', 'orphan'].includes(mine[0].kind));
-    assert.ok(mine[0].cost_micros >= Number(answer.headers['x-tidegate-cost-micros']) || mine[0].kind === 'orphan');
+    assert.ok(
+      mine[0].cost_micros >= Number(answer.headers['x-tidegate-cost-micros']) ||
+        mine[0].kind === 'orphan',
+    );
   }
 });

@@ -107,7 +107,11 @@ export function providersOn(mock) {
     anthropic: { ...anthropic, on_abort: 'stops', credentials: of('LIVE_ANTHROPIC_KEY') },
     second: { ...openai, on_abort: 'stops', credentials: of('LIVE_SECOND_KEY') },
     'bills-openai': { ...openai, on_abort: 'bills_all', credentials: of('LIVE_OPENAI_KEY') },
-    'bills-anthropic': { ...anthropic, on_abort: 'bills_all', credentials: of('LIVE_ANTHROPIC_KEY') },
+    'bills-anthropic': {
+      ...anthropic,
+      on_abort: 'bills_all',
+      credentials: of('LIVE_ANTHROPIC_KEY'),
+    },
   };
 }
 
@@ -199,7 +203,11 @@ export class Gateway {
   async stop() {
     const how = await this.program.end('SIGTERM', 15_000 * SLOW);
     this.#keep();
-    assert.deepEqual(how, { code: 0, signal: null }, `the gateway ends well:\n${this.told.slice(-4000)}`);
+    assert.deepEqual(
+      how,
+      { code: 0, signal: null },
+      `the gateway ends well:\n${this.told.slice(-4000)}`,
+    );
     this.assertNoSecret();
     fs.rmSync(this.dir, { recursive: true, force: true });
   }
@@ -242,11 +250,15 @@ export class Gateway {
 
   /** Rows of the store itself, read beside the gateway. */
   rows(sql) {
-    const done = spawnSync('sqlite3', ['-readonly', '-json', '-cmd', '.timeout 5000', this.store, sql], {
-      encoding: 'utf8',
-      timeout: 20_000 * SLOW,
-      maxBuffer: 256 << 20,
-    });
+    const done = spawnSync(
+      'sqlite3',
+      ['-readonly', '-json', '-cmd', '.timeout 5000', this.store, sql],
+      {
+        encoding: 'utf8',
+        timeout: 20_000 * SLOW,
+        maxBuffer: 256 << 20,
+      },
+    );
     assert.equal(done.status, 0, `sqlite3: ${done.error?.message ?? done.stderr}`);
     return done.stdout.trim() ? JSON.parse(done.stdout) : [];
   }
@@ -263,15 +275,23 @@ export class Gateway {
   /** One question to the control socket; gives its JSON. */
   async admin(where, method = 'GET', body) {
     const answer = await ask({ socketPath: this.control, path: where }, { method, body });
-    assert.ok(answer.status >= 200 && answer.status < 300 && answer.json, `${method} ${where}: ${answer.status} ${answer.text} ${answer.error}`);
+    assert.ok(
+      answer.status >= 200 && answer.status < 300 && answer.json,
+      `${method} ${where}: ${answer.status} ${answer.text} ${answer.error}`,
+    );
     return answer.json;
   }
 
   /** All rows of the ledger with their inputs, oldest first; `hold` is the request of a call. */
   async ledger(filter = {}) {
     const rows = [];
-    for (let before = null; ; ) {
-      const query = new URLSearchParams({ limit: 10_000, inputs: true, ...filter, ...(before && { before }) });
+    for (let before = null; ;) {
+      const query = new URLSearchParams({
+        limit: 10_000,
+        inputs: true,
+        ...filter,
+        ...(before && { before }),
+      });
       const page = await this.admin(`/api/admin/ledger?${query}`);
       rows.push(...page.rows);
       before = page.next_before;

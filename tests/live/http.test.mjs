@@ -35,10 +35,18 @@ beforeEach(async () => {
 const body = () => JSON.stringify(callOf('chat', 'gpt-live', { limit: ownLimit() }).body);
 
 /** A whole request as text; `lines` replace or follow the usual ones. */
-function request({ line = 'POST /v1/chat/completions HTTP/1.1', host = 'Host: gw', auth = `Authorization: Bearer ${key}`,
-  lines, payload = body(), eol = '\r\n' } = {}) {
+function request({
+  line = 'POST /v1/chat/completions HTTP/1.1',
+  host = 'Host: gw',
+  auth = `Authorization: Bearer ${key}`,
+  lines,
+  payload = body(),
+  eol = '\r\n',
+} = {}) {
   const length = `Content-Length: ${Buffer.byteLength(payload)}`;
-  const head = [line, host, auth, 'Content-Type: application/json', ...(lines ?? [length])].filter((text) => text !== null);
+  const head = [line, host, auth, 'Content-Type: application/json', ...(lines ?? [length])].filter(
+    (text) => text !== null,
+  );
   return head.join(eol) + eol + eol + payload;
 }
 
@@ -55,22 +63,63 @@ const TE = 'Transfer-Encoding: chunked';
 describe('refused, with one answer and a closed connection', () => {
   const rows = [
     /* what, bytes, status */
-    ['Content-Length with Transfer-Encoding', () => request({ lines: ['Content-Length: 5', TE], payload: chunked(body()) }), 400],
-    ['Transfer-Encoding with Content-Length after it', () => request({ lines: [TE, 'Content-Length: 5'], payload: chunked(body()) }), 400],
-    ['Transfer-Encoding: gzip, chunked', () => request({ lines: ['Transfer-Encoding: gzip, chunked'], payload: chunked(body()) }), 501],
+    [
+      'Content-Length with Transfer-Encoding',
+      () => request({ lines: ['Content-Length: 5', TE], payload: chunked(body()) }),
+      400,
+    ],
+    [
+      'Transfer-Encoding with Content-Length after it',
+      () => request({ lines: [TE, 'Content-Length: 5'], payload: chunked(body()) }),
+      400,
+    ],
+    [
+      'Transfer-Encoding: gzip, chunked',
+      () => request({ lines: ['Transfer-Encoding: gzip, chunked'], payload: chunked(body()) }),
+      501,
+    ],
     ['Transfer-Encoding: identity', () => request({ lines: ['Transfer-Encoding: identity'] }), 501],
-    ['Transfer-Encoding: xchunked', () => request({ lines: ['Transfer-Encoding: xchunked'], payload: chunked(body()) }), 501],
-    ['Transfer-Encoding: "chunked"', () => request({ lines: ['Transfer-Encoding: "chunked"'], payload: chunked(body()) }), 501],
+    [
+      'Transfer-Encoding: xchunked',
+      () => request({ lines: ['Transfer-Encoding: xchunked'], payload: chunked(body()) }),
+      501,
+    ],
+    [
+      'Transfer-Encoding: "chunked"',
+      () => request({ lines: ['Transfer-Encoding: "chunked"'], payload: chunked(body()) }),
+      501,
+    ],
     ['Transfer-Encoding twice', () => request({ lines: [TE, TE], payload: chunked(body()) }), 400],
-    ['Transfer-Encoding in HTTP/1.0', () => request({ line: 'POST /v1/chat/completions HTTP/1.0', lines: [TE], payload: chunked(body()) }), 400],
-    ['two lengths that differ', () => request({ lines: ['Content-Length: 10', 'Content-Length: 11'] }), 400],
-    ['two lengths that are equal', () => request({ lines: ['Content-Length: 10', 'Content-Length: 10'] }), 400],
+    [
+      'Transfer-Encoding in HTTP/1.0',
+      () =>
+        request({
+          line: 'POST /v1/chat/completions HTTP/1.0',
+          lines: [TE],
+          payload: chunked(body()),
+        }),
+      400,
+    ],
+    [
+      'two lengths that differ',
+      () => request({ lines: ['Content-Length: 10', 'Content-Length: 11'] }),
+      400,
+    ],
+    [
+      'two lengths that are equal',
+      () => request({ lines: ['Content-Length: 10', 'Content-Length: 10'] }),
+      400,
+    ],
     ['a list of lengths', () => request({ lines: ['Content-Length: 10, 10'] }), 400],
     ['a signed length', () => request({ lines: ['Content-Length: +10'] }), 400],
     ['a negative length', () => request({ lines: ['Content-Length: -10'] }), 400],
     ['a length in hex', () => request({ lines: ['Content-Length: 0x10'] }), 400],
     ['an empty length', () => request({ lines: ['Content-Length: '] }), 400],
-    ['a length beyond all numbers', () => request({ lines: ['Content-Length: 99999999999999999999999'] }), 400],
+    [
+      'a length beyond all numbers',
+      () => request({ lines: ['Content-Length: 99999999999999999999999'] }),
+      400,
+    ],
     ['bare LF as line ends', () => request({ eol: '\n' }), 400],
     ['one bare LF', () => request().replace('\r\nContent-Type', '\nContent-Type'), 400],
     ['a bare CR', () => request({ host: 'Host: gw\rX: y' }), 400],
@@ -78,7 +127,11 @@ describe('refused, with one answer and a closed connection', () => {
     ['a NUL in a value', () => request({ host: 'Host: gw\r\nX-A: b\0c' }), 400],
     ['a control byte in a value', () => request({ host: 'Host: gw\r\nX-A: b\x01c' }), 400],
     ['a NUL in the target', () => request({ line: 'POST /v1/chat\0/completions HTTP/1.1' }), 400],
-    ['a control byte in the target', () => request({ line: 'POST /v1/chat\x7f/completions HTTP/1.1' }), 400],
+    [
+      'a control byte in the target',
+      () => request({ line: 'POST /v1/chat\x7f/completions HTTP/1.1' }),
+      400,
+    ],
     ['no Host', () => request({ host: null }), 400],
     ['two Hosts', () => request({ host: 'Host: gw\r\nHost: gw' }), 400],
     ['a space before the colon', () => request({ host: 'Host: gw\r\nX-A : b' }), 400],
@@ -87,14 +140,33 @@ describe('refused, with one answer and a closed connection', () => {
     ['HTTP/2.0', () => request({ line: 'POST /v1/chat/completions HTTP/2.0' }), 505],
     ['HTTP/1.2', () => request({ line: 'POST /v1/chat/completions HTTP/1.2' }), 505],
     ['HTTP/0.9', () => 'GET /v1/models\r\n\r\n', 400],
-    ['two spaces in the request line', () => request({ line: 'POST  /v1/chat/completions HTTP/1.1' }), 400],
+    [
+      'two spaces in the request line',
+      () => request({ line: 'POST  /v1/chat/completions HTTP/1.1' }),
+      400,
+    ],
     ['the preface of HTTP/2', () => 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n', [400, 501, 505]],
     ['bytes of TLS', () => '\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03', 400],
     ['CONNECT', () => 'CONNECT gw:443 HTTP/1.1\r\nHost: gw:443\r\n\r\n', [400, 501]],
     ['too large a head', () => request({ host: `Host: gw\r\nX-A: ${'a'.repeat(9000)}` }), 431],
-    ['too many headers', () => request({ host: `Host: gw\r\n${Array.from({ length: 50 }, (_, i) => `X-${i}: a`).join('\r\n')}` }), 431],
-    ['Expect: something else', () => request({ lines: ['Expect: 200-ok', 'Content-Length: 2'], payload: '{}' }), 417],
-    ['a length beyond the limit', () => request({ lines: ['Content-Length: 300000'], payload: '' }), 413],
+    [
+      'too many headers',
+      () =>
+        request({
+          host: `Host: gw\r\n${Array.from({ length: 50 }, (_, i) => `X-${i}: a`).join('\r\n')}`,
+        }),
+      431,
+    ],
+    [
+      'Expect: something else',
+      () => request({ lines: ['Expect: 200-ok', 'Content-Length: 2'], payload: '{}' }),
+      417,
+    ],
+    [
+      'a length beyond the limit',
+      () => request({ lines: ['Content-Length: 300000'], payload: '' }),
+      413,
+    ],
   ];
   for (const [what, bytes, status] of rows) {
     test(what, async () => {
@@ -147,11 +219,20 @@ describe('refused, with one answer and a closed connection', () => {
 describe('taken', () => {
   test('a chunked body, with extensions of no meaning left out and trailers passed by', async () => {
     const raw = await Raw.open(gateway.port);
-    raw.write(request({ lines: [TE, 'Connection: close'], payload: chunked(body(), 7).replace(/\r\n\r\n$/, '\r\nX-Trailer: a\r\n\r\n') }));
+    raw.write(
+      request({
+        lines: [TE, 'Connection: close'],
+        payload: chunked(body(), 7).replace(/\r\n\r\n$/, '\r\nX-Trailer: a\r\n\r\n'),
+      }),
+    );
     await raw.waitClosed();
     assert.deepEqual(raw.statuses(), [200], raw.text);
     const [entry] = await mock.settled();
-    assert.equal(entry.headers['transfer-encoding'] ?? entry.headers['content-length'], String(entry.body_bytes), 'it goes on with its length');
+    assert.equal(
+      entry.headers['transfer-encoding'] ?? entry.headers['content-length'],
+      String(entry.body_bytes),
+      'it goes on with its length',
+    );
     assert.ok(!JSON.stringify(entry.headers).includes('x-trailer'));
   });
 
@@ -168,7 +249,12 @@ describe('taken', () => {
   test('Expect: 100-continue, answered before the body is sent', async () => {
     const payload = body();
     const raw = await Raw.open(gateway.port);
-    raw.write(request({ lines: ['Expect: 100-continue', `Content-Length: ${payload.length}`], payload: '' }));
+    raw.write(
+      request({
+        lines: ['Expect: 100-continue', `Content-Length: ${payload.length}`],
+        payload: '',
+      }),
+    );
     await raw.waitFor('100 Continue', () => raw.statuses()[0] === 100);
     raw.write(payload);
     await raw.waitFor('an answer', () => /"object"/.test(raw.text));
@@ -178,7 +264,13 @@ describe('taken', () => {
 
   test('Expect: 100-continue with a wrong key is refused without asking for the body', async () => {
     const raw = await Raw.open(gateway.port);
-    raw.write(request({ auth: 'Authorization: Bearer tg-wrong', lines: ['Expect: 100-continue', 'Content-Length: 100000'], payload: '' }));
+    raw.write(
+      request({
+        auth: 'Authorization: Bearer tg-wrong',
+        lines: ['Expect: 100-continue', 'Content-Length: 100000'],
+        payload: '',
+      }),
+    );
     await raw.waitFor('an answer', () => raw.statuses().length > 0);
     assert.deepEqual(raw.statuses(), [401]);
     await raw.waitClosed();
@@ -188,12 +280,20 @@ describe('taken', () => {
     await mock.models({ 'gpt-live': 'echo=1,ttft_ms=50' });
     const raw = await Raw.open(gateway.port);
     const three = ['first', 'second', 'third'].map((text) =>
-      request({ payload: JSON.stringify(callOf('chat', 'gpt-live', { limit: ownLimit(), text }).body) }));
-    raw.write(three.join('') + request({ line: 'GET /v1/models HTTP/1.1', lines: [], payload: '' }));
+      request({
+        payload: JSON.stringify(callOf('chat', 'gpt-live', { limit: ownLimit(), text }).body),
+      }),
+    );
+    raw.write(
+      three.join('') + request({ line: 'GET /v1/models HTTP/1.1', lines: [], payload: '' }),
+    );
     await raw.waitFor('four answers', () => /"list"/.test(raw.text));
     assert.deepEqual(raw.statuses(), [200, 200, 200, 200]);
     const order = ['first', 'second', 'third', '"list"'].map((word) => raw.text.indexOf(word));
-    assert.deepEqual(order, [...order].sort((a, b) => a - b));
+    assert.deepEqual(
+      order,
+      [...order].sort((a, b) => a - b),
+    );
     raw.destroy();
     const journal = await mock.settled();
     assert.equal(journal.length, 3);
@@ -234,7 +334,14 @@ describe('taken', () => {
 
   test('HTTP/1.0 is streamed to without chunks', async () => {
     const raw = await Raw.open(gateway.port);
-    raw.write(request({ line: 'POST /v1/chat/completions HTTP/1.0', payload: JSON.stringify(callOf('chat', 'gpt-live', { limit: ownLimit(), stream: true }).body) }));
+    raw.write(
+      request({
+        line: 'POST /v1/chat/completions HTTP/1.0',
+        payload: JSON.stringify(
+          callOf('chat', 'gpt-live', { limit: ownLimit(), stream: true }).body,
+        ),
+      }),
+    );
     await raw.waitClosed();
     assert.ok(!/transfer-encoding/i.test(raw.text));
     assert.match(raw.text, /\[DONE\]\n\n$/);
@@ -242,7 +349,13 @@ describe('taken', () => {
 
   test('absolute-form targets name the same host', async () => {
     const raw = await Raw.open(gateway.port);
-    raw.write(request({ line: 'GET http://gw/v1/models HTTP/1.1', lines: ['Connection: close'], payload: '' }));
+    raw.write(
+      request({
+        line: 'GET http://gw/v1/models HTTP/1.1',
+        lines: ['Connection: close'],
+        payload: '',
+      }),
+    );
     await raw.waitClosed();
     assert.deepEqual(raw.statuses(), [200], raw.text);
   });
@@ -298,7 +411,13 @@ describe('time and order', () => {
   test('the key is judged before the body is read', async () => {
     const raw = await Raw.open(gateway.port);
     const started = Date.now();
-    raw.write(request({ auth: 'Authorization: Bearer tg-wrong', lines: ['Content-Length: 200000'], payload: '' }));
+    raw.write(
+      request({
+        auth: 'Authorization: Bearer tg-wrong',
+        lines: ['Content-Length: 200000'],
+        payload: '',
+      }),
+    );
     await raw.waitFor('an answer', () => raw.statuses().length > 0);
     assert.ok(Date.now() - started < 400 * SLOW, 'at once');
     assert.deepEqual(raw.statuses(), [401]);
@@ -308,7 +427,13 @@ describe('time and order', () => {
   test('a client that ends its side after the request counts as gone', async () => {
     await mock.models({ 'gpt-live': 'tokens=4000,tps=50' });
     const raw = await Raw.open(gateway.port);
-    raw.write(request({ payload: JSON.stringify(callOf('chat', 'gpt-live', { limit: 5000 + ownLimit(), stream: true }).body) }));
+    raw.write(
+      request({
+        payload: JSON.stringify(
+          callOf('chat', 'gpt-live', { limit: 5000 + ownLimit(), stream: true }).body,
+        ),
+      }),
+    );
     await raw.waitFor('the first event', () => raw.text.includes('data:'));
     raw.fin();
     const left_ms = Date.now();

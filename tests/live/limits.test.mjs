@@ -7,7 +7,18 @@ import { after, before, beforeEach, describe, test } from 'node:test';
 import Anthropic from '@anthropic-ai/sdk';
 import OpenAI from 'openai';
 
-import { Gateway, Mock, SLOW, callOf, modelsOn, ownLimit, priced, send, sleep, until } from './harness.mjs';
+import {
+  Gateway,
+  Mock,
+  SLOW,
+  callOf,
+  modelsOn,
+  ownLimit,
+  priced,
+  send,
+  sleep,
+  until,
+} from './harness.mjs';
 import { APIS, CODEX, assertRefusal, assertUnheard, modelOf, small } from './refusal.mjs';
 
 let mock;
@@ -25,7 +36,12 @@ describe('a spent budget', () => {
       plans: { free: {}, tight: {} },
       models: modelsOn({ 'gpt-live': 'openai', 'claude-live': 'anthropic' }),
       limits: {
-        'month-spend': { counts: 'cost', per: 'account', window: 'month', cap: { default: 'unlimited', plan: { tight: '0.01 USD' } } },
+        'month-spend': {
+          counts: 'cost',
+          per: 'account',
+          window: 'month',
+          cap: { default: 'unlimited', plan: { tight: '0.01 USD' } },
+        },
       },
     });
   });
@@ -41,7 +57,11 @@ describe('a spent budget', () => {
   async function spender(name) {
     const key = gateway.member(name, '--plan', 'tight');
     await mock.models({ 'claude-live': 'tokens=600' });
-    const answer = await send(gateway, key, callOf('messages', 'claude-live', { limit: ownLimit(), stream: true }));
+    const answer = await send(
+      gateway,
+      key,
+      callOf('messages', 'claude-live', { limit: ownLimit(), stream: true }),
+    );
     assert.equal(answer.status, 200, answer.text);
     await gateway.booked();
     await mock.clear();
@@ -53,13 +73,22 @@ describe('a spent budget', () => {
     for (const api of APIS) {
       const answer = await send(gateway, key, small(api));
       const message = assertRefusal(answer, api, { status: 402, code: 'budget_spent' });
-      assert.match(message, /^Account "spent-one" has spent \$0\.0\d+ of \$0\.01\b.*\(limit "month-spend"\)\./);
-      assert.match(message, /It opens again on \d{4}-\d\d-\d\d \d\d:\d\d UTC\. Ask your operator to raise it\.$/);
+      assert.match(
+        message,
+        /^Account "spent-one" has spent \$0\.0\d+ of \$0\.01\b.*\(limit "month-spend"\)\./,
+      );
+      assert.match(
+        message,
+        /It opens again on \d{4}-\d\d-\d\d \d\d:\d\d UTC\. Ask your operator to raise it\.$/,
+      );
       const details = api === 'messages' ? answer.json.error.details : answer.json.error;
       assert.equal(details.limit, 'month-spend');
       assert.equal(details.cap_micros, 10_000);
       assert.ok(Date.parse(details.resets_at) > Date.now());
-      assert.equal(answer.json.error.type, api === 'messages' ? 'billing_error' : 'insufficient_quota');
+      assert.equal(
+        answer.json.error.type,
+        api === 'messages' ? 'billing_error' : 'insufficient_quota',
+      );
     }
     await assertUnheard(mock);
   });
@@ -71,7 +100,10 @@ describe('a spent budget', () => {
     assert.equal(answer.json.error.type, 'usage_limit_reached');
     assert.ok(answer.json.error.resets_at * 1000 > Date.now());
     assert.equal(answer.json.error.plan_type, undefined);
-    assert.match(answer.headers['x-codex-promo-message'], /^Account "spent-codex" has spent .*[^.]$/);
+    assert.match(
+      answer.headers['x-codex-promo-message'],
+      /^Account "spent-codex" has spent .*[^.]$/,
+    );
     const chat = await send(gateway, key, small('chat'), { headers: CODEX });
     assert.equal(chat.status, 402, 'that form is for /v1/responses alone');
     await assertUnheard(mock);
@@ -111,8 +143,15 @@ describe('a spent budget', () => {
     const key = gateway.member('too-dear', '--plan', 'tight');
     for (const api of APIS) {
       const answer = await send(gateway, key, small(api, { text: 'x'.repeat(40_000) }));
-      const message = assertRefusal(answer, api, { status: 402, code: 'budget_spent', after: null });
-      assert.match(message, /; this call needs \$0\.\d+ \(limit "month-spend"\)\. Waiting does not help\. Ask your operator to raise it\.$/);
+      const message = assertRefusal(answer, api, {
+        status: 402,
+        code: 'budget_spent',
+        after: null,
+      });
+      assert.match(
+        message,
+        /; this call needs \$0\.\d+ \(limit "month-spend"\)\. Waiting does not help\. Ask your operator to raise it\.$/,
+      );
     }
     await assertUnheard(mock);
   });
@@ -139,7 +178,11 @@ describe('a spent budget', () => {
   test('counting tokens goes on', async () => {
     const key = await spender('spent-count');
     const call = callOf('messages', 'claude-live');
-    const answer = await send(gateway, key, { ...call, path: '/v1/messages/count_tokens', body: { model: 'claude-live', messages: call.body.messages } });
+    const answer = await send(gateway, key, {
+      ...call,
+      path: '/v1/messages/count_tokens',
+      body: { model: 'claude-live', messages: call.body.messages },
+    });
     assert.equal(answer.status, 200, answer.text);
     assert.ok(answer.json.input_tokens > 0);
   });
@@ -147,13 +190,21 @@ describe('a spent budget', () => {
   test('what has little room gets a lower output limit and ends by itself', async () => {
     const key = gateway.member('lowered', '--plan', 'tight');
     await mock.models({ 'gpt-live': 'tokens=5000', 'claude-live': 'tokens=5000' });
-    const answer = await send(gateway, key, callOf('chat', 'gpt-live', { limit: 5000, stream: true }));
+    const answer = await send(
+      gateway,
+      key,
+      callOf('chat', 'gpt-live', { limit: 5000, stream: true }),
+    );
     assert.equal(answer.status, 200);
     const limit = Number(answer.headers['x-tidegate-output-limit']);
     assert.ok(limit >= 256 && limit < 1000, `limit ${limit}`);
     const journal = await mock.settled();
     assert.equal(journal[0].limit, limit);
-    assert.equal(answer.events.list.findLast((event) => event.json?.choices?.[0]?.finish_reason).json.choices[0].finish_reason, 'length');
+    assert.equal(
+      answer.events.list.findLast((event) => event.json?.choices?.[0]?.finish_reason).json
+        .choices[0].finish_reason,
+      'length',
+    );
     await gateway.booked();
     const [row] = await gateway.rowsOf(answer.request_id);
     assert.ok(row.flags.includes('lowered'));
@@ -169,7 +220,9 @@ describe('a budget that is only held', () => {
       models: modelsOn({ 'gpt-live': 'openai', 'claude-live': 'anthropic' }),
       held_wait: '8s',
       plans: { tight: {}, quick: {} },
-      limits: { 'month-spend': { counts: 'cost', per: 'account', window: 'month', cap: '0.017 USD' } },
+      limits: {
+        'month-spend': { counts: 'cost', per: 'account', window: 'month', cap: '0.017 USD' },
+      },
     });
   });
   after(async () => {
@@ -181,8 +234,14 @@ describe('a budget that is only held', () => {
     const key = gateway.member('two-at-once');
     await mock.models({ 'gpt-live': 'tokens=20,ttft_ms=600' });
     const started = Date.now();
-    const answers = await Promise.all([0, 1].map(() => send(gateway, key, callOf('chat', 'gpt-live', { limit: 1000 }))));
-    assert.deepEqual(answers.map((answer) => answer.status), [200, 200], answers.map((answer) => answer.text).join());
+    const answers = await Promise.all(
+      [0, 1].map(() => send(gateway, key, callOf('chat', 'gpt-live', { limit: 1000 }))),
+    );
+    assert.deepEqual(
+      answers.map((answer) => answer.status),
+      [200, 200],
+      answers.map((answer) => answer.text).join(),
+    );
     assert.ok(Date.now() - started >= 1200, 'one after the other');
     const journal = await mock.settled();
     assert.ok(journal[1].at_ms >= journal[0].end_ms, 'the provider saw one at a time');
@@ -195,7 +254,11 @@ describe('a budget that is only held', () => {
     const first = send(gateway, key, callOf('chat', 'gpt-live', { limit: 1000 }));
     await until('the first is at the provider', async () => (await mock.journal()).length === 1);
     await mock.models({ 'gpt-live': 'tokens=20' });
-    const second = await send(gateway, key, callOf('chat', 'gpt-live', { limit: 1000, stream: true }));
+    const second = await send(
+      gateway,
+      key,
+      callOf('chat', 'gpt-live', { limit: 1000, stream: true }),
+    );
     assert.equal((await first).status, 200);
     assert.equal(second.status, 200);
     assert.ok(second.events.comments.includes('tidegate waiting'), second.text.slice(0, 300));
@@ -209,7 +272,12 @@ describe('a budget that is only held', () => {
     await mock.models({ 'gpt-live': 'tokens=20,ttft_ms=1500' });
     const first = send(gateway, key, callOf('chat', 'gpt-live', { limit: 1000 }));
     await until('the first is at the provider', async () => (await mock.journal()).length === 1);
-    const second = await send(gateway, key, callOf('chat', 'gpt-live', { limit: 1000, stream: true }), { limit_ms: 300 });
+    const second = await send(
+      gateway,
+      key,
+      callOf('chat', 'gpt-live', { limit: 1000, stream: true }),
+      { limit_ms: 300 },
+    );
     assert.ok(second.error, 'it left');
     assert.equal((await first).status, 200);
     await gateway.booked();
@@ -225,7 +293,9 @@ describe('a wait that does not end in time', () => {
     gateway = await Gateway.start(mock, {
       models: modelsOn({ 'gpt-live': 'openai', 'claude-live': 'anthropic' }),
       held_wait: '300ms',
-      limits: { 'month-spend': { counts: 'cost', per: 'account', window: 'month', cap: '0.017 USD' } },
+      limits: {
+        'month-spend': { counts: 'cost', per: 'account', window: 'month', cap: '0.017 USD' },
+      },
     });
   });
   after(async () => {
@@ -236,16 +306,26 @@ describe('a wait that does not end in time', () => {
   for (const api of APIS) {
     test(`${api}: it ends in 429 with a small retry-after`, async () => {
       const key = gateway.member(`late-${api}`);
-      await mock.models({ 'gpt-live': 'tokens=20,ttft_ms=1500', 'claude-live': 'tokens=20,ttft_ms=1500' });
+      await mock.models({
+        'gpt-live': 'tokens=20,ttft_ms=1500',
+        'claude-live': 'tokens=20,ttft_ms=1500',
+      });
       const first = send(gateway, key, callOf(api, modelOf(api), { limit: 1000 }));
       await until('the first is at the provider', async () => (await mock.journal()).length === 1);
       const started = Date.now();
       const second = await send(gateway, key, callOf(api, modelOf(api), { limit: 1000 }));
       const waited_ms = Date.now() - started;
-      const message = assertRefusal(second, api, { status: 429, code: 'budget_held', retry: null, after: [1, 5] });
+      const message = assertRefusal(second, api, {
+        status: 429,
+        code: 'budget_held',
+        retry: null,
+        after: [1, 5],
+      });
       assert.match(message, /calls in flight hold \$0\.0\d+/);
       assert.ok(waited_ms >= 290 && waited_ms < 1200 * SLOW, `waited ${waited_ms} ms`);
-      const codex = api === 'responses' && await send(gateway, key, callOf(api, modelOf(api), { limit: 1000 }), { headers: CODEX });
+      const codex =
+        api === 'responses' &&
+        (await send(gateway, key, callOf(api, modelOf(api), { limit: 1000 }), { headers: CODEX }));
       if (codex) {
         assertRefusal(codex, api, { status: 429, code: 'budget_held', retry: null, after: [1, 5] });
       }
@@ -261,7 +341,9 @@ describe('a wait that does not end in time', () => {
     const openai = new OpenAI({ baseURL: `${gateway.url}/v1`, apiKey: key });
     const first = send(gateway, key, callOf('chat', 'gpt-live', { limit: 1000 }));
     await until('the first is at the provider', async () => (await mock.journal()).length === 1);
-    const second = await openai.chat.completions.create(callOf('chat', 'gpt-live', { limit: 1000 }).body);
+    const second = await openai.chat.completions.create(
+      callOf('chat', 'gpt-live', { limit: 1000 }).body,
+    );
     assert.ok(second.choices[0].message.content);
     assert.equal((await first).status, 200);
     await gateway.booked();
@@ -274,7 +356,9 @@ describe('streams that share the last of a budget', () => {
     gateway = await Gateway.start(mock, {
       models: modelsOn({ 'gpt-live': 'openai', 'claude-live': 'anthropic' }),
       step: 64,
-      limits: { 'month-spend': { counts: 'cost', per: 'account', window: 'month', cap: '0.05 USD' } },
+      limits: {
+        'month-spend': { counts: 'cost', per: 'account', window: 'month', cap: '0.05 USD' },
+      },
     });
   });
   after(async () => {
@@ -283,11 +367,16 @@ describe('streams that share the last of a budget', () => {
   beforeEach(() => mock.clear());
 
   const stops = {
-    chat: (events) => events.list.some(({ json }) => json?.choices?.[0]?.finish_reason === 'length') && events.list.at(-1).data === '[DONE]',
-    responses: (events) => events.list.at(-1).json.type === 'response.incomplete'
-      && events.list.at(-1).json.response.incomplete_details.reason === 'max_output_tokens',
-    messages: (events) => events.list.some(({ json }) => json?.type === 'message_delta' && json.delta.stop_reason === 'max_tokens')
-      && events.list.at(-1).json.type === 'message_stop',
+    chat: (events) =>
+      events.list.some(({ json }) => json?.choices?.[0]?.finish_reason === 'length') &&
+      events.list.at(-1).data === '[DONE]',
+    responses: (events) =>
+      events.list.at(-1).json.type === 'response.incomplete' &&
+      events.list.at(-1).json.response.incomplete_details.reason === 'max_output_tokens',
+    messages: (events) =>
+      events.list.some(
+        ({ json }) => json?.type === 'message_delta' && json.delta.stop_reason === 'max_tokens',
+      ) && events.list.at(-1).json.type === 'message_stop',
   };
   for (const api of APIS) {
     test(`${api}: each gets a part, ends as at an output limit, and the cap holds`, async () => {
@@ -295,13 +384,26 @@ describe('streams that share the last of a budget', () => {
       const key = gateway.member(account);
       await mock.models({ [modelOf(api)]: 'tokens=3000,tps=2500' });
       const limits = [ownLimit() + 3000, ownLimit() + 3000];
-      const answers = await Promise.all(limits.map((limit) => send(gateway, key, callOf(api, modelOf(api), { limit, stream: true }))));
-      assert.deepEqual(answers.map((answer) => answer.status), [200, 200], answers.map((answer) => answer.text.slice(0, 300)).join());
-      const cut = answers.filter((answer) => answer.events.comments.some((text) => /stopped at a spending limit/.test(text)));
+      const answers = await Promise.all(
+        limits.map((limit) =>
+          send(gateway, key, callOf(api, modelOf(api), { limit, stream: true })),
+        ),
+      );
+      assert.deepEqual(
+        answers.map((answer) => answer.status),
+        [200, 200],
+        answers.map((answer) => answer.text.slice(0, 300)).join(),
+      );
+      const cut = answers.filter((answer) =>
+        answer.events.comments.some((text) => /stopped at a spending limit/.test(text)),
+      );
       assert.ok(cut.length >= 1, 'the budget is too small for both');
       for (const answer of answers) {
         assert.ok(answer.clean, 'the chunked coding is closed');
-        assert.ok(stops[api](answer.events) || answer.events.text().length === 12_000, answer.text.slice(-700));
+        assert.ok(
+          stops[api](answer.events) || answer.events.text().length === 12_000,
+          answer.text.slice(-700),
+        );
       }
       await mock.settled();
       await gateway.booked();
@@ -310,9 +412,19 @@ describe('streams that share the last of a budget', () => {
       assert.ok(spent > 40_000, `the budget was used: ${spent}`);
       /* Beyond it: what a provider that counts fewer bytes a token billed; here at most a slice a stream. */
       assert.ok(spent <= 50_000 + 2 * 2 * 64 * 15, `the cap holds: ${spent}`);
-      const received = answers.reduce((sum, answer) => sum + Math.floor(answer.events.text().length / 4), 0);
-      assert.ok(rows.reduce((sum, row) => sum + row.usage.output, 0) >= received, 'nothing was relayed that is not booked');
-      const again = await send(gateway, key, callOf(api, modelOf(api), { limit: ownLimit(), stream: true }));
+      const received = answers.reduce(
+        (sum, answer) => sum + Math.floor(answer.events.text().length / 4),
+        0,
+      );
+      assert.ok(
+        rows.reduce((sum, row) => sum + row.usage.output, 0) >= received,
+        'nothing was relayed that is not booked',
+      );
+      const again = await send(
+        gateway,
+        key,
+        callOf(api, modelOf(api), { limit: ownLimit(), stream: true }),
+      );
       assertRefusal(again, api, { status: 402, code: 'budget_spent' });
     });
   }
@@ -321,21 +433,37 @@ describe('streams that share the last of a budget', () => {
     const key = gateway.member('shared-sdk');
     const openai = new OpenAI({ baseURL: `${gateway.url}/v1`, apiKey: key, maxRetries: 0 });
     const anthropic = new Anthropic({ baseURL: gateway.url, apiKey: key, maxRetries: 0 });
-    await mock.models({ 'gpt-live': 'tokens=3000,tps=2500', 'claude-live': 'tokens=3000,tps=2500' });
+    await mock.models({
+      'gpt-live': 'tokens=3000,tps=2500',
+      'claude-live': 'tokens=3000,tps=2500',
+    });
     const [chat, response, message] = await Promise.all([
-      openai.chat.completions.stream({ ...callOf('chat', 'gpt-live', { limit: 3100 }).body, stream_options: { include_usage: true } }).finalChatCompletion()
+      openai.chat.completions
+        .stream({
+          ...callOf('chat', 'gpt-live', { limit: 3100 }).body,
+          stream_options: { include_usage: true },
+        })
+        .finalChatCompletion()
         .catch((error) => error),
       (async () => {
         let last;
-        for await (const event of await openai.responses.create({ ...callOf('responses', 'gpt-live', { limit: 3200 }).body, stream: true })) {
+        for await (const event of await openai.responses.create({
+          ...callOf('responses', 'gpt-live', { limit: 3200 }).body,
+          stream: true,
+        })) {
           last = event;
         }
         return last.response;
       })(),
-      anthropic.messages.stream(callOf('messages', 'claude-live', { limit: 3300 }).body).finalMessage(),
+      anthropic.messages
+        .stream(callOf('messages', 'claude-live', { limit: 3300 }).body)
+        .finalMessage(),
     ]);
     /* The OpenAI SDK's helper raises an error of its own where an answer ends for its length. */
-    assert.ok(chat.choices?.[0].finish_reason === 'length' || /length/.test(chat.message), String(chat.message ?? JSON.stringify(chat)));
+    assert.ok(
+      chat.choices?.[0].finish_reason === 'length' || /length/.test(chat.message),
+      String(chat.message ?? JSON.stringify(chat)),
+    );
     assert.equal(response.status, 'incomplete');
     assert.equal(message.stop_reason, 'max_tokens');
     assert.ok(message.usage.output_tokens > 0);
@@ -372,12 +500,28 @@ describe('limits of pace and number', () => {
       await mock.settled();
       await mock.clear();
       const answer = await send(gateway, key, small(api));
-      const message = assertRefusal(answer, api, { status: 429, code: 'rate_limited', retry: null, after: [1, 2] });
-      assert.match(message, /This key of account "hasty-.*" has used 2 of 2 requests \(limit "a-minute"\)\. Try again in [12] s\./);
-      assert.equal(answer.json.error.type, api === 'messages' ? 'rate_limit_error' : 'rate_limit_exceeded');
+      const message = assertRefusal(answer, api, {
+        status: 429,
+        code: 'rate_limited',
+        retry: null,
+        after: [1, 2],
+      });
+      assert.match(
+        message,
+        /This key of account "hasty-.*" has used 2 of 2 requests \(limit "a-minute"\)\. Try again in [12] s\./,
+      );
+      assert.equal(
+        answer.json.error.type,
+        api === 'messages' ? 'rate_limit_error' : 'rate_limit_exceeded',
+      );
       if (api === 'responses') {
         const codex = await send(gateway, key, small(api), { headers: CODEX });
-        assertRefusal(codex, api, { status: 429, code: 'rate_limited', retry: null, after: [1, 2] });
+        assertRefusal(codex, api, {
+          status: 429,
+          code: 'rate_limited',
+          retry: null,
+          after: [1, 2],
+        });
       }
       await assertUnheard(mock);
     });
@@ -403,8 +547,18 @@ describe('limits of pace and number', () => {
     await mock.models({ 'gpt-one': 'tokens=20,ttft_ms=800' });
     const first = send(gateway, key, callOf('chat', 'gpt-one', { limit: ownLimit() }));
     await until('the first is at the provider', async () => (await mock.journal()).length === 1);
-    const second = await send(gateway, second_key, callOf('chat', 'gpt-one', { limit: ownLimit() }));
-    assertRefusal(second, 'chat', { status: 429, code: 'in_flight_full', retry: null, after: [1, 5], words: /has 1 of 1 calls in flight/ });
+    const second = await send(
+      gateway,
+      second_key,
+      callOf('chat', 'gpt-one', { limit: ownLimit() }),
+    );
+    assertRefusal(second, 'chat', {
+      status: 429,
+      code: 'in_flight_full',
+      retry: null,
+      after: [1, 5],
+      words: /has 1 of 1 calls in flight/,
+    });
     assert.equal((await first).status, 200);
     await gateway.booked();
     const third = await send(gateway, second_key, callOf('chat', 'gpt-one', { limit: ownLimit() }));
@@ -425,7 +579,14 @@ describe('a tree of threads', () => {
   before(async () => {
     gateway = await Gateway.start(mock, {
       models: modelsOn({ 'gpt-live': 'openai', 'claude-live': 'anthropic' }),
-      limits: { 'chat-lifetime': { counts: 'cost', per: 'thread_tree', window: 'lifetime', cap: '0.01 USD' } },
+      limits: {
+        'chat-lifetime': {
+          counts: 'cost',
+          per: 'thread_tree',
+          window: 'lifetime',
+          cap: '0.01 USD',
+        },
+      },
     });
   });
   after(async () => {
@@ -435,26 +596,54 @@ describe('a tree of threads', () => {
 
   test('the whole tree is refused once it has spent its lifetime, and no other', async () => {
     const key = gateway.member('forester');
-    const from = (thread, parent) => ({ 'x-tidegate-thread': thread, ...(parent ? { 'x-tidegate-parent': parent } : {}) });
+    const from = (thread, parent) => ({
+      'x-tidegate-thread': thread,
+      ...(parent ? { 'x-tidegate-parent': parent } : {}),
+    });
     await mock.models({ 'gpt-live': 'tokens=20', 'claude-live': 'tokens=300' });
     assert.equal((await send(gateway, key, small('chat'), { headers: from('root') })).status, 200);
     await gateway.booked();
-    for (const [thread, parent] of [['child', 'root'], ['grandchild', 'child']]) {
-      const answer = await send(gateway, key, small('messages', { stream: true }), { headers: from(thread, parent) });
+    for (const [thread, parent] of [
+      ['child', 'root'],
+      ['grandchild', 'child'],
+    ]) {
+      const answer = await send(gateway, key, small('messages', { stream: true }), {
+        headers: from(thread, parent),
+      });
       assert.equal(answer.status, 200, answer.text);
       await gateway.booked();
     }
     await mock.clear();
-    for (const [thread, parent] of [['root'], ['child', 'root'], ['child'], ['new-leaf', 'grandchild']]) {
+    for (const [thread, parent] of [
+      ['root'],
+      ['child', 'root'],
+      ['child'],
+      ['new-leaf', 'grandchild'],
+    ]) {
       for (const api of APIS) {
         const answer = await send(gateway, key, small(api), { headers: from(thread, parent) });
-        const message = assertRefusal(answer, api, { status: 402, code: 'budget_spent', after: null });
-        assert.match(message, /^This thread with all under it has spent \$0\.0\d+ of \$0\.01\b.*\(limit "chat-lifetime"\)\. It does not reset by itself\./);
+        const message = assertRefusal(answer, api, {
+          status: 402,
+          code: 'budget_spent',
+          after: null,
+        });
+        assert.match(
+          message,
+          /^This thread with all under it has spent \$0\.0\d+ of \$0\.01\b.*\(limit "chat-lifetime"\)\. It does not reset by itself\./,
+        );
       }
     }
     await assertUnheard(mock);
-    assert.equal((await send(gateway, key, small('chat'), { headers: from('another') })).status, 200);
-    assert.equal((await send(gateway, gateway.member('neighbour'), small('chat'), { headers: from('root') })).status, 200, 'names are scoped to the account');
+    assert.equal(
+      (await send(gateway, key, small('chat'), { headers: from('another') })).status,
+      200,
+    );
+    assert.equal(
+      (await send(gateway, gateway.member('neighbour'), small('chat'), { headers: from('root') }))
+        .status,
+      200,
+      'names are scoped to the account',
+    );
     await gateway.booked();
   });
 
@@ -467,7 +656,9 @@ describe('a tree of threads', () => {
       await gateway.booked();
       return (await gateway.rowsOf(answer.request_id))[0].thread;
     };
-    const session = (id) => ({ metadata: { user_id: JSON.stringify({ device_id: 'd', account_uuid: '', session_id: id }) } });
+    const session = (id) => ({
+      metadata: { user_id: JSON.stringify({ device_id: 'd', account_uuid: '', session_id: id }) },
+    });
     const seen = new Set();
     for (const [api, headers, more] of [
       ['messages', { 'x-claude-code-session-id': 'one' }, {}],

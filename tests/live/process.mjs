@@ -89,7 +89,9 @@ export class Program {
   alive() {
     if (this.how) {
       const how = this.how.error?.message ?? this.how.signal ?? `exit code ${this.how.code}`;
-      throw Object.assign(new Error(`${this.name} ended (${how}):\n${this.err.slice(-4000)}`), { fatal: true });
+      throw Object.assign(new Error(`${this.name} ended (${how}):\n${this.err.slice(-4000)}`), {
+        fatal: true,
+      });
     }
     return true;
   }
@@ -115,7 +117,9 @@ export class Program {
       if (how === late) {
         this.child.kill('SIGKILL');
         await this.ended;
-        throw new Error(`${this.name} did not end within ${limit_ms} ms:\n${this.err.slice(-4000)}`);
+        throw new Error(
+          `${this.name} did not end within ${limit_ms} ms:\n${this.err.slice(-4000)}`,
+        );
       }
     }
     return this.how;

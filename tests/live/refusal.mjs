@@ -4,14 +4,20 @@ import assert from 'node:assert/strict';
 import { callOf, ownLimit } from './harness.mjs';
 
 export const APIS = ['chat', 'responses', 'messages'];
-export const CODEX = { 'user-agent': 'codex_exec/0.169.0 (Debian 12; x86_64)', originator: 'codex_exec' };
-
+export const CODEX = {
+  'user-agent': 'codex_exec/0.169.0 (Debian 12; x86_64)',
+  originator: 'codex_exec',
+};
 
 export const modelOf = (api) => (api === 'messages' ? 'claude-live' : 'gpt-live');
 export const small = (api, more = {}) => callOf(api, modelOf(api), { limit: ownLimit(), ...more });
 
 /** What every refusal has, whatever it is for; gives its sentence. */
-export function assertRefusal(answer, api, { status, code, words, retry = 'false', after: retry_after, codex = false }) {
+export function assertRefusal(
+  answer,
+  api,
+  { status, code, words, retry = 'false', after: retry_after, codex = false },
+) {
   assert.equal(answer.status, status, `${answer.text} ${answer.error ?? ''}`);
   assert.ok(answer.clean, 'the answer is whole');
   assert.ok(answer.request_id, 'it has a request id');
@@ -21,8 +27,10 @@ export function assertRefusal(answer, api, { status, code, words, retry = 'false
     assert.equal(answer.headers['retry-after'], undefined);
   } else if (retry_after) {
     const seconds = Number(answer.headers['retry-after']);
-    assert.ok(Number.isInteger(seconds) && seconds >= retry_after[0] && seconds <= retry_after[1],
-      `retry-after: ${answer.headers['retry-after']}`);
+    assert.ok(
+      Number.isInteger(seconds) && seconds >= retry_after[0] && seconds <= retry_after[1],
+      `retry-after: ${answer.headers['retry-after']}`,
+    );
   }
   if (codex) {
     return answer.text;

@@ -8,10 +8,19 @@ import { after, before, beforeEach, describe, test } from 'node:test';
 import Anthropic from '@anthropic-ai/sdk';
 import OpenAI from 'openai';
 
-import { ASAN, Gateway, Mock, SLOW, ask, callOf, compareBooks, modelsOn, ownLimit, priced, send, sleep,
-  until } from './harness.mjs';
-
-const ABORT_MS = ASAN ? 1500 : 300;
+import {
+  Gateway,
+  Mock,
+  SLOW,
+  ask,
+  booksOf,
+  callOf,
+  modelsOn,
+  ownLimit,
+  priced,
+  send,
+  until,
+} from './harness.mjs';
 
 let mock;
 let gateway;
@@ -29,7 +38,6 @@ before(async () => {
         'gpt-bills': 'bills-openai',
         'claude-bills': 'bills-anthropic',
       }),
-      ...modelsOn({ 'gpt-endless': 'openai' }, { max_output: 10_000_000 }),
     },
     limits: {
       'month-spend': { counts: 'cost', per: 'account', window: 'month', cap: '1000 USD' },
@@ -39,8 +47,18 @@ before(async () => {
     },
   });
   key = gateway.member('ada');
-  openai = new OpenAI({ baseURL: `${gateway.url}/v1`, apiKey: key, maxRetries: 0, timeout: 30_000 * SLOW });
-  anthropic = new Anthropic({ baseURL: gateway.url, apiKey: key, maxRetries: 0, timeout: 30_000 * SLOW });
+  openai = new OpenAI({
+    baseURL: `${gateway.url}/v1`,
+    apiKey: key,
+    maxRetries: 0,
+    timeout: 30_000 * SLOW,
+  });
+  anthropic = new Anthropic({
+    baseURL: gateway.url,
+    apiKey: key,
+    maxRetries: 0,
+    timeout: 30_000 * SLOW,
+  });
 });
 
 after(async () => {
@@ -50,42 +68,43 @@ after(async () => {
 
 beforeEach(async () => {
   await mock.clear();
-  await mock.models({ 'gpt-live': null, 'claude-live': null, 'gpt-bills': null, 'claude-bills': null });
+  await mock.models({
+    'gpt-live': null,
+    'claude-live': null,
+    'gpt-bills': null,
+    'claude-bills': null,
+  });
 });
-
-/** Books of the calls that the journal knows since the last clear. */
-async function booksOfThisTest(received) {
-  const journal = await mock.settled();
-  await gateway.booked();
-  const limits = new Set(journal.map((entry) => entry.limit));
-  const holds = new Map();
-  for (const row of (await gateway.ledger()).filter((one) => one.hold)) {
-    holds.set(row.hold, [...(holds.get(row.hold) ?? []), row]);
-  }
-  const rows = [...holds.values()]
-    .filter((list) => list.some((row) => row.inputs?.v && limits.has(row.inputs.output_limit)))
-    .flat();
-  compareBooks(rows, journal, received);
-  return { rows, journal };
-}
 
 const tool_openai = {
   type: 'function',
-  function: { name: 'note', parameters: { type: 'object', properties: { note: { type: 'string' } } } },
+  function: {
+    name: 'note',
+    parameters: { type: 'object', properties: { note: { type: 'string' } } },
+  },
 };
-const tool_responses = { type: 'function', name: 'note', strict: false, parameters: tool_openai.function.parameters };
+const tool_responses = {
+  type: 'function',
+  name: 'note',
+  strict: false,
+  parameters: tool_openai.function.parameters,
+};
 const tool_anthropic = { name: 'note', input_schema: tool_openai.function.parameters };
 
 describe('openai SDK', () => {
   test('a chat completion is answered, priced in a header and booked', async () => {
     await mock.models({ 'gpt-live': 'tokens=33,cached=2' });
     const { data, response } = await openai.chat.completions
-      .create({ model: 'gpt-live', max_completion_tokens: ownLimit(), messages: [{ role: 'user', content: 'hi' }] })
+      .create({
+        model: 'gpt-live',
+        max_completion_tokens: ownLimit(),
+        messages: [{ role: 'user', content: 'hi' }],
+      })
       .withResponse();
     assert.equal(data.object, 'chat.completion');
     assert.equal(data.usage.completion_tokens, 33);
     assert.ok(data.choices[0].message.content.length > 0);
-    const { rows, journal } = await booksOfThisTest();
+    const { rows, journal } = await booksOf(gateway, mock);
     assert.equal(response.headers.get('x-tidegate-payer'), 'company');
     assert.equal(Number(response.headers.get('x-tidegate-cost-micros')), priced(journal[0].bill));
     assert.match(response.headers.get('x-request-id'), /^req_\d+$/);
@@ -101,7 +120,10 @@ describe('openai SDK', () => {
   test('a streamed chat shows its text, and no usage that was not asked for', async () => {
     await mock.models({ 'gpt-live': 'tokens=50,tps=500' });
     const stream = await openai.chat.completions.create({
-      model: 'gpt-live', stream: true, max_completion_tokens: ownLimit(), messages: [{ role: 'user', content: 'hi' }],
+      model: 'gpt-live',
+      stream: true,
+      max_completion_tokens: ownLimit(),
+      messages: [{ role: 'user', content: 'hi' }],
     });
     let text = '';
     for await (const chunk of stream) {
@@ -109,15 +131,22 @@ describe('openai SDK', () => {
       assert.equal(chunk.choices.length, 1, 'no chunk without a choice');
       text += chunk.choices[0].delta.content ?? '';
     }
-    const { journal } = await booksOfThisTest();
+    const { journal } = await booksOf(gateway, mock);
     assert.equal(text.length, 200, 'four bytes a token');
-    assert.equal(JSON.parse(journal[0].body).stream_options.include_usage, true, 'the provider was asked for usage');
+    assert.equal(
+      JSON.parse(journal[0].body).stream_options.include_usage,
+      true,
+      'the provider was asked for usage',
+    );
   });
 
   test('a streamed chat shows usage where it was asked for', async () => {
     await mock.models({ 'gpt-live': 'tokens=50' });
     const stream = await openai.chat.completions.create({
-      model: 'gpt-live', stream: true, stream_options: { include_usage: true }, max_completion_tokens: ownLimit(),
+      model: 'gpt-live',
+      stream: true,
+      stream_options: { include_usage: true },
+      max_completion_tokens: ownLimit(),
       messages: [{ role: 'user', content: 'hi' }],
     });
     let usage;
@@ -125,13 +154,15 @@ describe('openai SDK', () => {
       usage = chunk.usage ?? usage;
     }
     assert.equal(usage.completion_tokens, 50);
-    await booksOfThisTest();
+    await booksOf(gateway, mock);
   });
 
   test('streamed tool calls arrive whole', async () => {
     await mock.models({ 'gpt-live': 'tool=1,tokens=60,tps=600' });
     const stream = openai.chat.completions.stream({
-      model: 'gpt-live', max_completion_tokens: ownLimit(), tools: [tool_openai],
+      model: 'gpt-live',
+      max_completion_tokens: ownLimit(),
+      tools: [tool_openai],
       messages: [{ role: 'user', content: 'note this' }],
     });
     const done = await stream.finalChatCompletion();
@@ -139,34 +170,47 @@ describe('openai SDK', () => {
     assert.equal(done.choices[0].finish_reason, 'tool_calls');
     assert.equal(call.function.name, 'note');
     assert.ok(JSON.parse(call.function.arguments).note.length > 100);
-    await booksOfThisTest();
+    await booksOf(gateway, mock);
   });
 
   test('tool calls that are not streamed arrive whole', async () => {
     await mock.models({ 'gpt-live': 'tool=1,tokens=60' });
     const done = await openai.chat.completions.create({
-      model: 'gpt-live', max_completion_tokens: ownLimit(), tools: [tool_openai],
+      model: 'gpt-live',
+      max_completion_tokens: ownLimit(),
+      tools: [tool_openai],
       messages: [{ role: 'user', content: 'note this' }],
     });
     assert.ok(JSON.parse(done.choices[0].message.tool_calls[0].function.arguments).note);
-    await booksOfThisTest();
+    await booksOf(gateway, mock);
   });
 
   test('a response is answered, and a later one may go on from it', async () => {
     await mock.models({ 'gpt-live': 'tokens=21' });
-    const first = await openai.responses.create({ model: 'gpt-live', max_output_tokens: ownLimit(), input: 'hi' });
+    const first = await openai.responses.create({
+      model: 'gpt-live',
+      max_output_tokens: ownLimit(),
+      input: 'hi',
+    });
     assert.equal(first.status, 'completed');
     assert.ok(first.output_text.length > 0);
     const second = await openai.responses.create({
-      model: 'gpt-live', max_output_tokens: ownLimit(), input: 'go on', previous_response_id: first.id,
+      model: 'gpt-live',
+      max_output_tokens: ownLimit(),
+      input: 'go on',
+      previous_response_id: first.id,
     });
     assert.ok(second.usage.input_tokens > first.usage.input_tokens, 'the provider knows the first');
-    await booksOfThisTest();
+    await booksOf(gateway, mock);
   });
 
   test('a streamed response ends in response.completed, and its id may be used at once', async () => {
     await mock.models({ 'gpt-live': 'tokens=40,tps=400,hidden_reasoning=30' });
-    const stream = openai.responses.stream({ model: 'gpt-live', max_output_tokens: ownLimit(), input: 'hi' });
+    const stream = openai.responses.stream({
+      model: 'gpt-live',
+      max_output_tokens: ownLimit(),
+      input: 'hi',
+    });
     const types = [];
     let final;
     for await (const event of stream) {
@@ -174,23 +218,31 @@ describe('openai SDK', () => {
       if (event.type === 'response.completed') {
         final = event.response;
         await openai.responses.create({
-          model: 'gpt-live', max_output_tokens: ownLimit(), input: 'go on', previous_response_id: final.id,
+          model: 'gpt-live',
+          max_output_tokens: ownLimit(),
+          input: 'go on',
+          previous_response_id: final.id,
         });
       }
     }
     assert.ok(types.includes('response.output_text.delta'));
     assert.equal(final.usage.output_tokens, 70);
-    await booksOfThisTest();
+    await booksOf(gateway, mock);
   });
 
   test('streamed tool calls of a response arrive whole', async () => {
     await mock.models({ 'gpt-live': 'tool=1,tokens=60,tps=600' });
     const done = await openai.responses
-      .stream({ model: 'gpt-live', max_output_tokens: ownLimit(), tools: [tool_responses], input: 'note this' })
+      .stream({
+        model: 'gpt-live',
+        max_output_tokens: ownLimit(),
+        tools: [tool_responses],
+        input: 'note this',
+      })
       .finalResponse();
     const call = done.output.find((item) => item.type === 'function_call');
     assert.ok(JSON.parse(call.arguments).note.length > 100);
-    await booksOfThisTest();
+    await booksOf(gateway, mock);
   });
 
   test('models are listed as OpenAI lists them', async () => {
@@ -198,19 +250,25 @@ describe('openai SDK', () => {
     for await (const model of openai.models.list()) {
       names.push(model.id);
     }
-    assert.deepEqual(names.sort(), ['claude-bills', 'claude-live', 'gpt-bills', 'gpt-endless', 'gpt-live']);
+    assert.deepEqual(names.sort(), ['claude-bills', 'claude-live', 'gpt-bills', 'gpt-live']);
     assert.deepEqual(await mock.journal(), [], 'no provider was asked');
   });
 });
 
 describe('Anthropic SDK', () => {
   test('a message is answered, priced in a header and booked', async () => {
-    await mock.models({ 'claude-live': 'tokens=33,input=2000,cached=900,cache_write=300,cache_write_1h=100' });
+    await mock.models({
+      'claude-live': 'tokens=33,input=2000,cached=900,cache_write=300,cache_write_1h=100',
+    });
     const { data, response } = await anthropic.messages
-      .create({ model: 'claude-live', max_tokens: ownLimit(), messages: [{ role: 'user', content: 'hi' }] })
+      .create({
+        model: 'claude-live',
+        max_tokens: ownLimit(),
+        messages: [{ role: 'user', content: 'hi' }],
+      })
       .withResponse();
     assert.equal(data.usage.output_tokens, 33);
-    const { rows, journal } = await booksOfThisTest();
+    const { rows, journal } = await booksOf(gateway, mock);
     assert.equal(journal[0].bill.cache_write_1h, 100);
     assert.equal(Number(response.headers.get('x-tidegate-cost-micros')), priced(journal[0].bill));
     assert.equal(rows[0].usage.cache_read, 900);
@@ -221,21 +279,25 @@ describe('Anthropic SDK', () => {
     await mock.models({ 'claude-live': 'tokens=50,tps=500,thinking=10' });
     const done = await anthropic.messages
       .stream({
-        model: 'claude-live', max_tokens: ownLimit() + 1024, thinking: { type: 'enabled', budget_tokens: 1024 },
+        model: 'claude-live',
+        max_tokens: ownLimit() + 1024,
+        thinking: { type: 'enabled', budget_tokens: 1024 },
         messages: [{ role: 'user', content: 'hi' }],
       })
       .finalMessage();
     assert.equal(done.usage.output_tokens, 60);
     assert.equal(done.stop_reason, 'end_turn');
     assert.ok(done.content.some((block) => block.type === 'thinking'));
-    await booksOfThisTest();
+    await booksOf(gateway, mock);
   });
 
   test('streamed tool use arrives whole', async () => {
     await mock.models({ 'claude-live': 'tool=1,tokens=60,tps=600' });
     const done = await anthropic.messages
       .stream({
-        model: 'claude-live', max_tokens: ownLimit(), tools: [tool_anthropic],
+        model: 'claude-live',
+        max_tokens: ownLimit(),
+        tools: [tool_anthropic],
         messages: [{ role: 'user', content: 'note this' }],
       })
       .finalMessage();
@@ -243,13 +305,14 @@ describe('Anthropic SDK', () => {
     assert.equal(use.name, 'note');
     assert.ok(use.input.note.length > 100);
     assert.equal(done.stop_reason, 'tool_use');
-    await booksOfThisTest();
+    await booksOf(gateway, mock);
   });
 
   test('tokens are counted without being charged', async () => {
     const before_count = (await gateway.ledger()).length;
     const counted = await anthropic.messages.countTokens({
-      model: 'claude-live', messages: [{ role: 'user', content: 'hello there' }],
+      model: 'claude-live',
+      messages: [{ role: 'user', content: 'hello there' }],
     });
     assert.ok(counted.input_tokens > 0);
     const journal = await mock.settled();
@@ -264,16 +327,18 @@ describe('Anthropic SDK', () => {
       assert.equal(model.type, 'model');
       names.push(model.id);
     }
-    assert.deepEqual(names.sort(), ['claude-bills', 'claude-live', 'gpt-bills', 'gpt-endless', 'gpt-live']);
+    assert.deepEqual(names.sort(), ['claude-bills', 'claude-live', 'gpt-bills', 'gpt-live']);
   });
 
   test('the beta namespace keeps its query and its betas', async () => {
     await mock.models({ 'claude-live': 'tokens=5' });
     await anthropic.beta.messages.create({
-      model: 'claude-live', max_tokens: ownLimit(), betas: ['context-1m-2025-08-07'],
+      model: 'claude-live',
+      max_tokens: ownLimit(),
+      betas: ['context-1m-2025-08-07'],
       messages: [{ role: 'user', content: 'hi' }],
     });
-    const { journal } = await booksOfThisTest();
+    const { journal } = await booksOf(gateway, mock);
     assert.match(journal[0].path, /\/v1\/messages/);
     assert.match(journal[0].headers['anthropic-beta'], /context-1m-2025-08-07/);
   });
@@ -281,17 +346,30 @@ describe('Anthropic SDK', () => {
 
 describe('what crosses the gateway', () => {
   test("the provider sees the company's credential and never the caller's key", async () => {
-    for (const [api, model] of [['chat', 'gpt-live'], ['messages', 'claude-live']]) {
+    for (const [api, model] of [
+      ['chat', 'gpt-live'],
+      ['messages', 'claude-live'],
+    ]) {
       await send(gateway, key, callOf(api, model, { limit: ownLimit() }), {
         headers: {
-          'openai-organization': 'org-of-the-caller', 'x-hf-bill-to': 'somebody', cookie: 'a=b',
-          'accept-encoding': 'gzip, br', 'x-stainless-retry-count': '0', 'x-forwarded-for': '192.0.2.1',
+          'openai-organization': 'org-of-the-caller',
+          'x-hf-bill-to': 'somebody',
+          cookie: 'a=b',
+          'accept-encoding': 'gzip, br',
+          'x-stainless-retry-count': '0',
+          'x-forwarded-for': '192.0.2.1',
         },
       });
     }
-    const { journal } = await booksOfThisTest();
-    assert.deepEqual(journal.map((entry) => entry.credential.value), ['sk-company-openai-4f1e9a77', 'sk-ant-company-8c02d6b1']);
-    assert.deepEqual(journal.map((entry) => entry.credential.form), ['bearer', 'x-api-key']);
+    const { journal } = await booksOf(gateway, mock);
+    assert.deepEqual(
+      journal.map((entry) => entry.credential.value),
+      ['sk-company-openai-4f1e9a77', 'sk-ant-company-8c02d6b1'],
+    );
+    assert.deepEqual(
+      journal.map((entry) => entry.credential.form),
+      ['bearer', 'x-api-key'],
+    );
     for (const entry of journal) {
       const all = JSON.stringify(entry.headers).toLowerCase();
       assert.ok(!all.includes(key.toLowerCase()), 'not the key');
@@ -304,27 +382,35 @@ describe('what crosses the gateway', () => {
   });
 
   test('unknown fields and odd spacing of a body arrive as they were sent', async () => {
-    const body = '{ "model" :"gpt-live" , "messages":[{"role":"user","content":"\\u00e9\\ud83d\\ude00 \u00e9"}],\n'
-      + `"max_tokens" : ${ownLimit()}, "x_new": {"deep":[1,2,{"a":null}]}, "temperature":0.70 }`;
+    const body =
+      '{ "model" :"gpt-live" , "messages":[{"role":"user","content":"\\u00e9\\ud83d\\ude00 \u00e9"}],\n' +
+      `"max_tokens" : ${ownLimit()}, "x_new": {"deep":[1,2,{"a":null}]}, "temperature":0.70 }`;
     const answer = await ask(`${gateway.url}/v1/chat/completions`, { key, body });
     assert.equal(answer.status, 200);
-    const { journal } = await booksOfThisTest();
+    const { journal } = await booksOf(gateway, mock);
     assert.equal(journal[0].body, body);
   });
 
   test('paths without /v1 are served as well', async () => {
-    for (const [api, model] of [['chat', 'gpt-live'], ['responses', 'gpt-live'], ['messages', 'claude-live']]) {
+    for (const [api, model] of [
+      ['chat', 'gpt-live'],
+      ['responses', 'gpt-live'],
+      ['messages', 'claude-live'],
+    ]) {
       const call = callOf(api, model, { limit: ownLimit() });
       const answer = await send(gateway, key, call, { path: call.path.slice(3) });
       assert.equal(answer.status, 200, answer.text);
     }
-    await booksOfThisTest();
+    await booksOf(gateway, mock);
   });
 
   test("the provider's limits and names stay with the company", async () => {
     const answer = await send(gateway, key, callOf('chat', 'gpt-live', { limit: ownLimit() }));
     for (const name of Object.keys(answer.headers)) {
-      assert.ok(!/^(x-ratelimit-|openai-organization|set-cookie)/.test(name), `${name} stays behind`);
+      assert.ok(
+        !/^(x-ratelimit-|openai-organization|set-cookie)/.test(name),
+        `${name} stays behind`,
+      );
     }
     assert.ok(answer.headers['x-tidegate-upstream-request']);
   });
@@ -344,31 +430,47 @@ describe('what crosses the gateway', () => {
   });
 
   test('sixty calls at once of all kinds are booked one by one', async () => {
-    const kinds = [['chat', 'gpt-live'], ['responses', 'gpt-live'], ['messages', 'claude-live'],
-      ['chat', 'gpt-bills'], ['messages', 'claude-bills']];
+    const kinds = [
+      ['chat', 'gpt-live'],
+      ['responses', 'gpt-live'],
+      ['messages', 'claude-live'],
+      ['chat', 'gpt-bills'],
+      ['messages', 'claude-bills'],
+    ];
     await mock.models(Object.fromEntries(kinds.map(([, model]) => [model, 'tokens=120,tps=400'])));
-    const answers = await Promise.all(Array.from({ length: 60 }, (_, i) => {
-      const [api, model] = kinds[i % kinds.length];
-      return send(gateway, key, callOf(api, model, { limit: ownLimit(), stream: i % 3 > 0 }));
-    }));
+    const answers = await Promise.all(
+      Array.from({ length: 60 }, (_, i) => {
+        const [api, model] = kinds[i % kinds.length];
+        return send(gateway, key, callOf(api, model, { limit: ownLimit(), stream: i % 3 > 0 }));
+      }),
+    );
     for (const answer of answers) {
       assert.equal(answer.status, 200, answer.text);
       assert.ok(answer.clean);
     }
-    const { journal, rows } = await booksOfThisTest();
+    const { journal, rows } = await booksOf(gateway, mock);
     assert.equal(journal.length, 60);
     assert.equal(rows.length, 60);
   });
 });
 
 describe('costs on streams', () => {
-  for (const [api, model, terminal] of [['chat', 'gpt-live', '[DONE]'], ['responses', 'gpt-live', 'response.completed'],
-    ['messages', 'claude-live', 'message_stop']]) {
+  for (const [api, model, terminal] of [
+    ['chat', 'gpt-live', '[DONE]'],
+    ['responses', 'gpt-live', 'response.completed'],
+    ['messages', 'claude-live', 'message_stop'],
+  ]) {
     test(`${api}: a comment with the cost stands before the last event`, async () => {
       await mock.models({ [model]: 'tokens=30,tps=1000' });
-      const answer = await send(gateway, key, callOf(api, model, { limit: ownLimit(), stream: true }));
-      const { journal } = await booksOfThisTest();
-      const found = /^: tidegate cost_micros=(\d+) payer=company\r?\n\r?\n([^]*)$/m.exec(answer.text);
+      const answer = await send(
+        gateway,
+        key,
+        callOf(api, model, { limit: ownLimit(), stream: true }),
+      );
+      const { journal } = await booksOf(gateway, mock);
+      const found = /^: tidegate cost_micros=(\d+) payer=company\r?\n\r?\n([^]*)$/m.exec(
+        answer.text,
+      );
       assert.ok(found, answer.text.slice(-600));
       assert.equal(Number(found[1]), priced(journal[0].bill));
       assert.ok(found[2].includes(terminal), `the last event follows: ${found[2]}`);
@@ -378,195 +480,36 @@ describe('costs on streams', () => {
   }
 });
 
-/** How tokens are counted at the client: the mock writes four bytes a token. */
-const tokensOf = (text) => Math.floor(Buffer.byteLength(text) / 4);
-
-describe('a client that leaves amid a stream', () => {
-  const cases = [
-    ['chat', 'gpt-live', 'stops'],
-    ['responses', 'gpt-live', 'stops'],
-    ['messages', 'claude-live', 'stops'],
-    ['chat', 'gpt-bills', 'bills_all'],
-    ['messages', 'claude-bills', 'bills_all'],
-  ];
-  for (const [api, model, on_abort] of cases) {
-    test(`${api}, ${on_abort}: ${on_abort === 'stops' ? 'the provider is left within 300 ms' : 'the answer is read on to its end'}, and it is booked`, async () => {
-      const all = on_abort === 'stops' ? 4000 : 250;
-      await mock.models({ [model]: `tokens=${all},tps=100${on_abort === 'stops' ? '' : ',bill_after_cut=1'}` });
-      const limit = ownLimit() + 4000;
-      const call = callOf(api, model, { limit });
-      let text = '';
-      if (api === 'messages') {
-        const stream = anthropic.messages.stream(call.body);
-        for await (const event of stream) {
-          text += event.delta?.text ?? '';
-          if (text.length > 100) {
-            break; /* the SDK closes the connection */
-          }
-        }
-      } else {
-        const stream = await (api === 'chat' ? openai.chat.completions : openai.responses).create({ ...call.body, stream: true });
-        for await (const event of stream) {
-          text += event.choices?.[0]?.delta?.content ?? (event.type === 'response.output_text.delta' ? event.delta : '');
-          if (text.length > 100) {
-            break;
-          }
-        }
-      }
-      const left_ms = Date.now();
-      const journal = await mock.settled(10_000 * SLOW);
-      await gateway.booked();
-      const [entry] = journal;
-      const { rows } = await booksOfThisTest(new Map([[limit, tokensOf(text)]]));
-      assert.equal(rows.length, 1);
-      assert.ok(rows[0].flags.includes('client_gone'), `flags: ${rows[0].flags}`);
-      if (on_abort === 'stops') {
-        assert.ok(entry.gone, 'the provider saw us go');
-        assert.ok(entry.end_ms - left_ms <= ABORT_MS, `after ${entry.end_ms - left_ms} ms`);
-        assert.ok(rows[0].flags.includes('estimated') && rows[0].flags.includes('cut'), `flags: ${rows[0].flags}`);
-      } else {
-        assert.ok(entry.finished, 'it was read to its end');
-        assert.ok(rows[0].flags.includes('drained'), `flags: ${rows[0].flags}`);
-        assert.equal(rows[0].cost_micros, priced(entry.bill));
-      }
-    });
-  }
-
-  test('before the first byte: the provider is left and the call is booked', async () => {
-    await mock.models({ 'gpt-live': 'tokens=20,ttft_ms=5000' });
-    const controller = new AbortController();
-    const limit = ownLimit();
-    const asked = openai.chat.completions.create(
-      callOf('chat', 'gpt-live', { limit, stream: true }).body, { signal: controller.signal },
-    );
-    await until('the provider has the call', async () => (await mock.journal()).length === 1);
-    controller.abort();
-    const left_ms = Date.now();
-    await assert.rejects(asked);
-    const [entry] = await mock.settled(4000 * SLOW);
-    assert.ok(entry.gone && entry.end_ms - left_ms <= ABORT_MS, `after ${entry.end_ms - left_ms} ms`);
-    await booksOfThisTest(new Map([[limit, 0]]));
-  });
-
-  test('before a whole answer: the provider is left and the call is booked', async () => {
-    await mock.models({ 'claude-live': 'tokens=500,tps=100' });
-    const limit = ownLimit();
-    const controller = new AbortController();
-    const asked = anthropic.messages.create(callOf('messages', 'claude-live', { limit }).body, { signal: controller.signal });
-    await until('the provider has the call', async () => (await mock.journal()).length === 1);
-    await sleep(200);
-    controller.abort();
-    await assert.rejects(asked);
-    const { rows } = await booksOfThisTest(new Map([[limit, 0]]));
-    assert.ok(rows[0].flags.includes('client_gone'));
-  });
-
-  test('a client that reads nothing holds the provider back, and its end is seen', async () => {
-    await mock.models({ 'gpt-endless': 'tokens=2000000,bpt=64,per_event=50' });
-    const limit = 2_000_000;
-    let seen = 0;
-    const answer = ask(`${gateway.url}/v1/chat/completions`, {
-      key,
-      body: callOf('chat', 'gpt-endless', { limit, stream: true }).body,
-      onEvent: (_, request) => {
-        if (seen++ === 0) {
-          request.socket.pause();
-        }
-      },
-      limit_ms: 4000,
-    });
-    await sleep(1500);
-    const [entry] = await mock.journal();
-    assert.ok(entry.open, 'the answer is not told to its end');
-    assert.ok(entry.written_tokens < limit / 2, `back-pressure reached the provider (${entry.written_tokens} tokens)`);
-    await answer;
-    await booksOfThisTest();
-  });
-});
-
-describe('an upstream that breaks off', () => {
-  const cases = [
-    ['cut', 'cut_after=15'],
-    ['cut within an event', 'cut_after=15,torn=1'],
-    ['ended without its last event', 'end_after=15'],
-  ];
-  for (const [how, words] of cases) {
-    for (const [api, model] of [['chat', 'gpt-live'], ['responses', 'gpt-live'], ['messages', 'claude-live']]) {
-      test(`${api}, ${how}: the client gets an error event and a closed body`, async () => {
-        await mock.models({ [model]: `tokens=80,tps=1000,${words}` });
-        const limit = ownLimit();
-        const answer = await send(gateway, key, callOf(api, model, { limit, stream: true }));
-        assert.equal(answer.status, 200);
-        assert.ok(answer.clean, 'the chunked coding is closed');
-        const last = answer.events.list.at(-1);
-        if (api === 'chat') {
-          const error = answer.events.list.find((event) => event.json?.error)?.json.error;
-          assert.match(error.message, /broke off/);
-        } else if (api === 'responses') {
-          assert.equal(last.json.type, 'response.failed');
-          assert.match(last.json.response.error.message, /broke off/);
-        } else {
-          assert.equal(last.name, 'error');
-          assert.match(last.json.error.message, /broke off/);
-        }
-        const { rows } = await booksOfThisTest(new Map([[limit, tokensOf(answer.events.text())]]));
-        assert.ok(rows[0].flags.includes('cut'), `flags: ${rows[0].flags}`);
-      });
-    }
-  }
-
-  test('the SDKs raise an error that says so', async () => {
-    await mock.models({ 'gpt-live': 'tokens=80,cut_after=10', 'claude-live': 'tokens=80,cut_after=10' });
-    await assert.rejects(async () => {
-      const stream = await openai.chat.completions.create({ ...callOf('chat', 'gpt-live', { limit: ownLimit() }).body, stream: true });
-      for await (const chunk of stream) {
-        assert.ok(chunk);
-      }
-    }, /broke off/);
-    await assert.rejects(async () => {
-      await anthropic.messages.stream(callOf('messages', 'claude-live', { limit: ownLimit() }).body).finalMessage();
-    }, /broke off/);
-    await booksOfThisTest();
-  });
-
-  test('an error event of the provider passes on and is booked', async () => {
-    for (const [api, model] of [['chat', 'gpt-live'], ['responses', 'gpt-live'], ['messages', 'claude-live']]) {
-      await mock.models({ [model]: 'tokens=80,error_after=12' });
-      const limit = ownLimit();
-      const answer = await send(gateway, key, callOf(api, model, { limit, stream: true }));
-      assert.ok(answer.clean);
-      assert.ok(/error|failed/.test(answer.text), answer.text.slice(-300));
-      assert.ok(!/broke off/.test(answer.text), 'the provider ended it, not we');
-    }
-    await booksOfThisTest();
-  });
-
-  test('a whole answer that is cut is a 502 in the dialect of the client', async () => {
-    for (const [api, model] of [['chat', 'gpt-live'], ['messages', 'claude-live']]) {
-      await mock.models({ [model]: 'tokens=80,cut_after=40' });
-      const answer = await send(gateway, key, callOf(api, model, { limit: ownLimit() }));
-      assert.equal(answer.status, 502, answer.text);
-      assert.equal(answer.headers['x-should-retry'], 'false');
-      assert.match(answer.json.error.message, /broke off/);
-    }
-    await booksOfThisTest();
-  });
-});
-
 describe('usage in odd forms', () => {
-  const forms = ['usage=last', 'usage=groq', 'usage=moonshot', 'usage=asked,thinking=30,reasoning_beside=1',
-    'usage=asked,hidden_reasoning=40', 'usage=asked,cached=3,cache_write=4', 'chunk=7', 'utf8=1,chunk=3', 'per_event=9',
-    'keepalive_ms=20,ttft_ms=100'];
+  const forms = [
+    'usage=last',
+    'usage=groq',
+    'usage=moonshot',
+    'usage=asked,thinking=30,reasoning_beside=1',
+    'usage=asked,hidden_reasoning=40',
+    'usage=asked,cached=3,cache_write=4',
+    'chunk=7',
+    'utf8=1,chunk=3',
+    'per_event=9',
+    'keepalive_ms=20,ttft_ms=100',
+  ];
   for (const words of forms) {
     test(`chat, ${words}: booked to the micro, streamed and not`, async () => {
       await mock.models({ 'gpt-live': `tokens=70,${words}` });
       for (const stream of [false, true]) {
-        const answer = await send(gateway, key, callOf('chat', 'gpt-live', { limit: ownLimit(), stream }));
+        const answer = await send(
+          gateway,
+          key,
+          callOf('chat', 'gpt-live', { limit: ownLimit(), stream }),
+        );
         assert.equal(answer.status, 200, answer.text);
         assert.ok(answer.clean);
       }
-      const { rows } = await booksOfThisTest();
-      assert.ok(rows.every((row) => !row.flags.includes('estimated')), 'the provider told it');
+      const { rows } = await booksOf(gateway, mock);
+      assert.ok(
+        rows.every((row) => !row.flags.includes('estimated')),
+        'the provider told it',
+      );
     });
   }
 
@@ -579,7 +522,7 @@ describe('usage in odd forms', () => {
       received.set(limit, 70);
       assert.ok(answer.clean);
     }
-    const { rows } = await booksOfThisTest(received);
+    const { rows } = await booksOf(gateway, mock, received);
     assert.ok(rows.every((row) => row.flags.includes('estimated')));
   });
 
@@ -588,7 +531,7 @@ describe('usage in odd forms', () => {
     const limit = ownLimit();
     const answer = await send(gateway, key, callOf('chat', 'gpt-live', { limit, stream: true }));
     assert.ok(answer.clean);
-    const { rows } = await booksOfThisTest(new Map([[limit, 70]]));
+    const { rows } = await booksOf(gateway, mock, new Map([[limit, 70]]));
     assert.ok(rows[0].flags.includes('estimated'));
   });
 
@@ -631,14 +574,14 @@ describe('large and long', () => {
     assert.ok(answer.clean);
     assert.equal(answer.events.text().length, 240_000);
     assert.ok(answer.text.includes('[DONE]'));
-    await booksOfThisTest();
+    await booksOf(gateway, mock);
   });
 });
 
 test('all that was booked is the journal of the provider, to the micro', async () => {
   await mock.models({ 'gpt-live': 'tokens=10' });
   await send(gateway, key, callOf('chat', 'gpt-live', { limit: ownLimit() }));
-  await booksOfThisTest();
+  await booksOf(gateway, mock);
   const rows = await gateway.ledger();
   assert.ok(rows.length > 100);
   const ids = new Set(rows.map((row) => row.row));

@@ -31,7 +31,11 @@ test('a store that cannot be written: 503 that is not to be retried, and nothing
   const running = send(gateway, key, callOf('chat', 'gpt-live', { limit, stream: true }));
   let refused;
   for (let i = 0; i < 400 && !refused; i++) {
-    const answer = await send(gateway, key, callOf('messages', 'claude-live', { limit: ownLimit() }));
+    const answer = await send(
+      gateway,
+      key,
+      callOf('messages', 'claude-live', { limit: ownLimit() }),
+    );
     refused = answer.status !== 200 && answer;
   }
   assert.ok(refused, 'the disk is full in the end');
@@ -59,7 +63,10 @@ test('a store that cannot be written: 503 that is not to be retried, and nothing
 test('what was promised is in the books once there is room again', async () => {
   const how = await gateway.program.end('SIGTERM');
   assert.equal(how.code, 1, 'it does not say that all is well');
-  assert.match(gateway.log(), /could not be written: \d+ calls are booked by what they hold at the next start/);
+  assert.match(
+    gateway.log(),
+    /could not be written: \d+ calls are booked by what they hold at the next start/,
+  );
   assert.ok(gateway.openHolds() > 0);
   await gateway.launch();
   await assertBooks(gateway, mock);
