@@ -130,6 +130,31 @@ add_routes(struct buf *out, const struct policy *policy, const struct model *mod
     }
 }
 
+/* A line a tier, for each price that no route before has. */
+static void
+add_prices(struct buf *out, const struct policy *policy, const struct model *model)
+{
+    for (int32_t i = 0; i < model->route_count; i++) {
+        const struct price *price = model->routes[i].price;
+        bool told = !price;
+        for (int32_t before = 0; before < i; before++) {
+            told = told || model->routes[before].price == price;
+        }
+        if (told) {
+            continue;
+        }
+        buf_addf(out, "      %s: ", policy->providers[model->routes[i].provider].name);
+        price_sentence(&price->base, out);
+        buf_add_str(out, ".\n");
+        for (int32_t t = 0; t < price->tier_count; t++) {
+            buf_addf(out, "        over %lld tokens of input: ",
+                (long long)price->tiers[t].above_input_tokens);
+            price_sentence(&price->tiers[t].set, out);
+            buf_add_str(out, ".\n");
+        }
+    }
+}
+
 static void
 add_models(struct buf *out, const struct policy *policy)
 {
@@ -139,6 +164,7 @@ add_models(struct buf *out, const struct policy *policy)
             out, "  %s: %s, by ", model->name, model->tier == TIER_PREMIUM ? "premium" : "free");
         add_routes(out, policy, model);
         buf_add_str(out, ".\n");
+        add_prices(out, policy, model);
     }
 }
 
@@ -161,13 +187,27 @@ add_all(struct buf *out, const struct policy *policy, const char *file)
 {
     buf_addf(out, "%s is right.\n\nThe gateway\n", file);
     add_server(out, policy);
-    buf_addf(out, "\nModels (%d)\n", (int)policy->model_count);
+    buf_addf(out, "\nModels (%d), and what a million tokens cost\n", (int)policy->model_count);
     add_models(out, policy);
     buf_addf(out, "\nLimits (%d)\n", (int)policy->limit_count);
     add_limits(out, policy, false);
 }
 
 /* --- JSON. */
+
+/* Micro-USD per million tokens, as `prices list` has them. */
+static void
+json_price(struct buf *out, const struct price *price)
+{
+    buf_addf(out, ",\"priced\":%s,\"prices\":", price ? "true" : "false");
+    if (!price) {
+        buf_add_str(out, "null");
+        return;
+    }
+    buf_add_char(out, '{');
+    prices_json(out, &price->base);
+    buf_add_char(out, '}');
+}
 
 static void
 json_models(struct buf *out, const struct policy *policy)
@@ -184,7 +224,8 @@ json_models(struct buf *out, const struct policy *policy)
             buf_add_json(out, slice_str(policy->providers[model->routes[r].provider].name));
             buf_add_str(out, ",\"model\":");
             buf_add_json(out, slice_str(model->routes[r].model));
-            buf_addf(out, ",\"priced\":%s}", model->routes[r].price ? "true" : "false");
+            json_price(out, model->routes[r].price);
+            buf_add_char(out, '}');
         }
         buf_add_str(out, "]}");
     }

@@ -93,8 +93,14 @@ MUST_USE bool file_replace(const char *path, struct slice bytes, unsigned mode);
 /* EEXIST where there is one. */
 MUST_USE bool file_create(const char *path, struct slice bytes, unsigned mode);
 
-/* --- sentences.c: limits as sentences; pure */
+/* --- prices.c */
+/* The members of a JSON object, in micro-USD per million tokens; no price is null. */
+void prices_json(struct buf *out, const struct price_set *set);
+
+/* --- sentences.c: limits and prices as sentences; pure */
 void limit_sentence(const struct limit *limit, struct buf *out);
+/* "$3.00 in, $15.00 out; cached $0.30 read, $3.75 written, $6.00 for an hour" */
+void price_sentence(const struct price_set *set, struct buf *out);
 /* "stream", "strict", "none"; "exact" of what is no money. */
 const char *limit_mode(const struct limit *limit);
 /* What that mode promises; lines without a final one. Static storage. */

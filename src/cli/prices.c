@@ -128,8 +128,8 @@ print_prices(const struct policy *policy, const char *word)
     table_print(&table, output_is_terminal());
 }
 
-static void
-json_set(struct buf *out, const struct price_set *set)
+void
+prices_json(struct buf *out, const struct price_set *set)
 {
     const struct {
         const char *name;
@@ -162,12 +162,12 @@ json_prices(const struct policy *policy, const char *word)
         first = false;
         buf_add_json(&out, slice_str(price->id));
         buf_add_char(&out, ',');
-        json_set(&out, &price->base);
+        prices_json(&out, &price->base);
         buf_add_str(&out, ",\"tiers\":[");
         for (int32_t t = 0; t < price->tier_count; t++) {
             buf_addf(&out, "%s{\"above_input_tokens\":%lld,", t ? "," : "",
                 (long long)price->tiers[t].above_input_tokens);
-            json_set(&out, &price->tiers[t].set);
+            prices_json(&out, &price->tiers[t].set);
             buf_add_char(&out, '}');
         }
         buf_add_str(&out, "]}");

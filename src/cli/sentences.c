@@ -1,4 +1,4 @@
-/* cli/sentences.c: a limit as a sentence, and what its mode can promise (DESIGN section 4). Pure. */
+/* cli/sentences.c: a limit as a sentence, what its mode can promise (DESIGN section 4), and a price. Pure. */
 #include "cli/cli_priv.h"
 
 #include "base/money.h"
@@ -104,6 +104,24 @@ limit_sentence(const struct limit *limit, struct buf *out)
         buf_addf(out, " (by the clock of %s)", limit->zone->name);
     }
     buf_add_str(out, limit->at_cap == AT_CAP_REFUSE ? "; what does not fit is refused" : "");
+}
+
+static void
+add_price(struct buf *out, const char *before, int64_t micros_per_mtok, const char *after)
+{
+    char text[40];
+    money_text(micros_per_mtok, text);
+    buf_addf(out, "%s%s%s", before, micros_per_mtok < 0 ? "nothing" : text, after);
+}
+
+void
+price_sentence(const struct price_set *set, struct buf *out)
+{
+    add_price(out, "", set->input, " in");
+    add_price(out, ", ", set->output, " out");
+    add_price(out, "; cached ", set->cache_read, " read");
+    add_price(out, ", ", set->cache_write_5m, " written");
+    add_price(out, ", ", set->cache_write_1h, " for an hour");
 }
 
 const char *

@@ -13,6 +13,18 @@
 
 /* ---- prices written out ---- */
 
+#define PRICE_NULL   (-1) /* written as null: what is used of it adds nothing and is marked */
+#define PRICE_ABSENT (-2) /* not said: filled as the importer of price books does */
+
+static int64_t
+price_cached(struct conf *conf, const struct node *map, enum option option, int64_t absent)
+{
+    const struct node *node = doc_get(map, option_key(option));
+    const bool null_said = node && node_is_null(node) && node->text.len > 0;
+    return null_said ? PRICE_NULL : conf_number(conf, map, option, absent);
+}
+
+/* What stands here, else what stands below, else PRICE_ABSENT. */
 static struct price_set
 price_set_read(struct conf *conf, const struct node *map, const enum option options[5],
     const struct price_set *below)
@@ -20,17 +32,24 @@ price_set_read(struct conf *conf, const struct node *map, const enum option opti
     struct price_set set = {
         .input = conf_number(conf, map, options[0], below->input),
         .output = conf_number(conf, map, options[1], below->output),
-        .cache_read = conf_number(conf, map, options[2], below->cache_read),
-        .cache_write_5m = conf_number(conf, map, options[3], below->cache_write_5m),
-        .cache_write_1h = conf_number(conf, map, options[4], -1),
+        .cache_read = price_cached(conf, map, options[2], below->cache_read),
+        .cache_write_5m = price_cached(conf, map, options[3], below->cache_write_5m),
+        .cache_write_1h = price_cached(conf, map, options[4], PRICE_ABSENT),
     };
-    if (set.cache_write_1h < 0) {
-        /* a write for an hour that is not named costs what a short one costs here */
-        set.cache_write_1h = doc_get(map, "cache_write") || below->cache_write_1h < 0
-                                 ? set.cache_write_5m
-                                 : below->cache_write_1h;
+    if (set.cache_write_1h == PRICE_ABSENT && !doc_get(map, option_key(options[3]))) {
+        set.cache_write_1h = below->cache_write_1h;
     }
     return set;
+}
+
+/* Cached input without a price of its own is priced as input, a write for an hour as a short one. */
+static void
+price_absent_fill(struct price_set *set)
+{
+    set->cache_read = set->cache_read == PRICE_ABSENT ? set->input : set->cache_read;
+    set->cache_write_5m = set->cache_write_5m == PRICE_ABSENT ? set->input : set->cache_write_5m;
+    set->cache_write_1h =
+        set->cache_write_1h == PRICE_ABSENT ? set->cache_write_5m : set->cache_write_1h;
 }
 
 static void
@@ -65,7 +84,8 @@ price_inline(struct conf *conf, const struct node *map, const char *id)
 {
     static const enum option options[5] = { OPTION_PRICE_INPUT, OPTION_PRICE_OUTPUT,
         OPTION_PRICE_CACHE_READ, OPTION_PRICE_CACHE_WRITE, OPTION_PRICE_CACHE_WRITE_1H };
-    static const struct price_set unset = { -1, -1, -1, -1, -1 };
+    static const struct price_set unset = { PRICE_NULL, PRICE_NULL, PRICE_ABSENT, PRICE_ABSENT,
+        PRICE_ABSENT };
     struct price *price = conf_alloc(conf, 1, sizeof *price);
     if (!price || !conf_keys(conf, map, "models.*.price")) {
         return NULL;
@@ -75,6 +95,11 @@ price_inline(struct conf *conf, const struct node *map, const char *id)
     const struct node *tiers = conf_block(conf, map, OPTION_PRICE_TIERS);
     if (tiers) {
         price_tiers_read(conf, tiers, price);
+    }
+    price_absent_fill(
+        &price->base); /* after the tiers: each fills what is open from its own input */
+    for (int32_t i = 0; i < price->tier_count; i++) {
+        price_absent_fill(&price->tiers[i].set);
     }
     return price;
 }

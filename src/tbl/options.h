@@ -129,9 +129,9 @@
     X(PRICE_OUTPUT, "models.*.price.output", MONEY, NULL, OPTION_REQUIRED, "0 USD", "1000000 USD",                    \
         "A million output tokens, reasoning included.")                                                               \
     X(PRICE_CACHE_READ, "models.*.price.cache_read", MONEY, NULL, NULL, "0 USD", "1000000 USD",                       \
-        "A million input tokens read from a cache; without it they add nothing and the call is marked partly priced.") \
+        "A million input tokens read from a cache; without it as input; null: they add nothing and the call is marked partly priced.") \
     X(PRICE_CACHE_WRITE, "models.*.price.cache_write", MONEY, NULL, NULL, "0 USD", "1000000 USD",                     \
-        "A million input tokens written to a cache, for five minutes where that differs.")                            \
+        "A million input tokens written to a cache, for five minutes where that differs; without it as input.")       \
     X(PRICE_CACHE_WRITE_1H, "models.*.price.cache_write_1h", MONEY, NULL, NULL, "0 USD", "1000000 USD",               \
         "The same, for an hour; without it as cache_write.")                                                          \
     X(PRICE_TIERS, "models.*.price.tiers", LIST, "a list of up to 4 such as [{above: 200000 tokens, input: 6 USD, output: 22.50 USD}]", NULL, NULL, NULL, \

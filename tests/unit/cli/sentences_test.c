@@ -53,7 +53,27 @@ limits_are_told_in_sentences(void **state)
     }
 }
 
+static void
+prices_are_told_in_sentences(void **state)
+{
+    static const struct {
+        struct price_set set;
+        const char *sentence;
+    } rows[] = {
+        { { 3000000, 15000000, 300000, 3750000, 6000000 },
+            "$3.00 in, $15.00 out; cached $0.30 read, $3.75 written, $6.00 for an hour" },
+        { { 0, 0, -1, -1, -1 }, "$0.00 in, $0.00 out; cached nothing read, nothing written, nothing for an hour" },
+    };
+    for (size_t i = 0; i < countof(rows); i++) {
+        struct buf out = { 0 };
+        price_sentence(&rows[i].set, &out);
+        assert_string_equal(buf_cstr(&out), rows[i].sentence);
+        buf_free(&out);
+    }
+}
+
 static const struct CMUnitTest tests[] = {
+    CASE("prices are told in sentences", prices_are_told_in_sentences),
     CASE("limits are told in sentences", limits_are_told_in_sentences),
 };
 UNIT_MAIN(tests)

@@ -227,7 +227,7 @@ route_prices(void **state)
     assert_int_equal(price->base.cache_write_5m, 3750000);
     assert_int_equal(price->base.cache_write_1h, 3750000);
     assert_int_equal(model->routes[1].price->base.input, 0);
-    assert_int_equal(model->routes[1].price->base.cache_read, -1); /* hand-written: null stays null */
+    assert_int_equal(model->routes[1].price->base.cache_read, 0);
     assert_int_equal(model->max_output, 128000);
     assert_int_equal(model->context, 1000000);
     assert_true(model->hidden_reasoning); /* one route hides it */
@@ -250,6 +250,46 @@ route_prices(void **state)
 
     assert_null(model_of(policy, "d")->routes[0].price);
     policy_unref(policy);
+}
+
+/* As the importer of price books does it: what is absent costs what input costs, in each tier its own. */
+static void
+absent_cache_prices_are_filled(void **state)
+{
+#define TIERED "price: {input: 3 USD, output: 15 USD%s, tiers: [{above: 1000, input: 6 USD%s}]}, routes: [{provider: p}]"
+    static const struct {
+        const char *base, *tier;
+        int64_t usd[2][3]; /* base, tier: read, write, write for an hour; -1 = null */
+    } rows[] = {
+        { "", "", { { 3, 3, 3 }, { 6, 6, 6 } } },
+        { ", cache_read: 1 USD", "", { { 1, 3, 3 }, { 1, 6, 6 } } }, /* what a tier leaves out stays */
+        { ", cache_write: 4 USD", "", { { 3, 4, 4 }, { 6, 4, 4 } } },
+        { ", cache_write_1h: 5 USD", "", { { 3, 3, 5 }, { 6, 6, 5 } } },
+        { "", ", cache_write: 8 USD", { { 3, 3, 3 }, { 6, 8, 8 } } },
+        { ", cache_read: null", "", { { -1, 3, 3 }, { -1, 6, 6 } } },
+        { ", cache_read: ~", ", cache_read: 2 USD", { { -1, 3, 3 }, { 2, 6, 6 } } },
+        { ", cache_write: null", "", { { 3, -1, -1 }, { 6, -1, -1 } } },
+        { ", cache_write: 4 USD, cache_write_1h: null", "", { { 3, 4, -1 }, { 6, 4, -1 } } },
+        { "", ", cache_read: null", { { 3, 3, 3 }, { -1, 6, 6 } } },
+        { ", cache_read: 0 USD", "", { { 0, 3, 3 }, { 0, 6, 6 } } }, /* null is not 0 */
+    };
+    for (size_t i = 0; i < countof(rows); i++) {
+        struct buf yaml = { 0 };
+        buf_addf(&yaml, P "models: {m: {" TIERED "}}\n", rows[i].base, rows[i].tier);
+        struct policy *policy = load(buf_cstr(&yaml));
+        const struct price *price = policy->models[0].routes[0].price;
+        const struct price_set *sets[2] = { &price->base, &price->tiers[0].set };
+        for (int s = 0; s < 2; s++) {
+            const int64_t read[3] = { sets[s]->cache_read, sets[s]->cache_write_5m, sets[s]->cache_write_1h };
+            for (int k = 0; k < 3; k++) {
+                const int64_t usd = rows[i].usd[s][k];
+                assert_int_equal(read[k], usd < 0 ? -1 : usd * 1000000);
+            }
+        }
+        policy_unref(policy);
+        buf_free(&yaml);
+    }
+#undef TIERED
 }
 
 static void
@@ -425,6 +465,7 @@ main(void)
         CASE("known providers need not be described", known_providers),
         CASE("deadlines, headers and insecure hosts arrive", insecure_and_headers),
         CASE("a route is priced by itself, its model, or its id, in that order", route_prices),
+        CASE("SL-10 a cache price that is absent costs what input costs, one written as null adds nothing", absent_cache_prices_are_filled),
         CASE("models are sorted by name", models_are_sorted),
         CASE("limits arrive", limits_arrive),
         CASE("a fingerprint follows what is counted, not how much", fingerprints_follow_the_meaning),

@@ -62,7 +62,7 @@ null_cache_prices_are_filled(void **state)
     policy_unref(policy);
 
     /* one written by hand stays as it is, and the usage is marked */
-    policy = load(MODEL("price: {input: 3 USD, output: 15 USD}, routes: [{provider: p}]"));
+    policy = load(MODEL("price: {input: 3 USD, output: 15 USD, cache_read: null}, routes: [{provider: p}]"));
     const struct usage mixed = { .input = 1000, .cache_read = 1000, .cost_micros = -1, .known = USAGE_INPUT };
     const struct cost partly = price_cost(model_of(policy, "m")->routes[0].price, &mixed, 100);
     assert_int_equal(partly.micros, 3000);
