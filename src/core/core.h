@@ -64,7 +64,8 @@ MUST_USE bool core_decide(struct core *core, const struct event *event, struct v
 /* Orphans: a hold of another epoch. Needs are those of a settle of that hold
  * (core_orphan_needs). */
 void core_orphan_needs(struct core *core, int64_t hold_id, struct needs *needs);
-MUST_USE bool core_orphan(struct core *core, int64_t hold_id);
+/* The verdict says what was booked, as that of a settle. */
+MUST_USE bool core_orphan(struct core *core, int64_t hold_id, struct verdict *verdict);
 
 /* A refusal as it waits to be written; nothing in it needs the policy it was made under. */
 struct refused {

@@ -337,10 +337,31 @@ part_looks_like_cost(const struct hold_row *hold, const struct hold_part *part)
     return part->held == hold->held_micros && part->bound == hold->bound_micros && !unit;
 }
 
+/* What lies beyond the cap of this part of money once `cost_micros` has taken the place of what it
+ * held; 0 where all fits. */
+static int64_t
+overshoot(struct core *core, const struct limit *limit, const struct hold_row *hold,
+    const struct hold_part *part, int64_t cost_micros)
+{
+    const struct meter *meter = part_meter(core, part);
+    const struct account_slot *account = work_account(core->work, hold->account_id);
+    const char *plan = account && account->slot.state != SLOT_ABSENT ? account->row.plan : "";
+    const int64_t cap = meter && cost_micros > 0 ? policy_cap(limit, plan) : CAP_UNLIMITED;
+    if (cap == CAP_UNLIMITED) {
+        return 0;
+    }
+    const int64_t held = max_i64(0, meter->held - part->held);
+    return max_i64(0, money_add(money_add(meter->settled, cost_micros), held) - cap);
+}
+
+/* Tells what was booked, and by how much it passed the tightest cap. */
 static void
 resolve_parts(struct core *core, const struct policy *policy, const struct hold_row *hold,
-    int64_t cost_micros, bool nothing_left)
+    int64_t cost_micros, bool nothing_left, struct verdict *verdict)
 {
+    verdict->booked = true;
+    verdict->cost_micros = cost_micros;
+    verdict->est_micros = hold->est_micros;
     for (int32_t i = 0; i < hold->part_count; i++) {
         const struct hold_part *part = &hold->parts[i];
         const struct limit *limit = hold_part_limit(core, policy, part);
@@ -351,6 +372,10 @@ resolve_parts(struct core *core, const struct policy *policy, const struct hold_
             continue;
         }
         const bool money = limit ? part_is_cost(limit) : part_looks_like_cost(hold, part);
+        if (limit && money) {
+            verdict->overshoot_micros = max_i64(
+                verdict->overshoot_micros, overshoot(core, limit, hold, part, cost_micros));
+        }
         meter_resolve(core, part, limit, money ? cost_micros : 0);
     }
 }
@@ -479,7 +504,8 @@ decide_settle(struct core *core, const struct event *event, struct verdict *verd
     }
     book_given_up(core, hold);
     book_last(core, hold, settle, &cost);
-    resolve_parts(core, policy, hold, cost.micros, !settle->dispatched && hold->attempt_count == 1);
+    resolve_parts(core, policy, hold, cost.micros, !settle->dispatched && hold->attempt_count == 1,
+        verdict);
     if (billed) {
         learn(core, hold, settle);
         if (settle->issued_hash[0]) {
@@ -490,13 +516,13 @@ decide_settle(struct core *core, const struct event *event, struct verdict *verd
             work_new_issued(core->work, &issued);
         }
     }
-    verdict->cost_micros = cost.micros;
     hold_close(core, hold->hold_id);
 }
 
 bool
-core_orphan(struct core *core, int64_t hold_id)
+core_orphan(struct core *core, int64_t hold_id, struct verdict *verdict)
 {
+    *verdict = (struct verdict){ .event = EVENT_SETTLE, .hold_id = hold_id };
     struct hold_row *hold = open_hold(core, hold_id);
     if (!hold) {
         return !core->work->failed;
@@ -515,7 +541,7 @@ core_orphan(struct core *core, int64_t hold_id)
         row->inputs = inputs_at_end(core, hold);
         ledger_check(row);
     }
-    resolve_parts(core, core->policy, hold, cost_micros, false);
+    resolve_parts(core, core->policy, hold, cost_micros, false, verdict);
     hold_close(core, hold->hold_id);
     return !core->work->failed;
 }

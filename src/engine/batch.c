@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "log/log.h"
+#include "log/metrics.h"
 
 #define STORE_RETRY_MS   200
 #define CONFLICT_RETRIES 8
@@ -215,6 +216,7 @@ batch_end(struct engine *engine)
     if (engine->work.identity_changed) {
         __atomic_store_n(&engine->identity_version, identity_version, __ATOMIC_RELEASE);
     }
+    counter_add(COUNTER_COMMITS, 1);
     pthread_mutex_lock(&engine->lock);
     engine->state.commits++;
     pthread_mutex_unlock(&engine->lock);
@@ -285,6 +287,7 @@ batch_retry(struct engine *engine, uint32_t first, uint32_t count)
 {
     enum status status = STATUS_CONFLICT;
     for (int attempt = 0; attempt < CONFLICT_RETRIES && status == STATUS_CONFLICT; attempt++) {
+        counter_add(COUNTER_BATCHES_RETRIED, attempt > 0);
         status = batch_try(engine, first, count);
     }
     return status;
@@ -298,6 +301,7 @@ answer_refused(struct engine *engine, struct queued *item, struct verdict *verdi
     if (item->event.kind == EVENT_CALL && !ours) {
         verdict->refusal.ledger_id = refusals_note(engine, &item->event, &verdict->refusal);
     }
+    count_refused(&item->event);
     if (item->waiter) {
         lines_leave(engine, item->waiter);
         item->waiter = NULL;
@@ -335,6 +339,7 @@ release_one(struct engine *engine, struct queued *item, struct verdict *verdict)
         answer_refused(engine, item, verdict);
         return;
     }
+    count_allowed(&item->event, verdict);
     if (item->waiter) {
         lines_leave(engine, item->waiter);
         item->waiter = NULL;
@@ -359,6 +364,8 @@ static void
 store_failed(struct engine *engine, enum status status)
 {
     engine->store_retry_mono_ms = clock_mono_ms() + STORE_RETRY_MS;
+    counter_add(COUNTER_STORE_FAILURES, 1);
+    counter_set(COUNTER_STORE_DOWN, 1);
     pthread_mutex_lock(&engine->lock);
     const bool was_ok = engine->state.store_ok;
     engine->store_down = true;
@@ -396,6 +403,7 @@ store_works(struct engine *engine)
     engine->state.store_ok = true;
     engine->state.store_error[0] = '\0';
     pthread_mutex_unlock(&engine->lock);
+    counter_set(COUNTER_STORE_DOWN, 0);
     log_line(LOG_INFO, "engine", "the ledger can be written again");
 }
 
@@ -417,9 +425,10 @@ refuse_range(struct engine *engine, uint32_t first, uint32_t count)
 static void
 refuse_poisoned(struct engine *engine, struct queued *item)
 {
+    counter_add(COUNTER_EVENTS_DAMAGED, 1);
     if (item->event.kind == EVENT_SETTLE) {
         log_line(LOG_ERROR, "engine",
-            "the settlement of hold %lld is not booked, its rows are damaged: %s",
+            "the settlement of req_%lld is not booked, its rows are damaged: %s",
             (long long)item->event.settle.hold_id, store_last_error(engine->store));
     } else {
         log_line(LOG_ERROR, "engine", "an event is refused, its rows are damaged: %s",

@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "log/log.h"
+#include "log/metrics.h"
 
 #define CLOSE_TRIES_MS (2 * SECOND_MS) /* for settlements that a broken store does not take */
 
@@ -103,10 +104,11 @@ engine_park(struct engine *engine, const struct queued *item)
 {
     pthread_mutex_lock(&engine->lock);
     const bool parked = ring_push(&engine->parked, item);
+    counter_set(COUNTER_SETTLEMENTS_WAITING, (int64_t)engine->parked.count);
     pthread_mutex_unlock(&engine->lock);
     if (!parked) {
         log_line(LOG_ERROR, "engine",
-            "no memory to keep the settlement of hold %lld: it stays open until the next start",
+            "no memory to keep the settlement of req_%lld: it stays open until the next start",
             (long long)item->event.settle.hold_id);
     }
 }
@@ -188,7 +190,7 @@ take_back_unheard(struct engine *engine)
     for (uint32_t loop = 0; loop < engine->loop_count; loop++) {
         while (engine_take(engine, loop, &verdict, 1)) {
             if (verdict_untaken(&verdict, &event) && !engine_submit(engine, &event)) {
-                log_line(LOG_ERROR, "engine", "no memory to give hold %lld back",
+                log_line(LOG_ERROR, "engine", "no memory to give the hold of req_%lld back",
                     (long long)verdict.hold_id);
             }
         }
@@ -263,6 +265,9 @@ take_batch(struct engine *engine, bool broken)
         engine->batch[count] = ring_pop(&engine->queue);
         engine->urgent_count -= !event_is_lazy(&engine->batch[count++].event);
     }
+    counter_set(COUNTER_SETTLEMENTS_WAITING, (int64_t)engine->parked.count);
+    counter_add(COUNTER_BATCHES, count > 0);
+    counter_add(COUNTER_EVENTS, count);
     engine->state.batches += count > 0;
     engine->state.events += count;
     return count;

@@ -174,6 +174,12 @@ bool refusals_due(const struct engine *engine, bool commits);
 void refusals_write(struct engine *engine);
 void refusals_written(struct engine *engine, bool committed);
 
+/* --- count.c: after the commit, what it made true. */
+void count_allowed(const struct event *event, const struct verdict *verdict);
+void count_refused(const struct event *event);
+/* Of a settlement or an orphan, which has no usage. */
+void count_booked(const struct verdict *verdict, const struct usage *usage);
+
 /* --- engine.c */
 void engine_post(struct engine *engine, const struct verdict *verdict);
 void engine_park(struct engine *engine, const struct queued *item);

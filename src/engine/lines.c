@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "log/metrics.h"
 
 static void
 line_due(struct engine *engine, struct line *line)
@@ -123,6 +124,7 @@ waiter_make(struct engine *engine, const struct queued *item, const struct verdi
     waiter->arrived_order = ++engine->arrivals;
     list_init(&waiter->node);
     __atomic_add_fetch(&engine->waiter_count, 1, __ATOMIC_RELAXED);
+    counter_add(COUNTER_CALLS_WAITING, 1);
     wake_for(engine, waiter);
     return waiter;
 }
@@ -131,6 +133,7 @@ static void
 waiter_free(struct engine *engine, struct waiter *waiter)
 {
     __atomic_sub_fetch(&engine->waiter_count, 1, __ATOMIC_RELAXED);
+    counter_add(COUNTER_CALLS_WAITING, -1);
     free(waiter);
 }
 
@@ -168,6 +171,7 @@ lines_wait(struct engine *engine, struct queued *item, const struct verdict *ver
     }
     struct verdict waits = *verdict; /* so that the relay keeps the connection alive */
     waits.refusal.retry_after_ms = engine->policy->held_wait_ms;
+    counter_add(COUNTER_CALLS_WAITED, 1);
     engine_post(engine, &waits);
     return true;
 }
@@ -211,6 +215,7 @@ refuse_late(struct engine *engine, struct waiter *waiter)
 {
     struct verdict verdict = waiter->first;
     verdict.refusal.ledger_id = refusals_note(engine, &waiter->event, &verdict.refusal);
+    count_refused(&waiter->event);
     lines_leave(engine, waiter);
     engine_post(engine, &verdict);
 }

@@ -94,7 +94,7 @@ give_back(struct replies *replies, const struct verdict *verdict)
     if (!engine_submit(
             replies->engine, &event)) { /* settlements always fit, as long as there is memory */
         log_line(LOG_ERROR, "engine",
-            "no memory to give hold %lld back: it stays open until the next start",
+            "no memory to give the hold of req_%lld back: it stays open until the next start",
             (long long)verdict->hold_id);
     }
 }

@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "log/log.h"
+#include "log/metrics.h"
 
 #define POLICY_SEQ_BITS 20
 
@@ -133,6 +134,7 @@ count_open_holds(struct engine *engine)
         struct kept_policy *kept = change ? kept_of_version(engine, row->policy_ver) : NULL;
         if (kept) { /* orphans were made under policies of an epoch before */
             kept->open_holds += change;
+            counter_add(COUNTER_HOLDS_OPEN, change);
         }
     }
 }
@@ -169,7 +171,14 @@ close_orphan(struct engine *engine, int64_t hold_id)
             return status;
         }
     }
-    return core_orphan(&engine->core, hold_id) ? STATUS_OK : STATUS_INVALID;
+    struct verdict verdict;
+    if (!core_orphan(&engine->core, hold_id, &verdict)) {
+        return STATUS_INVALID;
+    }
+    const struct usage none = USAGE_NONE;
+    count_booked(&verdict, &none); /* if the commit fails, the gateway does not start */
+    counter_add(COUNTER_HOLDS_ORPHANED, 1);
+    return STATUS_OK;
 }
 
 /* One transaction of at most ENGINE_BATCH_MAX orphans; *after moves on. NOT_FOUND: no more. */

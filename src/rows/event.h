@@ -166,7 +166,9 @@ struct verdict {
     struct identity identity;
     int64_t identity_version;
     /* SETTLE: */
-    int64_t cost_micros;
+    bool booked;                 /* by this event: its hold was open */
+    int64_t cost_micros, est_micros;
+    int64_t overshoot_micros;    /* the most that a cost cap is passed by, settled and held, by this cost; 0 = none */
     /* ADMIN: */
     enum status_of_admin { ADMIN_DONE, ADMIN_NOT_FOUND, ADMIN_EXISTS, ADMIN_INVALID } admin;
     int64_t new_id, new_id_2;

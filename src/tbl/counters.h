@@ -129,10 +129,11 @@
         "The most that a cost cap was passed by, settled and held, when a call was settled.")      \
     X(HOLDS_OPEN, GAUGE, "tidegate_holds_open", "", "Holds of this gateway not yet resolved.")     \
     X(HOLDS_EXTENDED, COUNTER, "tidegate_holds_extended_total", "",                                \
-        "Times a running call was given more of its hold, or told its real input.")                \
+        "Times a running call asked for more room, or told its real input.")                       \
     X(HOLDS_ORPHANED, COUNTER, "tidegate_holds_orphaned_total", "",                                \
         "Holds found open without an owner and booked.")                                           \
-    X(EVENTS, COUNTER, "tidegate_events_total", "", "Events decided by the engine.")               \
+    X(EVENTS, COUNTER, "tidegate_events_total", "",                                                \
+        "Events taken by the engine, also to try them again.")                                     \
     X(BATCHES, COUNTER, "tidegate_batches_total", "", "Batches of events taken by the engine.")    \
     X(COMMITS, COUNTER, "tidegate_commits_total", "", "Transactions committed by the engine.")     \
     X(BATCHES_RETRIED, COUNTER, "tidegate_batches_retried_total", "",                              \

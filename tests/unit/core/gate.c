@@ -497,9 +497,10 @@ gate_decide(struct gate *gate, const struct event *event)
     return verdict;
 }
 
-void
+struct verdict
 gate_orphan(struct gate *gate, int64_t hold_id)
 {
+    struct verdict verdict;
     batch_start(gate);
     for (int round = 0; round < 3; round++) {
         struct needs needs = { 0 };
@@ -508,9 +509,10 @@ gate_orphan(struct gate *gate, int64_t hold_id)
             assert_non_null(work_load(&gate->work, &needs.items[i], bank_row(&gate->bank, &needs.items[i])));
         }
     }
-    assert_true(core_orphan(&gate->core, hold_id));
+    assert_true(core_orphan(&gate->core, hold_id, &verdict));
     batch_write(gate);
     audit_promises(gate);
+    return verdict;
 }
 
 struct verdict

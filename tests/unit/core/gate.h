@@ -75,7 +75,7 @@ struct verdict gate_decide(struct gate *gate, const struct event *event);
 void gate_batch(struct gate *gate, const struct event *events, int count, struct verdict *verdicts);
 /* The same but without writing: the working set stays in gate->work. */
 void gate_load_and_decide(struct gate *gate, const struct event *event, struct verdict *verdict);
-void gate_orphan(struct gate *gate, int64_t hold_id);
+struct verdict gate_orphan(struct gate *gate, int64_t hold_id);
 
 struct verdict expect_allowed(struct gate *gate, const struct event *event);
 struct verdict expect_refused(struct gate *gate, const struct event *event, enum reason reason);

@@ -103,6 +103,57 @@ ends_of_a_call(void **state)
     }
 }
 
+/* Two calls under a cap of 2,000; the second holds what it does while the first is settled. */
+static void
+what_passes_a_cap_is_told(void **state)
+{
+    static const struct {
+        const char *why;
+        int64_t input, output;
+        bool dispatched, orphan;
+        int64_t cost, beyond; /* without what the other call holds */
+    } rows[] = {
+        { "far from it", 100, 70, true, false, 240, 0 },
+        { "to the micro", 100, 950, true, false, 2000, 0 },
+        { "beyond it", 100, 951, true, false, 2002, 2 },
+        { "far beyond it", 100, 3000, true, false, 6100, 4100 },
+        { "what costs nothing passes nothing", 0, 0, true, false, 0, 0 },
+        { "nor does what never left", 100, 3000, false, false, 0, 0 },
+        { "an orphan, booked at its bound", 0, 0, false, true, 2000, 0 },
+    };
+    for (size_t i = 0; i < countof(rows); i++) {
+        for (int64_t others = 0; others < 2; others++) {
+            struct gate *gate = NULL;
+            gate_make((void **)&gate);
+            const struct held held = a_stream(gate, MODEL_PAID, 2000);
+            struct event event = a_call(MODEL_PAID, 100, MIN_ANSWER);
+            if (others) {
+                expect_allowed(gate, &event);
+            }
+            const int64_t held_micros = bank_hold(gate, held.hold_id)->held_micros;
+            const int64_t others_micros = meter_of(gate, held.day).held - held_micros;
+            assert_true(others ? others_micros > 0 : others_micros == 0);
+            event = a_settle(held.hold_id, rows[i].input, rows[i].output);
+            event.settle.dispatched = rows[i].dispatched;
+            const struct verdict verdict =
+                rows[i].orphan ? gate_orphan(gate, held.hold_id) : expect_allowed(gate, &event);
+            const int64_t beyond = max_i64(0, rows[i].cost + others_micros - 2000);
+            if (!verdict.booked || verdict.cost_micros != rows[i].cost
+                || verdict.overshoot_micros != (rows[i].cost ? beyond : 0)
+                || (!others && verdict.overshoot_micros != rows[i].beyond)) {
+                fail_msg("%s: cost %lld, %lld beyond", rows[i].why, (long long)verdict.cost_micros,
+                    (long long)verdict.overshoot_micros);
+            }
+            assert_int_equal(verdict.est_micros, 500);
+            event = a_settle(held.hold_id, 100, 3000);
+            const struct verdict again = expect_allowed(gate, &event);
+            assert_false(again.booked);
+            assert_int_equal(again.overshoot_micros, 0);
+            gate_end((void **)&gate);
+        }
+    }
+}
+
 static void
 twice_in_one_batch(void **state)
 {
@@ -491,6 +542,7 @@ settled_by_the_policy_of_its_hold(void **state)
 
 static const struct CMUnitTest tests[] = {
     CASE("every end of a call is booked once, and a second one changes nothing", ends_of_a_call),
+    CASE("what passes a cap is told with the settlement", what_passes_a_cap_is_told),
     CASE_WITH("two settlements in one batch are one", twice_in_one_batch, gate_make, gate_end),
     CASE_WITH("an unknown hold changes nothing", an_unknown_hold, gate_make, gate_end),
     CASE_WITH("a refund is what cannot have drained since", a_refund_is_what_has_not_drained, gate_make,
