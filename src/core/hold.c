@@ -373,8 +373,8 @@ resolve_parts(struct core *core, const struct policy *policy, const struct hold_
         }
         const bool money = limit ? part_is_cost(limit) : part_looks_like_cost(hold, part);
         if (limit && money) {
-            verdict->overshoot_micros = max_i64(
-                verdict->overshoot_micros, overshoot(core, limit, hold, part, cost_micros));
+            verdict->overshoot_micros =
+                max_i64(verdict->overshoot_micros, overshoot(core, limit, hold, part, cost_micros));
         }
         meter_resolve(core, part, limit, money ? cost_micros : 0);
     }
@@ -504,8 +504,8 @@ decide_settle(struct core *core, const struct event *event, struct verdict *verd
     }
     book_given_up(core, hold);
     book_last(core, hold, settle, &cost);
-    resolve_parts(core, policy, hold, cost.micros, !settle->dispatched && hold->attempt_count == 1,
-        verdict);
+    resolve_parts(
+        core, policy, hold, cost.micros, !settle->dispatched && hold->attempt_count == 1, verdict);
     if (billed) {
         learn(core, hold, settle);
         if (settle->issued_hash[0]) {

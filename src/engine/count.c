@@ -24,7 +24,12 @@ count_allowed(const struct event *event, const struct verdict *verdict)
     switch (event->kind) {
     case EVENT_CALL: counter_add(COUNTER_CALLS_ALLOWED, 1); return;
     case EVENT_EXTEND: counter_add(COUNTER_HOLDS_EXTENDED, 1); return;
-    case EVENT_SETTLE: count_booked(verdict, &event->settle.usage); return;
+    case EVENT_SETTLE: {
+        const struct settle_event *settle = &event->settle;
+        const struct usage none = USAGE_NONE;
+        count_booked(verdict, settle->dispatched && !settle->unbilled ? &settle->usage : &none);
+        return;
+    }
     default: return;
     }
 }
