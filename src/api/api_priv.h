@@ -27,6 +27,7 @@ enum api_fault {
     API_FAULT_PLAN_UNKNOWN,
     API_FAULT_KEY_UNKNOWN,
     API_FAULT_REQUEST_UNKNOWN,
+    API_FAULT_REQUEST_UNBOOKED,
     API_FAULT_READ_FAILED,
     API_FAULT_NO_VERDICT,
     API_FAULT_MEMORY,
@@ -125,6 +126,8 @@ enum api_match_result api_match(enum http_method method, struct slice path, stru
 MUST_USE bool api_percent_decode(struct slice text, bool plus_is_space, char *out, size_t out_size);
 /* "req_12", "12": the prefix may be there or not. */
 MUST_USE bool api_id_parse(struct slice text, struct slice prefix, int64_t *id);
+/* "req_3-0-17": of a request that was answered before the gate (relay's number of it), so never booked. */
+bool api_id_before_gate(struct slice text);
 
 /* --- fields.c: what a body or a query says, judged against a list. */
 enum field_type {

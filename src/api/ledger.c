@@ -201,6 +201,10 @@ void
 get_request(struct api_worker *worker, struct ask *ask)
 {
     struct ledger_filter filter = { .kind = -1, .limit = REQUEST_ROWS_MAX };
+    if (api_id_before_gate(ask->segment)) {
+        answer_fault(ask, API_FAULT_REQUEST_UNBOOKED, NULL);
+        return;
+    }
     if (!api_id_parse(ask->segment, SLICE("req_"), &filter.id)) {
         answer_fault(ask, API_FAULT_REQUEST_UNKNOWN, NULL);
         return;

@@ -97,6 +97,26 @@ api_percent_decode(struct slice text, bool plus_is_space, char *out, size_t out_
 }
 
 bool
+api_id_before_gate(struct slice text)
+{
+    const struct slice prefix = SLICE("req_");
+    struct slice part = { 0 };
+    int parts = 0;
+    if (!slice_starts(text, prefix)) {
+        return false;
+    }
+    text = slice_of(text.ptr + prefix.len, text.len - prefix.len);
+    while (slice_split(&text, '-', &part)) {
+        int64_t number = 0;
+        if (!slice_to_i64(part, &number) || number < 0) {
+            return false;
+        }
+        parts++;
+    }
+    return parts == 3;
+}
+
+bool
 api_id_parse(struct slice text, struct slice prefix, int64_t *id)
 {
     int64_t value = 0;

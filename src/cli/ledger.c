@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "base/clock.h"
+#include "base/money.h"
 
 #define LIMIT_DEFAULT "50"
 
@@ -34,11 +35,27 @@ add_time(struct buf *target, const char *name, const char *text)
 }
 
 static bool
+filters_given(const struct ledger_options *options)
+{
+    return options->account || options->key || options->thread || options->model || options->since
+           || options->until || options->kind || options->limit;
+}
+
+/* False: what is wrong was said. */
+static bool
 ledger_target(const struct ledger_options *options, struct buf *target)
 {
+    if (options->id && filters_given(options)) {
+        (void)cli_fail("an ID names one request: no filter goes with it");
+        return false;
+    }
+    if (options->id) {
+        buf_add_str(target, "/api/v1/requests/");
+        path_add(target, options->id);
+        return true;
+    }
     buf_add_str(target, "/api/admin/ledger");
     query_add(target, "limit", options->limit ? options->limit : LIMIT_DEFAULT);
-    query_add(target, "id", options->id);
     query_add(target, "account", options->account);
     query_add(target, "key", options->key);
     query_add(target, "thread", options->thread);
@@ -172,6 +189,17 @@ print_csv(struct json_object *rows)
     buf_free(&out);
 }
 
+/* Of one request: what is not in its rows yet. */
+static void
+print_hold(struct json_object *hold)
+{
+    char started[32];
+    char held[40];
+    text_time(json_text(hold, "started_at"), started);
+    money_text(json_number(hold, "held_micros"), held);
+    (void)printf("It is in flight since %s (UTC), with %s held for it.\n", started, held);
+}
+
 static int
 ask(struct door *door, const struct ledger_options *options)
 {
@@ -187,7 +215,10 @@ ask(struct door *door, const struct ledger_options *options)
         struct json_object *rows = json_member(answer, "rows");
         if (options->csv) {
             print_csv(rows);
-        } else {
+        } else if (json_has(answer, "hold")) {
+            print_hold(json_member(answer, "hold"));
+        }
+        if (!options->csv && (json_count(rows) || !json_has(answer, "hold"))) {
             print_rows(rows);
         }
     }

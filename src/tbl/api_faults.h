@@ -11,6 +11,7 @@
     X(PLAN_UNKNOWN, "plan_unknown", 400, "There is no such plan.")                                               \
     X(KEY_UNKNOWN, "key_not_found", 404, "There is no such key.")                                                \
     X(REQUEST_UNKNOWN, "request_not_found", 404, "There is no request of this id.")                              \
+    X(REQUEST_UNBOOKED, "request_not_found", 404, "A request of this form of id was answered before the gate decided anything: it cost nothing, and only a log line tells of it.") \
     X(READ_FAILED, "ledger_unreadable", 503, "The ledger cannot be read.")                                       \
     X(NO_VERDICT, "gateway_overloaded", 503, "The gate did not answer in time; look whether it was done before you try again.") \
     X(MEMORY, "gateway_overloaded", 503, "This gateway has no memory for the answer.")

@@ -64,7 +64,7 @@
         "[ID] [--account NAME] [--key ID] [--thread ID] [--model NAME] [--since WHEN] [--until WHEN]\n"          \
         "                  [--kind KIND] [--limit N] [--csv]",                                                   \
         "rows of the ledger, newest first",                                                                      \
-        "ID                one request and all that was booked for it\n"                                         \
+        "ID                one request, by the x-request-id of its answer, and all that was booked for it\n"      \
         "--since WHEN      24h, 7d (ago), 2026-11-01 or an RFC 3339 time; so too --until\n"                      \
         "--kind KIND       settle, unbilled, release, orphan, adjust, refusal or admin\n"                        \
         "--limit N         at most so many rows (default 50)\n"                                                  \

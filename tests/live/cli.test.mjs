@@ -221,6 +221,16 @@ describe('the control plane of a gateway', () => {
     assert.equal(gateway.command('ledger', '--since', '2999-01-01').rows.length, 0);
     assert.equal(gateway.command('ledger', '--until', '2001-01-01').rows.length, 0);
     assert.equal(gateway.command('ledger', members['ada-request']).rows[0].request, members['ada-request']);
+    for (const [id, sentence] of [
+      ['req_1', 'There is no request of this id.'],
+      ['nonsense', 'There is no request of this id.'],
+      [(await ask(`${gateway.url}/v1/chat/completions`, { key: 'tg-nobody', body: {} })).request_id, 'answered before the gate'],
+    ]) {
+      const done = run(['ledger', id, ...control]);
+      assert.equal(done.code, 1, id);
+      assert.ok(done.err.includes(sentence), `${id}: ${done.err}`);
+    }
+    assert.equal(run(['ledger', members['ada-request'], '--kind', 'settle', ...control]).code, 2);
     const all = gateway.command('ledger', '--limit', '1000').rows.map(({ row }) => row);
     const paged = [];
     for (let before; ; ) {

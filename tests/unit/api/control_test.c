@@ -122,6 +122,11 @@ requests_are_answered(void **state)
         { "GET", "/api/v1/status?cals=1", "", 400, "error.code", "parameter_invalid" },
         { "GET", "/api/v1/status?account=nobody", "", 404, "error.code", "account_unknown" },
         { "GET", "/api/v1/requests/req_5", "", 404, "error.code", "request_not_found" },
+        { "GET", "/api/v1/requests/req_5", "", 404, "error.message", "There is no request of this id." },
+        { "GET", "/api/v1/requests/req_3-0-17", "", 404, "error.message",
+            "A request of this form of id was answered before the gate decided anything: it cost nothing, and only a log line tells of it." },
+        { "GET", "/api/v1/requests/req_3-0", "", 404, "error.message", "There is no request of this id." },
+        { "GET", "/api/v1/requests/req_3-0-x", "", 404, "error.message", "There is no request of this id." },
         { "GET", "/api/v1/requests/what", "", 404, "error.code", "request_not_found" },
         { "GET", "/api/admin/accounts", "", 200, "accounts", "[]" },
 
