@@ -3,7 +3,7 @@
 BUILD_PACKAGES="gcc libc6-dev meson ninja-build pkg-config libuv1-dev libssl-dev libnghttp2-dev
     libwslay-dev libcurl4-openssl-dev libjson-c-dev libyaml-dev libsqlite3-dev libpq-dev
     libsodium-dev libsmartcols-dev libcmocka-dev ca-certificates"
-TEST_PACKAGES="nodejs npm tmux sqlite3 curl procps"
+TEST_PACKAGES="nodejs npm tmux sqlite3 curl procps openssl"
 CHECK_PACKAGES="clang clang-tidy clang-format cppcheck libclang-rt-14-dev"
 BENCH_PACKAGES="nginx-light postgresql chromium"
 
