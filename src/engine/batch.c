@@ -188,6 +188,18 @@ write_rows(struct engine *engine)
     return STATUS_OK;
 }
 
+/* Providers keep what their ids stand for a month; who may use them is remembered for three. */
+static enum status
+sweep(struct engine *engine)
+{
+    const int64_t mono_ms = clock_mono_ms();
+    if (mono_ms < engine->sweep_mono_ms) {
+        return STATUS_OK;
+    }
+    engine->sweep_mono_ms = mono_ms + HOUR_MS;
+    return store_issued_sweep(engine->store, engine->core.now_ms - 90 * DAY_MS);
+}
+
 enum status
 batch_end(struct engine *engine)
 {
@@ -205,6 +217,9 @@ batch_end(struct engine *engine)
     const int64_t identity_version = engine->identity_version + 1;
     if (status == STATUS_OK && engine->work.identity_changed) {
         status = store_identity_bump(engine->store, identity_version);
+    }
+    if (status == STATUS_OK) {
+        status = sweep(engine);
     }
     if (status == STATUS_OK) {
         status = store_commit(engine->store);

@@ -122,6 +122,7 @@ struct engine {
     struct kept_refusal kept[KEPT_REFUSALS];
     struct kept_refusal *kept_due[KEPT_REFUSALS]; /* those with a count to write */
     size_t kept_due_count;
+    int64_t sweep_mono_ms;   /* when old rows are swept next, beside a commit that is paid for anyway */
     int64_t kept_flush_mono_ms;
 
     bool store_down;
