@@ -5,7 +5,6 @@
 
 #include "base/clock.h"
 #include "base/secret.h"
-#include "log/log.h"
 
 static bool
 is_event_stream(const struct http_head *head)
@@ -77,7 +76,7 @@ on_head(struct net_call *upstream, const struct http_head *head, void *user)
     }
     route_worked(call, call->route_index);
     if (call->all_sent) { /* megabytes that nobody needs again */
-        buf_free(&call->body);
+        call_free_body(call);
         secret_wipe(call->request_head.ptr, call->request_head.len);
         buf_free(&call->request_head);
     }
@@ -102,6 +101,8 @@ on_body(struct net_call *upstream, struct slice data, void *user)
     if (call->answer.failed && call->upstream_status >= 200 && call->upstream_status < 300) {
         net_call_cancel(call->upstream);
         call->upstream = NULL;
+        call_attempt_failed(
+            call, NET_FAIL_MALFORMED, "the answer is larger than this gateway reads");
         call_upstream_failed(call, REASON_UPSTREAM_BROKEN);
     }
 }
@@ -126,8 +127,10 @@ on_fail(struct net_call *upstream, enum net_fail why, bool all_sent, const char 
     struct call *call = user;
     call->upstream = NULL;
     call->all_sent = all_sent;
-    log_line(LOG_WARN, "provider", "request %s: provider %s: %s", call->request_id,
-        call_provider(call)->name, detail);
+    const bool answered = call->upstream_status >= 300 || call->tap.end != ANSWER_OPEN;
+    if (!answered) {
+        call_attempt_failed(call, why, detail);
+    }
     if (call->streaming) {
         stream_upstream_end(call, false);
     } else if (!all_sent && call->upstream_status == 0 && call->state == CALL_SEND) {
@@ -174,6 +177,7 @@ send_whole(struct call *call, int status, int64_t cost_micros, bool costed)
         headers->failed = true;
     }
     const struct slice body = buf_slice(&call->answer);
+    call_answered(call, status);
     net_send_head(call->exchange, status, buf_slice(headers), (int64_t)body.len);
     net_send(call->exchange, &body, 1);
     net_end(call->exchange);
@@ -186,10 +190,6 @@ pass_error(struct call *call)
 {
     const struct ending ending = { .dispatched = true, .unbilled = call->judgement.unbilled };
     const bool costed = call->hold_id != 0 && call->judgement.unbilled;
-    if (!call->hold_id) {
-        const struct usage none = USAGE_NONE;
-        call_log(call, call->upstream_status, REASON_OK, &none, 0);
-    }
     call_settle(call, &ending);
     if (call->head_sent) {
         call_refuse_reason(call, REASON_UPSTREAM_BROKEN, (struct slice){ 0 });
@@ -257,6 +257,7 @@ static void
 answer_error(struct call *call)
 {
     struct http_head head;
+    call_attempt_refused(call);
     call_kept_head(call, &head);
     call->judgement = judge_answer(
         call_provider(call)->dialect, &head, buf_slice(&call->answer), clock_wall_ms());
@@ -281,6 +282,9 @@ call_answer_whole(struct call *call)
         return;
     }
     const bool json = tap_body(&call->tap, buf_slice(&call->answer));
+    if (!json) {
+        call_attempt_failed(call, NET_FAIL_MALFORMED, "the answer is no JSON object");
+    }
     if (finish_without_client(call, !json)) {
         return;
     }
@@ -292,9 +296,6 @@ call_answer_whole(struct call *call)
     const struct usage usage = call_usage(call, CUT_NONE);
     const int64_t cost_micros = costed ? call_cost_micros(call, &usage) : 0;
     const struct ending ending = { .dispatched = true };
-    if (!costed) {
-        call_log(call, call->upstream_status, REASON_OK, &usage, 0);
-    }
     call_settle(call, &ending); /* before the answer: an id in it may be used at once */
     if (call->head_sent) { /* kept alive while it waited, and then the provider did not stream */
         call_refuse_reason(call, REASON_UPSTREAM_BROKEN, (struct slice){ 0 });

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "base/secret.h"
+#include "log/metrics.h"
 
 #define FREE_CALLS_MAX       256
 #define CALL_ARENA_BYTES_MAX ((size_t)1 << 20)
@@ -48,8 +49,16 @@ call_make(struct relay_loop *loop, struct net_exchange *exchange, enum api api)
         (long long)++loop->requests);
     list_push_back(&loop->calls, &call->node);
     __atomic_add_fetch(&loop->relay->calls_open, 1, __ATOMIC_RELAXED);
+    counter_add(COUNTER_REQUESTS_OPEN, 1);
     net_exchange_set_user(exchange, call);
     return call;
+}
+
+void
+call_free_body(struct call *call)
+{
+    counter_add(COUNTER_BODY_BYTES_BUFFERED, -(int64_t)call->body.len);
+    buf_free(&call->body);
 }
 
 /* The hold must be resolved and the upstream call dead by now. */
@@ -66,8 +75,11 @@ call_free(struct call *call)
     if (call->exchange) {
         net_close(call->exchange);
     }
+    if (call->outcome.set) {
+        call_log(call);
+    }
     policy_unref(call->policy);
-    buf_free(&call->body);
+    call_free_body(call);
     secret_wipe(call->request_head.ptr, call->request_head.len);
     buf_free(&call->request_head);
     buf_free(&call->answer);
@@ -79,6 +91,8 @@ call_free(struct call *call)
     arena_reset(&call->arena);
     list_remove(&call->node);
     __atomic_sub_fetch(&loop->relay->calls_open, 1, __ATOMIC_RELAXED);
+    counter_add(COUNTER_REQUESTS_OPEN, -1);
+    counter_add(COUNTER_STREAMS_OPEN, -(int64_t)call->head_sent);
 
     const struct arena arena = call->arena;
     if (loop->free_count >= FREE_CALLS_MAX) {
@@ -116,7 +130,9 @@ call_on_body(struct net_exchange *exchange, struct slice piece, bool last)
     if (call->state != CALL_BODY) {
         return;
     }
+    const size_t before = call->body.len;
     buf_add_slice(&call->body, piece);
+    counter_add(COUNTER_BODY_BYTES_BUFFERED, (int64_t)(call->body.len - before));
     if (call->body.failed) {
         const bool too_large = call->body.len + piece.len > (size_t)call->policy->body_bytes_max;
         call_refuse_reason(
@@ -134,6 +150,7 @@ call_on_gone(struct net_exchange *exchange)
 {
     struct call *call = net_exchange_user(exchange);
     call->client_gone = true;
+    counter_add(COUNTER_CLIENTS_GONE, 1);
     call->exchange = NULL;
     net_close(exchange);
     switch (call->state) {

@@ -194,7 +194,7 @@ call_on_decision(void *user, const struct verdict *verdict)
     call->output_limit = verdict->output_limit;
     call->lowered = verdict->output_lowered;
     call->output_allowed = verdict->output_allowed;
-    call->est_input = verdict->est_input;
+    call->est_input = call->gate_est_input = verdict->est_input;
     call->held_output = verdict->held_output;
     call->bound_output = verdict->bound_output;
     call->bytes_per_token_milli = verdict->bytes_per_token_milli;

@@ -6,7 +6,6 @@
 
 #include "base/clock.h"
 #include "base/secret.h"
-#include "log/metrics.h"
 
 #define IDENTITIES_MAX 65536
 
@@ -142,7 +141,6 @@ refuse_key(struct call *call, const struct refusal *refusal)
     const uint64_t address = hash_bytes(net_exchange_peer(call->exchange));
     const int64_t now_mono_ms = net_loop_mono_ms(call->loop->loop);
     int64_t wait_ms = 0;
-    counter_add(COUNTER_KEY_FAILURES, 1);
     pthread_mutex_lock(relay->lock);
     const bool blocked = attempts_blocked(&relay->attempts, address, now_mono_ms, &wait_ms);
     if (!blocked) {

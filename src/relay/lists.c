@@ -30,6 +30,7 @@ send_list(struct call *call)
         && http_write_header(&headers, SLICE("request-id"), slice_str(call->request_id));
     check(good);
     const struct slice body = buf_slice(&call->answer);
+    call_answered(call, 200);
     net_send_head(call->exchange, 200, buf_slice(&headers), (int64_t)body.len);
     net_send(call->exchange, &body, 1);
     net_end(call->exchange);
@@ -49,6 +50,7 @@ list_models(struct relay_loop *loop, struct net_exchange *exchange, const struct
     }
     bool pending = false;
     call->then = send_list;
+    call->beside = true;
     const enum reason reason = identity_find(call, head, &pending);
     if (reason != REASON_OK) {
         call_refuse_reason(call, reason, (struct slice){ 0 });

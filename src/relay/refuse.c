@@ -78,8 +78,14 @@ static void
 log_refusal(struct call *call, const struct refusal *refusal, int status)
 {
     const bool guessed = refusal->reason == REASON_KEY_ATTEMPTS; /* counted in the metrics alone */
-    if (call->logged || guessed || already_logged(call->loop, refusal->ledger_id)) {
-        return; /* one line a call; repeats are counted in the books, not in the log */
+    if (call->outcome.set) {
+        if (call->outcome.reason == REASON_OK) {
+            call->outcome.reason = refusal->reason;
+        }
+        return; /* the call's own line says it */
+    }
+    if (guessed || already_logged(call->loop, refusal->ledger_id)) {
+        return; /* repeats are counted in the books, not in the log */
     }
     struct log_line line;
     log_begin(&line, LOG_INFO, "refused");
@@ -87,7 +93,7 @@ log_refusal(struct call *call, const struct refusal *refusal, int status)
     log_str(&line, "reason", slice_str(reason_row(refusal->reason)->code));
     log_i64(&line, "status", status);
     log_str(&line, "account", slice_str(call->identity.account));
-    log_i64(&line, "key", call->identity.key_id);
+    log_id(&line, "key", "key_", call->identity.key_id);
     log_str(&line, "api", slice_str(api_word(call->api)));
     if (call->model_index >= 0) {
         log_str(&line, "model", slice_str(call->policy->models[call->model_index].name));
@@ -139,11 +145,13 @@ call_refuse(struct call *call, const struct refusal *refusal, struct slice detai
             &headers, SLICE("x-tidegate-cost-micros"), max_i64(0, call->cost_micros))) {
         headers.failed = true;
     }
-    log_refusal(call, refusal, status);
+    log_refusal(call, refusal, call->head_sent ? call->client_status : status);
+    call_count_refusal(refusal->reason);
     if (call->head_sent) {
         refuse_in_stream(call, refusal, detail);
     } else {
         const bool whole = !headers.failed && !body.failed;
+        call_answered(call, whole ? status : 503);
         net_send_head(call->exchange, whole ? status : 503, buf_slice(&headers), (int64_t)body.len);
         const struct slice piece = buf_slice(&body);
         net_send(call->exchange, &piece, 1);

@@ -142,6 +142,7 @@ refuse_endpoint(struct relay_loop *loop, struct net_exchange *exchange, enum rea
         net_close(exchange);
         return;
     }
+    call->beside = true;
     call_refuse_reason(call, reason,
         SLICE("what is served here: POST /v1/chat/completions, /v1/responses, /v1/messages, "
               "/v1/messages/count_tokens; GET /v1/models."));

@@ -65,6 +65,14 @@ enum call_state {
     CALL_OVER,
 };
 
+/* How a call that went to a provider ended, as it was booked. */
+struct outcome {
+    bool set, disputed;
+    enum reason reason;
+    struct usage usage;
+    int64_t cost_micros, ended_mono_ms;
+};
+
 struct call {
     struct net_handled handled;    /* first: net/handler.h */
     struct relay_loop *loop;
@@ -74,8 +82,11 @@ struct call {
     struct policy *policy;         /* one reference */
     struct identity identity;
     enum api api;
-    bool client_gone, codex, logged;
+    bool client_gone, codex;
     void (*then)(struct call *call); /* once the key is known; NULL = a model call */
+    bool beside;                   /* no model call: a list, or an endpoint that is not there */
+    int client_status;             /* what the client was told; 0 = nothing yet */
+    struct outcome outcome;
     char request_id[40];
     int64_t started_mono_ms, first_byte_mono_ms;
 
@@ -98,6 +109,7 @@ struct call {
     int32_t route_index, attempts;
     enum payer payer;
     int64_t output_limit, est_input;
+    int64_t gate_est_input;        /* as the gate had it, before the provider named it */
     bool lowered;
     struct limit_left tightest_requests, tightest_money;
     struct net_timer timer;        /* keep-alive while waiting; time limit of a drain */
@@ -108,6 +120,8 @@ struct call {
     struct buf request_head;
     struct splices splices;
     int upstream_status;
+    bool troubled;                 /* a provider could not be reached, or broke off */
+    char failure[160];             /* of the last attempt that failed, for the log; "" = none */
     bool streaming;                /* its answer is an event stream */
     struct buf answer;             /* read whole: not streamed, or an error */
     struct buf answer_headers;     /* what of its head goes to the client */
@@ -136,6 +150,7 @@ void identities_clear(struct relay_loop *loop);
 
 /* --- call.c: pool, life, dispatch of verdicts */
 extern const struct net_handler call_handler;
+void call_free_body(struct call *call);
 struct call *call_make(struct relay_loop *loop, struct net_exchange *exchange, enum api api);
 void call_free(struct call *call);
 void call_on_identity(void *user, const struct verdict *verdict);
@@ -189,7 +204,20 @@ struct usage call_usage(const struct call *call, enum cut cut);
 /* What its provider does when we hang up on this call. */
 enum on_abort call_on_abort(const struct call *call);
 int64_t call_cost_micros(const struct call *call, const struct usage *usage);
-void call_log(struct call *call, int status, enum reason reason, const struct usage *usage, int64_t cost_micros);
+
+/* --- tell.c: counters, and the one log line of a call */
+/* Just before the head of the answer goes out. */
+void call_answered(struct call *call, int status);
+void call_count_refusal(enum reason reason);
+/* An attempt ended without a usable answer, or with an error's status. */
+void call_attempt_failed(struct call *call, enum net_fail why, const char *detail);
+void call_attempt_refused(struct call *call);
+/* Tokens of input. */
+void call_count_estimate(int64_t estimated, int64_t real);
+/* The alarm; both in micro-USD. */
+void call_cost_disputed(const struct call *call, int64_t provider_micros, int64_t book_micros);
+/* With its outcome set, when all is over. */
+void call_log(const struct call *call);
 
 /* --- refuse.c */
 void call_refuse(struct call *call, const struct refusal *refusal, struct slice detail);

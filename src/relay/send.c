@@ -3,6 +3,7 @@
 
 #include "base/secret.h"
 #include "log/log.h"
+#include "log/metrics.h"
 
 #define PIECES_MAX (2 * SPLICES_MAX + 2)
 
@@ -97,7 +98,10 @@ call_send(struct call *call)
         call->upstream = net_call_start(
             call->loop->loop, &target, &deadlines, pieces, piece_count, &call_events, call);
     }
-    if (!call->upstream) {
+    if (call->upstream) {
+        counter_add(COUNTER_ATTEMPTS, 1);
+        counter_add(COUNTER_REROUTES, call->attempts > 1);
+    } else {
         call_next_route(call, REASON_OVERLOADED, 0, 0);
     }
 }
@@ -144,7 +148,7 @@ call_next_route(struct call *call, enum reason failed, int status, int64_t close
         call_upstream_failed(call, failed);
         return;
     }
-    log_line(LOG_INFO, "route", "request %s: provider %s failed (%s, status %d); trying %s",
+    log_line(LOG_DEBUG, "route", "%s: provider %s failed (%s, status %d); trying %s",
         call->request_id, call_provider(call)->name, reason_row(failed)->code, status,
         call->policy->providers[call->policy->models[call->model_index].routes[next].provider]
             .name);

@@ -2,7 +2,6 @@
 #include "relay/relay_priv.h"
 
 #include "base/secret.h"
-#include "log/log.h"
 #include "price/price.h"
 
 /* Few kinds of text take less than three bytes a token. Where less would be wrong, not just likely, the
@@ -78,44 +77,16 @@ paid_multiplier_pct(const struct call *call)
     return pct ? pct * call->speed_pct / 100 : call->multiplier_pct;
 }
 
+static struct cost
+cost_of(const struct call *call, const struct usage *usage)
+{
+    return price_cost(call_route(call)->price, usage, paid_multiplier_pct(call));
+}
+
 int64_t
 call_cost_micros(const struct call *call, const struct usage *usage)
 {
-    return price_cost(call_route(call)->price, usage, paid_multiplier_pct(call)).micros;
-}
-
-void
-call_log(struct call *call, int status, enum reason reason, const struct usage *usage,
-    int64_t cost_micros)
-{
-    const int64_t now_ms = net_loop_mono_ms(call->loop->loop);
-    struct log_line line;
-    call->logged = true;
-    log_begin(&line, LOG_INFO, "call");
-    log_str(&line, "request", slice_str(call->request_id));
-    log_str(&line, "account", slice_str(call->identity.account));
-    log_i64(&line, "key", call->identity.key_id);
-    log_i64(&line, "thread", call->thread_id);
-    log_str(&line, "api", slice_str(api_word(call->api)));
-    log_str(&line, "model", slice_str(call->policy->models[call->model_index].name));
-    log_str(&line, "provider", slice_str(call_provider(call)->name));
-    log_i64(&line, "attempts", call->attempts);
-    log_str(&line, "payer", call->payer == PAYER_USER ? SLICE("user") : SLICE("company"));
-    log_i64(&line, "status", status);
-    log_bool(&line, "stream", call->facts.stream);
-    log_i64(&line, "input", usage_input_total(usage));
-    log_i64(&line, "output", usage->output);
-    log_bool(&line, "estimated", (usage->known & USAGE_ESTIMATED) != 0);
-    log_i64(&line, "cost_micros", cost_micros);
-    log_i64(&line, "ms", now_ms - call->started_mono_ms);
-    if (call->first_byte_mono_ms) {
-        log_i64(&line, "first_byte_ms", call->first_byte_mono_ms - call->started_mono_ms);
-    }
-    if (reason != REASON_OK) {
-        log_str(&line, "reason", slice_str(reason_row(reason)->code));
-    }
-    log_bool(&line, "client_gone", call->client_gone);
-    log_end(&line);
+    return cost_of(call, usage).micros;
 }
 
 /* The id that a later call may refer to belongs to this account from now on. */
@@ -133,18 +104,37 @@ fill_issued(const struct call *call, struct settle_event *settle)
     buf_free(&text);
 }
 
+/* For the log and the numbers: what is submitted beside it is the truth of the books. */
+static void
+note_outcome(struct call *call, const struct ending *ending, const struct usage *usage,
+    const struct cost *cost)
+{
+    call->outcome = (struct outcome){ .set = true,
+        .disputed = (cost->flags & COST_DISPUTED) != 0,
+        .reason = ending->reason,
+        .usage = *usage,
+        .cost_micros = cost->micros,
+        .ended_mono_ms = net_loop_mono_ms(call->loop->loop) };
+    if (call->outcome.disputed) {
+        call_cost_disputed(call, usage->cost_micros, cost->book_micros);
+    }
+    if (call->hold_id && (usage->known & USAGE_INPUT) && call->gate_est_input > 0) {
+        call_count_estimate(call->gate_est_input, usage_input_total(usage));
+    }
+}
+
 void
 call_settle(struct call *call, const struct ending *ending)
 {
     const bool billed = ending->dispatched && !ending->unbilled;
-    struct usage usage = USAGE_NONE;
-    int64_t cost_micros = 0;
-    if (call->hold_id && billed) {
-        usage = call_usage(call, ending->cut);
-        cost_micros = call_cost_micros(call, &usage);
-    }
-    if (!call->hold_id) {
+    if (call->outcome.set || call->attempts == 0) {
         return;
+    }
+    const struct usage usage = billed ? call_usage(call, ending->cut) : USAGE_NONE;
+    const struct cost cost = billed && call->hold_id ? cost_of(call, &usage) : (struct cost){ 0 };
+    note_outcome(call, ending, &usage, &cost);
+    if (!call->hold_id) {
+        return; /* counting tokens is free */
     }
     struct event event = { .kind = EVENT_SETTLE, .reply.loop = ENGINE_NO_REPLY };
     event.settle = (struct settle_event){ .hold_id = call->hold_id,
@@ -162,9 +152,8 @@ call_settle(struct call *call, const struct ending *ending)
     if (billed) {
         fill_issued(call, &event.settle);
     }
-    call_log(call, call->upstream_status, ending->reason, &usage, cost_micros);
     call->hold_id = 0;
-    call->cost_micros = cost_micros;
+    call->cost_micros = cost.micros;
     const bool taken = engine_submit(call->loop->relay->engine, &event);
     check(taken); /* settlements always fit: their number is bounded by calls in flight */
 }

@@ -3,6 +3,7 @@
 #include "relay/relay_priv.h"
 
 #include "log/log.h"
+#include "log/metrics.h"
 #include "wire/stream_end.h"
 
 #define OUT_PIECES_MAX  16
@@ -60,8 +61,10 @@ stream_begin(struct call *call)
         check(good);
     }
     answer_common_headers(call, &call->answer_headers);
+    call_answered(call, 200);
     net_send_head(call->exchange, 200, buf_slice(&call->answer_headers), NET_LENGTH_CHUNKED);
     call->head_sent = true;
+    counter_add(COUNTER_STREAMS_OPEN, 1);
     buf_free(&call->answer_headers);
 }
 
@@ -149,8 +152,7 @@ tell_exact_input(struct call *call)
     struct event event = { .kind = EVENT_EXTEND, .reply.loop = ENGINE_NO_REPLY };
     event.extend = (struct extend_event){ .hold_id = call->hold_id, .input_exact = exact };
     if (!engine_submit(call->loop->relay->engine, &event)) {
-        log_line(
-            LOG_WARN, "hold", "request %s: exact input not told to the gate", call->request_id);
+        log_line(LOG_WARN, "hold", "%s: exact input not told to the gate", call->request_id);
     }
 }
 
@@ -227,6 +229,7 @@ end_for_lack_of_room(struct call *call)
 {
     struct buf out = { 0 };
     const struct usage usage = call_usage(call, CUT_NONE);
+    counter_add(COUNTER_STREAMS_CUT_BY_LIMIT, 1);
     stream_comment_cost(
         &out, call_cost_micros(call, &usage), call->payer, SLICE("stopped at a spending limit"));
     stream_end_length(&call->tap, &usage, call->facts.usage_asked, &out);
@@ -259,6 +262,10 @@ take_event(struct call *call, const struct sse_event *event, struct slice raw, s
     struct tapped tapped = { TAP_OTHER, 0, false };
     if (event->has_data || event->name.len) {
         tapped = tap_event(&call->tap, event);
+    }
+    if (tapped.kind == TAP_ERROR) {
+        call_attempt_failed(call, NET_FAIL_CLOSED, "its stream ended with an error event");
+        counter_add(COUNTER_STREAMS_CUT, call->state != CALL_DRAIN);
     }
     if (call->state == CALL_DRAIN) {
         return true;
@@ -443,12 +450,16 @@ stream_upstream_end(struct call *call, bool whole)
     }
     buf_free(&comment);
     const bool finished = call->tap.end != ANSWER_OPEN;
+    if (!finished && whole) {
+        call_attempt_failed(call, NET_FAIL_CLOSED, "its stream ended without a last event");
+    }
     if (!call->exchange) {
         settle_at_end(call, finished ? CUT_NONE : CUT_BROKEN, REASON_OK, NULL);
         call_free(call);
         return;
     }
     if (!finished) {
+        counter_add(COUNTER_STREAMS_CUT, 1);
         end_broken(
             call, REASON_UPSTREAM_BROKEN, SLICE("The provider's answer broke off before its end."));
     }
