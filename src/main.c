@@ -415,6 +415,14 @@ count_loops(const struct policy *policy)
     return (uint32_t)min_i64(wanted, LOOPS_MAX);
 }
 
+/* Nobody else's machine reaches it. */
+static bool
+listen_is_loopback(const struct listen *listen)
+{
+    return listen->unix_path || slice_starts(slice_str(listen->host), SLICE("127."))
+           || strcmp(listen->host, "::1") == 0;
+}
+
 static bool
 open_net(struct gateway *gateway)
 {
@@ -423,7 +431,8 @@ open_net(struct gateway *gateway)
     struct net_error error;
     for (int i = 0; i < gateway->listen_count; i++) {
         const struct listen *from = &gateway->listens[i];
-        listens[i] = (struct net_listen){ from->host, from->port, from->unix_path, 0 };
+        listens[i] = (struct net_listen){ from->host, from->port, from->unix_path,
+            listen_is_loopback(from) ? API_TAG_LOOPBACK : 0 };
     }
     listens[gateway->listen_count] =
         (struct net_listen){ .unix_path = gateway->control, .tag = API_TAG_CONTROL };

@@ -251,6 +251,24 @@ ask_key(struct ask *ask, const struct http_head *head)
     }
 }
 
+/* Behind a proxy every peer is of this machine: one that names its client does not ask for itself. */
+static bool
+ask_is_local(const struct net_exchange *exchange, const struct http_head *head)
+{
+    static const char *const told_by_proxies[] = { "forwarded", "x-forwarded-for", "x-real-ip",
+        "via" };
+    if (net_exchange_tag(exchange) != API_TAG_LOOPBACK
+        || !peer_is_local(net_exchange_peer(exchange))) {
+        return false;
+    }
+    for (size_t i = 0; i < countof(told_by_proxies); i++) {
+        if (http_find(head, slice_str(told_by_proxies[i]))) {
+            return false;
+        }
+    }
+    return true;
+}
+
 /* Whether the ask goes on to a thread; else it is answered. */
 static bool
 ask_judge(struct ask *ask, const struct http_head *head)
@@ -281,7 +299,7 @@ api_request(struct api_loop *loop, struct net_exchange *exchange, const struct h
     ask->exchange = exchange;
     net_exchange_set_user(exchange, ask);
     ask->control = net_exchange_tag(exchange) == API_TAG_CONTROL;
-    ask->local = peer_is_local(net_exchange_peer(exchange));
+    ask->local = ask_is_local(exchange, head);
     (void)slice_to_cstr(net_exchange_peer(exchange), ask->peer, sizeof(ask->peer));
     (void)slice_to_cstr(SLICE("control"), ask->actor, sizeof(ask->actor));
     ask_key(ask, head);

@@ -4,7 +4,8 @@
  *
  * Who may ask: OPEN everyone; LOCAL this machine, elsewhere a key that may read; KEY any valid key, which
  * sees its own account (one that may read sees all); ADMIN a key with the role admin, from this machine or
- * over TLS. On the control socket everything is allowed. Keys of roles observer and admin may read. */
+ * over TLS. "This machine" is a listener on loopback or a unix socket, and no header by which a proxy names
+ * whom it asks for (Forwarded, X-Forwarded-For, X-Real-IP, Via). On the control socket everything is allowed. Keys of roles observer and admin may read. */
 #pragma once
 
 #define ENDPOINTS(X)                                                                                                 \

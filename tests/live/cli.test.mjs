@@ -259,6 +259,33 @@ describe('the control plane of a gateway', () => {
     assert.equal((await get('/api/nothing', members.admin)).status, 404);
   });
 
+  test('what a proxy of this machine asks for others is not asked by this machine', async () => {
+    for (const header of ['X-Forwarded-For', 'Forwarded', 'X-Real-IP', 'Via']) {
+      const through = (where, key) => ask(gateway.url + where, { method: 'GET', key, headers: { [header]: 'for=192.0.2.1' } });
+      assert.equal((await through('/metrics')).status, 401, header);
+      assert.equal((await through('/metrics', members.ada)).status, 403);
+      assert.equal((await through('/metrics', members.observer)).status, 200);
+      const refused = await through('/api/admin/ledger', members.admin);
+      assert.deepEqual([refused.status, refused.json.error.code], [403, 'admin_needs_loopback']);
+      assert.equal((await through('/healthz')).status, 200);
+    }
+    const control = await ask({ socketPath: gateway.control, path: '/metrics' }, { method: 'GET', headers: { Via: 'x' } });
+    assert.equal(control.status, 200);
+  });
+
+  test('a listener that others reach takes nobody for this machine', async () => {
+    const open = await Gateway.start(mock, { models: modelsOn({ 'gpt-live': 'openai' }) });
+    const port = await freePort();
+    open.config.listen = [open.config.listen, `0.0.0.0:${port}`];
+    open.write();
+    await open.restart();
+    open.addAccount('ada');
+    const { secret } = open.addKey('ada', '--role', 'admin');
+    assert.equal((await ask(`http://127.0.0.1:${port}/metrics`, { method: 'GET' })).status, 401);
+    assert.equal((await ask(`http://127.0.0.1:${port}/api/admin/ledger`, { method: 'GET', key: secret })).status, 403);
+    await open.stop();
+  });
+
   test('many ask at once, some leave at once, and all who stay are answered', async () => {
     const asked = [];
     for (let i = 0; i < 60; i++) {
