@@ -311,8 +311,44 @@ replies_find_who_asked(void **state)
     replies_free(&replies);
 }
 
+static struct issued_row
+an_issued(char mark, int64_t at_ms)
+{
+    struct issued_row row = { .account_id = 5, .at_ms = at_ms };
+    memset(row.id_hash, mark, HASH_HEX);
+    strcpy(row.provider, "p");
+    return row;
+}
+
+static void
+ids_are_swept_by_age(void **state)
+{
+    struct house *house = *state;
+    house_start(house);
+    house_stop_engine(house);
+    struct node_row node;
+    unsigned char signal_key[32];
+    const int64_t now_ms = clock_wall_ms();
+    const struct issued_row old = an_issued('a', now_ms - 91 * DAY_MS), young = an_issued('b', now_ms - 89 * DAY_MS);
+    assert_int_equal(store_node_start(house->store, now_ms, "", &node, signal_key), STATUS_OK);
+    assert_int_equal(store_begin(house->store, &node), STATUS_OK);
+    assert_int_equal(store_issued_put(house->store, &old), STATUS_OK);
+    assert_int_equal(store_issued_put(house->store, &young), STATUS_OK);
+    assert_int_equal(store_commit(house->store), STATUS_OK);
+
+    house_start(house);
+    ask_allowed(house, house_call(house, MODEL_PAID, 10, 10, 't')); /* a commit like any other */
+    house_stop_engine(house);
+    struct issued_row row;
+    assert_int_equal(store_begin_read(house->store), STATUS_OK);
+    assert_int_equal(store_issued_get(house->store, old.id_hash, &row), STATUS_NOT_FOUND);
+    assert_int_equal(store_issued_get(house->store, young.id_hash, &row), STATUS_OK);
+    store_rollback(house->store);
+}
+
 static const struct CMUnitTest tests[] = {
     BOTH("a call from start to end", a_call_from_start_to_end),
+    BOTH("ids that providers forgot long ago are swept", ids_are_swept_by_age),
     CASE_WITH("no verdict before its commit", no_verdict_before_its_commit, house_in_memory, house_end),
     CASE_WITH("calls at once share a commit", calls_at_once_share_a_commit, house_in_memory, house_end),
     BOTH("a refusal costs no commit, and is written within a second", a_refusal_costs_no_commit),
