@@ -80,7 +80,8 @@ struct gateway {
     struct gateway_loop loops[LOOPS_MAX];
 
     int signals; /* to stop, so far */
-    pthread_t reloading;
+    pthread_mutex_t reload_lock;
+    pthread_t reloading; /* of a signal */
     bool reload_started;
     bool reload_over; /* atomic */
 };
@@ -187,15 +188,16 @@ on_verdicts(void *user, uint32_t loop)
     }
 }
 
-/* --- Reading the configuration again: in a thread, since the engine takes its turn to swap policies. */
+/* --- Reading the configuration again, asked for by a signal or over the control plane: never on a loop,
+ * since the engine takes its turn to swap policies. */
 
 static void
-note_reload(struct gateway *gateway, const char *config_hash)
+note_reload(struct gateway *gateway, const char *actor, const char *config_hash)
 {
     struct event event = { .kind = EVENT_ADMIN, .reply.loop = ENGINE_NO_REPLY };
     struct buf note = { 0 };
     event.admin.verb = ADMIN_NOTE;
-    (void)slice_to_cstr(SLICE("reload"), event.admin.actor, sizeof(event.admin.actor));
+    (void)slice_to_cstr(slice_str(actor), event.admin.actor, sizeof(event.admin.actor));
     buf_addf(&note, "{\"verb\":\"reload\",\"config_hash\":\"%s\"}", config_hash);
     event.admin.note = buf_slice(&note);
     if (note.failed || !engine_submit(gateway->engine, &event)) {
@@ -204,28 +206,61 @@ note_reload(struct gateway *gateway, const char *config_hash)
     buf_free(&note);
 }
 
-static void *
-reload(void *arg)
+/* A wrong file changes nothing. *said is for whoever asked. */
+static enum status
+read_again(struct gateway *gateway, const char *actor, struct buf *said)
 {
-    struct gateway *gateway = arg;
     struct policy *policy = NULL;
     struct conf_error conf_error;
     struct engine_error engine_error;
-    if (conf_load_file(gateway->config_path, &policy, &conf_error) != STATUS_OK) {
-        log_line(LOG_ERROR, "reload", "the configuration stays as it was: %s", conf_error.text);
-    } else {
-        char config_hash[HASH_HEX + 1];
-        memcpy(config_hash, policy->config_hash, sizeof(config_hash));
-        if (engine_set_policy(gateway->engine, policy, &engine_error) != STATUS_OK) {
-            log_line(
-                LOG_ERROR, "reload", "the configuration stays as it was: %s", engine_error.text);
-        } else {
-            note_reload(gateway, config_hash);
-            log_line(LOG_INFO, "reload",
-                "%s is in force; its listen addresses, store, loops and sizes only after a restart",
-                gateway->config_path);
-        }
+    enum status status = conf_load_file(gateway->config_path, &policy, &conf_error);
+    if (status != STATUS_OK) {
+        buf_add_str(said, conf_error.text);
+        return status;
     }
+    char config_hash[HASH_HEX + 1];
+    memcpy(config_hash, policy->config_hash, sizeof(config_hash));
+    status = engine_set_policy(gateway->engine, policy, &engine_error);
+    if (status != STATUS_OK) {
+        buf_add_str(said, engine_error.text);
+        return status;
+    }
+    note_reload(gateway, actor, config_hash);
+    buf_addf(said,
+        "%s is in force; its listen addresses, store, loops and sizes only after a restart",
+        gateway->config_path);
+    return STATUS_OK;
+}
+
+/* api_options.reload: any thread but the loops'; one at a time. */
+static enum status
+reload(void *user, const char *actor, struct buf *said)
+{
+    struct gateway *gateway = user;
+    enum status status = STATUS_NOT_FOUND;
+    if (!gateway->config_path) {
+        buf_add_str(said, "the sandbox has no configuration to read again");
+    } else {
+        check(pthread_mutex_lock(&gateway->reload_lock) == 0);
+        status = read_again(gateway, actor, said);
+        check(pthread_mutex_unlock(&gateway->reload_lock) == 0);
+    }
+    if (status == STATUS_OK) {
+        log_line(LOG_INFO, "reload", "%s", buf_cstr(said));
+    } else {
+        log_line(status == STATUS_NOT_FOUND ? LOG_WARN : LOG_ERROR, "reload",
+            "the configuration stays as it was: %s", buf_cstr(said));
+    }
+    return status;
+}
+
+static void *
+reload_thread(void *arg)
+{
+    struct gateway *gateway = arg;
+    struct buf said = { 0 };
+    (void)reload(gateway, "SIGHUP", &said); /* it was logged */
+    buf_free(&said);
     __atomic_store_n(&gateway->reload_over, true, __ATOMIC_RELEASE);
     return NULL;
 }
@@ -242,17 +277,14 @@ join_reload(struct gateway *gateway)
 static void
 start_reload(struct gateway *gateway)
 {
-    if (!gateway->config_path) {
-        log_line(LOG_WARN, "reload", "the sandbox has no configuration to read again");
-        return;
-    }
     if (gateway->reload_started && !__atomic_load_n(&gateway->reload_over, __ATOMIC_ACQUIRE)) {
         log_line(LOG_WARN, "reload", "the configuration is being read already");
         return;
     }
     join_reload(gateway);
     gateway->reload_over = false;
-    gateway->reload_started = pthread_create(&gateway->reloading, NULL, reload, gateway) == 0;
+    gateway->reload_started =
+        pthread_create(&gateway->reloading, NULL, reload_thread, gateway) == 0;
     if (!gateway->reload_started) {
         log_line(LOG_ERROR, "reload", "no thread to read the configuration with");
     }
@@ -504,6 +536,8 @@ open_rooms(struct gateway *gateway)
         .first_reply_loop = gateway->loop_count,
         .sandbox = gateway->sandboxed,
         .threads = true,
+        .reload = reload,
+        .reload_user = gateway,
     };
     if (api_open(&api_options, &gateway->api, &error) != STATUS_OK) {
         (void)cli_fail("%s", error.text);
@@ -632,6 +666,7 @@ command_serve(struct cli *cli, int argc, char **argv)
         return exit_status;
     }
     gateway.cli = cli;
+    check(pthread_mutex_init(&gateway.reload_lock, NULL) == 0);
     if (!open_all(&gateway)) {
         (void)close_all(&gateway); /* nothing has run yet */
         return EXIT_FAILED;

@@ -28,6 +28,8 @@ enum api_fault {
     API_FAULT_KEY_UNKNOWN,
     API_FAULT_REQUEST_UNKNOWN,
     API_FAULT_REQUEST_UNBOOKED,
+    API_FAULT_CONFIG_NONE,
+    API_FAULT_CONFIG_WRONG,
     API_FAULT_READ_FAILED,
     API_FAULT_NO_VERDICT,
     API_FAULT_MEMORY,
@@ -204,6 +206,7 @@ void get_status(struct api_worker *worker, struct ask *ask);
 void get_request(struct api_worker *worker, struct ask *ask);
 void get_ledger(struct api_worker *worker, struct ask *ask);
 void get_limits(struct api_worker *worker, struct ask *ask);
+void post_reload(struct api_worker *worker, struct ask *ask);
 void get_accounts(struct api_worker *worker, struct ask *ask);
 void post_account(struct api_worker *worker, struct ask *ask);
 void post_account_ban(struct api_worker *worker, struct ask *ask);

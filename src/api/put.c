@@ -146,7 +146,7 @@ answer_header(struct ask *ask, const char *name, const char *value)
 void
 answer_error(struct ask *ask, int status, const char *code, const char *format, ...)
 {
-    char text[1024];
+    char text[5120]; /* the findings of a whole configuration */
     va_list args;
     va_start(args, format);
     (void)vsnprintf(text, sizeof(text), format, args);

@@ -16,6 +16,7 @@ struct door {
     const char *control; /* --control */
     const char *config;  /* --config */
     bool json;
+    bool gateway_only;   /* a gateway that runs is asked, or none */
 };
 /* The three rows of DOOR_ARGUMENTS for this door. */
 #define DOOR_ARGUMENTS(door)                                                                       \

@@ -186,7 +186,10 @@ ask_books(struct asking *asking, struct policy *policy, const char *path)
     struct cli_error why = { .text = "its books are kept in memory: without it there are none" };
     int64_t orphans = 0;
     enum status status = STATUS_NOT_FOUND;
-    if (in_memory) {
+    if (door->gateway_only) {
+        why = (struct cli_error){ .text = "without one there is nothing to do" };
+    }
+    if (in_memory || door->gateway_only) {
         policy_unref(policy);
     } else {
         status = door->cli->without_gateway(policy, asking->method, asking->target, asking->body,

@@ -12,6 +12,8 @@
     X(KEY_UNKNOWN, "key_not_found", 404, "There is no such key.")                                                \
     X(REQUEST_UNKNOWN, "request_not_found", 404, "There is no request of this id.")                              \
     X(REQUEST_UNBOOKED, "request_not_found", 404, "A request of this form of id was answered before the gate decided anything: it cost nothing, and only a log line tells of it.") \
+    X(CONFIG_NONE, "configuration_none", 409, "There is no configuration to read again: this is a sandbox, or no gateway runs.") \
+    X(CONFIG_WRONG, "configuration_wrong", 409, "The configuration stays as it was.")                            \
     X(READ_FAILED, "ledger_unreadable", 503, "The ledger cannot be read.")                                       \
     X(NO_VERDICT, "gateway_overloaded", 503, "The gate did not answer in time; look whether it was done before you try again.") \
     X(MEMORY, "gateway_overloaded", 503, "This gateway has no memory for the answer.")

@@ -36,6 +36,10 @@
         "each limit as a sentence, with what it can promise",                                                    \
         "FILE              default: tidegate.yaml\n"                                                             \
         "--json            as JSON\n")                                                                           \
+    X(reload, "reload", "",                                                                                      \
+        "make the running gateway read its configuration again",                                                 \
+        "A wrong file changes nothing and is told with its places. As SIGHUP does it.\n"                         \
+        COMMAND_DOOR_LINES)                                                                                      \
     X(status, "status", "[--calls N] [--account NAME]",                                                          \
         "the gateway, its last calls, and how full its limits are",                                              \
         "--calls N         so many calls (default 10)\n"                                                         \

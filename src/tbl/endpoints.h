@@ -28,7 +28,8 @@
     X(KEY_ADD, POST, "/api/admin/keys", API, ADMIN, 0, "make a key; its secret is in this answer alone")             \
     X(KEY_REVOKE, POST, "/api/admin/keys/{id}/revoke", API, ADMIN, 0, "end a key")                                   \
     X(LEDGER, GET, "/api/admin/ledger", API, ADMIN, 0, "rows of the ledger, newest first")                           \
-    X(LIMITS, GET, "/api/admin/limits", API, ADMIN, 0, "limits in force and their meters")
+    X(LIMITS, GET, "/api/admin/limits", API, ADMIN, 0, "limits in force and their meters")                           \
+    X(RELOAD, POST, "/api/admin/reload", API, ADMIN, 0, "read the configuration again; a wrong one changes nothing")
 
 enum endpoint {
 #define ENDPOINT_ENUM(id, method, path, owner, access, dispatches, help) ENDPOINT_##id,

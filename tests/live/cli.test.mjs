@@ -59,6 +59,7 @@ describe('sandbox mode', () => {
     assert.match(done.out, /month-spend\tsandbox\t\d+ %\t\$0\.\d+\t\$0\.00\t\$50\.00/);
     const { calls, gateway } = JSON.parse(run(['status', '--json'], here).out);
     assert.equal(gateway.sandbox, true);
+    assert.match(run(['reload'], here).err, /There is no configuration to read again: this is a sandbox/);
     assert.equal(calls.length, 1);
     assert.ok(calls[0].cost_micros > 0);
     assert.equal(calls[0].payer, 'company');
@@ -286,6 +287,45 @@ describe('the control plane of a gateway', () => {
     await open.stop();
   });
 
+  test('reload puts the file in force; a wrong one changes nothing and is told with its place', async () => {
+    const own = await Gateway.start(mock, { models: modelsOn({ 'gpt-live': 'openai' }) });
+    own.addAccount('ada');
+    const user = own.addKey('ada').secret;
+    const admin = own.addKey('ada', '--role', 'admin');
+    const reload = () => run(['reload', '--control', own.control]);
+    const models = async () => (await ask(`${own.url}/v1/models`, { method: 'GET', key: user })).json.data.map(({ id }) => id);
+    const good = structuredClone(own.config);
+
+    own.config.models['gpt-new'] = modelsOn({ 'gpt-new': 'openai' })['gpt-new'];
+    own.write();
+    const done = reload();
+    assert.equal(done.code, 0, done.err);
+    assert.match(done.out, /^.*tidegate\.yaml is in force; .* only after a restart\.\n$/);
+    assert.deepEqual(await models(), ['gpt-live', 'gpt-new']);
+
+    fs.writeFileSync(own.file, 'lisen: 1\nnonsense: true\n');
+    const wrong = reload();
+    assert.equal(wrong.code, 1);
+    assert.match(wrong.err, /The configuration stays as it was: .*tidegate\.yaml:1:1: .*'listen'/);
+    assert.match(wrong.err, /tidegate\.yaml:2:1: .*nonsense/);
+    const told = JSON.parse(run(['reload', '--control', own.control, '--json']).out);
+    assert.equal(told.error.code, 'configuration_wrong');
+    assert.deepEqual(await models(), ['gpt-live', 'gpt-new']);
+    fs.rmSync(own.file);
+    assert.match(reload().err, /cannot be read: No such file/);
+
+    own.config = good;
+    own.write();
+    const over = (key) => ask(`${own.url}/api/admin/reload`, { key });
+    assert.equal((await over(user)).status, 403);
+    const answer = await over(admin.secret);
+    assert.deepEqual([answer.status, answer.json.reloaded], [200, true], answer.text);
+    assert.deepEqual(await models(), ['gpt-live']);
+    const rows = (await own.ledger()).filter((row) => row.inputs?.verb === 'reload');
+    assert.deepEqual(rows.map((row) => row.source), ['control', admin.id]);
+    await own.stop();
+  });
+
   test('many ask at once, some leave at once, and all who stay are answered', async () => {
     const asked = [];
     for (let i = 0; i < 60; i++) {
@@ -393,6 +433,16 @@ limits: {day: {counts: cost, per: account, window: day, cap: 1 USD}}
     assert.equal(wrong.code, 1);
     assert.match(wrong.err, /secret\.yaml says where the gateway is, but it is wrong; --control PATH goes without it\n.*secret\.yaml:1:1: .*lisen/);
     fs.readdirSync(dir).forEach((name) => fs.rmSync(path.join(dir, name)));
+  });
+
+  test('reload wants a gateway that runs', () => {
+    const file = path.join(dir, 'tidegate.yaml');
+    fs.writeFileSync(file, 'store: sqlite:a.db\nproviders: {p: {dialect: openai, base_url: "http://127.0.0.1:1/v1"}}\nmodels: {m: {routes: [{provider: p}]}}\n');
+    const done = run(['reload'], here);
+    assert.equal(done.code, 1);
+    assert.match(done.err, /^tidegate: no gateway answers at tidegate\.sock, where tidegate\.yaml puts its control socket, and without one there is nothing to do\n$/);
+    assert.deepEqual(fs.readdirSync(dir), ['tidegate.yaml'], 'no store is made');
+    fs.rmSync(file);
   });
 
   test('check says as JSON what is wrong, and where', () => {

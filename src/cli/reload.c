@@ -1,0 +1,23 @@
+/* cli/reload.c: tidegate reload: the running gateway reads its configuration again. */
+#include "cli/cli_priv.h"
+
+#include <stdio.h>
+
+int
+command_reload(struct cli *cli, int argc, char **argv)
+{
+    struct door door = { .cli = cli, .gateway_only = true };
+    int exit_status = EXIT_OK;
+    const struct argument arguments[] = { DOOR_ARGUMENTS(&door) };
+    if (!arguments_parse(cli, argc, argv, arguments, countof(arguments), &exit_status)) {
+        return exit_status;
+    }
+    struct json_object *answer = NULL;
+    const bool good =
+        door_ask(&door, "POST", SLICE("/api/admin/reload"), (struct slice){ 0 }, &answer);
+    if (answer) {
+        (void)printf("%s.\n", json_text(answer, "message"));
+    }
+    json_object_put(answer);
+    return good ? EXIT_OK : EXIT_FAILED;
+}
