@@ -467,7 +467,8 @@ open_net(struct gateway *gateway)
             listen_is_loopback(from) ? API_TAG_LOOPBACK : 0 };
     }
     listens[gateway->listen_count] =
-        (struct net_listen){ .unix_path = gateway->control, .tag = API_TAG_CONTROL };
+        (struct net_listen){ .unix_path = gateway->control, .tag = API_TAG_CONTROL,
+            .while_stopping = true };
     gateway->loop_count = count_loops(policy);
     const struct net_options options = {
         .loop_count = (int)gateway->loop_count,

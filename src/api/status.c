@@ -10,16 +10,23 @@
 #define ROWS_PER_CALL 5 /* looked at for a call shown: attempts and admin's rows are left out */
 #define METERS_SHOWN  20
 
+static bool
+is_stopping(const struct ask *ask)
+{
+    return ask->loop && net_stopping(net_loop_net(ask->loop->loop));
+}
+
 static void
-put_gateway(struct api_plane *api, struct buf *out, bool all)
+put_gateway(struct api_plane *api, const struct ask *ask, struct buf *out)
 {
     struct engine_state state;
     engine_state(api->options.engine, &state);
     put_open(out, "gateway", '{');
     put_text(out, "version", TIDEGATE_VERSION);
     put_text(out, "state", state.store_ok ? "ok" : reason_row(REASON_STORE_UNAVAILABLE)->code);
+    put_bool(out, "stopping", is_stopping(ask));
     put_bool(out, "sandbox", api->options.sandbox);
-    if (all) {
+    if (ask->may_read_all) {
         struct policy *policy = engine_policy(api->options.engine);
         put_text_or_null(out, "store_error", state.store_error);
         put_text(out, "listens", api->options.listens ? api->options.listens : "");
@@ -79,7 +86,7 @@ get_status(struct api_worker *worker, struct ask *ask)
     filter.limit = (int32_t)(shown * ROWS_PER_CALL);
     struct buf *out = answer_begin(ask, 200);
     struct calls calls = { out, &worker->names, shown };
-    put_gateway(worker->api, out, ask->may_read_all);
+    put_gateway(worker->api, ask, out);
     put_open(out, "calls", '[');
     if (store_read_ledger(worker->reader, &filter, put_call, &calls) != STATUS_OK) {
         worker_read_failed(worker, ask);

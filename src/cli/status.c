@@ -26,6 +26,9 @@ print_gateway(struct json_object *gateway)
         json_text(gateway, "store"), json_text(gateway, "epoch"),
         (long long)json_number(gateway, "models"), (long long)json_number(gateway, "limits"),
         (long long)json_number(gateway, "calls_open"), (long long)json_number(gateway, "waiting"));
+    if (json_flag(gateway, "stopping")) {
+        (void)printf("It is stopping: calls in flight may end, no new one is taken.\n");
+    }
     if (strcmp(state, "ok") != 0) {
         (void)printf("The ledger cannot be written, so nothing new starts: %s\n",
             json_text(gateway, "store_error"));

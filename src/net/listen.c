@@ -117,10 +117,14 @@ port_of(int fd)
 }
 
 static struct net_listener *
-listener_add(struct net_loop *loop, int fd, int tag)
+listener_add(struct net_loop *loop, int fd, const struct net_listen *listen_at)
 {
     struct net_listener *listener = &loop->listeners[loop->listener_count++];
-    *listener = (struct net_listener){ .loop = loop, .fd = fd, .spare_fd = -1, .tag = tag };
+    *listener = (struct net_listener){ .loop = loop,
+        .fd = fd,
+        .spare_fd = -1,
+        .tag = listen_at->tag,
+        .while_stopping = listen_at->while_stopping };
     return listener;
 }
 
@@ -149,7 +153,7 @@ open_tcp(struct net *net, int index, struct net_error *error)
         if (fd < 0) {
             return refuse_errno(listen_at, error, errno);
         }
-        (void)listener_add(&net->loops[i], fd, listen_at->tag); /* its fd is closed with the loop */
+        (void)listener_add(&net->loops[i], fd, listen_at); /* its fd is closed with the loop */
         if (listen(fd, BACKLOG) != 0) {
             return refuse_errno(listen_at, error, errno);
         }
@@ -204,7 +208,7 @@ open_unix(struct net *net, int index, struct net_error *error)
         return refuse_errno(listen_at, error, errno);
     }
     /* One loop accepts: what comes this way is the CLI's, a few connections. */
-    struct net_listener *listener = listener_add(&net->loops[0], fd, listen_at->tag);
+    struct net_listener *listener = listener_add(&net->loops[0], fd, listen_at);
     const mode_t mask = umask(UNIX_MODE_MASK); /* never open to others, not even for a moment */
     const int bound = bind(fd, (const struct sockaddr *)&address, sizeof(address));
     const int why = errno;
@@ -283,12 +287,12 @@ admit(struct net_listener *listener, int fd, const union address *address)
 
     const int before = atomic_fetch_add(&net->connection_count, 1);
     if (net->options.connections_max <= 0 || before < net->options.connections_max) {
-        net_conn_open(loop, fd, listener->tag, peer, false);
+        net_conn_open(loop, fd, listener, peer, false);
         return;
     }
     (void)atomic_fetch_sub(&net->connection_count, 1);
     if (loop->overflow_count < NET_OVERFLOWS_MAX) {
-        net_conn_open(loop, fd, listener->tag, peer, true);
+        net_conn_open(loop, fd, listener, peer, true);
     } else {
         counter_add(COUNTER_CONNECTIONS_REFUSED, 1);
         (void)close(fd);
@@ -365,12 +369,12 @@ net_listen_start(struct net_loop *loop)
 }
 
 void
-net_listen_close(struct net_loop *loop)
+net_listen_close(struct net_loop *loop, bool all)
 {
     for (int i = 0; i < loop->listener_count; i++) {
         struct net_listener *listener = &loop->listeners[i];
         struct stat found;
-        if (listener->fd < 0) {
+        if (listener->fd < 0 || (listener->while_stopping && !all)) {
             continue;
         }
         if (listener->poll.data) {

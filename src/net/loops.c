@@ -41,6 +41,7 @@ run_tasks(struct net_loop *loop)
 static void
 finish(struct net_loop *loop)
 {
+    net_listen_close(loop, true);
     loop->finished = true;
     uv_stop(&loop->uv);
 }
@@ -49,8 +50,7 @@ finish(struct net_loop *loop)
 static void
 finish_if_done(struct net_loop *loop)
 {
-    if (!loop->stop_seen || loop->finished || !list_empty(&loop->conns)
-        || !list_empty(&loop->calls)) {
+    if (!loop->stop_seen || loop->finished || !net_conns_over(loop) || !list_empty(&loop->calls)) {
         return;
     }
     if (loop->index > 0 || atomic_load(&loop->net->loops_running) == 1) {
@@ -62,6 +62,7 @@ static void
 on_grace_over(struct net_timer *timer)
 {
     struct net_loop *loop = list_entry(timer, struct net_loop, stop_timer);
+    net_listen_close(loop, true);
     while (!list_empty(&loop->conns)) {
         net_conn_lose(list_entry(loop->conns.next, struct net_conn, node));
     }
@@ -75,7 +76,7 @@ see_stop(struct net_loop *loop)
 {
     if (!loop->stop_seen) {
         loop->stop_seen = true;
-        net_listen_close(loop);
+        net_listen_close(loop, false);
         net_conn_close_idle(loop);
     }
     const int64_t by = atomic_load(&loop->net->stop_by_mono_ms);
@@ -315,7 +316,7 @@ net_open(const struct net_options *options, const struct net_app *app, void *use
 static void
 free_loop(struct net_loop *loop)
 {
-    net_listen_close(loop);
+    net_listen_close(loop, true);
     while (!list_empty(&loop->conns)) {
         net_conn_close(list_entry(loop->conns.next, struct net_conn, node));
     }

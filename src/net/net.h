@@ -35,6 +35,8 @@ struct net_listen {
     uint16_t port;         /* 0 = any free one, see net_port */
     const char *unix_path; /* made with mode 0600; a stale one is replaced */
     int tag;               /* given back by net_exchange_tag */
+    bool while_stopping;   /* goes on accepting after net_stop until what runs elsewhere is over, so that
+                            * a gateway that drains can be asked */
 };
 
 struct net_app {
@@ -77,9 +79,9 @@ MUST_USE enum status net_open(const struct net_options *options, const struct ne
     void *user, struct net **net, struct net_error *error);
 /* Runs all loops until net_stop has drained them. The calling thread runs loop 0. */
 MUST_USE enum status net_run(struct net *net);
-/* Any thread or signal-safe context through net's own wake-up: stop accepting, close idle
- * connections, answer running exchanges with Connection: close, return from net_run when none is
- * left or after grace_ms. */
+/* Any thread or signal-safe context through net's own wake-up: stop accepting (but see
+ * while_stopping), close idle connections, answer running exchanges with Connection: close, return
+ * from net_run when none is left or after grace_ms. */
 void net_stop(struct net *net, int64_t grace_ms);
 bool net_stopping(const struct net *net);
 void net_free(struct net *net);

@@ -162,13 +162,15 @@ struct net_listener {
     int fd;
     int spare_fd; /* given up for a moment to take and drop a connection when descriptors run out */
     int tag;
+    bool while_stopping;
     char *unix_path; /* removed at the end, if it is still ours */
     uint64_t unix_device, unix_inode;
 };
 
 MUST_USE enum status net_listen_open(struct net *net, struct net_error *error);
 void net_listen_start(struct net_loop *loop);
-void net_listen_close(struct net_loop *loop);
+/* All, or all but those that go on while the loop stops. */
+void net_listen_close(struct net_loop *loop, bool all);
 
 /* ---- server.c, answer.c, refuse.c: connections of clients */
 
@@ -205,6 +207,7 @@ struct net_conn {
     bool continue_due; /* "100 Continue" is to be sent before the body is read */
     bool keep_alive;   /* the connection outlives this answer */
     bool head_sent, ended, drain_due, shut;
+    bool while_stopping; /* of its listener: waiting for a request, it keeps no loop from its end */
 
     int tag;
     struct buf in;   /* bytes read and not used yet */
@@ -233,7 +236,10 @@ struct net_exchange {
 };
 
 /* Takes over the descriptor. `overflow`: it is told that there are too many, and closed. */
-void net_conn_open(struct net_loop *loop, int fd, int tag, const char *peer, bool overflow);
+void net_conn_open(
+    struct net_loop *loop, int fd, const struct net_listener *from, const char *peer, bool overflow);
+/* Whether no connection has something under way. */
+bool net_conns_over(const struct net_loop *loop);
 /* The app or the end of a turn wants the connection looked at. */
 void net_conn_wake(struct net_conn *conn);
 /* Closes at once; an app that still answers hears on_gone. Not within a call of net.h. */

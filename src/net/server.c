@@ -476,7 +476,8 @@ on_conn_closed(struct net_sock *sock)
 }
 
 void
-net_conn_open(struct net_loop *loop, int fd, int tag, const char *peer, bool overflow)
+net_conn_open(
+    struct net_loop *loop, int fd, const struct net_listener *from, const char *peer, bool overflow)
 {
     struct net_conn *conn = calloc(1, sizeof(*conn));
     if (!conn || !net_sock_open(&conn->sock, loop, fd, on_conn_ready, on_conn_closed)) {
@@ -495,7 +496,8 @@ net_conn_open(struct net_loop *loop, int fd, int tag, const char *peer, bool ove
     net_timer_init(&conn->timer, loop, on_conn_timer);
     conn->state = CONN_IDLE;
     conn->counted = !overflow;
-    conn->tag = tag;
+    conn->tag = from->tag;
+    conn->while_stopping = from->while_stopping;
     (void)slice_to_cstr(slice_str(peer), conn->peer, sizeof(conn->peer));
     conn->input_mono_ms = now_mono_ms(conn);
     if (overflow) {
@@ -516,8 +518,21 @@ net_conn_close_idle(struct net_loop *loop)
     for (struct list *node = loop->conns.next; node != &loop->conns; node = next) {
         struct net_conn *conn = list_entry(node, struct net_conn, node);
         next = node->next;
-        if (conn->state == CONN_IDLE) {
+        if (conn->state == CONN_IDLE && !conn->while_stopping) {
             net_conn_close(conn);
         }
     }
+}
+
+bool
+net_conns_over(const struct net_loop *loop)
+{
+    for (const struct list *node = loop->conns.next; node != &loop->conns; node = node->next) {
+        const struct net_conn *conn = list_entry(node, const struct net_conn, node);
+        const bool waits = conn->state == CONN_IDLE || conn->state == CONN_HEAD;
+        if (!waits || !conn->while_stopping) {
+            return false;
+        }
+    }
+    return true;
 }

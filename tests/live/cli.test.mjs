@@ -326,6 +326,29 @@ describe('the control plane of a gateway', () => {
     await own.stop();
   });
 
+  test('a gateway that drains can be asked, until its last call is over', async () => {
+    const own = await Gateway.start(mock, { models: modelsOn({ 'gpt-slow': [['openai', 'mock:tokens=30,tps=20']] }) });
+    const key = own.member('ada');
+    let began;
+    const first = new Promise((resolve) => (began = resolve));
+    const call = ask(`${own.url}/v1/chat/completions`, {
+      key,
+      body: { model: 'gpt-slow', stream: true, max_tokens: 100, messages: [{ role: 'user', content: 'hi' }] },
+      onEvent: began,
+    });
+    await first;
+    own.program.child.kill('SIGTERM');
+    await until('it says that it stops', () => /event=stopping/.test(own.log()));
+    const { gateway: state } = own.command('status');
+    assert.deepEqual([state.stopping, state.calls_open], [true, 1]);
+    assert.match(run(['status', '--control', own.control]).out, /It is stopping: calls in flight may end/);
+    assert.equal((await ask({ socketPath: own.control, path: '/readyz' }, { method: 'GET' })).status, 503);
+    const answer = await call;
+    assert.ok(answer.clean && /\[DONE\]/.test(answer.text), answer.text.slice(-300));
+    assert.deepEqual(await own.program.over(), { code: 0, signal: null });
+    fs.rmSync(own.dir, { recursive: true });
+  });
+
   test('many ask at once, some leave at once, and all who stay are answered', async () => {
     const asked = [];
     for (let i = 0; i < 60; i++) {

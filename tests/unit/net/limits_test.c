@@ -307,6 +307,43 @@ stop_drains_what_runs(void **state)
     assert_int_equal(atomic_load(&server.gone), 0);
 }
 
+/* The late answer is 200 ms away: until then the second listener answers, the first does not. */
+static void
+a_listener_may_go_on_while_it_stops(void **state)
+{
+    char path[64];
+    (void)snprintf(path, sizeof(path), "/tmp/net-stopping-%d.sock", (int)getpid());
+    const struct net_listen listens[] = { anywhere, { .unix_path = path, .tag = 7, .while_stopping = true } };
+    struct net_options options = peer_options(listens, 2);
+    struct peer_server server;
+    char answer[512];
+    options.loop_count = 2;
+    peer_server_start(&server, &options);
+    const int running = peer_connect(server.port);
+    peer_send(running, "GET /late HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_true(peer_await(&server.requests, 1));
+    const int idle = peer_connect_unix(path); /* asks nothing, and holds nobody up */
+    const int64_t from_ms = clock_mono_ms();
+    net_stop(server.net, 3000);
+    peer_sleep_ms(50);
+    for (int i = 0; i < 2; i++) {
+        const int asks = peer_connect_unix(path);
+        peer_send(asks, "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi");
+        assert_true(peer_read_until(asks, "Connection: close\r\n", answer, sizeof(answer)));
+        assert_true(peer_read_until(asks, "hi", answer, sizeof(answer)));
+        (void)close(asks);
+    }
+    char *late = peer_read_all(running, NULL);
+    assert_non_null(strstr(late, "Connection: close\r\n\r\nlate"));
+    free(late);
+    assert_int_equal(pthread_join(server.thread, NULL), 0);
+    assert_true(clock_mono_ms() - from_ms < 1500);
+    assert_int_equal(access(path, F_OK), -1);
+    net_free(server.net);
+    (void)close(idle);
+    assert_int_equal(atomic_load(&server.gone), 0);
+}
+
 static void
 stop_ends_after_its_grace(void **state)
 {
@@ -365,6 +402,7 @@ main(void)
         CASE("an address that cannot be had is named", address_that_cannot_be_had_is_named),
         CASE("several loops share one port", several_loops_share_one_port),
         CASE("stop drains what runs", stop_drains_what_runs),
+        CASE("a listener may go on while it stops", a_listener_may_go_on_while_it_stops),
         CASE("stop ends after its grace", stop_ends_after_its_grace),
         CASE("signals arrive on loop 0", signals_arrive_on_loop_0),
     };
