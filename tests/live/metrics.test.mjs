@@ -1,0 +1,586 @@
+// Goal: /metrics says exactly what happened, and no number of it is dead.
+// Method: each scenario is a few known calls between two readings; every number that they do not name must
+// stay as it was. At the end every row of the table has been above 0 in some reading, but for those
+// that are named with the reason why no scenario of a single gateway can raise them.
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { after, before, beforeEach, describe, test } from 'node:test';
+
+import {
+  Gateway, Mock, Raw, SLOW, ask, callOf, freePort, modelsOn, ownLimit, priced, providersOn, send, until,
+} from './harness.mjs';
+import { APIS, modelOf, small } from './refusal.mjs';
+
+const UNREACHABLE = {
+  'batches_retried_total': 'nobody else writes to the ledger of a gateway that holds its lock',
+  'answers_total{api="other",status="3xx"}': 'lists are answered by the gateway itself, which redirects nobody',
+};
+
+/* Readings themselves change these, and so does when the engine takes what; they are judged one by one. */
+const RESTLESS = /^(connections_(open|total)|connections_reused_total|requests_total|bytes_total|events_total|batches_total|commits_total|input_estimates_total|holds_extended_total)\b/;
+
+const seen = new Set();
+const rows = new Set();
+
+/** All numbers now: Map of `name{labels}` without the prefix. */
+async function read(gateway) {
+  const answer = await ask(`${gateway.url}/metrics`, { method: 'GET' });
+  assert.equal(answer.status, 200, answer.text);
+  const numbers = new Map();
+  for (const [, name, value] of answer.text.matchAll(/^tidegate_(\S+) (\d+)$/gm)) {
+    numbers.set(name, Number(value));
+    rows.add(name);
+    if (Number(value) > 0) {
+      seen.add(name);
+    }
+  }
+  return numbers;
+}
+
+const differences = (was, is) => {
+  const changed = {};
+  for (const [name, value] of is) {
+    if (value !== was.get(name) && !RESTLESS.test(name)) {
+      changed[name] = value - was.get(name);
+    }
+  }
+  return changed;
+};
+
+const sorted = (object) => Object.fromEntries(Object.entries(object).filter(([, value]) => value !== 0).sort());
+
+/** Does it, and then every number has changed by what is said (a function gets what it gave), others by nothing. */
+async function changes(gateway, act, said) {
+  const was = await read(gateway);
+  const given = await act();
+  await gateway.booked();
+  const wanted = sorted(typeof said === 'function' ? await said(given) : said);
+  let found;
+  await until('the numbers are at rest', async () => {
+    found = sorted(differences(was, await read(gateway)));
+    return JSON.stringify(found) === JSON.stringify(wanted);
+  }, 1500 * SLOW).catch(() => assert.deepEqual(found, wanted));
+  return given;
+}
+
+const name = (of, labels) => `${of}{${Object.entries(labels).map(([key, value]) => `${key}="${value}"`).join(',')}}`;
+const answered = (api, status) => name('answers_total', { api, status: `${String(status)[0]}xx` });
+const refused = (class_) => name('refusals_total', { class: class_ });
+const verdict = (which) => name('calls_total', { verdict: which });
+const tokens = (kind) => name('tokens_total', { kind });
+const failed = (cause) => name('attempts_failed_total', { cause });
+
+/** What calls that were allowed, sent and booked change, by the provider's journal and the estimates of the books. */
+async function booked(gateway, mock, ...request_ids) {
+  const sum = { [verdict('allowed')]: 0 };
+  const add = (key, value) => (sum[key] = (sum[key] ?? 0) + value);
+  for (const id of request_ids) {
+    for (const row of await gateway.rowsOf(id)) {
+      add(verdict('allowed'), row.attempt === 0 ? 1 : 0);
+      add('cost_micro_usd_total', row.cost_micros);
+      add('cost_estimated_micro_usd_total', row.kind === 'unbilled' && row.inputs?.v === undefined ? 0 : row.estimated_micros);
+    }
+  }
+  let cost = 0;
+  for (const { bill, path } of await mock.settled()) {
+    if (path.endsWith('count_tokens')) {
+      continue;
+    }
+    add(tokens('input'), bill.input);
+    add(tokens('cache_read'), bill.cache_read ?? 0);
+    add(tokens('cache_write'), (bill.cache_write_5m ?? 0) + (bill.cache_write_1h ?? 0));
+    add(tokens('output'), bill.output);
+    cost += priced(bill);
+  }
+  assert.equal(sum.cost_micro_usd_total ?? 0, cost, 'the books are the journal');
+  return sum;
+}
+
+let mock;
+before(async () => {
+  mock = await Mock.start();
+});
+after(async () => {
+  await mock?.stop();
+});
+
+describe('calls', () => {
+  let gateway;
+  let key;
+  let tight;
+  before(async () => {
+    const providers = providersOn(mock);
+    gateway = await Gateway.start(mock, {
+      loops: 1,
+      step: 64,
+      providers: {
+        ...providers,
+        nobody: { ...providers.openai, base_url: `http://127.0.0.1:${await freePort()}/v1` },
+        slow: { ...providers.openai, first_byte_deadline: '300ms' },
+      },
+      models: modelsOn({
+        'gpt-live': 'openai', 'claude-live': 'anthropic', dead: 'nobody', slow: 'slow', waits: 'openai',
+        two: [['openai', 'flaky'], ['second', 'steady']],
+      }),
+      plans: { free: {}, tight: {}, paced: {} },
+      held_wait: '8s',
+      limits: {
+        spend: { counts: 'cost', per: 'account', window: 'month', cap: { default: '100 USD', plan: { tight: '0.017 USD' } } },
+        pace: { counts: 'requests', per: 'account', of: { model: 'waits' }, window: { rate: '1/min', burst: 1 } },
+      },
+    });
+    key = gateway.member('ada');
+    tight = gateway.member('tight', '--plan', 'tight');
+    /* Identities are found at the gate once; that is not what is counted here. */
+    for (const secret of [key, tight]) {
+      await ask(`${gateway.url}/v1/models`, { method: 'GET', key: secret });
+    }
+  });
+  after(async () => {
+    await gateway?.stop();
+  });
+  beforeEach(async () => {
+    await mock.models({ 'gpt-live': 'tokens=7', 'claude-live': 'tokens=7' });
+    await mock.clear();
+  });
+  const call = (api, options = {}, model = modelOf(api)) =>
+    send(gateway, key, callOf(api, model, { limit: ownLimit(), ...options }));
+
+  for (const api of APIS) {
+    for (const stream of [false, true]) {
+      test(`${api}${stream ? ', streamed' : ''}: one allowed, one attempt, its tokens and its cost`, () =>
+        changes(gateway, () => call(api, { stream }), async (answer) => {
+          assert.equal(answer.status, 200, answer.text);
+          return { ...(await booked(gateway, mock, answer.request_id)), [answered(api, 200)]: 1, attempts_total: 1 };
+        }));
+    }
+
+    for (const status of [302, 404, 500]) {
+      test(`${api}: a provider's ${status} passes, and costs nothing`, async () => {
+        await mock.models({ [modelOf(api)]: `status=${status}` });
+        await changes(gateway, () => call(api), async (answer) => {
+          assert.equal(answer.status, status, answer.text);
+          const [row] = await gateway.rowsOf(answer.request_id);
+          return {
+            [verdict('allowed')]: 1,
+            [answered(api, status)]: 1,
+            [failed('status')]: 1,
+            attempts_total: 1,
+            cost_estimated_micro_usd_total: row.estimated_micros,
+          };
+        });
+      });
+    }
+  }
+
+  test('tokens that were cached are told apart', async () => {
+    await mock.models({ 'claude-live': 'tokens=9,input=100,cached=30,cache_write=20,cache_write_1h=5' });
+    await changes(gateway, () => call('messages'), async (answer) => {
+      const sum = await booked(gateway, mock, answer.request_id);
+      assert.deepEqual([sum[tokens('input')], sum[tokens('cache_read')], sum[tokens('cache_write')]], [45, 30, 25]);
+      return { ...sum, [answered('messages', 200)]: 1, attempts_total: 1 };
+    });
+  });
+
+  test('counting tokens is allowed and answered, and costs nothing', async () => {
+    for (const [words, status, more] of [
+      [null, 200, {}],
+      ['status=302', 302, { [failed('status')]: 1 }],
+      ['status=404', 404, { [failed('status')]: 1 }],
+      ['status=500', 500, { [failed('status')]: 1 }],
+    ]) {
+      await mock.models({ 'claude-live': words });
+      const { headers, body } = callOf('messages', 'claude-live');
+      const counting = { path: '/v1/messages/count_tokens', headers, body: { model: body.model, messages: body.messages } };
+      await changes(gateway, () => send(gateway, key, counting), (answer) => {
+        assert.equal(answer.status, status, answer.text);
+        return { [verdict('allowed')]: 1, [answered('count_tokens', status)]: 1, attempts_total: 1, ...more };
+      });
+    }
+  });
+
+  test('estimates of the input go by how far they are off', async () => {
+    const ranges = [[50, '..-50'], [75, '-50..-25'], [90, '-25..-10'], [110, '-10..10'], [125, '10..25'], [150, '25..50'], [200, '50..100']];
+    const counts = async () => {
+      const numbers = await read(gateway);
+      return Object.fromEntries([...numbers].filter(([row]) => row.startsWith('input_estimates_total')));
+    };
+    const wanted = await counts();
+    for (const pct of [40, 60, 80, 100, 115, 140, 180, 300]) {
+      /* A thread of its own, so that nothing is learned from the call before but the model's bytes a token. */
+      const request = small('chat', { text: 'x'.repeat(4000) });
+      const thread = (i) => ({ headers: { 'x-tidegate-thread': `estimate-${pct}-${i}` } });
+      await mock.models({ 'gpt-live': 'input=1000' });
+      const first = await send(gateway, key, request, thread(0));
+      await gateway.booked();
+      const [{ inputs: before_it }] = await gateway.rowsOf(first.request_id);
+      await mock.models({ 'gpt-live': `input=${Math.round((1000 * pct) / 100)}` });
+      const second = await send(gateway, key, request, thread(0));
+      await gateway.booked();
+      const [{ inputs }] = await gateway.rowsOf(second.request_id);
+      for (const [estimate, real] of [[before_it.input, 1000], [inputs.input, Math.round((1000 * pct) / 100)]]) {
+        const range = ranges.find(([most]) => real * 100 <= estimate * most)?.[1] ?? '100..';
+        wanted[name('input_estimates_total', { off_percent: range })]++;
+      }
+    }
+    assert.deepEqual(await counts(), wanted);
+  });
+
+  test('a cost that the price book contradicts is an alarm, with both figures', async () => {
+    await mock.models({ 'gpt-live': 'tokens=7,cost=1.5' });
+    const answer = await changes(gateway, () => call('chat'), async ({ request_id }) => ({
+      ...(await booked(gateway, mock, request_id)),
+      [answered('chat', 200)]: 1,
+      attempts_total: 1,
+      cost_disputed_total: 1,
+    }));
+    const [row] = await gateway.rowsOf(answer.request_id);
+    assert.ok(row.flags.includes('cost_disputed'), row.flags);
+    const alarm = new RegExp(`level=warn event=cost_disputed request=${answer.request_id} account=ada model=gpt-live `
+      + `provider=openai upstream_model=gpt-live provider_micros=1500000 book_micros=${row.cost_micros} `);
+    assert.match(gateway.log(), alarm);
+    assert.match(gateway.log(), new RegExp(`event=call request=${answer.request_id} .* cost_disputed=true provider_micros=1500000 `));
+  });
+
+  test('a cap that is passed says by how much', async () => {
+    await mock.models({ 'gpt-live': 'tokens=5,input=50000' });
+    const over = gateway.member('over', '--plan', 'tight');
+    await ask(`${gateway.url}/v1/models`, { method: 'GET', key: over });
+    assert.equal((await read(gateway)).get('cap_overshoot_micro_usd_max'), 0, 'no cap was passed so far');
+    await changes(gateway, () => send(gateway, over, small('chat')), async (answer) => {
+      const sum = await booked(gateway, mock, answer.request_id);
+      assert.ok(sum.cost_micro_usd_total > 150_000);
+      return { ...sum, [answered('chat', 200)]: 1, attempts_total: 1, cap_overshoot_micro_usd_max: sum.cost_micro_usd_total - 17_000 };
+    });
+  });
+
+  test('another route after one that failed', async () => {
+    await mock.models({ flaky: 'status=503', steady: 'tokens=5' });
+    await changes(gateway, () => call('chat', {}, 'two'), async (answer) => {
+      assert.equal(answer.status, 200, answer.text);
+      return {
+        ...(await booked(gateway, mock, answer.request_id)),
+        [answered('chat', 200)]: 1,
+        [failed('status')]: 1,
+        attempts_total: 2,
+        reroutes_total: 1,
+      };
+    });
+  });
+
+  test('a provider that cannot be reached, is late, or breaks off: one line each, at warn', async () => {
+    for (const [model, words, cause, status, code, failure, more] of [
+      ['dead', null, 'connect', 502, 'provider_unreachable', /connect to 127\.0\.0\.1:\d+: connection refused/, { connects_failed_total: 1 }],
+      ['slow', 'ttft_ms=3000', 'timeout', 504, 'provider_timeout', /no answer began within 300 ms/, {}],
+      ['gpt-live', 'cut_before=1', 'broken', 502, 'provider_answer_broken', /the connection ended before the answer/, {}],
+    ]) {
+      await mock.clear();
+      await mock.models({ [model]: words });
+      const answer = await changes(gateway, () => call('chat', {}, model), async ({ request_id }) => {
+        const [row] = await gateway.rowsOf(request_id);
+        return {
+          [verdict('allowed')]: 1,
+          [answered('chat', status)]: 1,
+          [failed(cause)]: 1,
+          [refused('gate')]: 1,
+          [tokens('input')]: row.usage.input,
+          [tokens('output')]: row.usage.output,
+          attempts_total: 1,
+          cost_micro_usd_total: row.cost_micros,
+          cost_estimated_micro_usd_total: row.estimated_micros,
+          ...more,
+        };
+      });
+      assert.equal(answer.status, status, answer.text);
+      const lines = gateway.log().split('\n').filter((line) => line.includes(answer.request_id));
+      assert.equal(lines.length, 1, lines.join('\n'));
+      assert.match(lines[0], / level=warn event=call request=req_\d+ account=ada key=key_\d+ thread=thr_\d+ api=chat /);
+      assert.match(lines[0], new RegExp(` status=${status} upstream_status=0 .* reason=${code} failure="`));
+      assert.match(lines[0], failure);
+    }
+  });
+
+  test('a client that leaves', async () => {
+    await mock.models({ 'gpt-live': 'tokens=400,tps=200' });
+    const was = await read(gateway);
+    const gone = await send(gateway, key, callOf('chat', 'gpt-live', { stream: true, limit: 500 }), {
+      onEvent: (events, request) => events.list.length > 3 && request.destroy(),
+    });
+    assert.ok(gone.error);
+    await gateway.booked();
+    const is = await read(gateway);
+    assert.equal(is.get('clients_gone_total') - was.get('clients_gone_total'), 1);
+    assert.equal(is.get('streams_open'), 0);
+    assert.equal(is.get('model_requests_open'), 0);
+    const line = gateway.log().split('\n').findLast((text) => text.includes(gone.request_id));
+    assert.match(line, /event=call .* status=200 upstream_status=200 .* client_gone=true/);
+  });
+
+  test('what is in flight is seen, and is nothing afterwards', async () => {
+    await mock.models({ 'gpt-live': 'tokens=900,tps=300', 'claude-live': 'tokens=5,ttft_ms=3000' });
+    const running = Promise.all([call('chat', { stream: true, limit: 1000 }), call('messages', { text: 'y'.repeat(9000) })]);
+    let numbers;
+    await until('all that is in flight is counted', async () => {
+      numbers = await read(gateway);
+      return numbers.get('streams_open') === 1
+        && numbers.get('model_requests_open') === 2
+        && numbers.get('holds_open') === 2
+        && numbers.get('body_buffered_bytes') > 9000
+        && numbers.get(name('connections_open', { side: 'client' })) === 3 // theirs, and the reading itself
+        && numbers.get(name('connections_open', { side: 'provider' })) >= 2;
+    });
+    await running;
+    await gateway.booked();
+    await until('nothing is in flight', async () => {
+      numbers = await read(gateway);
+      return ['streams_open', 'model_requests_open', 'holds_open', 'body_buffered_bytes'].every((row) => numbers.get(row) === 0);
+    });
+  });
+
+  test('connections to providers are made once and used again; bytes of both sides', async () => {
+    await call('chat');
+    const was = await read(gateway);
+    const text = 'z'.repeat(20_000);
+    for (let i = 0; i < 3; i++) {
+      assert.equal((await call('chat', { text })).status, 200);
+    }
+    const is = await read(gateway);
+    const rise = (row) => is.get(row) - was.get(row);
+    assert.equal(rise(name('connections_total', { side: 'provider' })), 0);
+    assert.equal(rise('connections_reused_total'), 3);
+    assert.equal(rise(name('connections_total', { side: 'client' })), 4, 'three and a reading');
+    assert.equal(rise('requests_total'), 4);
+    for (const side of ['client', 'provider']) {
+      const sent = rise(name('bytes_total', { side, direction: side === 'client' ? 'in' : 'out' }));
+      assert.ok(sent > 60_000 && sent < 65_000, `${side}: ${sent}`);
+    }
+    assert.ok(rise(name('bytes_total', { side: 'provider', direction: 'in' })) > 300);
+    assert.ok(rise(name('bytes_total', { side: 'client', direction: 'out' })) > was.size * 20, 'a reading is among them');
+    for (const row of ['events_total', 'batches_total', 'commits_total']) {
+      assert.ok(rise(row) >= 2 && rise(row) <= 6 + 3, `${row}: ${rise(row)}`);
+    }
+  });
+
+  test('streams that a provider breaks off, or ends with an error', async () => {
+    for (const words of ['tokens=60,cut_after=20', 'tokens=60,end_after=20', 'tokens=60,error_after=20']) {
+      await mock.models({ 'gpt-live': words });
+      const was = await read(gateway);
+      const answer = await call('chat', { stream: true });
+      assert.ok(answer.clean, answer.text);
+      await gateway.booked();
+      const found = differences(was, await read(gateway));
+      assert.equal(found[name('streams_cut_total', { cause: 'provider' })], 1, words);
+      assert.equal(found[failed('broken')], 1, words);
+      assert.equal(found[answered('chat', 200)], 1);
+    }
+  });
+
+  test('streams that a limit ends, which asked for more before', async () => {
+    await mock.models({ 'gpt-live': 'tokens=3000,tps=3000' });
+    const was = await read(gateway);
+    const limits = [3000, 3001];
+    const answers = await Promise.all(limits.map((limit) => send(gateway, tight, callOf('chat', 'gpt-live', { limit, stream: true }))));
+    const cut = answers.filter((answer) => /stopped at a spending limit/.test(answer.text)).length;
+    assert.ok(cut >= 1, answers.map((answer) => answer.text.slice(-300)).join('\n'));
+    await gateway.booked();
+    const is = await read(gateway);
+    const row = name('streams_cut_total', { cause: 'limit' });
+    assert.equal(is.get(row) - was.get(row), cut);
+    assert.ok(is.get('holds_extended_total') > was.get('holds_extended_total'));
+  });
+
+  test('refusals by what can be done about them', async () => {
+    gateway.member('eve');
+    gateway.command('account', 'ban', 'eve');
+    const banned = gateway.addKey('eve').secret;
+    const paced = small('chat', {});
+    paced.body.model = 'waits';
+    assert.equal((await send(gateway, key, paced)).status, 200, 'the one a minute');
+    await gateway.booked();
+    const unknown = small('chat');
+    unknown.body.model = 'no-such-model';
+    const turned_away = { [verdict('refused')]: 1 };
+    for (const [class_, status, request, who, options, more] of [
+      ['bad', 400, { ...small('chat'), body: '{"model":' }, key, {}, {}],
+      ['bad', 415, small('chat'), key, { headers: { 'content-encoding': 'gzip' } }, {}],
+      ['spent', 402, small('chat'), tight, {}, turned_away],
+      ['wait', 429, paced, key, {}, turned_away],
+      ['auth', 401, small('chat'), undefined, {}, { key_failures_total: 1 }],
+      ['auth', 401, small('chat'), 'tg-nobody-has-this-key-00000000000000000000', {}, { key_failures_total: 1 }],
+      ['forbid', 403, small('chat'), banned, {}, {}],
+      ['absent', 404, unknown, key, {}, turned_away],
+    ]) {
+      await changes(gateway, () => send(gateway, who, request, options), (answer) => {
+        assert.equal(answer.status, status, answer.text);
+        return { [refused(class_)]: 1, [answered('chat', status)]: 1, ...more };
+      });
+    }
+    assert.match(gateway.log(), / event=refused request=req_\S+ reason=budget_spent status=402 account=tight key=key_\d+ api=chat /);
+  });
+
+  test('lists and endpoints that are not there are told apart from calls', async () => {
+    for (const [where, status, more] of [['/v1/models', 200, {}], ['/v1/nothing', 404, { [refused('absent')]: 1 }]]) {
+      await changes(gateway, () => ask(gateway.url + where, { method: 'GET', key }), (answer) => {
+        assert.equal(answer.status, status);
+        return { [answered('other', status)]: 1, ...more };
+      });
+    }
+  });
+
+  test('a call that waits in a line', async () => {
+    const patient = gateway.member('patient', '--plan', 'tight');
+    await ask(`${gateway.url}/v1/models`, { method: 'GET', key: patient });
+    await mock.models({ 'gpt-live': 'tokens=5,ttft_ms=1000' });
+    await changes(gateway, async () => {
+      const both = [0, 1].map(() => send(gateway, patient, callOf('chat', 'gpt-live', { limit: 1000 })));
+      await until('one of them waits', async () => (await read(gateway)).get('calls_waiting') === 1);
+      return Promise.all(both);
+    }, async (answers) => ({
+      ...(await booked(gateway, mock, ...answers.map((answer) => answer.request_id))),
+      [answered('chat', 200)]: 2,
+      attempts_total: 2,
+      calls_waited_total: 1,
+    }));
+  });
+});
+
+describe('connections and readers', () => {
+  let gateway;
+  before(async () => {
+    gateway = await Gateway.start(mock, {
+      loops: 1, head_deadline: '300ms', connections_max: 4, models: modelsOn({ 'gpt-live': 'openai' }),
+    });
+  });
+  after(async () => {
+    await gateway?.stop();
+  });
+  beforeEach(() => mock.models({ 'gpt-live': null }));
+
+  test('a request that breaks a rule, one that is late, a connection too many', async () => {
+    const was = await read(gateway);
+    const bad = await Raw.open(gateway.port);
+    bad.write('GET / HTTP/1.1\r\nHost : x\r\n\r\n');
+    await bad.waitClosed();
+    bad.destroy();
+    const late = await Raw.open(gateway.port);
+    late.write('GET / HT');
+    await late.waitFor('it is told', (raw) => raw.statuses()[0] === 408);
+    late.destroy();
+    const alone = () => until('nobody else is there', async () =>
+      (await read(gateway)).get(name('connections_open', { side: 'client' })) === 1);
+    await alone();
+    const open = await Promise.all([0, 1, 2, 3].map(() => Raw.open(gateway.port)));
+    const fifth = await Raw.open(gateway.port);
+    await fifth.waitFor('it is told', (raw) => raw.statuses()[0] === 503);
+    [...open, fifth].forEach((raw) => raw.destroy());
+    await alone();
+    assert.deepEqual(sorted(differences(was, await read(gateway))), {
+      connections_refused_total: 1, requests_late_total: 1, requests_malformed_total: 1,
+    });
+  });
+
+  test('log lines that nobody reads are lost and counted, and calls go on', async () => {
+    const account = 'n'.repeat(120);
+    const key = gateway.member(account);
+    gateway.program.child.stderr.pause();
+    const started = Date.now();
+    for (let lost = 0; lost === 0; ) {
+      const answers = await Promise.all(Array.from({ length: 3 }, () => send(gateway, key, small('chat'))));
+      answers.forEach((answer) => assert.equal(answer.status, 200, answer.text));
+      lost = (await read(gateway)).get('log_lines_lost_total');
+      assert.ok(Date.now() - started < 30_000 * SLOW, 'the pipe is never full');
+    }
+    gateway.program.child.stderr.resume();
+    await gateway.booked();
+  });
+});
+
+describe('crashes and stores', () => {
+  let gateway;
+  let key;
+  before(async () => {
+    gateway = await Gateway.start(mock, {
+      loops: 1,
+      models: modelsOn({ 'gpt-live': 'openai', 'claude-live': 'anthropic' }),
+      limits: { month: { counts: 'cost', per: 'account', window: 'month', cap: '100 USD' } },
+    });
+    key = gateway.member('ada');
+  });
+  after(async () => {
+    await gateway?.stop();
+  });
+  beforeEach(() => mock.clear());
+
+  test('a call whose gateway died is booked by the next one', async () => {
+    await mock.models({ 'gpt-live': 'tokens=50,ttft_ms=2000' });
+    const running = send(gateway, key, small('chat'));
+    await until('it is at the provider', async () => (await mock.journal()).length === 1);
+    await gateway.restart();
+    await running;
+    const numbers = await read(gateway);
+    const orphans = (await gateway.ledger()).filter((row) => row.kind === 'orphan');
+    assert.equal(orphans.length, 1);
+    assert.equal(numbers.get('holds_orphaned_total'), 1);
+    assert.equal(numbers.get('holds_open'), 0);
+    assert.equal(numbers.get('cost_micro_usd_total'), orphans[0].cost_micros);
+  });
+
+  test('rows that make no sense', async () => {
+    const bob = gateway.member('bob');
+    assert.equal((await send(gateway, bob, small('messages'))).status, 200);
+    await gateway.booked();
+    const damage = (set, where) => {
+      const done = spawnSync('sqlite3', ['-cmd', '.timeout 5000', gateway.store,
+        `UPDATE meter SET ${set} WHERE subject_id IN (SELECT subject_id FROM subject WHERE kind = 1 AND account_id = `
+        + `(SELECT account_id FROM account WHERE name = '${where}'))`], { encoding: 'utf8' });
+      assert.equal(done.status, 0, done.stderr);
+    };
+    const [{ packed }] = gateway.rows("SELECT hex(packed) AS packed FROM meter WHERE subject_id IN "
+      + "(SELECT subject_id FROM subject WHERE kind = 1 AND account_id = (SELECT account_id FROM account WHERE name = 'bob'))");
+    damage("packed = 'nonsense'", 'bob');
+    await changes(gateway, () => send(gateway, bob, small('messages')), (answer) => {
+      assert.equal(answer.status, 503, answer.text);
+      return {
+        [verdict('refused')]: 1, [refused('store')]: 1, [answered('messages', 503)]: 1, events_damaged_total: 1,
+      };
+    });
+    damage(`packed = CAST(X'${packed}' AS TEXT)`, 'bob');
+    assert.equal((await send(gateway, bob, small('messages'))).status, 200);
+    await gateway.booked();
+  });
+
+  test('a store that cannot be written', async () => {
+    await mock.models({ 'gpt-live': 'tokens=600,tps=300' });
+    const stranger = gateway.member('stranger');
+    await gateway.program.end('SIGTERM');
+    await gateway.launch({ file_blocks: 1200 });
+    const running = send(gateway, key, callOf('chat', 'gpt-live', { limit: 1600, stream: true }));
+    let full;
+    for (let i = 0; i < 400 && !full; i++) {
+      full = (await send(gateway, key, small('messages'))).status !== 200;
+    }
+    assert.ok(full, 'the disk is full in the end');
+    const was = await read(gateway);
+    assert.equal(was.get('store_down'), 1);
+    assert.ok(was.get('store_failures_total') >= 1);
+    const list = await ask(`${gateway.url}/v1/models`, { method: 'GET', key: stranger });
+    assert.equal(list.status, 503, list.text);
+    const found = differences(was, await read(gateway));
+    assert.equal(found[answered('other', 503)], 1);
+    assert.equal(found[refused('store')], 1);
+    assert.equal((await running).status, 200);
+    await until('its settlement waits', async () => (await read(gateway)).get('settlements_waiting') >= 1);
+    await gateway.program.end('SIGTERM');
+    await gateway.launch();
+    assert.equal((await read(gateway)).get('store_down'), 0);
+  });
+});
+
+test('no number is dead', () => {
+  assert.ok(rows.size >= 80, `${rows.size} rows`);
+  for (const row of Object.keys(UNREACHABLE)) {
+    assert.ok(rows.has(row), `there is no ${row}`);
+    assert.ok(!seen.has(row), `${row} was raised after all`);
+  }
+  assert.deepEqual([...rows].filter((row) => !seen.has(row) && !(row in UNREACHABLE)), []);
+});
