@@ -455,6 +455,20 @@ listen_is_loopback(const struct listen *listen)
            || strcmp(listen->host, "::1") == 0;
 }
 
+/* What helps where a listener cannot be had. */
+static const char *
+listen_advice(const struct gateway *gateway, int listen_index)
+{
+    if (listen_index < 0) {
+        return "";
+    }
+    if (listen_index == gateway->listen_count) {
+        return "; this is the control socket: choose another path with control: in the configuration";
+    }
+    return gateway->options.listen ? "; choose another with --listen"
+                                   : "; choose another with --listen, or listen: in the configuration";
+}
+
 static bool
 open_net(struct gateway *gateway)
 {
@@ -488,9 +502,7 @@ open_net(struct gateway *gateway)
     };
     const enum status status = net_open(&options, &gateway_app, gateway, &gateway->net, &error);
     if (status != STATUS_OK) {
-        (void)cli_fail("%s%s", error.text,
-            status == STATUS_BUSY ? "; `tidegate serve --listen 127.0.0.1:8081` takes another"
-                                  : "");
+        (void)cli_fail("%s%s", error.text, listen_advice(gateway, error.listen_index));
         return false;
     }
     net_on_signal(gateway->net, on_signal);

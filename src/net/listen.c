@@ -48,9 +48,7 @@ static enum status
 refuse_errno(const struct net_listen *listen_at, struct net_error *error, int error_number)
 {
     switch (error_number) {
-    case EADDRINUSE:
-        return refuse_listen(listen_at, error, STATUS_BUSY,
-            "address already in use (another gateway? choose another with listen:)");
+    case EADDRINUSE: return refuse_listen(listen_at, error, STATUS_BUSY, "address already in use");
     case EACCES:
         return refuse_listen(listen_at, error, STATUS_IO,
             "permission denied (ports below 1024 need a privilege, folders write access)");
@@ -234,6 +232,7 @@ net_listen_open(struct net *net, struct net_error *error)
         const enum status status =
             net->options.listens[i].unix_path ? open_unix(net, i, error) : open_tcp(net, i, error);
         if (status != STATUS_OK) {
+            error->listen_index = i;
             return status;
         }
     }

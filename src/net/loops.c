@@ -275,7 +275,7 @@ net_open(const struct net_options *options, const struct net_app *app, void *use
     check(options->loop_count > 0);
     struct net *net = calloc(1, sizeof(*net));
     *net_out = NULL;
-    error->text[0] = '\0';
+    *error = (struct net_error){ .listen_index = -1 };
     if (net) {
         net->options = *options;
         net->app = app;

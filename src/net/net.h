@@ -71,7 +71,8 @@ struct net_options {
 };
 
 struct net_error {
-    char text[256]; /* "cannot listen on 127.0.0.1:8080: address already in use (...)" */
+    char text[256];   /* "cannot listen on 127.0.0.1:8080: address already in use" */
+    int listen_index; /* of the listener that cannot be had; -1 = something else */
 };
 
 /* Opens the sockets, starts no thread yet. */

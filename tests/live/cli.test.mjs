@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import fs from 'node:fs';
+import http from 'node:http';
 import os from 'node:os';
 import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
@@ -360,6 +361,37 @@ describe('the control plane of a gateway', () => {
       assert.equal(answers[i].status, 200, answers[i].text);
     }
   });
+});
+
+test('an address that cannot be had is told with what would help', async () => {
+  const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'tidegate-taken-'));
+  const taken = http.createServer();
+  await new Promise((resolve) => taken.listen(0, '127.0.0.1', resolve));
+  const held = http.createServer();
+  const socket = path.join(dir, 'held.sock');
+  await new Promise((resolve) => held.listen(socket, resolve));
+  const { port } = taken.address();
+  const file = path.join(dir, 'tidegate.yaml');
+  const serve = (lines, ...more) => {
+    fs.writeFileSync(file, `${lines}\nproviders: {p: {dialect: openai, base_url: "http://127.0.0.1:1/v1"}}\nmodels: {m: {routes: [{provider: p}]}}\n`);
+    return run(['serve', '--config', file, ...more], { cwd: dir });
+  };
+  fs.writeFileSync(path.join(dir, 'plain.sock'), '');
+  for (const [done, words] of [
+    [serve(`listen: 127.0.0.1:${port}`), /in use; choose another with --listen, or listen: in the configuration\n$/],
+    [serve('listen: 127.0.0.1:0', '--listen', `127.0.0.1:${port}`), /in use; choose another with --listen\n$/],
+    [serve('listen: 127.0.0.1:0\ncontrol: held.sock'), /held\.sock: address already in use; this is the control socket: choose another path with control:/],
+    [serve('listen: 127.0.0.1:0\ncontrol: plain.sock'), /plain\.sock: a file that is no socket has that name; this is the control socket/],
+  ]) {
+    assert.equal(done.code, 1);
+    assert.match(done.err, words);
+    assert.ok(!/listen/.test(done.err.split('control socket')[1] ?? ''), done.err);
+  }
+  const mock = run(['mock', '--port', String(port)]);
+  assert.ok(mock.code > 0 && /in use/.test(mock.err) && !/gateway/.test(mock.err), mock.err);
+  taken.close();
+  held.close();
+  fs.rmSync(dir, { recursive: true });
 });
 
 describe('what a person types', () => {
