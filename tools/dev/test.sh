@@ -2,10 +2,23 @@
 # is made from it alone. What a suite prints is kept under <build>/test-logs/<suite>/.
 
 FUZZ_SECONDS=20
+SUITES="rooms lint unit live clients fuzz"
 NODE_FOLDERS="live fault browser"
 
 # note STATUS SUITE FILE NAME [DETAIL]: one result that comes from this script itself.
 note() { printf '%s\t%s\t%s\t%s\t%s\n' "$1" "$2" "$3" "$4" "${5:-}" >>"$RESULTS"; }
+
+# suites_known LIST: whether each of the list is a suite; says which is not.
+suites_known() {
+    local suite
+    for suite in ${1//,/ }; do
+        case " $SUITES " in
+            *" $suite "*) ;;
+            *) say "test has no suite '$suite'; there are: $SUITES"; return 1 ;;
+        esac
+    done
+    [ -n "${1//,/}" ] || { say "--only wants suites: $SUITES"; return 1; }
+}
 
 suite_wanted() { [ -z "$ONLY" ] || case ",$ONLY," in *",$1,"*) ;; *) return 1 ;; esac; }
 
@@ -173,8 +186,8 @@ run_tests() {
             --asan) plain=0 ;;
             --no-asan) asan=0 ;;
             --no-install) install=0 ;;
-            --only) ONLY=${2:?--only wants suites}; shift ;;
-            --only=*) ONLY=${1#*=} ;;
+            --only) ONLY=${2-}; suites_known "$ONLY" || exit 2; shift ;;
+            --only=*) ONLY=${1#*=}; suites_known "$ONLY" || exit 2 ;;
             -*) die "test does not know $1" ;;
             *) FILTER=$1 ;;
         esac
