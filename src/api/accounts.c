@@ -159,7 +159,7 @@ post_account(struct api_worker *worker, struct ask *ask)
         return;
     }
     if (!row->name[0]) {
-        answer_fault(ask, API_FAULT_FIELD, "'name' is empty.");
+        answer_field(ask, API_FAULT_FIELD, "name", "is empty");
         return;
     }
     if (!change_account(worker, ask, &event, "account_add", &verdict)) {

@@ -171,6 +171,8 @@ struct buf *answer_begin(struct ask *ask, int status);
 void answer_end(struct ask *ask);
 void answer_error(struct ask *ask, int status, const char *code, const char *format, ...) PRINTF_LIKE(4, 5);
 void answer_fault(struct ask *ask, enum api_fault fault, const char *detail); /* detail completes the sentence; NULL = none */
+/* FIELD or PARAMETER: which one, and what is wrong with it, without a final stop. */
+void answer_field(struct ask *ask, enum api_fault fault, const char *field, const char *why);
 void answer_reason(struct ask *ask, enum reason reason);
 void answer_header(struct ask *ask, const char *name, const char *value);
 

@@ -63,19 +63,25 @@ field_set(const struct field *field, struct slice text)
     return false;
 }
 
-static const char *
-field_wants(enum field_type type)
+/* "must be ..." */
+static void
+field_wants(const struct field *field, char out[160])
 {
-    switch (type) {
-    case FIELD_NAME: return "a text of 1 to 127 printable bytes";
-    case FIELD_ROLE: return "user, service, observer or admin";
-    case FIELD_TIME: return "a time such as 2026-11-21T14:00:00Z, or milliseconds since 1970";
-    case FIELD_KIND: return "settle, unbilled, release, orphan, adjust, refusal or admin";
-    case FIELD_ID: return "an id";
-    case FIELD_BOOL: return "true or false";
-    case FIELD_COUNT: return "a number in its range";
+    const char *wanted = "something else";
+    switch (field->type) {
+    case FIELD_NAME: wanted = "a text of 1 to 127 printable bytes"; break;
+    case FIELD_ROLE: wanted = "user, service, observer or admin"; break;
+    case FIELD_TIME:
+        wanted = "a time such as 2026-11-21T14:00:00Z, or milliseconds since 1970";
+        break;
+    case FIELD_KIND: wanted = "settle, unbilled, release, orphan, adjust, refusal or admin"; break;
+    case FIELD_BOOL: wanted = "true or false"; break;
+    case FIELD_ID: (void)snprintf(out, 160, "must be an id such as %s12", field->prefix); return;
+    case FIELD_COUNT:
+        (void)snprintf(out, 160, "must be a number from 1 to %lld", (long long)field->max);
+        return;
     }
-    return "something else";
+    (void)snprintf(out, 160, "must be %s", wanted);
 }
 
 struct reading {
@@ -89,9 +95,7 @@ struct reading {
 static void
 refuse_field(const struct reading *reading, const char *name, const char *why)
 {
-    char detail[320];
-    (void)snprintf(detail, sizeof(detail), "'%.100s' %s.", name, why);
-    answer_fault(reading->ask, reading->fault, detail);
+    answer_field(reading->ask, reading->fault, name, why);
 }
 
 /* One pair; false when it is refused. */
@@ -112,7 +116,7 @@ take_pair(struct reading *reading, const char *name, struct slice value)
             return true;
         }
         char why[160];
-        (void)snprintf(why, sizeof(why), "must be %s", field_wants(field->type));
+        field_wants(field, why);
         refuse_field(reading, name, why);
         return false;
     }

@@ -137,19 +137,19 @@ key_makes_sense(struct ask *ask, const struct event *event)
 {
     const struct key_row *row = &event->admin.key;
     if (!event->admin.account.name[0]) {
-        answer_fault(ask, API_FAULT_FIELD, "'account' is empty.");
+        answer_field(ask, API_FAULT_FIELD, "account", "is empty");
         return false;
     }
     if (row->may_act_for[0] && row->role != ROLE_SERVICE) {
-        answer_fault(ask, API_FAULT_FIELD, "'may_act_for' goes with the role service alone.");
+        answer_field(ask, API_FAULT_FIELD, "may_act_for", "goes with the role service alone");
         return false;
     }
     if (strcmp(row->may_act_for, "*") == 0) {
-        answer_fault(ask, API_FAULT_FIELD, "'may_act_for' needs a prefix, such as app-*.");
+        answer_field(ask, API_FAULT_FIELD, "may_act_for", "needs a prefix, such as app-*");
         return false;
     }
     if (row->expires_ms && row->expires_ms <= ask->now_ms) {
-        answer_fault(ask, API_FAULT_FIELD, "'expires_at' is over already.");
+        answer_field(ask, API_FAULT_FIELD, "expires_at", "is over already");
         return false;
     }
     return true;

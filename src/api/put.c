@@ -143,6 +143,21 @@ answer_header(struct ask *ask, const char *name, const char *value)
     check(http_write_header(&ask->headers, slice_str(name), slice_str(value)));
 }
 
+/* `field` NULL: it is about none. */
+static void
+answer_wrong(struct ask *ask, int status, const char *code, const char *field, const char *message)
+{
+    struct buf *out = answer_begin(ask, status);
+    put_open(out, "error", '{');
+    put_text(out, "code", code);
+    put_text(out, "message", message);
+    if (field) {
+        put_text(out, "field", field);
+    }
+    put_close(out, '}');
+    answer_end(ask);
+}
+
 void
 answer_error(struct ask *ask, int status, const char *code, const char *format, ...)
 {
@@ -151,13 +166,7 @@ answer_error(struct ask *ask, int status, const char *code, const char *format, 
     va_start(args, format);
     (void)vsnprintf(text, sizeof(text), format, args);
     va_end(args);
-
-    struct buf *out = answer_begin(ask, status);
-    put_open(out, "error", '{');
-    put_text(out, "code", code);
-    put_text(out, "message", text);
-    put_close(out, '}');
-    answer_end(ask);
+    answer_wrong(ask, status, code, NULL, text);
 }
 
 static const struct {
@@ -183,6 +192,16 @@ answer_fault(struct ask *ask, enum api_fault fault, const char *detail)
     const int without_stop = (int)strlen(sentence) - 1; /* each ends in one */
     answer_error(
         ask, faults[fault].status, faults[fault].code, "%.*s: %s", without_stop, sentence, detail);
+}
+
+void
+answer_field(struct ask *ask, enum api_fault fault, const char *field, const char *why)
+{
+    char text[512];
+    const char *sentence = faults[fault].sentence;
+    (void)snprintf(text, sizeof(text), "%.*s: '%.100s' %.300s.", (int)strlen(sentence) - 1,
+        sentence, field, why);
+    answer_wrong(ask, faults[fault].status, faults[fault].code, field, text);
 }
 
 void

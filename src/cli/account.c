@@ -25,8 +25,7 @@ command_account_add(struct cli *cli, int argc, char **argv)
     body_add(&body, "plan", plan);
     body_add(&body, "organisation", organisation);
     struct json_object *answer = NULL;
-    const bool good =
-        door_ask(&door, "POST", SLICE("/api/admin/accounts"), buf_slice(&body), &answer);
+    exit_status = door_ask(&door, "POST", SLICE("/api/admin/accounts"), buf_slice(&body), &answer);
     if (answer) {
         (void)printf("Account '%s' is made; its plan is %s.\nIts first key: %s key add %s\n",
             json_text(answer, "name"), json_text(answer, "plan"), cli->program,
@@ -34,7 +33,7 @@ command_account_add(struct cli *cli, int argc, char **argv)
     }
     json_object_put(answer);
     buf_free(&body);
-    return good ? EXIT_OK : EXIT_FAILED;
+    return exit_status;
 }
 
 static int
@@ -55,13 +54,13 @@ ban(struct cli *cli, int argc, char **argv, const char *verb, const char *said)
     buf_add_str(&target, "/api/admin/accounts/");
     path_add(&target, name);
     buf_addf(&target, "/%s", verb);
-    const bool good = door_ask(&door, "POST", buf_slice(&target), (struct slice){ 0 }, &answer);
+    exit_status = door_ask(&door, "POST", buf_slice(&target), (struct slice){ 0 }, &answer);
     if (answer) {
         (void)printf("Account '%s' %s.\n", json_text(answer, "name"), said);
     }
     json_object_put(answer);
     buf_free(&target);
-    return good ? EXIT_OK : EXIT_FAILED;
+    return exit_status;
 }
 
 int
@@ -115,7 +114,7 @@ command_account_list(struct cli *cli, int argc, char **argv)
     }
     struct json_object *answer = NULL;
     const struct slice target = SLICE("/api/admin/accounts?limit=10000");
-    const bool good = door_ask(&door, "GET", target, (struct slice){ 0 }, &answer);
+    exit_status = door_ask(&door, "GET", target, (struct slice){ 0 }, &answer);
     if (answer) {
         print_accounts(answer);
         if (json_has(answer, "next_after")) {
@@ -123,5 +122,5 @@ command_account_list(struct cli *cli, int argc, char **argv)
         }
     }
     json_object_put(answer);
-    return good ? EXIT_OK : EXIT_FAILED;
+    return exit_status;
 }

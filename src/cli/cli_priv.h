@@ -24,15 +24,19 @@ struct door {
     { "--config", ARGUMENT_TEXT, &(door)->config, false },                                         \
     { "--json", ARGUMENT_FLAG, &(door)->json, false }
 
-/* Asks; on a good answer *answer is its JSON (json_object_put it). False: what is wrong was said. With
- * --json the answer is printed as it came, and *answer may be NULL: then there is nothing more to do. */
-MUST_USE bool door_ask(struct door *door, const char *method, struct slice target, struct slice body,
+/* Asks; on a good answer *answer is its JSON (json_object_put it). The command's exit status: EXIT_OK, or
+ * what is wrong was said, EXIT_USAGE where it is a value that was typed. With --json the answer is printed
+ * as it came, and *answer may be NULL: then there is nothing more to do. */
+MUST_USE int door_ask(struct door *door, const char *method, struct slice target, struct slice body,
     struct json_object **answer);
 
 /* Appends "name=value", encoded, with the '?' or '&' it needs; a NULL or empty value adds nothing. */
 void query_add(struct buf *target, const char *name, const char *value);
 /* Appends a text as one path segment. */
 void path_add(struct buf *target, const char *text);
+/* What the person typed for the field of the API that a refusal names: an option such as "--expires", a
+ * word such as "ACCOUNT". */
+void argument_of_field(const struct command *command, const char *field, char out[64]);
 /* A small JSON object for a body; NULL values are left out. */
 void body_add(struct buf *body, const char *name, const char *value);
 

@@ -253,7 +253,39 @@ ask(struct asking *asking)
 
 /* --- What came of it. */
 
-static bool
+void
+argument_of_field(const struct command *command, const char *field, char out[64])
+{
+    /* where the option is shorter than the field */
+    const char *name = strcmp(field, "expires_at") == 0 ? "expires" : field;
+    (void)snprintf(out, 64, "--%.60s", name);
+    for (char *at = out; *at; at++) {
+        *at = *at == '_' ? '-' : *at;
+    }
+    if (strstr(command->arguments, out)) {
+        return;
+    }
+    (void)snprintf(out, 64, "%.60s", name);
+    for (char *at = out; *at; at++) {
+        *at = *at >= 'a' && *at <= 'z' ? (char)(*at - 'a' + 'A') : *at;
+    }
+}
+
+/* A value that the control plane does not take, in the words of the command line. */
+static int
+show_wrong_value(const struct door *door, const char *field, const char *message)
+{
+    char quoted[128];
+    char argument[64];
+    (void)snprintf(quoted, sizeof(quoted), "'%.100s' ", field);
+    const char *why = strstr(message, quoted);
+    argument_of_field(door->cli->command, field, argument);
+    (void)cli_fail("%s: %s %s", door->cli->command->words, argument,
+        why ? why + strlen(quoted) : "is not taken");
+    return EXIT_USAGE;
+}
+
+static int
 show_refusal(
     const struct door *door, int http_status, struct json_object *answer, const struct buf *out)
 {
@@ -262,15 +294,14 @@ show_refusal(
     }
     struct json_object *error = json_member(answer, "error");
     const char *message = error ? json_text(error, "message") : "";
-    if (message[0]) {
-        (void)cli_fail("%s", message);
-    } else {
-        (void)cli_fail("the gateway answered %d", http_status);
+    const char *field = error ? json_text(error, "field") : "";
+    if (field[0]) {
+        return show_wrong_value(door, field, message);
     }
-    return false;
+    return message[0] ? cli_fail("%s", message) : cli_fail("the gateway answered %d", http_status);
 }
 
-static bool
+static int
 take_answer(
     const struct door *door, int http_status, const struct buf *out, struct json_object **answer)
 {
@@ -278,35 +309,31 @@ take_answer(
     struct json_object *parsed = tokener && out->len <= INT32_MAX
                                      ? json_tokener_parse_ex(tokener, out->ptr, (int)out->len)
                                      : NULL;
+    int exit_status = EXIT_OK;
     json_tokener_free(tokener);
-    bool good = http_status >= 200 && http_status <= 299;
-    if (!good) {
-        good = show_refusal(door, http_status, parsed, out);
+    if (http_status < 200 || http_status > 299) {
+        exit_status = show_refusal(door, http_status, parsed, out);
     } else if (door->json) {
         text_print(out);
     } else if (!parsed) {
-        (void)cli_fail("the gateway's answer is no JSON");
-        good = false;
+        exit_status = cli_fail("the gateway's answer is no JSON");
     } else {
         *answer = parsed;
-        return true;
+        return EXIT_OK;
     }
     json_object_put(parsed);
-    return good;
+    return exit_status;
 }
 
-bool
+int
 door_ask(struct door *door, const char *method, struct slice target, struct slice body,
     struct json_object **answer)
 {
     struct asking asking = { .door = door, .method = method, .target = target, .body = body };
     *answer = NULL;
-    bool good = ask(&asking) == STATUS_OK;
-    if (good) {
-        good = take_answer(door, asking.http_status, &asking.out, answer);
-    } else {
-        (void)cli_fail("%s", asking.error.text);
-    }
+    const int exit_status = ask(&asking) == STATUS_OK
+                                ? take_answer(door, asking.http_status, &asking.out, answer)
+                                : cli_fail("%s", asking.error.text);
     buf_free(&asking.out);
-    return good;
+    return exit_status;
 }

@@ -73,13 +73,13 @@ command_key_add(struct cli *cli, int argc, char **argv)
         buf_free(&body);
         return EXIT_USAGE;
     }
-    const bool good = door_ask(&door, "POST", SLICE("/api/admin/keys"), buf_slice(&body), &answer);
+    exit_status = door_ask(&door, "POST", SLICE("/api/admin/keys"), buf_slice(&body), &answer);
     if (answer) {
         print_key(answer);
     }
     json_object_put(answer);
     buf_free(&body);
-    return good ? EXIT_OK : EXIT_FAILED;
+    return exit_status;
 }
 
 static void
@@ -131,7 +131,7 @@ command_key_list(struct cli *cli, int argc, char **argv)
     struct json_object *answer = NULL;
     buf_add_str(&target, "/api/admin/keys?limit=10000");
     query_add(&target, "account", account);
-    const bool good = door_ask(&door, "GET", buf_slice(&target), (struct slice){ 0 }, &answer);
+    exit_status = door_ask(&door, "GET", buf_slice(&target), (struct slice){ 0 }, &answer);
     if (answer) {
         print_keys(answer);
         if (json_has(answer, "next_after")) {
@@ -140,7 +140,7 @@ command_key_list(struct cli *cli, int argc, char **argv)
     }
     json_object_put(answer);
     buf_free(&target);
-    return good ? EXIT_OK : EXIT_FAILED;
+    return exit_status;
 }
 
 int
@@ -161,11 +161,11 @@ command_key_revoke(struct cli *cli, int argc, char **argv)
     buf_add_str(&target, "/api/admin/keys/");
     path_add(&target, id);
     buf_add_str(&target, "/revoke");
-    const bool good = door_ask(&door, "POST", buf_slice(&target), (struct slice){ 0 }, &answer);
+    exit_status = door_ask(&door, "POST", buf_slice(&target), (struct slice){ 0 }, &answer);
     if (answer) {
         (void)printf("%s is revoked; it is refused from now on.\n", json_text(answer, "id"));
     }
     json_object_put(answer);
     buf_free(&target);
-    return good ? EXIT_OK : EXIT_FAILED;
+    return exit_status;
 }

@@ -209,7 +209,7 @@ ask(struct door *door, const struct ledger_options *options)
         buf_free(&target);
         return EXIT_USAGE;
     }
-    const bool good = door_ask(door, "GET", buf_slice(&target), (struct slice){ 0 }, &answer);
+    const int exit_status = door_ask(door, "GET", buf_slice(&target), (struct slice){ 0 }, &answer);
     buf_free(&target);
     if (answer) {
         struct json_object *rows = json_member(answer, "rows");
@@ -223,7 +223,7 @@ ask(struct door *door, const struct ledger_options *options)
         }
     }
     json_object_put(answer);
-    return good ? EXIT_OK : EXIT_FAILED;
+    return exit_status;
 }
 
 int

@@ -13,11 +13,10 @@ command_reload(struct cli *cli, int argc, char **argv)
         return exit_status;
     }
     struct json_object *answer = NULL;
-    const bool good =
-        door_ask(&door, "POST", SLICE("/api/admin/reload"), (struct slice){ 0 }, &answer);
+    exit_status = door_ask(&door, "POST", SLICE("/api/admin/reload"), (struct slice){ 0 }, &answer);
     if (answer) {
         (void)printf("%s.\n", json_text(answer, "message"));
     }
     json_object_put(answer);
-    return good ? EXIT_OK : EXIT_FAILED;
+    return exit_status;
 }

@@ -231,11 +231,11 @@ command_status(struct cli *cli, int argc, char **argv)
     buf_add_str(&target, "/api/v1/status");
     query_add(&target, "calls", calls);
     query_add(&target, "account", account);
-    const bool good = door_ask(&door, "GET", buf_slice(&target), (struct slice){ 0 }, &answer);
+    exit_status = door_ask(&door, "GET", buf_slice(&target), (struct slice){ 0 }, &answer);
     if (answer) {
         print_status(answer);
     }
     json_object_put(answer);
     buf_free(&target);
-    return good ? EXIT_OK : EXIT_FAILED;
+    return exit_status;
 }

@@ -350,6 +350,27 @@ describe('the control plane of a gateway', () => {
     fs.rmSync(own.dir, { recursive: true });
   });
 
+  test('a value that is not taken is told by the option it was typed for', () => {
+    for (const [args, words] of [
+      [['status', '--calls', '1000'], 'status: --calls must be a number from 1 to 100.'],
+      [['ledger', '--limit', '0'], 'ledger: --limit must be a number from 1 to 10000.'],
+      [['ledger', '--key', 'x'], 'ledger: --key must be an id such as key_12.'],
+      [['ledger', '--kind', 'x'], 'ledger: --kind must be settle, unbilled, '],
+      [['ledger', '--since', 'x'], '--since x: wanted is a span such as 24h'],
+      [['key', 'add', 'ada', '--role', 'king'], 'key add: --role must be user, service, observer or admin.'],
+      [['key', 'add', 'ada', '--expires', '2001-01-01'], 'key add: --expires is over already.'],
+      [['key', 'add', 'ada', '--expires', 'x'], '--expires x: wanted is a span such as 90d'],
+      [['key', 'add', 'ada', '--may-act-for', 'app-*'], 'key add: --may-act-for goes with the role service alone.'],
+      [['key', 'add', ''], 'key add: ACCOUNT is empty.'],
+      [['account', 'add', 'a\nb'], 'account add: NAME must be a text of 1 to 127 printable bytes.'],
+      [['account', 'add', 'x', '--organisation', ' '], 'account add: --organisation must be a text'],
+    ]) {
+      const done = run([...args, '--control', gateway.control]);
+      assert.equal(done.code, 2, `${args.join(' ')}: ${done.err}`);
+      assert.ok(done.err.startsWith(`tidegate: ${words}`), `${args.join(' ')}: ${done.err}`);
+    }
+  });
+
   test('many ask at once, some leave at once, and all who stay are answered', async () => {
     const asked = [];
     for (let i = 0; i < 60; i++) {
