@@ -40,8 +40,8 @@ json_finding(struct buf *out, struct slice line, const char *file)
     buf_add_char(out, '}');
 }
 
-static void
-json_findings(const char *file, const char *text)
+void
+findings_json(const char *file, const char *text)
 {
     struct buf out = { 0 };
     struct slice rest = slice_str(text);
@@ -66,7 +66,7 @@ load(const struct file_options *options, bool secrets)
     const enum status status = secrets ? conf_load_file(file, &policy, &error)
                                        : conf_load_file_without_secrets(file, &policy, &error);
     if (status != STATUS_OK && options->json) {
-        json_findings(file, error.text);
+        findings_json(file, error.text);
     } else if (status != STATUS_OK) {
         (void)fprintf(stderr, "%s\n", error.text);
     }

@@ -98,6 +98,10 @@ MUST_USE bool file_replace(const char *path, struct slice bytes, unsigned mode);
 /* EEXIST where there is one. */
 MUST_USE bool file_create(const char *path, struct slice bytes, unsigned mode);
 
+/* --- check.c */
+/* Prints what a text of conf/ that was refused is told with, as JSON. */
+void findings_json(const char *file, const char *text);
+
 /* --- prices.c */
 /* The members of a JSON object, in micro-USD per million tokens; no price is null. */
 void prices_json(struct buf *out, const struct price_set *set);

@@ -11,10 +11,12 @@ command_init(struct cli *cli, int argc, char **argv)
 {
     const char *file = NULL;
     bool force = false;
+    bool json = false;
     int exit_status = EXIT_OK;
     const struct argument arguments[] = {
         { "FILE", ARGUMENT_WORD, &file, false },
         { "--force", ARGUMENT_FLAG, &force, false },
+        { "--json", ARGUMENT_FLAG, &json, false },
     };
     if (!arguments_parse(cli, argc, argv, arguments, countof(arguments), &exit_status)) {
         return exit_status;
@@ -25,6 +27,15 @@ command_init(struct cli *cli, int argc, char **argv)
                 : file_create(file, sample, FOR_ITS_OWNER))) {
         return errno == EEXIST ? cli_fail("%s is there already; --force replaces it", file)
                                : cli_fail("%s: %s", file, strerror(errno));
+    }
+    if (json) {
+        struct buf out = { 0 };
+        buf_add_str(&out, "{\"written\":");
+        buf_add_json(&out, slice_str(file));
+        buf_add_str(&out, "}\n");
+        text_print(&out);
+        buf_free(&out);
+        return EXIT_OK;
     }
     (void)printf("%s is written. Edit it, then:\n\n  %s check %s\n  %s serve --config %s\n", file,
         cli->program, file, cli->program, file);

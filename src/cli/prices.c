@@ -33,43 +33,92 @@ read_file(const char *path, struct buf *out)
     return good;
 }
 
-static int
-write_book(const char *path, const struct buf *book)
+/* What was taken and what was not: beside the book, which may be on standard output. */
+static void
+tell_import(const struct conf_import *import)
 {
-    if (!path) {
-        text_print(book);
-        return EXIT_OK;
+    const int32_t passed_by = import->other_mode + import->unpriced + import->odd_name;
+    (void)fprintf(stderr, "%d models taken, %d left out", import->taken, passed_by);
+    const struct {
+        int32_t count;
+        const char *why;
+    } rows[] = { { import->other_mode, "not billed by tokens (images, audio, ...)" },
+        { import->unpriced, "without a price per token for input and output" },
+        { import->odd_name, "with a name that no provider can be asked for" } };
+    const char *before = ": ";
+    for (size_t i = 0; i < countof(rows); i++) {
+        if (rows[i].count > 0) {
+            (void)fprintf(stderr, "%s%d %s", before, rows[i].count, rows[i].why);
+            before = ", ";
+        }
     }
-    return file_replace(path, buf_slice(book), FOR_ALL) ? EXIT_OK
-                                                        : cli_fail("%s: %s", path, strerror(errno));
+    (void)fputs(".\n", stderr);
+}
+
+static void
+tell_import_json(const struct conf_import *import, const char *out_file)
+{
+    struct buf out = { 0 };
+    buf_addf(&out,
+        "{\"ok\":true,\"taken\":%d,\"left_out\":{\"other_mode\":%d,\"unpriced\":%d,\"odd_name\":%d},\"out\":",
+        import->taken, import->other_mode, import->unpriced, import->odd_name);
+    buf_add_json(&out, slice_str(out_file));
+    buf_add_str(&out, "}\n");
+    text_print(&out);
+    buf_free(&out);
+}
+
+struct import_options {
+    const char *file, *to;
+    bool json;
+};
+
+static int
+import_book(const struct import_options *options, struct slice text)
+{
+    struct buf book = { 0 };
+    struct conf_import import;
+    struct conf_error error;
+    int exit_status = EXIT_OK;
+    if (conf_prices_import(options->file, text, &book, &import, &error) != STATUS_OK) {
+        exit_status = EXIT_FAILED;
+        if (options->json) {
+            findings_json(options->file, error.text);
+        } else {
+            (void)fprintf(stderr, "%s\n", error.text);
+        }
+    } else if (!options->to) {
+        text_print(&book);
+        tell_import(&import);
+    } else if (!file_replace(options->to, buf_slice(&book), FOR_ALL)) {
+        exit_status = cli_fail("%s: %s", options->to, strerror(errno));
+    } else if (options->json) {
+        tell_import_json(&import, options->to);
+    } else {
+        tell_import(&import);
+    }
+    buf_free(&book);
+    return exit_status;
 }
 
 int
 command_prices_import(struct cli *cli, int argc, char **argv)
 {
-    const char *file = NULL;
-    const char *to = NULL;
+    struct import_options options = { 0 };
     int exit_status = EXIT_OK;
     const struct argument arguments[] = {
-        { "FILE", ARGUMENT_WORD, &file, true },
-        { "--out", ARGUMENT_TEXT, &to, false },
+        { "FILE", ARGUMENT_WORD, &options.file, true },
+        { "--out", ARGUMENT_TEXT, &options.to, false },
+        { "--json", ARGUMENT_FLAG, &options.json, false },
     };
     if (!arguments_parse(cli, argc, argv, arguments, countof(arguments), &exit_status)) {
         return exit_status;
     }
     struct buf text = { 0 };
-    struct buf book = { 0 };
-    struct conf_error error;
-    if (!read_file(file, &text)) {
-        exit_status = cli_fail("%s: %s", file, strerror(errno));
-    } else if (conf_prices_import(file, buf_slice(&text), &book, &error) != STATUS_OK) {
-        (void)fprintf(stderr, "%s\n", error.text);
-        exit_status = EXIT_FAILED;
-    } else {
-        exit_status = write_book(to, &book);
-    }
+    exit_status = read_file(options.file, &text)
+                      ? import_book(&options, buf_slice(&text))
+                      : cli_fail("%s: %s", options.file, strerror(errno));
     buf_free(&text);
-    buf_free(&book);
     return exit_status;
 }
 

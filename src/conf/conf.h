@@ -38,5 +38,12 @@ const char *conf_sample(void);
  * per token), for `tidegate prices import`; checks ranges; fills cache prices that are null with the input
  * price; appends the normal form, sorted by id, to `out`. LiteLLM's decimals are taken as text; what is
  * finer than a micro-USD per million tokens is rounded up. */
+struct conf_import {
+    int32_t taken;
+    /* passed by, of LiteLLM's: */
+    int32_t other_mode; /* not billed by tokens: images, audio, ... */
+    int32_t unpriced;   /* no price per token on both sides */
+    int32_t odd_name;   /* no name that a provider could be asked for */
+};
 MUST_USE enum status conf_prices_import(const char *name, struct slice json, struct buf *out,
-    struct conf_error *error);
+    struct conf_import *import, struct conf_error *error);

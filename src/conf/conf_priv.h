@@ -77,6 +77,7 @@ struct price_row {
 struct price_book {
     int32_t count, room;
     struct price_row *rows;
+    struct conf_import passed_by; /* without what was taken */
 };
 /* Reads a book of either form out of a document and sorts it by id; all lives in `arena`. */
 void prices_read(struct report *report, const struct node *root, struct arena *arena, struct price_book *book);

@@ -181,9 +181,13 @@ entry_read(
     if (found.base.output < 0 && slice_eq(mode->text, SLICE("embedding"))) {
         found.base.output = 0; /* it has none */
     }
-    if (found.base.input < 0 || found.base.output < 0
-        || !value_name(map->key->text, "-_.:/@+[]", NAME_MAX_BYTES)) {
-        return; /* not billed by tokens on both sides, or no name that a provider could be asked for */
+    if (found.base.input < 0 || found.base.output < 0) {
+        book->passed_by.unpriced++;
+        return;
+    }
+    if (!value_name(map->key->text, "-_.:/@+[]", NAME_MAX_BYTES)) {
+        book->passed_by.odd_name++;
+        return;
     }
     struct price *price = price_book_add(report, arena, book, map->key, map->key->text);
     if (!price) {
@@ -218,6 +222,8 @@ litellm_read(
         }
         if (mode_by_tokens(node)) {
             entry_read(report, node, arena, book);
+        } else {
+            book->passed_by.other_mode++;
         }
     }
 }

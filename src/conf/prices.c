@@ -361,11 +361,13 @@ book_write(const char *name, const struct price_book *book, struct buf *out)
 }
 
 enum status
-conf_prices_import(const char *name, struct slice json, struct buf *out, struct conf_error *error)
+conf_prices_import(const char *name, struct slice json, struct buf *out, struct conf_import *import,
+    struct conf_error *error)
 {
     struct report *report = calloc(1, sizeof *report);
     struct arena arena = { 0 };
     struct price_book book = { 0 };
+    *import = (struct conf_import){ 0 };
     if (!report) {
         (void)snprintf(error->text, sizeof error->text, "out of memory");
         return STATUS_FULL;
@@ -383,6 +385,8 @@ conf_prices_import(const char *name, struct slice json, struct buf *out, struct 
     } else {
         report_render(report, error);
     }
+    *import = book.passed_by;
+    import->taken = book.count;
     arena_free(&arena);
     free(report);
     return status;

@@ -24,10 +24,11 @@
         "--host ADDR       default 127.0.0.1\n"                                                                  \
         "--port N          default 0: any free one, told on standard output\n"                                   \
         "--behave WORDS    for models that are not \"mock:...\", such as tokens=50,tps=200\n")                   \
-    X(init, "init", "[FILE] [--force]",                                                                          \
+    X(init, "init", "[FILE] [--force] [--json]",                                                                 \
         "write a commented configuration",                                                                       \
         "FILE              default: tidegate.yaml\n"                                                             \
-        "--force           replaces a file that is there\n")                                                     \
+        "--force           replaces a file that is there\n"                                                      \
+        "--json            which file was written, as JSON\n")                                                     \
     X(check, "check", "[FILE] [--json]",                                                                         \
         "judge a configuration and say what would be in force",                                                  \
         "FILE              default: tidegate.yaml\n"                                                             \
@@ -74,9 +75,10 @@
         "--limit N         at most so many rows (default 50)\n"                                                  \
         "--csv             all columns as CSV\n"                                                                 \
         COMMAND_DOOR_LINES)                                                                                      \
-    X(prices_import, "prices import", "FILE [--out FILE]",                                                       \
+    X(prices_import, "prices import", "FILE [--out FILE] [--json]",                                              \
         "check a price book (ours or LiteLLM's) and write it in our form",                                       \
-        "--out FILE        default: standard output\n")                                                          \
+        "--out FILE        default: standard output\n"                                                           \
+        "--json            what was taken and left out, or what is wrong, as JSON; without --out the book is\n")                                                          \
     X(prices_list, "prices list", "[WORD]",                                                                      \
         "the price book in force, or the ids with WORD in them",                                                 \
         COMMAND_CONFIG_LINE                                                                                      \

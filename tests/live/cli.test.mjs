@@ -536,6 +536,30 @@ limits: {day: {counts: cost, per: account, window: day, cap: 1 USD}}
     fs.rmSync(file);
   });
 
+  test('an import says what it took and what it left out', () => {
+    const file = path.join(dir, 'litellm.json');
+    const out = path.join(dir, 'book.json');
+    const chat = (more) => ({ litellm_provider: 'x', mode: 'chat', ...more });
+    fs.writeFileSync(file, JSON.stringify({
+      'gpt-x': chat({ input_cost_per_token: 3e-6, output_cost_per_token: 1.5e-5 }),
+      free: chat({}),
+      'two words': chat({ input_cost_per_token: 1e-6, output_cost_per_token: 1e-6 }),
+      pic: { mode: 'image_generation' },
+    }));
+    const done = run(['prices', 'import', file, '--out', out], here);
+    assert.deepEqual([done.code, done.out], [0, '']);
+    assert.match(done.err, /^1 models taken, 3 left out: 1 not billed by tokens .*, 1 without a price per token .*, 1 with a name /);
+    assert.deepEqual(JSON.parse(run(['prices', 'import', file, '--out', out, '--json'], here).out),
+      { ok: true, taken: 1, left_out: { other_mode: 1, unpriced: 1, odd_name: 1 }, out });
+    assert.equal(JSON.parse(run(['prices', 'import', file], here).out).models.length, 1);
+    fs.writeFileSync(file, '{"models": [{"id": "a", "input": -1, "output": 1}]}');
+    const wrong = run(['prices', 'import', file, '--json'], here);
+    assert.equal(wrong.code, 1);
+    assert.match(JSON.parse(wrong.out).findings[0].message, /field 'input'/);
+    assert.deepEqual(JSON.parse(run(['init', 'x.yaml', '--json'], here).out), { written: 'x.yaml' });
+    [file, out, path.join(dir, 'x.yaml')].forEach((name) => fs.rmSync(name));
+  });
+
   test('a reader that leaves does not hurt', () => {
     const done = spawnSync('sh', ['-c', `${BIN} prices list | head -1`], { ...here, encoding: 'utf8' });
     assert.match(done.stdout, /^ID/);

@@ -10,12 +10,13 @@
 #include "price/price.h"
 
 static struct conf_error error;
+static struct conf_import counts;
 
 static const char *
 import(struct buf *out, const char *text)
 {
     buf_clear(out);
-    return conf_prices_import("book.json", slice_str(text), out, &error) == STATUS_OK ? buf_cstr(out) : error.text;
+    return conf_prices_import("book.json", slice_str(text), out, &counts, &error) == STATUS_OK ? buf_cstr(out) : error.text;
 }
 
 #define HEAD "{\"source\":\"book.json\",\"unit\":\"micro-USD per million tokens\",\"models\":["
@@ -137,6 +138,11 @@ litellm_is_exact(void **state)
         assert_string_equal(import(&out, rows[i].json), buf_cstr(&expected));
         buf_free(&expected);
     }
+    /* the last row passes some by, and they are counted */
+    assert_int_equal(counts.taken, 2);
+    assert_int_equal(counts.other_mode, 2);
+    assert_int_equal(counts.unpriced, 1);
+    assert_int_equal(counts.odd_name, 1);
     buf_free(&out);
 }
 
@@ -222,7 +228,7 @@ damaged_books(void **state)
                 text[(seed >> 33) % len] = "{}[]:,-#&*!\"' \n0e.\xff"[(seed >> 20) % 20];
             }
             buf_clear(&out);
-            if (conf_prices_import("book.json", slice_of(text, len), &out, &error) != STATUS_OK) {
+            if (conf_prices_import("book.json", slice_of(text, len), &out, &counts, &error) != STATUS_OK) {
                 assert_memory_equal(error.text, "book.json:", 10);
             }
             free(text);
