@@ -230,6 +230,7 @@ batch_end(struct engine *engine)
     count_open_holds(engine);
     if (engine->work.identity_changed) {
         __atomic_store_n(&engine->identity_version, identity_version, __ATOMIC_RELEASE);
+        lines_mark_all(engine); /* a key or an account that waits may be refused for good now */
     }
     counter_add(COUNTER_COMMITS, 1);
     pthread_mutex_lock(&engine->lock);

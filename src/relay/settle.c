@@ -24,6 +24,13 @@ call_on_abort(const struct call *call)
     return call->facts.stream ? call_provider(call)->on_abort : ON_ABORT_BILLS_ALL;
 }
 
+/* The provider keeps the output limit we send, so an estimate never passes it; what it named itself stands. */
+static int64_t
+within_bound(const struct call *call, int64_t output)
+{
+    return max_i64(min_i64(output, call->bound_output), call->tap.usage.output);
+}
+
 /* Output of an answer whose provider did not say. A cut one is booked so that the books are never below the
  * provider's by more than what lies beyond the held part and what it wrote without our reading it (DESIGN
  * section 4): what was read, at a byte a token, up to the held part; the whole held part where the provider
@@ -31,10 +38,9 @@ call_on_abort(const struct call *call)
 static int64_t
 estimated_output(const struct call *call, enum cut cut)
 {
-    int64_t output =
-        max_i64(tokens_of_text(call), max_i64(call->tap.delta_events, call->tap.usage.output));
+    int64_t output = max_i64(tokens_of_text(call), call->tap.delta_events);
     if (cut == CUT_NONE) {
-        return min_i64(output, TOKENS_MAX);
+        return within_bound(call, output);
     }
     const bool bills_on = call_on_abort(call) == ON_ABORT_BILLS_ALL
                           || call->policy->models[call->model_index].hidden_reasoning;
@@ -42,9 +48,9 @@ estimated_output(const struct call *call, enum cut cut)
         bills_on ? call->held_output : min_i64(call->held_output, call->tap.text_bytes);
     output = max_i64(output, read);
     if (cut == CUT_GIVEN_UP && bills_on) {
-        output = max_i64(output, call->bound_output);
+        output = call->bound_output;
     }
-    return min_i64(output, TOKENS_MAX);
+    return within_bound(call, output);
 }
 
 struct usage

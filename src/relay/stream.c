@@ -206,9 +206,9 @@ leave_upstream(struct call *call)
     call_free(call);
 }
 
-/* Nobody reads any more: what is at hand is tapped, then the upstream is left. The call may be gone after. */
+/* What was read counts as read, though nobody is sent it any more. */
 static void
-discard(struct call *call)
+tap_backlog(struct call *call)
 {
     struct buf backlog = call->backlog;
     call->backlog = (struct buf){ 0 };
@@ -216,6 +216,13 @@ discard(struct call *call)
     call->waiting_for_more = false;
     stream_process(call, buf_slice(&backlog));
     buf_free(&backlog);
+}
+
+/* Nobody reads any more: what is at hand is tapped, then the upstream is left. The call may be gone after. */
+static void
+discard(struct call *call)
+{
+    tap_backlog(call);
     if (call->upstream_ended) {
         stream_upstream_end(call, call->upstream_whole);
     } else {
@@ -223,21 +230,39 @@ discard(struct call *call)
     }
 }
 
-/* There is no more room under a limit: the answer stops as if it had reached its output limit. */
+/* There is no more room under a limit: the answer stops as if it had reached its output limit. The cost that
+ * the client is told is the one that is booked; a drain learns it only later, so then none is told. */
 static void
 end_for_lack_of_room(struct call *call)
 {
     struct buf out = { 0 };
-    const struct usage usage = call_usage(call, CUT_NONE);
+    const struct tap seen = call->tap; /* as far as the client has seen it */
+    const bool drains = call->upstream && call_on_abort(call) == ON_ABORT_BILLS_ALL;
+    enum cut cut = CUT_NONE;
     counter_add(COUNTER_STREAMS_CUT_BY_LIMIT, 1);
-    stream_comment_cost(
-        &out, call_cost_micros(call, &usage), call->payer, SLICE("stopped at a spending limit"));
-    stream_end_length(&call->tap, &usage, call->facts.usage_asked, &out);
+    if (!drains) {
+        if (call->upstream) {
+            net_call_cancel(call->upstream);
+            call->upstream = NULL;
+        }
+        tap_backlog(call);
+        cut = call->tap.end == ANSWER_OPEN ? CUT_BROKEN : CUT_NONE;
+    }
+    const struct usage usage = call_usage(call, cut);
+    if (!drains) {
+        settle_at_end(call, cut, REASON_OK, NULL);
+    }
+    stream_comment_cost(&out, drains ? -1 : call->cost_micros, call->payer, SLICE("stopped at a spending limit"));
+    stream_end_length(&seen, &usage, call->facts.usage_asked, &out);
     const struct slice piece = buf_slice(&out);
     net_send(call->exchange, &piece, 1);
     buf_free(&out);
     close_client(call);
-    discard(call);
+    if (drains) {
+        discard(call);
+    } else {
+        call_free(call);
+    }
 }
 
 /* The last event is out: the client's stream ends with it, whatever the provider does with its connection,

@@ -102,17 +102,55 @@ pass_source(struct facts_reader *reader)
     }
 }
 
+/* What an item is told by, when it may stand for something that lies at the provider. */
+struct item_signs {
+    bool id, typed, role, result, image;
+};
+
 static void
-pass_type(struct facts_reader *reader)
+pass_type(struct facts_reader *reader, struct item_signs *signs)
 {
     struct json_value type;
     if (!json_take(&reader->cursor, &type) || type.type != JSON_STRING) {
-        return;
+        return; /* null is no type */
     }
+    signs->typed = true;
+    signs->image = json_says(type, SLICE("image_generation_call"));
     if (json_says(type, SLICE("item_reference"))) {
         note_foreign(reader, SLICE("item_reference"));
     }
     reader->facts->media |= !is_one_of(json_inside(type), text_types, countof(text_types));
+}
+
+/* A spoken answer of before, named by its id. */
+static void
+pass_audio(struct facts_reader *reader)
+{
+    struct json_value audio, id;
+    if (json_take(&reader->cursor, &audio) && json_get(audio.text, "id", &id) && id.type == JSON_STRING) {
+        note_foreign(reader, SLICE("audio"));
+    }
+}
+
+/* Takes a value and says whether there is one: null is none. */
+static bool
+pass_present(struct facts_reader *reader)
+{
+    struct json_value value;
+    return json_take(&reader->cursor, &value) && value.type != JSON_NULL;
+}
+
+/* References that need not say that they are one: a bare id (its type is optional), and a picture of before
+ * without its bytes. */
+static void
+judge_item(struct facts_reader *reader, const struct item_signs *signs)
+{
+    if (signs->id && !signs->typed && !signs->role) {
+        note_foreign(reader, SLICE("item_reference"));
+    }
+    if (signs->image && !signs->result) {
+        note_foreign(reader, SLICE("image_generation_call"));
+    }
 }
 
 static void pass_parts(struct facts_reader *reader, int depth);
@@ -121,9 +159,20 @@ static void
 pass_part(struct facts_reader *reader, int depth)
 {
     struct slice key;
+    struct item_signs signs = { 0 };
     while (json_next_member(&reader->cursor, &key)) {
         if (json_key_is(key, SLICE("type"))) {
-            pass_type(reader);
+            pass_type(reader, &signs);
+        } else if (json_key_is(key, SLICE("id"))) {
+            signs.id = pass_present(reader);
+        } else if (json_key_is(key, SLICE("role"))) {
+            signs.role = pass_present(reader);
+        } else if (json_key_is(key, SLICE("result"))) {
+            signs.result = pass_present(reader);
+        } else if (json_key_is(key, SLICE("audio"))) {
+            pass_audio(reader);
+        } else if (json_key_is(key, SLICE("container_id"))) {
+            pass_foreign(reader, SLICE("container_id"));
         } else if (json_key_is(key, SLICE("file_id"))) {
             pass_foreign(reader, SLICE("file_id"));
         } else if (is_one_of(key, part_places, countof(part_places))) {
@@ -133,6 +182,9 @@ pass_part(struct facts_reader *reader, int depth)
         } else {
             json_skip(&reader->cursor);
         }
+    }
+    if (depth == 0) {
+        judge_item(reader, &signs);
     }
 }
 

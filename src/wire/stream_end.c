@@ -12,8 +12,11 @@ stream_break(struct buf *out)
 void
 stream_comment_cost(struct buf *out, int64_t cost_micros, enum payer payer, struct slice note)
 {
-    buf_addf(out, ": tidegate cost_micros=%lld payer=%s", (long long)cost_micros,
-        payer == PAYER_USER ? "user" : "company");
+    buf_add_str(out, ": tidegate");
+    if (cost_micros >= 0) {
+        buf_addf(out, " cost_micros=%lld", (long long)cost_micros);
+    }
+    buf_addf(out, " payer=%s", payer == PAYER_USER ? "user" : "company");
     if (note.len > 0) {
         buf_add_char(out, ' ');
     }
@@ -147,22 +150,35 @@ is_spent(enum reason reason)
     return reason_row(reason)->class_ == REASON_CLASS_SPENT;
 }
 
+/* A wait worth sitting out: a limit of ours, not anybody's trouble. */
+static bool
+is_wait(enum reason reason)
+{
+    return reason_row(reason)->class_ == REASON_CLASS_WAIT;
+}
+
+static const char *
+openai_code(enum reason reason)
+{
+    return is_spent(reason) ? "insufficient_quota" : is_wait(reason) ? "rate_limit_exceeded" : NULL;
+}
+
 static void
 chat_error(enum reason reason, struct slice message, struct buf *out)
 {
+    const char *code = openai_code(reason);
     buf_add_str(out, "data: {\"error\":{\"message\":");
     buf_add_json(out, message);
     buf_addf(out, ",\"type\":\"%s\",\"param\":null,\"code\":\"%s\"}}\n\n",
-        is_spent(reason) ? "insufficient_quota" : "server_error",
-        is_spent(reason) ? "insufficient_quota" : reason_row(reason)->code);
+        code ? code : "server_error", code ? code : reason_row(reason)->code);
 }
 
 static void
 responses_error(const struct tap *tap, enum reason reason, struct slice message, struct buf *out)
 {
     add_response_head(tap, "failed", out);
-    buf_addf(out,
-        "{\"code\":\"%s\",\"message\":", is_spent(reason) ? "insufficient_quota" : "server_error");
+    const char *code = openai_code(reason);
+    buf_addf(out, "{\"code\":\"%s\",\"message\":", code ? code : "server_error");
     buf_add_json(out, message);
     buf_add_str(out, "},\"incomplete_details\":null,\"usage\":null");
     add_response_tail(tap, out);
@@ -172,6 +188,7 @@ static void
 messages_error(enum reason reason, struct slice message, struct slice request_id, struct buf *out)
 {
     const char *type = is_spent(reason)                    ? "billing_error"
+                       : is_wait(reason)                   ? "rate_limit_error"
                        : reason == REASON_UPSTREAM_TIMEOUT ? "timeout_error"
                                                            : "api_error";
     buf_addf(out,

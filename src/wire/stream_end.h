@@ -19,7 +19,7 @@ void stream_end_length(
     const struct tap *tap, const struct usage *usage, bool usage_asked, struct buf *out);
 
 /* ": tidegate cost_micros=123 payer=company" and a further note where it is not empty; goes before
- * the terminal event. */
+ * the terminal event. A cost below 0 is not known yet and left out. */
 void stream_comment_cost(struct buf *out, int64_t cost_micros, enum payer payer, struct slice note);
 /* ": tidegate waiting": keeps a connection alive while its call waits or the provider is silent. */
 void stream_comment_waiting(struct buf *out);
