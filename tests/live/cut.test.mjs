@@ -93,6 +93,31 @@ describe('streams', () => {
     });
   }
 
+  for (const api of ['chat', 'responses', 'messages']) {
+    test(`${api}: a lowered answer that is cut late is booked within its bound`, async () => {
+      const model = api === 'messages' ? 'claude-live' : 'gpt-live';
+      const gateway = await Gateway.start(mock, {
+        step: '64 tokens',
+        min_answer: '64 tokens',
+        models: modelsOn({ 'gpt-live': 'openai', 'claude-live': 'anthropic' }),
+        limits: { day: { counts: 'cost', per: 'account', window: 'day', cap: '0.02 USD', at_cap: 'refuse' } },
+      });
+      const key = gateway.member('ada');
+      await mock.clear();
+      await mock.models({ [model]: 'tokens=5000,bpt=30,cut_after=1200' });
+      const answer = await send(gateway, key, callOf(api, model, { stream: true, limit: 4000 }));
+      assert.ok(answer.headers['x-tidegate-output-limit'], 'the limit was lowered');
+      const told = Number(/cost_micros=(\d+)/.exec(answer.text)?.[1]);
+      await gateway.booked();
+      const [row] = (await gateway.ledger({ account: 'ada' })).filter(({ usage }) => usage);
+      assert.ok(row.cost_micros <= row.bound_micros, `booked ${row.cost_micros}, bound ${row.bound_micros}`);
+      assert.equal(told, row.cost_micros, 'what the client was told is what is booked');
+      const [{ bill }] = await mock.settled();
+      assert.ok(row.cost_micros >= priced(bill), `booked ${row.cost_micros}, billed ${priced(bill)}`);
+      await gateway.stop();
+    });
+  }
+
   test('the gateway that stops amid an answer which its provider goes on to bill books its bound', async () => {
     const gateway = await Gateway.start(mock, { models: modelsOn({ 'gpt-live': 'bills-openai' }), stop_grace: '1s' });
     const key = gateway.member('ada');

@@ -108,6 +108,13 @@ errors_end_in_their_dialect(void **state)
             "data: {\"error\":{\"message\":\"It \\\"broke\\\".\",\"type\":\"server_error\","
             "\"param\":null,\"code\":\"provider_answer_broken\"}}\n\n" },
         { API_CHAT, REASON_COST_SPENT, NULL },
+        { API_CHAT, REASON_COST_HELD,
+            "data: {\"error\":{\"message\":\"It \\\"broke\\\".\",\"type\":\"rate_limit_exceeded\","
+            "\"param\":null,\"code\":\"rate_limit_exceeded\"}}\n\n" },
+        { API_MESSAGES, REASON_COST_HELD,
+            "event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"rate_limit_error\","
+            "\"message\":\"It \\\"broke\\\".\",\"details\":{\"reason\":\"budget_held\"}},"
+            "\"request_id\":\"tg-1\"}\n\n" },
         { API_RESPONSES, REASON_UPSTREAM_BROKEN, NULL },
         { API_MESSAGES, REASON_UPSTREAM_BROKEN,
             "event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"api_error\","
