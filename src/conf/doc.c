@@ -13,23 +13,40 @@
 struct reader {
     yaml_parser_t parser;
     struct report *report;
+    struct slice text;
     struct arena *arena;
     struct map keys; /* hash of (mapping, key text) -> the key's node */
     int32_t node_count, map_count;
 };
 
+/* libyaml gives the place of bytes that are no text as their offset alone. */
+static void
+report_bad_bytes(struct reader *reader)
+{
+    const struct slice text = reader->text;
+    int line = 1;
+    int column = 1;
+    for (size_t i = 0; i < reader->parser.problem_offset && i < text.len; i++) {
+        const unsigned char c = (unsigned char)text.ptr[i];
+        line += c == '\n' ? 1 : 0;
+        column = c == '\n' ? 1 : column + ((c & 0xc0) != 0x80 ? 1 : 0);
+    }
+    report_at(reader->report, line, column, "this is not text in UTF-8: %s",
+        reader->parser.problem ? reader->parser.problem : "bad bytes");
+}
+
 static void
 report_yaml(struct reader *reader)
 {
     const yaml_parser_t *parser = &reader->parser;
+    const char *language = reader->report->language ? reader->report->language : "YAML";
     if (parser->error == YAML_MEMORY_ERROR) {
         report_no_memory(reader->report);
     } else if (parser->error == YAML_READER_ERROR) {
-        report_at(reader->report, 0, 0, "this is not text in UTF-8: %s at byte %zu",
-            parser->problem ? parser->problem : "bad bytes", parser->problem_offset);
+        report_bad_bytes(reader);
     } else {
         report_at(reader->report, (int)parser->problem_mark.line + 1,
-            (int)parser->problem_mark.column + 1, "this is not YAML: %s%s%s",
+            (int)parser->problem_mark.column + 1, "this is not %s: %s%s%s", language,
             parser->problem ? parser->problem : "it cannot be read", parser->context ? ", " : "",
             parser->context ? parser->context : "");
     }
@@ -258,7 +275,7 @@ read_document(struct reader *reader)
 struct node *
 doc_read(struct report *report, struct slice text, struct arena *arena)
 {
-    struct reader reader = { .report = report, .arena = arena };
+    struct reader reader = { .report = report, .text = text, .arena = arena };
     if (!yaml_parser_initialize(&reader.parser)) {
         report_no_memory(report);
         return NULL;

@@ -29,7 +29,8 @@ struct finding {
 
 /* What is wrong with one text. */
 struct report {
-    const char *name;    /* of the text */
+    const char *name;     /* of the text */
+    const char *language; /* what it should be, for people; NULL = YAML */
     const char *memory;  /* set when memory ran out; then nothing else counts */
     int count, dropped;
     struct finding findings[FINDINGS_MAX];

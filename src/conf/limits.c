@@ -97,7 +97,26 @@ say(char *out, size_t size, const char *piece)
     (void)snprintf(out + len, size - len, "%s", piece);
 }
 
-/* "per account over day, week, month; per thread_tree over lifetime" */
+/* After "over": the words of a window as a person says them. */
+static const char *
+window_phrase(enum window_kind window)
+{
+    switch (window) {
+    case WINDOW_LIFETIME: return "its lifetime";
+    case WINDOW_DAY: return "a day";
+    case WINDOW_WEEK: return "a week";
+    case WINDOW_MONTH: return "a month";
+    case WINDOW_BUCKET: return "a rate";
+    case WINDOW_ROLLING: return "a rolling window";
+    case WINDOW_FIRST_USE: return "a window from its first use";
+    case WINDOW_REPORTED: return "a reported window";
+    case WINDOW_CONCURRENCY:
+    case WINDOW_KIND_COUNT: break;
+    }
+    return "";
+}
+
+/* In the words of the file: "per account over day, week, month; per thread_tree over lifetime" */
 static void
 forms_text(enum count_kind counts, char *out, size_t size)
 {
@@ -139,9 +158,7 @@ report_no_form(struct conf *conf, const struct node *map, const struct limit *li
         return;
     }
     const char *over = limit->window == WINDOW_CONCURRENCY ? "" : " over ";
-    const char *window = limit->window == WINDOW_CONCURRENCY ? ""
-                         : limit->window == WINDOW_BUCKET    ? "a rate"
-                                                             : window_word(limit->window);
+    const char *window = limit->window == WINDOW_CONCURRENCY ? "" : window_phrase(limit->window);
     forms_text(limit->counts, forms, sizeof forms);
     report_add(&conf->report, place,
         "a limit of %s per %s%s%s does not exist in this version yet; it exists %s",
@@ -305,7 +322,10 @@ cap_read(struct conf *conf, const struct node *map, struct limit *limit)
     if (preset) {
         (void)amount_read(conf, preset, limit, &limit->cap_default);
     }
-    if (plans) {
+    if (plans && limit->per == PER_GATEWAY) {
+        report_add(&conf->report, plans->key,
+            "all callers share a limit per gateway, so its cap cannot differ by plan; write one amount");
+    } else if (plans) {
         plan_caps_read(conf, plans, limit);
     }
     if (node->child_count == 0) {

@@ -153,7 +153,15 @@ model_read(
 {
     const struct node *id = map->kind == NODE_MAP ? doc_get(map, "id") : NULL;
     if (!id || id->kind != NODE_SCALAR || !value_name(id->text, "-_.:/@+[]", NAME_MAX_BYTES)) {
-        report_add(report, map, "an entry of 'models' is an object with the model's 'id'");
+        if (id && id->kind == NODE_SCALAR) {
+            char seen[64];
+            report_add(report, id,
+                "a model's id has up to %d letters, digits and any of -_.:/@+[]; this is %s",
+                NAME_MAX_BYTES, node_seen(id, seen));
+        } else {
+            report_add(
+                report, id ? id : map, "an entry of 'models' is an object with the model's 'id'");
+        }
         return;
     }
     struct price *price = price_book_add(report, arena, book, id, id->text);
@@ -277,6 +285,7 @@ book_load(struct conf *conf, const char *name, struct slice text, const struct n
         return;
     }
     report->name = name;
+    report->language = "JSON";
     const struct node *root = doc_read(report, text, &arena);
     if (root) {
         prices_read(report, root, &arena, &book);
@@ -373,6 +382,7 @@ conf_prices_import(const char *name, struct slice json, struct buf *out, struct 
         return STATUS_FULL;
     }
     report->name = name;
+    report->language = "JSON";
     const struct node *root = doc_read(report, json, &arena);
     if (root) {
         prices_read(report, root, &arena, &book);

@@ -53,7 +53,7 @@ write_sandbox(struct buf *yaml, uint16_t mock_port, const char *store, const cha
     buf_add_json(yaml, slice_str(store));
     buf_addf(yaml,
         "\nproviders:\n"
-        "  mock: {dialect: openai, apis: [chat, responses, embeddings], on_abort: stops,\n"
+        "  mock: {dialect: openai, apis: [chat, responses], on_abort: stops,\n"
         "    base_url: \"http://127.0.0.1:%u/v1\"}\n"
         "  mock-anthropic: {dialect: anthropic, base_url: \"http://127.0.0.1:%u\", on_abort: stops}\n"
         "models:\n",

@@ -77,7 +77,7 @@
 #define PROVIDER_OPTIONS(X)                                                                                           \
     X(PROVIDER_DIALECT, "providers.*.dialect", WORD, "openai | anthropic", NULL, NULL, NULL,                          \
         "The wire format it speaks; known for the providers of tbl/provider_facts.h.")                                \
-    X(PROVIDER_APIS, "providers.*.apis", LIST, "a list of chat, responses, embeddings, messages, count_tokens", NULL, NULL, NULL, \
+    X(PROVIDER_APIS, "providers.*.apis", LIST, "a list of chat, responses, messages, count_tokens", NULL, NULL, NULL, \
         "The APIs it serves; an openai provider that is not known here serves chat, an anthropic one messages and count_tokens.") \
     X(PROVIDER_BASE_URL, "providers.*.base_url", TEXT, "a URL such as https://api.openai.com/v1", OPTION_REQUIRED, NULL, NULL, \
         "Where it is: for openai up to and with /v1, for anthropic without it.")                                      \

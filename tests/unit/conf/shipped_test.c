@@ -37,7 +37,7 @@ static const char example[] =
     "    base_url: https://api.deepseek.com/v1\n"
     "    credentials: {company: {env: TIDEGATE_TEST_KEY}}\n"
     "  kilocode: {dialect: openai, apis: [chat], base_url: https://api.kilo.ai/api/gateway, credentials: {company: {env: TIDEGATE_TEST_KEY}}}\n"
-    "  gemini: {dialect: openai, apis: [chat, embeddings], base_url: https://generativelanguage.googleapis.com/v1beta/openai, credentials: {company: {env: TIDEGATE_TEST_KEY}}}\n"
+    "  gemini: {dialect: openai, apis: [chat], base_url: https://generativelanguage.googleapis.com/v1beta/openai, credentials: {company: {env: TIDEGATE_TEST_KEY}}}\n"
     "\n"
     "models:\n"
     "  claude-opus-4-6:\n"
@@ -97,7 +97,7 @@ sandbox_loads(void **state)
     assert_int_equal(provider_of(policy, "mock")->company.from, CREDENTIAL_SECRET);
     assert_string_equal(provider_of(policy, "mock-anthropic")->company.id, "mock-anthropic/company");
     uint32_t apis = provider_of(policy, "mock")->apis | provider_of(policy, "mock-anthropic")->apis;
-    assert_int_equal(apis, (1u << API_COUNT) - 1);
+    assert_int_equal(apis, ((1u << API_COUNT) - 1) & ~(1u << API_EMBEDDINGS)); /* not served yet */
     const struct model *model = model_of(policy, "sandbox");
     assert_string_equal(model->routes[0].model, "mock:tokens=60,tps=40");
     for (int32_t i = 0; i < policy->model_count; i++) {
