@@ -27,9 +27,11 @@ command_account_add(struct cli *cli, int argc, char **argv)
     struct json_object *answer = NULL;
     exit_status = door_ask(&door, "POST", SLICE("/api/admin/accounts"), buf_slice(&body), &answer);
     if (answer) {
+        struct buf word = { 0 };
+        text_shell(json_text(answer, "name"), &word);
         (void)printf("Account '%s' is made; its plan is %s.\nIts first key: %s key add %s\n",
-            json_text(answer, "name"), json_text(answer, "plan"), cli->program,
-            json_text(answer, "name"));
+            json_text(answer, "name"), json_text(answer, "plan"), cli->program, buf_cstr(&word));
+        buf_free(&word);
     }
     json_object_put(answer);
     buf_free(&body);

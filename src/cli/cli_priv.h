@@ -85,6 +85,8 @@ void text_bytes(int64_t bytes, char out[32]);
 /* A bar of `width` characters for 0..100 percent. */
 void text_bar(int64_t percent, int width, bool utf8, struct buf *out);
 void text_csv(const char *text, struct buf *out);
+/* As one word of a shell command. */
+void text_shell(const char *text, struct buf *out);
 /* "90d", "12h30m" -> ms. */
 MUST_USE bool text_parse_duration(struct slice text, int64_t *ms);
 /* A duration from now (`sign` -1: ago), a date (its midnight UTC) or an RFC 3339 time. */

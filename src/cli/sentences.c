@@ -1,6 +1,8 @@
 /* cli/sentences.c: a limit as a sentence, what its mode can promise (DESIGN section 4), and a price. Pure. */
 #include "cli/cli_priv.h"
 
+#include <stdio.h>
+
 #include "base/money.h"
 #include "policy/zone.h"
 
@@ -49,15 +51,17 @@ add_rate(struct buf *out, const struct limit *limit)
     static const struct {
         int64_t ms;
         const char *word;
-    } periods[] = { { SECOND_MS, "second" }, { MINUTE_MS, "minute" }, { HOUR_MS, "hour" },
-        { DAY_MS, "day" } };
-    char period[32];
-    text_duration(limit->period_ms, period);
+    } periods[] = { { SECOND_MS, "a second" }, { MINUTE_MS, "a minute" }, { HOUR_MS, "an hour" },
+        { DAY_MS, "a day" } };
+    char every[32];
+    char period[48];
+    text_duration(limit->period_ms, every);
+    (void)snprintf(period, sizeof(period), "every %s", every);
     const char *unit = period;
     for (size_t i = 0; i < countof(periods); i++) {
         unit = periods[i].ms == limit->period_ms ? periods[i].word : unit;
     }
-    buf_addf(out, "may make %lld requests a %s, at most %lld at once", (long long)limit->rate, unit,
+    buf_addf(out, "may make %lld requests %s, at most %lld at once", (long long)limit->rate, unit,
         (long long)limit->burst);
 }
 

@@ -88,21 +88,44 @@ text_bar(int64_t percent, int width, bool utf8, struct buf *out)
     }
 }
 
+/* A spreadsheet takes a cell that begins so for a formula; a number may begin with its sign. */
+static bool
+is_formula(const char *text)
+{
+    int64_t number = 0;
+    return text[0] && strchr("=+-@\t", text[0]) && !slice_to_i64(slice_str(text), &number);
+}
+
 void
 text_csv(const char *text, struct buf *out)
 {
-    if (!strpbrk(text, ",\"\r\n")) {
+    const bool quoted = strpbrk(text, ",\"\r\n") != NULL;
+    buf_add_str(out, quoted ? "\"" : "");
+    buf_add_str(out, is_formula(text) ? "'" : "");
+    for (const char *at = text; *at; at++) {
+        buf_add_str(out, *at == '"' ? "\"" : "");
+        buf_add_char(out, *at);
+    }
+    buf_add_str(out, quoted ? "\"" : "");
+}
+
+void
+text_shell(const char *text, struct buf *out)
+{
+    static const char plain[] =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_./:@%+,";
+    if (text[0] && text[strspn(text, plain)] == '\0') {
         buf_add_str(out, text);
         return;
     }
-    buf_add_char(out, '"');
+    buf_add_char(out, '\'');
     for (const char *at = text; *at; at++) {
-        if (*at == '"') {
-            buf_add_char(out, '"');
+        if (*at == '\'') {
+            buf_add_str(out, "'\\'");
         }
         buf_add_char(out, *at);
     }
-    buf_add_char(out, '"');
+    buf_add_char(out, '\'');
 }
 
 bool

@@ -39,6 +39,11 @@ limits_are_told_in_sentences(void **state)
             "each account may have 2 calls in flight, counting calls to gpt-5.5 while it is a free model; what does "
             "not fit is refused",
             "exact" },
+        { { .counts = COUNT_REQUESTS, .per = PER_GATEWAY, .window = WINDOW_BUCKET, .rate = 9, .period_ms = HOUR_MS,
+              .burst = 9, .of_tier = -1 },
+            "all callers of this gateway together may make 9 requests an hour, at most 9 at once; what does not fit is "
+            "refused",
+            "exact" },
         { { .counts = COUNT_IN_FLIGHT, .per = PER_GATEWAY, .window = WINDOW_CONCURRENCY, .cap_default = 8,
               .of_tier = -1 },
             "all callers of this gateway together may have 8 calls in flight; what does not fit is refused", "exact" },

@@ -124,10 +124,37 @@ csv_is_quoted_where_it_must(void **state)
         { "a,b", "\"a,b\"" },
         { "say \"hi\"", "\"say \"\"hi\"\"\"" },
         { "two\nlines", "\"two\nlines\"" },
+        { "=1+1", "'=1+1" }, /* no formula of a spreadsheet */
+        { "@sum(a1)", "'@sum(a1)" },
+        { "+x", "'+x" },
+        { "-x", "'-x" },
+        { "-5", "-5" },
+        { "a=b", "a=b" },
+        { "=a,b", "\"'=a,b\"" },
     };
     for (size_t i = 0; i < countof(rows); i++) {
         struct buf out = { 0 };
         text_csv(rows[i][0], &out);
+        assert_string_equal(buf_cstr(&out), rows[i][1]);
+        buf_free(&out);
+    }
+}
+
+static void
+a_word_of_a_shell_stays_one(void **state)
+{
+    static const char *const rows[][2] = {
+        { "ada", "ada" },
+        { "ada@example.org", "ada@example.org" },
+        { "two words", "'two words'" },
+        { "it's", "'it'\\''s'" },
+        { "$(reboot)", "'$(reboot)'" },
+        { "", "''" },
+        { "\xC3\xA9", "'\xC3\xA9'" },
+    };
+    for (size_t i = 0; i < countof(rows); i++) {
+        struct buf out = { 0 };
+        text_shell(rows[i][0], &out);
         assert_string_equal(buf_cstr(&out), rows[i][1]);
         buf_free(&out);
     }
@@ -198,6 +225,7 @@ static const struct CMUnitTest tests[] = {
     CASE("ages are told roughly", ages_are_told_roughly),
     CASE("bars show what is in use", bars_show_what_is_in_use),
     CASE("CSV is quoted where it must", csv_is_quoted_where_it_must),
+    CASE("a word of a shell stays one", a_word_of_a_shell_stays_one),
     CASE("a pipe gets tabs and no control bytes", a_pipe_gets_tabs_and_no_control_bytes),
     CASE("near words are suggested", near_words_are_suggested),
     CASE("sizes are told in units", sizes_are_told_in_units),
