@@ -136,11 +136,32 @@ text_printable(struct slice text)
     return true;
 }
 
+/* Controls of the writing direction and separators of lines make a name look like another: U+061C, U+200E,
+ * U+200F, U+2028 to U+202E, U+2066 to U+2069. */
+static bool
+text_misleads(struct slice text)
+{
+    for (size_t i = 0; i + 1 < text.len; i++) {
+        const unsigned char *c = (const unsigned char *)text.ptr + i;
+        if (c[0] == 0xD8 && c[1] == 0x9C) {
+            return true;
+        }
+        if (c[0] != 0xE2 || i + 2 >= text.len) {
+            continue;
+        }
+        if ((c[1] == 0x80 && ((c[2] >= 0xA8 && c[2] <= 0xAE) || c[2] == 0x8E || c[2] == 0x8F))
+            || (c[1] == 0x81 && c[2] >= 0xA6 && c[2] <= 0xA9)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 bool
 name_valid(struct slice name)
 {
     return name.len >= 1 && name.len <= NAME_MAX_BYTES && name.ptr[0] != ' '
-           && name.ptr[name.len - 1] != ' ' && text_printable(name);
+           && name.ptr[name.len - 1] != ' ' && text_printable(name) && !text_misleads(name);
 }
 
 /* The text of a fixed array; false when it has no end. */

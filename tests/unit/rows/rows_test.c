@@ -37,6 +37,13 @@ names(void **state)
         { "\xf4\x90\x80\x80", false }, /* beyond Unicode */
         { "\xf0\x80\x80\xaf", false },
         { "\x80", false },
+        { "a\xe2\x80\xaenimda", false },  /* U+202E: what follows is shown backwards */
+        { "a\xe2\x81\xa6x", false },      /* U+2066 */
+        { "\xe2\x80\x8fx", false },       /* U+200F */
+        { "\xd8\x9cx", false },           /* U+061C */
+        { "a\xe2\x80\xa8x", false },      /* a separator of lines */
+        { "\xd8\xa7\xd9\x84\xd9\x81", true }, /* Arabic itself */
+        { "a\xe2\x80\x93z", true },       /* a dash */
     };
 
     for (size_t i = 0; i < countof(rows); i++) {
