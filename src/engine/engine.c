@@ -89,10 +89,11 @@ engine_submit(struct engine *engine, const struct event *event)
     const bool new_work = event->kind == EVENT_CALL || event->kind == EVENT_IDENTIFY;
     const bool full = engine->queue.count + engine->parked.count >= ENGINE_QUEUE_MAX;
     const bool taken = !(new_work && full) && queue_push(engine, &item);
-    if (taken && (engine->queue.count == 1 || engine->urgent_count == 1)) {
-        pthread_cond_signal(&engine->work_came);
-    }
+    const bool wakes = taken && (engine->queue.count == 1 || engine->urgent_count == 1);
     pthread_mutex_unlock(&engine->lock);
+    if (wakes) {
+        pthread_cond_signal(&engine->work_came); /* after the lock: who wakes would wait for it at once */
+    }
     if (!taken) {
         free(item.note);
     }

@@ -79,6 +79,9 @@ on_head(struct net_call *upstream, const struct http_head *head, void *user)
         call_free_body(call);
         secret_wipe(call->request_head.ptr, call->request_head.len);
         buf_free(&call->request_head);
+        if (call->streaming) {
+            arena_free(&call->arena); /* it may stay open for long, and its splices are sent */
+        }
     }
     if (call->streaming) {
         sse_start(&call->sse, &call->sse_buf, SSE_DATA_BYTES_MAX);

@@ -119,6 +119,9 @@ call_identified(struct call *call)
         call_refuse_reason(call, REASON_BODY_TOO_LARGE, (struct slice){ 0 });
         return;
     }
+    if (head->body_kind == HTTP_BODY_LENGTH) {
+        (void)buf_reserve(&call->body, (size_t)head->content_length); /* at once, not by doubling */
+    }
     call->state = CALL_BODY;
     net_body_read(call->exchange);
 }
