@@ -75,8 +75,10 @@ static bool
 is_token_char(char c)
 {
     return c != '\0'
-        && strchr("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyz"
-                  "ABCDEFGHIJKLMNOPQRSTUVWXYZ", c) != NULL;
+           && strchr("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyz"
+                     "ABCDEFGHIJKLMNOPQRSTUVWXYZ",
+                  c)
+                  != NULL;
 }
 
 static bool
@@ -85,15 +87,16 @@ size_line_valid(struct slice line, bool is_request, uint64_t *chunk_bytes)
     char digits[17] = "";
     size_t digit_count = 0;
     while (digit_count < line.len && digit_count < 16
-        && strchr("0123456789abcdefABCDEF", line.ptr[digit_count]) != NULL
-        && line.ptr[digit_count] != '\0') {
+           && strchr("0123456789abcdefABCDEF", line.ptr[digit_count]) != NULL
+           && line.ptr[digit_count] != '\0') {
         digits[digit_count] = line.ptr[digit_count];
         digit_count++;
     }
     const size_t extension_bytes = line.len - digit_count;
     const bool plain = extension_bytes == 0;
     const bool extended = !is_request && extension_bytes > 0
-        && extension_bytes <= HTTP_EXTENSION_BYTES_MAX && line.ptr[digit_count] == ';';
+                          && extension_bytes <= HTTP_EXTENSION_BYTES_MAX
+                          && line.ptr[digit_count] == ';';
     *chunk_bytes = strtoull(digits, NULL, 16);
     return digit_count > 0 && (plain || extended) && *chunk_bytes <= (UINT64_C(1) << 60);
 }

@@ -17,13 +17,12 @@ struct reading {
 };
 
 static enum http_result
-read_once(struct slice bytes, enum http_method asked, struct http_parse_state *state,
-    struct reading *out)
+read_once(
+    struct slice bytes, enum http_method asked, struct http_parse_state *state, struct reading *out)
 {
     const bool is_answer = asked != HTTP_METHOD_OTHER;
-    return is_answer
-        ? http_parse_response(bytes, &limits, state, asked, &out->head, &out->why)
-        : http_parse_request(bytes, &limits, state, &out->head, &out->why);
+    return is_answer ? http_parse_response(bytes, &limits, state, asked, &out->head, &out->why)
+                     : http_parse_request(bytes, &limits, state, &out->head, &out->why);
 }
 
 /* `step` bytes arrive at a time; asked is HTTP_METHOD_OTHER for a request. */
@@ -131,10 +130,10 @@ check_written_back(const struct http_head *head)
     struct http_head again;
     const struct http_fault *why = NULL;
     const struct http_limits wide = { out.len, out.len, HTTP_HEADERS_MAX };
-    const enum http_result result = head->is_request
-        ? http_parse_request(buf_slice(&out), &wide, &state, &again, &why)
-        : http_parse_response(
-            buf_slice(&out), &wide, &state, HTTP_METHOD_GET, &again, &why);
+    const enum http_result result =
+        head->is_request
+            ? http_parse_request(buf_slice(&out), &wide, &state, &again, &why)
+            : http_parse_response(buf_slice(&out), &wide, &state, HTTP_METHOD_GET, &again, &why);
     if (head->version_minor == 1) { /* we write 1.1, where other rules hold than in 1.0 */
         check(result == HTTP_DONE);
         check(again.header_count == head->header_count);
@@ -154,8 +153,8 @@ check_accepted(const struct reading *reading, struct slice bytes)
         text = slice_of(text.ptr + 2, text.len - 2);
     }
     check_lines(text);
-    const struct slice parts[] = {
-        head->method_text, head->target, head->path, head->query, head->host, head->reason };
+    const struct slice parts[] = { head->method_text, head->target, head->path, head->query,
+        head->host, head->reason };
     for (size_t i = 0; i < countof(parts); i++) {
         check_within(parts[i], text);
         check_no_line_end(parts[i]);
@@ -175,8 +174,8 @@ int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static struct reading whole, pieces;
-    static const enum http_method answers[] = {
-        HTTP_METHOD_GET, HTTP_METHOD_HEAD, HTTP_METHOD_POST };
+    static const enum http_method answers[] = { HTTP_METHOD_GET, HTTP_METHOD_HEAD,
+        HTTP_METHOD_POST };
     static const enum http_method requests[] = { HTTP_METHOD_OTHER };
 
     const struct slice bytes = slice_of((const char *)data, size);

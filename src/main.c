@@ -465,8 +465,9 @@ listen_advice(const struct gateway *gateway, int listen_index)
     if (listen_index == gateway->listen_count) {
         return "; this is the control socket: choose another path with control: in the configuration";
     }
-    return gateway->options.listen ? "; choose another with --listen"
-                                   : "; choose another with --listen, or listen: in the configuration";
+    return gateway->options.listen
+               ? "; choose another with --listen"
+               : "; choose another with --listen, or listen: in the configuration";
 }
 
 static bool
@@ -480,9 +481,9 @@ open_net(struct gateway *gateway)
         listens[i] = (struct net_listen){ from->host, from->port, from->unix_path,
             listen_is_loopback(from) ? API_TAG_LOOPBACK : 0 };
     }
-    listens[gateway->listen_count] =
-        (struct net_listen){ .unix_path = gateway->control, .tag = API_TAG_CONTROL,
-            .while_stopping = true };
+    listens[gateway->listen_count] = (struct net_listen){
+        .unix_path = gateway->control, .tag = API_TAG_CONTROL, .while_stopping = true
+    };
     gateway->loop_count = count_loops(policy);
     const struct net_options options = {
         .loop_count = (int)gateway->loop_count,
@@ -697,7 +698,8 @@ command_serve(struct cli *cli, int argc, char **argv)
         return cli_fail("the loops cannot run: %s", status_name(status));
     }
     if (unbooked_count > 0) {
-        log_line(LOG_ERROR, "stopped", "the ledger could not be written: %lld calls are booked by what they hold at the next start",
+        log_line(LOG_ERROR, "stopped",
+            "the ledger could not be written: %lld calls are booked by what they hold at the next start",
             (long long)unbooked_count);
         return EXIT_FAILED;
     }

@@ -204,8 +204,8 @@ ask_books(struct asking *asking, struct policy *policy, const char *path)
     } else if (orphans > 0) {
         (void)fflush(stdout);
         (void)fprintf(stderr,
-            "tidegate: a gateway ended amid %lld calls; they are closed now, as orphaned_holds says\n",
-            (long long)orphans);
+            "tidegate: a gateway ended amid %lld call%s: closed now, as orphaned_holds says\n",
+            (long long)orphans, orphans == 1 ? "" : "s");
     }
     return status;
 }

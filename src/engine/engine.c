@@ -92,7 +92,8 @@ engine_submit(struct engine *engine, const struct event *event)
     const bool wakes = taken && (engine->queue.count == 1 || engine->urgent_count == 1);
     pthread_mutex_unlock(&engine->lock);
     if (wakes) {
-        pthread_cond_signal(&engine->work_came); /* after the lock: who wakes would wait for it at once */
+        pthread_cond_signal(
+            &engine->work_came); /* after the lock: who wakes would wait for it at once */
     }
     if (!taken) {
         free(item.note);

@@ -252,7 +252,8 @@ end_for_lack_of_room(struct call *call)
     if (!drains) {
         settle_at_end(call, cut, REASON_OK, NULL);
     }
-    stream_comment_cost(&out, drains ? -1 : call->cost_micros, call->payer, SLICE("stopped at a spending limit"));
+    stream_comment_cost(
+        &out, drains ? -1 : call->cost_micros, call->payer, SLICE("stopped at a spending limit"));
     stream_end_length(&seen, &usage, call->facts.usage_asked, &out);
     const struct slice piece = buf_slice(&out);
     net_send(call->exchange, &piece, 1);

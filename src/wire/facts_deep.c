@@ -127,7 +127,8 @@ static void
 pass_audio(struct facts_reader *reader)
 {
     struct json_value audio, id;
-    if (json_take(&reader->cursor, &audio) && json_get(audio.text, "id", &id) && id.type == JSON_STRING) {
+    if (json_take(&reader->cursor, &audio) && json_get(audio.text, "id", &id)
+        && id.type == JSON_STRING) {
         note_foreign(reader, SLICE("audio"));
     }
 }

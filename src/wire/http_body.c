@@ -46,7 +46,7 @@ http_body_start(struct http_body *body, const struct http_head *head, int64_t by
     if (body->kind == HTTP_BODY_CHUNKED) {
         body->stage = STAGE_SIZE;
     } else if (body->kind == HTTP_BODY_NONE
-        || (body->kind == HTTP_BODY_LENGTH && body->left_bytes == 0)) {
+               || (body->kind == HTTP_BODY_LENGTH && body->left_bytes == 0)) {
         body->stage = STAGE_DONE;
     } else if (body->kind == HTTP_BODY_LENGTH && body->left_bytes > bytes_max) {
         spoil(body, HTTP_FAULT_BODY_TOO_LARGE);
@@ -76,17 +76,13 @@ size_byte(struct http_body *body, char byte)
         return HTTP_FAULT_CHUNK_SIZE;
     }
     switch (byte) {
-    case '\r':
-        body->stage = STAGE_SIZE_LF;
-        return NO_FAULT;
+    case '\r': body->stage = STAGE_SIZE_LF; return NO_FAULT;
     case ';':
         body->stage = STAGE_EXTENSION;
         body->extra_bytes = 1;
         return body->is_request ? HTTP_FAULT_CHUNK_EXTENSION : NO_FAULT;
-    case '\n':
-        return HTTP_FAULT_BARE_LF;
-    default:
-        return HTTP_FAULT_CHUNK_SIZE;
+    case '\n': return HTTP_FAULT_BARE_LF;
+    default: return HTTP_FAULT_CHUNK_SIZE;
     }
 }
 
@@ -161,8 +157,8 @@ value_byte(struct http_body *body, char byte)
 
 /* `byte` must be `wanted`, which leads to `next`. */
 static enum http_fault_code
-fixed_byte(struct http_body *body, char byte, char wanted, enum stage next,
-    enum http_fault_code otherwise)
+fixed_byte(
+    struct http_body *body, char byte, char wanted, enum stage next, enum http_fault_code otherwise)
 {
     body->stage = (uint8_t)next;
     return byte == wanted ? NO_FAULT : otherwise;
@@ -175,16 +171,11 @@ trailer_byte(struct http_body *body, char byte)
         return HTTP_FAULT_TRAILERS_TOO_LARGE;
     }
     switch (body->stage) {
-    case STAGE_LINE:
-        return line_byte(body, byte);
-    case STAGE_NAME:
-        return name_byte(body, byte);
-    case STAGE_VALUE:
-        return value_byte(body, byte);
-    case STAGE_VALUE_LF:
-        return fixed_byte(body, byte, '\n', STAGE_LINE, HTTP_FAULT_BARE_CR);
-    default:
-        return fixed_byte(body, byte, '\n', STAGE_DONE, HTTP_FAULT_BARE_CR);
+    case STAGE_LINE: return line_byte(body, byte);
+    case STAGE_NAME: return name_byte(body, byte);
+    case STAGE_VALUE: return value_byte(body, byte);
+    case STAGE_VALUE_LF: return fixed_byte(body, byte, '\n', STAGE_LINE, HTTP_FAULT_BARE_CR);
+    default: return fixed_byte(body, byte, '\n', STAGE_DONE, HTTP_FAULT_BARE_CR);
     }
 }
 
@@ -192,18 +183,13 @@ static enum http_fault_code
 coding_byte(struct http_body *body, char byte)
 {
     switch (body->stage) {
-    case STAGE_SIZE:
-        return size_byte(body, byte);
-    case STAGE_EXTENSION:
-        return extension_byte(body, byte);
-    case STAGE_SIZE_LF:
-        return size_end_byte(body, byte);
+    case STAGE_SIZE: return size_byte(body, byte);
+    case STAGE_EXTENSION: return extension_byte(body, byte);
+    case STAGE_SIZE_LF: return size_end_byte(body, byte);
     case STAGE_PAYLOAD_CR:
         return fixed_byte(body, byte, '\r', STAGE_PAYLOAD_LF, HTTP_FAULT_CHUNK_END);
-    case STAGE_PAYLOAD_LF:
-        return fixed_byte(body, byte, '\n', STAGE_SIZE, HTTP_FAULT_CHUNK_END);
-    default:
-        return trailer_byte(body, byte);
+    case STAGE_PAYLOAD_LF: return fixed_byte(body, byte, '\n', STAGE_SIZE, HTTP_FAULT_CHUNK_END);
+    default: return trailer_byte(body, byte);
     }
 }
 

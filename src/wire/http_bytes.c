@@ -3,9 +3,9 @@
 #include "wire/http_priv.h"
 
 /* The grammar, evaluated by the compiler for each of the 256 bytes. */
-#define IS_DIGIT(c) ((c) >= '0' && (c) <= '9')
+#define IS_DIGIT(c)  ((c) >= '0' && (c) <= '9')
 #define IS_LETTER(c) (((c) >= 'A' && (c) <= 'Z') || ((c) >= 'a' && (c) <= 'z'))
-#define IS_HEX(c) (IS_DIGIT(c) || ((c) >= 'A' && (c) <= 'F') || ((c) >= 'a' && (c) <= 'f'))
+#define IS_HEX(c)    (IS_DIGIT(c) || ((c) >= 'A' && (c) <= 'F') || ((c) >= 'a' && (c) <= 'f'))
 #define IS_TOKEN(c)                                                                                \
     (IS_DIGIT(c) || IS_LETTER(c) || (c) == '!' || (c) == '#' || (c) == '$' || (c) == '%'           \
         || (c) == '&' || (c) == '\'' || (c) == '*' || (c) == '+' || (c) == '-' || (c) == '.'       \
@@ -16,14 +16,13 @@
 
 #define CLASS(c)                                                                                   \
     (uint8_t)((IS_TOKEN(c) ? BYTE_TOKEN : 0)                                                       \
-        | ((c) > 0x20 && (c) < 0x7f && (c) != '#' ? BYTE_TARGET : 0)                               \
-        | (IS_HOST(c) ? BYTE_HOST : 0)                                                             \
-        | (IS_HEX(c) || (c) == ':' || (c) == '.' ? BYTE_ADDRESS : 0)                               \
-        | (IS_DIGIT(c) ? BYTE_DIGIT : 0)                                                           \
-        | (IS_HEX(c) ? BYTE_HEX : 0)                                                               \
-        | (((c) < 0x20 && (c) != '\t') || (c) == 0x7f ? BYTE_CONTROL : 0)                          \
-        | ((c) == ' ' || (c) == '\t' ? BYTE_BLANK : 0))
-#define ROW4(c) CLASS(c), CLASS((c) + 1), CLASS((c) + 2), CLASS((c) + 3)
+              | ((c) > 0x20 && (c) < 0x7f && (c) != '#' ? BYTE_TARGET : 0)                         \
+              | (IS_HOST(c) ? BYTE_HOST : 0)                                                       \
+              | (IS_HEX(c) || (c) == ':' || (c) == '.' ? BYTE_ADDRESS : 0)                         \
+              | (IS_DIGIT(c) ? BYTE_DIGIT : 0) | (IS_HEX(c) ? BYTE_HEX : 0)                        \
+              | (((c) < 0x20 && (c) != '\t') || (c) == 0x7f ? BYTE_CONTROL : 0)                    \
+              | ((c) == ' ' || (c) == '\t' ? BYTE_BLANK : 0))
+#define ROW4(c)  CLASS(c), CLASS((c) + 1), CLASS((c) + 2), CLASS((c) + 3)
 #define ROW16(c) ROW4(c), ROW4((c) + 4), ROW4((c) + 8), ROW4((c) + 12)
 #define ROW64(c) ROW16(c), ROW16((c) + 16), ROW16((c) + 32), ROW16((c) + 48)
 
@@ -98,12 +97,10 @@ http_reason(int status)
 {
     switch (status) {
 #define REASON_CASE(status_value, phrase)                                                          \
-    case status_value:                                                                             \
-        return phrase;
+    case status_value: return phrase;
         HTTP_STATUSES(REASON_CASE)
 #undef REASON_CASE
-    default:
-        return "";
+    default: return "";
     }
 }
 

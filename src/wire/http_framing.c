@@ -4,8 +4,7 @@
 #include "wire/http_priv.h"
 
 const struct http_header *
-http_find_next(
-    const struct http_head *head, struct slice name, const struct http_header *previous)
+http_find_next(const struct http_head *head, struct slice name, const struct http_header *previous)
 {
     const struct http_header *end = head->headers + head->header_count;
     const struct http_header *header = previous == NULL ? head->headers : previous + 1;
@@ -130,8 +129,7 @@ find_framing(const struct http_head *head)
                 note(&framing.coding, header);
             }
             break;
-        default:
-            break;
+        default: break;
         }
     }
     return framing;
@@ -213,7 +211,7 @@ http_host_valid(struct slice host)
     int64_t number = 0;
     const struct slice digits = slice_of(port.ptr + 1, port.len - 1);
     return port.ptr[0] == ':' && http_all(digits, BYTE_DIGIT) && slice_to_i64(digits, &number)
-        && number <= UINT16_MAX;
+           && number <= UINT16_MAX;
 }
 
 /* RFC 9112, 3.2. An absolute-form target has put its authority into head->host already. */
@@ -281,8 +279,7 @@ drop_body(struct http_head *head)
 }
 
 enum http_result
-http_judge_response(
-    struct http_head *head, enum http_method asked, const struct http_fault **why)
+http_judge_response(struct http_head *head, enum http_method asked, const struct http_fault **why)
 {
     const struct framing framing = find_framing(head);
     if (judge_length(head, &framing, why) != HTTP_DONE) {

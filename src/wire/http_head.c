@@ -65,8 +65,7 @@ read_target(struct slice target, struct http_head *out, const struct http_fault 
     out->target = target;
     if (slice_eq(target, SLICE("*"))) {
         out->path = target;
-        return out->method == HTTP_METHOD_OPTIONS ? HTTP_DONE
-                                                  : http_refuse(HTTP_FAULT_TARGET, why);
+        return out->method == HTTP_METHOD_OPTIONS ? HTTP_DONE : http_refuse(HTTP_FAULT_TARGET, why);
     }
 
     struct slice rest = target;
@@ -193,8 +192,8 @@ line_end_max(const struct http_limits *limits, enum direction direction,
 /* Why a line may not go on to `line_end`. Short of the head's bound only a method or a target makes
  * a request line so long, and its beginning tells which. */
 static enum http_fault_code
-too_long_fault(struct slice bytes, const struct http_limits *limits, size_t line_offset,
-    size_t line_end)
+too_long_fault(
+    struct slice bytes, const struct http_limits *limits, size_t line_offset, size_t line_end)
 {
     if (line_end == limits->head_bytes_max) {
         return HTTP_FAULT_HEAD_TOO_LARGE;
@@ -221,8 +220,8 @@ next_line(struct slice bytes, const struct http_limits *limits, enum direction d
     }
     if (end - at < 2) { /* the CR LF does not fit into what there is, or into what there may be */
         return end < line_end
-            ? HTTP_MORE
-            : http_refuse(too_long_fault(bytes, limits, state->line_offset, line_end), why);
+                   ? HTTP_MORE
+                   : http_refuse(too_long_fault(bytes, limits, state->line_offset, line_end), why);
     }
     if (bytes.ptr[at + 1] != '\n') {
         return http_refuse(HTTP_FAULT_BARE_CR, why);

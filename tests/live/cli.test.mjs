@@ -371,6 +371,29 @@ describe('the control plane of a gateway', () => {
     }
   });
 
+  test('a command that opens the books of a gateway that died says what it closed', async () => {
+    const own = await Gateway.start(mock, { models: modelsOn({ 'gpt-slow': [['openai', 'mock:tokens=200,tps=20']] }) });
+    const key = own.member('ada');
+    let began;
+    const first = new Promise((resolve) => (began = resolve));
+    const call = ask(`${own.url}/v1/chat/completions`, {
+      key,
+      body: { model: 'gpt-slow', stream: true, max_tokens: 300, messages: [{ role: 'user', content: 'hi' }] },
+      onEvent: began,
+    });
+    await first;
+    await own.kill();
+    await call;
+    const status = () => run(['status', '--config', own.file], { cwd: own.dir });
+    const done = status();
+    assert.equal(done.code, 0, done.err);
+    assert.equal(done.err, 'tidegate: a gateway ended amid 1 call: closed now, as orphaned_holds says\n');
+    assert.match(done.out, /^No gateway runs; these are its books\./);
+    assert.match(done.out, /\torphan\t/);
+    assert.equal(status().err, '', 'once');
+    fs.rmSync(own.dir, { recursive: true });
+  });
+
   test('many ask at once, some leave at once, and all who stay are answered', async () => {
     const asked = [];
     for (let i = 0; i < 60; i++) {
