@@ -52,7 +52,7 @@ static void
 settle_act_for(struct call *call, struct slice act_for)
 {
     call->act_for_ignored =
-        act_for.len > 0 && !slice_eq(act_for, slice_str(call->identity.account));
+        act_for.ptr && !slice_eq(act_for, slice_str(call->identity.account)); /* an empty one too */
 }
 
 static enum reason

@@ -150,14 +150,16 @@ describe('who is not served', () => {
   });
 
   test('x-tidegate-account from a key that may not act for others is ignored, and told', async () => {
-    const answer = await send(gateway, key, small('chat'), {
-      headers: { 'x-tidegate-account': 'bob' },
-    });
-    assert.equal(answer.status, 200);
-    assert.match(answer.headers['x-tidegate-warning'], /ignored/);
-    await gateway.booked();
-    const [row] = await gateway.rowsOf(answer.request_id);
-    assert.equal(row.account, 'ada');
+    for (const name of ['bob', '']) {
+      const answer = await send(gateway, key, small('chat'), {
+        headers: { 'x-tidegate-account': name },
+      });
+      assert.equal(answer.status, 200);
+      assert.match(answer.headers['x-tidegate-warning'], /ignored/, `of the name '${name}'`);
+      await gateway.booked();
+      const [row] = await gateway.rowsOf(answer.request_id);
+      assert.equal(row.account, 'ada');
+    }
   });
 
   test('a service key acts for the end users of its prefix, and for no others', async () => {
