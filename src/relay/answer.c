@@ -187,18 +187,29 @@ send_whole(struct call *call, int status, int64_t cost_micros, bool costed)
     call_free(call);
 }
 
+/* An error that is not known as unbilled may stand for an answer that was made: it is booked like one that
+ * broke off. */
+static struct ending
+ending_of_error(const struct call *call)
+{
+    const bool unbilled = call->judgement.unbilled;
+    return (struct ending){
+        .dispatched = true, .unbilled = unbilled, .cut = unbilled ? CUT_NONE : CUT_BROKEN
+    };
+}
+
 /* The provider's own error passes to the client, body and all. */
 static void
 pass_error(struct call *call)
 {
-    const struct ending ending = { .dispatched = true, .unbilled = call->judgement.unbilled };
-    const bool costed = call->hold_id != 0 && call->judgement.unbilled;
+    const struct ending ending = ending_of_error(call);
+    const bool costed = call->hold_id != 0;
     call_settle(call, &ending);
     if (call->head_sent) {
         call_refuse_reason(call, REASON_UPSTREAM_BROKEN, (struct slice){ 0 });
         return;
     }
-    send_whole(call, call->upstream_status, 0, costed);
+    send_whole(call, call->upstream_status, call->cost_micros, costed);
 }
 
 /* No route is left and the last one said when it may be asked again, or that its money is gone. */
@@ -206,7 +217,7 @@ static void
 refuse_exhausted(struct call *call)
 {
     const struct judgement judgement = call->judgement;
-    const struct ending ending = { .dispatched = true, .unbilled = judgement.unbilled };
+    const struct ending ending = ending_of_error(call);
     call_settle(call, &ending);
     const bool short_wait = judgement.class_ == UPSTREAM_BUSY && judgement.wait_ms <= MINUTE_MS;
     const struct refusal refusal = { .reason = short_wait ? REASON_ROUTES_COOLING

@@ -62,6 +62,22 @@ describe('calls that are not streamed', () => {
   }
 });
 
+test('an error that may stand for an answer that was made is booked whole, and says what it cost', async () => {
+  const gateway = await Gateway.start(mock, { models: modelsOn({ 'gpt-live': 'openai' }) });
+  const key = gateway.member('ada');
+  await mock.clear();
+  await mock.models({ 'gpt-live': 'status=504,bill_failed=1' });
+  const limit = ownLimit();
+  const answer = await send(gateway, key, callOf('chat', 'gpt-live', { limit }));
+  assert.equal(answer.status, 504);
+  await gateway.booked();
+  const [row] = (await gateway.ledger({ account: 'ada' })).filter(({ usage }) => usage);
+  assert.equal(row.usage.output, limit, 'the whole held part');
+  assert.equal(Number(answer.headers['x-tidegate-cost-micros']), row.cost_micros);
+  await assertBooks(gateway, mock);
+  await gateway.stop();
+});
+
 describe('streams', () => {
   for (const api of ['chat', 'responses', 'messages']) {
     test(`${api}: a stream of one byte a token that its client leaves is booked at no less than was read`, async () => {
