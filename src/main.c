@@ -5,7 +5,6 @@
  */
 #include <errno.h>
 #include <locale.h>
-#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,6 +22,8 @@
 #include "mock/mock.h"
 #include "net/handler.h"
 #include "relay/relay.h"
+#include "serve/notify.h"
+#include "serve/reload.h"
 #include "store/store.h"
 #include "wire/json.h"
 
@@ -80,10 +81,9 @@ struct gateway {
     struct gateway_loop loops[LOOPS_MAX];
 
     int signals; /* to stop, so far */
-    pthread_mutex_t reload_lock;
-    pthread_t reloading; /* of a signal */
-    bool reload_started;
-    bool reload_over; /* atomic */
+    struct reload reload;
+    int64_t watchdog_ms; /* between two signs of life; 0 = nobody waits for them */
+    struct net_timer watchdog;
 };
 
 static const struct command commands[] = {
@@ -94,6 +94,15 @@ static const struct command commands[] = {
 };
 
 /* --- Loops. */
+
+/* The service manager sees that loop 0 turns; one that hangs is its to restart. */
+static void
+on_watchdog(struct net_timer *timer)
+{
+    struct gateway *gateway = net_user(net_loop_net(timer->loop));
+    notify_alive();
+    net_timer_start(timer, gateway->watchdog_ms);
+}
 
 static void
 on_loop_start(struct net_loop *net_loop)
@@ -108,12 +117,19 @@ on_loop_start(struct net_loop *net_loop)
     check(
         loop->relay && loop->api); /* a few KB, at the start: nothing to go on with without them */
     net_loop_set_user(net_loop, loop);
+    if (index == 0 && gateway->watchdog_ms > 0) {
+        net_timer_init(&gateway->watchdog, net_loop, on_watchdog);
+        net_timer_start(&gateway->watchdog, gateway->watchdog_ms);
+    }
 }
 
 static void
 on_loop_stop(struct net_loop *net_loop)
 {
     struct gateway_loop *loop = net_loop_user(net_loop);
+    if (net_loop_index(net_loop) == 0 && loop->gateway->watchdog_ms > 0) {
+        net_timer_stop(&loop->gateway->watchdog);
+    }
     api_loop_stop(loop->api);
     relay_loop_stop(loop->relay);
     replies_free(&loop->replies);
@@ -188,106 +204,12 @@ on_verdicts(void *user, uint32_t loop)
     }
 }
 
-/* --- Reading the configuration again, asked for by a signal or over the control plane: never on a loop,
- * since the engine takes its turn to swap policies. */
-
-static void
-note_reload(struct gateway *gateway, const char *actor, const char *config_hash)
-{
-    struct event event = { .kind = EVENT_ADMIN, .reply.loop = ENGINE_NO_REPLY };
-    struct buf note = { 0 };
-    event.admin.verb = ADMIN_NOTE;
-    (void)slice_to_cstr(slice_str(actor), event.admin.actor, sizeof(event.admin.actor));
-    buf_addf(&note, "{\"verb\":\"reload\",\"config_hash\":\"%s\"}", config_hash);
-    event.admin.note = buf_slice(&note);
-    if (note.failed || !engine_submit(gateway->engine, &event)) {
-        log_line(LOG_ERROR, "reload", "no memory to note it in the ledger");
-    }
-    buf_free(&note);
-}
-
-/* A wrong file changes nothing. *said is for whoever asked. */
-static enum status
-read_again(struct gateway *gateway, const char *actor, struct buf *said)
-{
-    struct policy *policy = NULL;
-    struct conf_error conf_error;
-    struct engine_error engine_error;
-    enum status status = conf_load_file(gateway->config_path, &policy, &conf_error);
-    if (status != STATUS_OK) {
-        buf_add_str(said, conf_error.text);
-        return status;
-    }
-    char config_hash[HASH_HEX + 1];
-    memcpy(config_hash, policy->config_hash, sizeof(config_hash));
-    status = engine_set_policy(gateway->engine, policy, &engine_error);
-    if (status != STATUS_OK) {
-        buf_add_str(said, engine_error.text);
-        return status;
-    }
-    note_reload(gateway, actor, config_hash);
-    buf_addf(said,
-        "%s is in force; its listen addresses, store, loops and sizes only after a restart",
-        gateway->config_path);
-    return STATUS_OK;
-}
-
-/* api_options.reload: any thread but the loops'; one at a time. */
+/* api_options.reload. */
 static enum status
 reload(void *user, const char *actor, struct buf *said)
 {
     struct gateway *gateway = user;
-    enum status status = STATUS_NOT_FOUND;
-    if (!gateway->config_path) {
-        buf_add_str(said, "the sandbox has no configuration to read again");
-    } else {
-        check(pthread_mutex_lock(&gateway->reload_lock) == 0);
-        status = read_again(gateway, actor, said);
-        check(pthread_mutex_unlock(&gateway->reload_lock) == 0);
-    }
-    if (status == STATUS_OK) {
-        log_line(LOG_INFO, "reload", "%s", buf_cstr(said));
-    } else {
-        log_line(status == STATUS_NOT_FOUND ? LOG_WARN : LOG_ERROR, "reload",
-            "the configuration stays as it was: %s", buf_cstr(said));
-    }
-    return status;
-}
-
-static void *
-reload_thread(void *arg)
-{
-    struct gateway *gateway = arg;
-    struct buf said = { 0 };
-    (void)reload(gateway, "SIGHUP", &said); /* it was logged */
-    buf_free(&said);
-    __atomic_store_n(&gateway->reload_over, true, __ATOMIC_RELEASE);
-    return NULL;
-}
-
-static void
-join_reload(struct gateway *gateway)
-{
-    if (gateway->reload_started) {
-        check(pthread_join(gateway->reloading, NULL) == 0);
-        gateway->reload_started = false;
-    }
-}
-
-static void
-start_reload(struct gateway *gateway)
-{
-    if (gateway->reload_started && !__atomic_load_n(&gateway->reload_over, __ATOMIC_ACQUIRE)) {
-        log_line(LOG_WARN, "reload", "the configuration is being read already");
-        return;
-    }
-    join_reload(gateway);
-    gateway->reload_over = false;
-    gateway->reload_started =
-        pthread_create(&gateway->reloading, NULL, reload_thread, gateway) == 0;
-    if (!gateway->reload_started) {
-        log_line(LOG_ERROR, "reload", "no thread to read the configuration with");
-    }
+    return reload_now(&gateway->reload, actor, said);
 }
 
 /* For the last bytes of calls that were ended at the end of the grace. */
@@ -298,7 +220,7 @@ on_signal(struct net *net, int signal_number)
 {
     struct gateway *gateway = net_user(net);
     if (signal_number == SIGHUP) {
-        start_reload(gateway);
+        reload_start(&gateway->reload);
         return;
     }
     gateway->signals++;
@@ -307,6 +229,7 @@ on_signal(struct net *net, int signal_number)
         log_line(LOG_INFO, "stopping",
             "calls in flight may go on for %lld s; once more ends them now",
             (long long)(policy->stop_grace_ms / SECOND_MS));
+        notify_stopping();
         relay_stop(gateway->relay, net, policy->stop_grace_ms);
         net_stop(net, policy->stop_grace_ms + LAST_WORDS_MS);
         policy_unref(policy);
@@ -553,6 +476,7 @@ open_rooms(struct gateway *gateway)
         .reload = reload,
         .reload_user = gateway,
     };
+    reload_open(&gateway->reload, gateway->config_path, gateway->policy, gateway->engine);
     if (api_open(&api_options, &gateway->api, &error) != STATUS_OK) {
         (void)cli_fail("%s", error.text);
         return false;
@@ -651,7 +575,7 @@ open_all(struct gateway *gateway)
 static int64_t
 close_all(struct gateway *gateway)
 {
-    join_reload(gateway);
+    reload_close(&gateway->reload);
     api_stop(gateway->api);
     const int64_t unbooked_count = engine_close(gateway->engine);
     api_free(gateway->api);
@@ -680,7 +604,7 @@ command_serve(struct cli *cli, int argc, char **argv)
         return exit_status;
     }
     gateway.cli = cli;
-    check(pthread_mutex_init(&gateway.reload_lock, NULL) == 0);
+    gateway.watchdog_ms = notify_open(getenv("NOTIFY_SOCKET"), getenv("WATCHDOG_USEC"));
     if (!open_all(&gateway)) {
         (void)close_all(&gateway); /* nothing has run yet */
         return EXIT_FAILED;
@@ -689,6 +613,7 @@ command_serve(struct cli *cli, int argc, char **argv)
     if (gateway.sandboxed) {
         greet(&gateway);
     }
+    notify_ready();
     const enum status status = net_run(gateway.net);
     /* Nobody takes signals any more: the next one ends us at once. */
     set_signal(SIGINT, SIG_DFL);

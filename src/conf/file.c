@@ -12,6 +12,7 @@ file_read(const char *path, size_t bytes_max, struct buf *out, const char **why)
         *why = strerror(errno);
         return errno == ENOENT ? STATUS_NOT_FOUND : STATUS_IO;
     }
+    (void)setvbuf(file, NULL, _IONBF, 0); /* no copy of a secret stays in a stream's memory */
     enum status status = STATUS_OK;
     while (status == STATUS_OK) {
         if (!buf_reserve(out, 65536)) {

@@ -145,6 +145,14 @@
     X(STORE_DOWN, GAUGE, "tidegate_store_down", "", "1 while the ledger cannot be written.")       \
     X(SETTLEMENTS_WAITING, GAUGE, "tidegate_settlements_waiting", "",                              \
         "Settlements that wait for a store that can write.")                                       \
+    X(RELOADS_OK, COUNTER, "tidegate_config_reloads_total", "result=\"ok\"",                       \
+        "Times the configuration was read again.")                                                 \
+    X(RELOADS_FAILED, COUNTER, "tidegate_config_reloads_total", "result=\"failed\"",               \
+        "Times the configuration was read again.")                                                 \
+    X(RELOAD_GOOD, GAUGE, "tidegate_config_last_reload_successful", "",                            \
+        "1 unless the last reload was refused.")                                                   \
+    X(RELOAD_TIME, GAUGE, "tidegate_config_last_reload_success_timestamp_seconds", "",             \
+        "When the configuration in force was read.")                                               \
     X(LOG_LINES_LOST, COUNTER, "tidegate_log_lines_lost_total", "",                                \
         "Log lines that could not be written at once.")
 

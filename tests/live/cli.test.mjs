@@ -301,8 +301,13 @@ describe('the control plane of a gateway', () => {
     own.write();
     const done = reload();
     assert.equal(done.code, 0, done.err);
-    assert.match(done.out, /^.*tidegate\.yaml is in force; .* only after a restart\.\n$/);
+    assert.match(done.out, /^.*tidegate\.yaml is in force\.\n$/);
     assert.deepEqual(await models(), ['gpt-live', 'gpt-new']);
+
+    own.config.loops = 3;
+    own.config.body_max = '64MB';
+    own.write();
+    assert.match(reload().out, /tidegate\.yaml is in force, but for what only a restart changes: loops, body_max\.\n$/);
 
     fs.writeFileSync(own.file, 'lisen: 1\nnonsense: true\n');
     const wrong = reload();
@@ -323,7 +328,7 @@ describe('the control plane of a gateway', () => {
     assert.deepEqual([answer.status, answer.json.reloaded], [200, true], answer.text);
     assert.deepEqual(await models(), ['gpt-live']);
     const rows = (await own.ledger()).filter((row) => row.inputs?.verb === 'reload');
-    assert.deepEqual(rows.map((row) => row.source), ['control', admin.id]);
+    assert.deepEqual(rows.map((row) => row.source), ['control', 'control', admin.id]);
     await own.stop();
   });
 

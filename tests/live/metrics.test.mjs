@@ -4,6 +4,7 @@
 // that are named with the reason why no scenario of a single gateway can raise them.
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
+import fs from 'node:fs';
 import { after, before, beforeEach, describe, test } from 'node:test';
 
 import {
@@ -17,7 +18,7 @@ const UNREACHABLE = {
 };
 
 /* Readings themselves change these, and so does when the engine takes what; they are judged one by one. */
-const RESTLESS = /^(connections_(open|total)|connections_reused_total|requests_total|bytes_total|events_total|batches_total|commits_total|input_estimates_total|holds_extended_total)\b/;
+const RESTLESS = /^(connections_(open|total)|connections_reused_total|requests_total|bytes_total|events_total|batches_total|commits_total|input_estimates_total|holds_extended_total|config_last_reload_success_timestamp_seconds)\b/;
 
 const seen = new Set();
 const rows = new Set();
@@ -416,6 +417,16 @@ describe('calls', () => {
       });
     }
     assert.match(gateway.log(), / event=refused request=req_\S+ reason=budget_spent status=402 account=tight key=key_\d+ api=chat /);
+  });
+
+  test('a configuration that is read again, and one that is refused', async () => {
+    const reload = () => ask({ socketPath: gateway.control, path: '/api/admin/reload' });
+    await changes(gateway, reload, { 'config_reloads_total{result="ok"}': 1 });
+    const good = fs.readFileSync(gateway.file);
+    fs.writeFileSync(gateway.file, 'nonsense: true\n');
+    await changes(gateway, reload, { 'config_reloads_total{result="failed"}': 1, config_last_reload_successful: -1 });
+    fs.writeFileSync(gateway.file, good);
+    await changes(gateway, reload, { 'config_reloads_total{result="ok"}': 1, config_last_reload_successful: 1 });
   });
 
   test('lists and endpoints that are not there are told apart from calls', async () => {
