@@ -8,12 +8,6 @@
 
 #define ATTEMPT_MS_MIN 250 /* for one address, however many there are */
 
-/* A handshake costs about a millisecond: a loop begins at most this many a second, after a
- * burst, so that the streams it has go on. Those that wait do so within their connect deadline. */
-#define HANDSHAKES_A_SECOND 400
-#define HANDSHAKES_AT_ONCE  100
-#define HANDSHAKE_MS_X1000  (1000 * 1000 / HANDSHAKES_A_SECOND)
-
 static void try_next_address(struct net_call *call, const char *why);
 
 static int64_t
@@ -45,7 +39,7 @@ void
 net_dial_cancel(struct net_call *call)
 {
     list_remove(&call->resolve.node);
-    list_remove(&call->tls_node);
+    list_remove(&call->handshake.node);
     free(call->addresses);
     call->addresses = NULL;
 }
@@ -70,19 +64,22 @@ static void
 handshake(struct net_call *call)
 {
     char detail[NET_DETAIL_BYTES] = "";
-    switch (net_tls_handshake(call->upstream, detail)) {
+    struct net_upstream *upstream = call->upstream;
+    switch (net_tls_handshake(upstream->tls)) {
     case NET_TLS_DONE: opened(call); return;
-    case NET_TLS_WANTS_READ:
-        net_sock_watch(&call->upstream->sock, UV_READABLE | UV_DISCONNECT);
+    case NET_TLS_WANTS_READ: net_sock_watch(&upstream->sock, UV_READABLE | UV_DISCONNECT); return;
+    case NET_TLS_WANTS_WRITE: net_sock_watch(&upstream->sock, UV_WRITABLE); return;
+    case NET_TLS_FAILED:
+        net_tls_open_failed(upstream, detail);
+        net_call_fail(call, NET_FAIL_TLS, "%s", detail);
         return;
-    case NET_TLS_WANTS_WRITE: net_sock_watch(&call->upstream->sock, UV_WRITABLE); return;
-    case NET_TLS_FAILED: net_call_fail(call, NET_FAIL_TLS, "%s", detail); return;
     }
 }
 
-static void
-begin_handshake(struct net_call *call)
+void
+net_dial_handshake(struct net_handshake *turn)
 {
+    struct net_call *call = list_entry(turn, struct net_call, handshake);
     char detail[NET_DETAIL_BYTES] = "";
     call->stage = CALL_TLS;
     if (!net_tls_open(call->upstream, detail)) {
@@ -92,45 +89,12 @@ begin_handshake(struct net_call *call)
     handshake(call);
 }
 
-/* The bucket holds thousandths of milliseconds of its rate. */
-static void
-on_tls_timer(struct net_timer *timer)
-{
-    struct net_loop *loop = list_entry(timer, struct net_loop, tls_timer);
-    const int64_t now = net_loop_mono_ms(loop);
-    const int64_t full = (int64_t)HANDSHAKES_AT_ONCE * HANDSHAKE_MS_X1000;
-    loop->tls_tokens_ms =
-        min_i64(full, loop->tls_tokens_ms + (now - loop->tls_tokens_at_mono_ms) * 1000);
-    loop->tls_tokens_at_mono_ms = now;
-    while (!list_empty(&loop->tls_queue) && loop->tls_tokens_ms >= HANDSHAKE_MS_X1000) {
-        struct net_call *call = list_entry(loop->tls_queue.next, struct net_call, tls_node);
-        list_remove(&call->tls_node);
-        loop->tls_tokens_ms -= HANDSHAKE_MS_X1000;
-        begin_handshake(call);
-    }
-    if (!list_empty(&loop->tls_queue)) {
-        net_timer_start(timer, HANDSHAKE_MS_X1000 / 1000 + 1);
-    }
-}
-
-void
-net_dial_open(struct net_loop *loop)
-{
-    list_init(&loop->tls_queue);
-    net_timer_init(&loop->tls_timer, loop, on_tls_timer);
-    loop->tls_tokens_ms = (int64_t)HANDSHAKES_AT_ONCE * HANDSHAKE_MS_X1000;
-    loop->tls_tokens_at_mono_ms = net_loop_mono_ms(loop);
-}
-
 static void
 queue_handshake(struct net_call *call)
 {
     call->stage = CALL_TLS_QUEUED;
     net_sock_watch(&call->upstream->sock, 0);
-    list_push_back(&call->loop->tls_queue, &call->tls_node);
-    if (call->loop->tls_timer.due_mono_ms == 0) {
-        on_tls_timer(&call->loop->tls_timer);
-    }
+    net_handshakes_add(&call->loop->handshakes_out, &call->handshake);
 }
 
 /* ---- TCP ---- */

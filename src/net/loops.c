@@ -263,6 +263,8 @@ open_loop(struct net *net, int index)
     check(uv_check_start(&loop->check, on_check) == 0);
     check(net_wheel_open(loop) == 0);
     net_timer_init(&loop->stop_timer, loop, on_grace_over);
+    net_handshakes_init(&loop->handshakes_out, loop);
+    net_handshakes_init(&loop->handshakes_in, loop);
     net_upstream_open(loop);
     loop->running = uv_async_init(&loop->uv, &loop->async, on_async) == 0; /* needs a descriptor */
     return loop->running;

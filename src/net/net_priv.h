@@ -85,6 +85,25 @@ MUST_USE ssize_t net_sock_write(struct net_sock *sock, struct iovec *pieces, int
 MUST_USE int net_socket(int family);
 void net_socket_no_delay(int fd);
 
+/* ---- handshakes.c: TLS handshakes begin at a bounded rate, so that the streams of a loop go on */
+
+struct net_handshake { /* one that waits for its turn; list_remove(&node) takes it back */
+    struct list node;
+    void (*begin)(struct net_handshake *handshake);
+};
+
+struct net_handshakes {
+    struct list queue;
+    struct net_timer timer;
+    int64_t tokens_us, tokens_at_mono_ms; /* a bucket, in microseconds of its rate */
+};
+
+void net_handshakes_init(struct net_handshakes *handshakes, struct net_loop *loop);
+void net_handshake_init(
+    struct net_handshake *handshake, void (*begin)(struct net_handshake *handshake));
+/* `begin` runs now, or when its turn has come. */
+void net_handshakes_add(struct net_handshakes *handshakes, struct net_handshake *handshake);
+
 /* ---- loops.c */
 
 struct net_listener;
@@ -119,9 +138,7 @@ struct net_loop {
     struct net_timer pool_timer; /* ends idle connections */
     struct map names; /* hash of the host -> struct net_name */
     int name_count;
-    struct list tls_queue; /* struct net_call, waiting to begin their handshake */
-    struct net_timer tls_timer;
-    int64_t tls_tokens_ms, tls_tokens_at_mono_ms; /* a token bucket, in milliseconds of its rate */
+    struct net_handshakes handshakes_out, handshakes_in; /* to providers, of clients */
     char *cipher_bytes; /* NET_READ_BYTES of TLS records, of cipher_owner */
     size_t cipher_begin, cipher_end;
     const void *cipher_owner;

@@ -186,7 +186,8 @@ net_upstream_drop(struct net_upstream *upstream, bool politely)
         upstream->pool->idle_count--;
     }
     if (upstream->tls) {
-        net_tls_close(upstream, politely);
+        net_tls_free(upstream->tls, politely);
+        upstream->tls = NULL;
     }
     net_sock_close(&upstream->sock);
     counter_add(COUNTER_UPSTREAM_CONNECTIONS_OPEN, -1);
@@ -197,14 +198,14 @@ net_upstream_drop(struct net_upstream *upstream, bool politely)
 ssize_t
 net_upstream_read(struct net_upstream *upstream, char *out, size_t size)
 {
-    return upstream->tls ? net_tls_read(upstream, out, size)
+    return upstream->tls ? net_tls_read(upstream->tls, out, size)
                          : net_sock_read(&upstream->sock, out, size);
 }
 
 ssize_t
 net_upstream_write(struct net_upstream *upstream, struct iovec *pieces, int piece_count)
 {
-    return upstream->tls ? net_tls_write(upstream, pieces, piece_count)
+    return upstream->tls ? net_tls_write(upstream->tls, pieces, piece_count)
                          : net_sock_write(&upstream->sock, pieces, piece_count);
 }
 
@@ -214,7 +215,7 @@ is_quiet(struct net_upstream *upstream)
 {
     char byte = 0;
     if (upstream->tls) {
-        return net_tls_quiet(upstream);
+        return net_tls_quiet(upstream->tls);
     }
     return recv(upstream->sock.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0
            && (errno == EAGAIN || errno == EWOULDBLOCK);
@@ -299,7 +300,6 @@ net_upstream_open(struct net_loop *loop)
     list_init(&loop->pools);
     list_init(&loop->idle_upstreams);
     net_timer_init(&loop->pool_timer, loop, on_pool_timer);
-    net_dial_open(loop);
 }
 
 void

@@ -416,7 +416,7 @@ step(struct net_upstream *upstream, struct net_call *call, bool readable)
         return;
     }
     if (upstream->tls) {
-        net_tls_keep(upstream);
+        net_tls_keep(upstream->tls);
     }
     watch(call);
     net_call_arm(call);
@@ -493,7 +493,7 @@ net_call_start(struct net_loop *loop, const struct net_target *target,
     call->method = method_of(pieces, piece_count);
     list_init(&call->node);
     list_init(&call->resolve.node);
-    list_init(&call->tls_node);
+    net_handshake_init(&call->handshake, net_dial_handshake);
     list_push_back(&loop->calls, &call->node);
     net_timer_init(&call->timer, loop, on_call_timer);
     net_task_init(&call->task, run_task);

@@ -4,7 +4,7 @@
 #include <netinet/in.h>
 #include <sys/uio.h>
 
-#include "net/net_priv.h"
+#include "net/tls_priv.h"
 
 #define NET_DETAIL_BYTES  256
 #define NET_ADDRESSES_MAX 8
@@ -37,7 +37,6 @@ void net_resolve_close(struct net_loop *loop);
 
 /* ---- pool.c: connections that wait for their next call, by everything that must not be mixed */
 
-struct net_tls;
 struct ssl_session_st;
 
 struct net_pool {
@@ -104,7 +103,7 @@ struct net_call {
     struct net_task task;
     struct net_timer timer;
     struct net_resolve resolve;
-    struct list tls_node; /* loop->tls_queue */
+    struct net_handshake handshake; /* waits on loop->handshakes_out */
     enum call_stage stage;
     enum http_method method; /* decides whether the answer has a body */
     bool finished;           /* its last callback has begun */
@@ -138,23 +137,14 @@ void net_dial(struct net_call *call);
 void net_dial_cancel(struct net_call *call);
 int64_t net_dial_due(const struct net_call *call);
 void net_dial_late(struct net_call *call);
-void net_dial_open(struct net_loop *loop);
+/* Its turn to begin the handshake has come. */
+void net_dial_handshake(struct net_handshake *turn);
 
-/* ---- tls.c */
-
-enum net_tls_step { NET_TLS_DONE, NET_TLS_WANTS_READ, NET_TLS_WANTS_WRITE, NET_TLS_FAILED };
+/* ---- tls_client.c */
 
 /* False: `detail` says why, for logs. */
 MUST_USE bool net_tls_open(struct net_upstream *upstream, char detail[NET_DETAIL_BYTES]);
-MUST_USE enum net_tls_step net_tls_handshake(
-    struct net_upstream *upstream, char detail[NET_DETAIL_BYTES]);
-MUST_USE ssize_t net_tls_read(struct net_upstream *upstream, char *out, size_t size);
-MUST_USE ssize_t net_tls_write(
-    struct net_upstream *upstream, const struct iovec *pieces, int piece_count);
-/* Nothing of the peer waits in memory or in the socket, but what belongs to TLS itself. */
-MUST_USE bool net_tls_quiet(struct net_upstream *upstream);
-/* Keeps what is in the loop's buffer: the connection is not read on for now. */
-void net_tls_keep(struct net_upstream *upstream);
-void net_tls_close(struct net_upstream *upstream, bool politely);
+/* What was wrong with its handshake. */
+void net_tls_open_failed(struct net_upstream *upstream, char detail[NET_DETAIL_BYTES]);
 void net_tls_forget_session(struct net_pool *pool);
 void net_tls_free_contexts(struct net *net);
