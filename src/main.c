@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "api/api.h"
+#include "base/machine.h"
 #include "base/secret.h"
 #include "cli/cli.h"
 #include "conf/conf.h"
@@ -38,11 +39,16 @@
 #define SANITIZED 0
 #endif
 
-#define WRITE_DEADLINE_MS (60 * SECOND_MS) /* no byte taken by a client for so long: gone */
-#define TARGET_BYTES_MAX  8192
-#define HIGH_WATER_BYTES  ((size_t)256 << 10)
-#define LOOPS_MIN         2
-#define LOOPS_MAX         64
+#define WRITE_DEADLINE_MS        (60 * SECOND_MS) /* no byte taken by a client for so long: gone */
+#define TARGET_BYTES_MAX         8192
+#define HIGH_WATER_BYTES         ((size_t)256 << 10)
+#define LOOPS_MIN                2
+#define BODIES_BYTES_MIN         ((int64_t)64 << 20)
+#define READ_BYTES_MAX           ((int64_t)64 << 10)
+#define EVENT_BYTES_MAX          ((int64_t)64 << 10)
+#define DESCRIPTORS_OWN          64 /* store, listeners, loops, log, commands */
+#define DESCRIPTORS_A_CONNECTION 2
+#define LOOPS_MAX                64
 
 struct serve_options {
     const char *config, *listen, *log_level;
@@ -65,6 +71,8 @@ struct gateway {
     bool sandboxed;
 
     struct policy *policy; /* of the start; one reference */
+    struct budget bodies;
+    int32_t connections_max;
     struct listen listens[LISTENS_MAX];
     int listen_count;
     char listen_copy[256]; /* of --listen */
@@ -261,16 +269,26 @@ forbid_dumps(void)
     }
 }
 
+/* The bounds that come from the machine, where the configuration leaves them open or asks for more. */
 static void
-raise_descriptors(void)
+choose_bounds(struct gateway *gateway)
 {
-    struct rlimit limit;
-    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
-        limit.rlim_cur = limit.rlim_max;
-        if (setrlimit(RLIMIT_NOFILE, &limit) != 0) {
-            log_line(LOG_WARN, "start", "the limit of open files stays low: %s", strerror(errno));
-        }
+    const struct policy *policy = gateway->policy;
+    const int64_t descriptors = machine_raise_descriptors();
+    const int64_t room = (descriptors - DESCRIPTORS_OWN) / DESCRIPTORS_A_CONNECTION;
+    gateway->connections_max = policy->connections_max;
+    if (descriptors > 0 && room < policy->connections_max) {
+        gateway->connections_max = (int32_t)max_i64(1, room);
+        log_line(LOG_WARN, "start",
+            "connections_max is lowered from %d to %d: this process may open %lld files, and a connection needs one "
+            "for its client and one for its provider; raise the limit of open files (ulimit -Hn, LimitNOFILE=)",
+            policy->connections_max, gateway->connections_max, (long long)descriptors);
     }
+    /* One body of the largest size always fits. */
+    const int64_t quarter = max_i64(BODIES_BYTES_MIN, machine_memory_bytes() / 4);
+    gateway->bodies.max_bytes = policy->bodies_bytes_max > 0
+                                    ? policy->bodies_bytes_max
+                                    : max_i64(quarter, policy->body_bytes_max / 3 * 4 + 4);
 }
 
 static bool
@@ -417,12 +435,13 @@ open_net(struct gateway *gateway)
             .headers_max = (uint32_t)policy->headers_max },
         /* The relay and the control plane refuse before, in their own words. */
         .body_bytes_max = policy->body_bytes_max + (int64_t)HIGH_WATER_BYTES,
-        .connections_max = policy->connections_max,
+        .connections_max = gateway->connections_max,
         .head_deadline_ms = policy->head_deadline_ms,
         .body_deadline_ms = policy->body_deadline_ms,
         .idle_ms = policy->idle_ms,
         .write_deadline_ms = WRITE_DEADLINE_MS,
         .high_water_bytes = HIGH_WATER_BYTES,
+        .bodies = &gateway->bodies,
     };
     const enum status status = net_open(&options, &gateway_app, gateway, &gateway->net, &error);
     if (status != STATUS_OK) {
@@ -459,7 +478,8 @@ static bool
 open_rooms(struct gateway *gateway)
 {
     struct api_error error;
-    const struct relay_options relay_options = { gateway->engine, (int)gateway->loop_count };
+    const struct relay_options relay_options = { gateway->engine, &gateway->bodies,
+        (int)gateway->loop_count };
     if (relay_open(&relay_options, &gateway->relay) != STATUS_OK) {
         (void)cli_fail("no memory to start");
         return false;
@@ -512,14 +532,14 @@ fill_sandbox(struct gateway *gateway)
     return true;
 }
 
-/* Were every limit of the configuration reached at once. */
+/* Were every bound reached at once: a connection has its head, what one read brought of the next request, an
+ * answer on its way out and, while it is held back, an event; all bodies share their own. */
 static int64_t
-memory_bound_bytes(const struct policy *policy)
+memory_bound_bytes(const struct gateway *gateway)
 {
-    const int64_t each =
-        policy->head_bytes_max + policy->body_bytes_max + (int64_t)HIGH_WATER_BYTES;
-    return each > INT64_MAX / max_i64(1, policy->connections_max) ? INT64_MAX
-                                                                  : each * policy->connections_max;
+    const int64_t each = 2 * gateway->policy->head_bytes_max + READ_BYTES_MAX
+                         + (int64_t)HIGH_WATER_BYTES + EVENT_BYTES_MAX;
+    return gateway->bodies.max_bytes + each * gateway->connections_max;
 }
 
 static void
@@ -540,7 +560,9 @@ tell_start(const struct gateway *gateway)
     log_i64(&line, "loops", gateway->loop_count);
     log_i64(&line, "models", policy->model_count);
     log_i64(&line, "limits", policy->limit_count);
-    log_i64(&line, "memory_max_bytes", memory_bound_bytes(policy));
+    log_i64(&line, "memory_max_bytes", memory_bound_bytes(gateway));
+    log_i64(&line, "bodies_max_bytes", gateway->bodies.max_bytes);
+    log_i64(&line, "connections_max", gateway->connections_max);
     log_end(&line);
 }
 
@@ -563,7 +585,7 @@ open_all(struct gateway *gateway)
         return false;
     }
     forbid_dumps(); /* after the sandbox's child has begun: it needs its /proc/self/exe */
-    raise_descriptors();
+    choose_bounds(gateway);
     if (!choose_listens(gateway) || !open_store(gateway) || !open_net(gateway)
         || !open_engine(gateway) || !open_rooms(gateway)) {
         return false;

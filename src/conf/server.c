@@ -1,6 +1,7 @@
 /* conf/server.c: what concerns the gateway as a whole, and its plans. */
 #include "conf/conf_priv.h"
 #include "conf/value_priv.h"
+#include "base/budget.h"
 
 #define UNIX_PATH_BYTES_MAX 107 /* of struct sockaddr_un, without the NUL */
 #define PLANS_MAX           256
@@ -133,6 +134,12 @@ conf_server(struct conf *conf, const struct node *root)
     policy->body_deadline_ms = conf_number(conf, root, OPTION_BODY_DEADLINE, 0);
     policy->idle_ms = conf_number(conf, root, OPTION_IDLE_DEADLINE, 0);
     policy->body_bytes_max = conf_number(conf, root, OPTION_BODY_MAX, 0);
+    policy->bodies_bytes_max = conf_number(conf, root, OPTION_BODIES_MAX, 0);
+    if (policy->bodies_bytes_max > 0
+        && budget_of_requests(policy->bodies_bytes_max) < policy->body_bytes_max) {
+        report_add(&conf->report, doc_get(root, "bodies_max"),
+            "'bodies_max' has no room for one body of body_max: requests may use three quarters of it");
+    }
     policy->head_bytes_max = conf_number(conf, root, OPTION_HEAD_MAX, 0);
     policy->headers_max = (int32_t)conf_number(conf, root, OPTION_HEADERS_MAX, 0);
     policy->connections_max = (int32_t)conf_number(conf, root, OPTION_CONNECTIONS_MAX, 0);

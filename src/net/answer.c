@@ -13,6 +13,24 @@ net_conn_unsent(const struct net_conn *conn)
     return conn->out.len - conn->out_sent;
 }
 
+void
+net_conn_count(struct net_conn *conn, size_t unsent_bytes)
+{
+    const struct net_options *options = &conn->sock.loop->net->options;
+    const int64_t bytes = unsent_bytes > options->high_water_bytes ? (int64_t)unsent_bytes : 0;
+    const int64_t more = bytes - conn->out_counted_bytes;
+    if (more == 0 || !options->bodies) {
+        return;
+    }
+    if (more > 0) {
+        budget_add(options->bodies, more);
+    } else {
+        budget_give(options->bodies, -more);
+    }
+    counter_add(COUNTER_BODY_BYTES_BUFFERED, more);
+    conn->out_counted_bytes = bytes;
+}
+
 /* `sent` bytes of conn->out were taken. */
 static void
 out_taken(struct net_conn *conn, size_t sent)
@@ -27,6 +45,7 @@ out_taken(struct net_conn *conn, size_t sent)
         buf_consume(&conn->out, conn->out_sent);
         conn->out_sent = 0;
     }
+    net_conn_count(conn, net_conn_unsent(conn));
 }
 
 bool
@@ -105,6 +124,7 @@ out_write(struct net_conn *conn, const struct iovec *pieces, int piece_count)
         conn->output_mono_ms = net_loop_mono_ms(conn->sock.loop);
     }
     conn->watch_writes = net_conn_unsent(conn) > 0;
+    net_conn_count(conn, net_conn_unsent(conn));
 }
 
 static bool

@@ -20,6 +20,7 @@
  * until net_end. Bytes of a pipelined next request wait untouched. */
 #pragma once
 
+#include "base/budget.h"
 #include "base/list.h"
 #include "base/slice.h"
 #include "base/status.h"
@@ -68,6 +69,8 @@ struct net_options {
     int64_t idle_ms;            /* a connection without a request */
     int64_t write_deadline_ms;  /* no byte taken by the client for so long: gone */
     size_t high_water_bytes;    /* unsent output of one exchange; 0 = 256 KB */
+    struct budget *bodies;      /* borrowed until net_free: unsent output above the high-water mark counts
+                                 * on it, though it is never refused; NULL = it does not */
 };
 
 struct net_error {

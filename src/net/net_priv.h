@@ -230,6 +230,7 @@ struct net_conn {
     struct buf in;   /* bytes read and not used yet */
     struct buf out;  /* bytes not taken by the socket yet, from out_sent on */
     size_t out_sent;
+    int64_t out_counted_bytes; /* on the budget of all bodies */
     int64_t answer_left_bytes; /* of a declared length */
     struct http_parse_state parse;
     struct http_body body;
@@ -272,6 +273,8 @@ void net_exchange_free(struct net_exchange *exchange);
 MUST_USE bool net_conn_flush(struct net_conn *conn);
 void net_conn_out(struct net_conn *conn, struct slice bytes); /* adds to what waits */
 size_t net_conn_unsent(const struct net_conn *conn);
+/* What it keeps beyond the high-water mark counts on the budget of all bodies. */
+void net_conn_count(struct net_conn *conn, size_t unsent_bytes);
 
 /* refuse.c: the answers net gives itself. */
 struct net_refusal {

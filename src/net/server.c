@@ -121,6 +121,7 @@ net_conn_close(struct net_conn *conn)
     list_remove(&conn->node);
     list_remove(&conn->task.node);
     net_timer_stop(&conn->timer);
+    net_conn_count(conn, 0); /* its memory goes at the end of the turn */
     if (conn->counted) {
         (void)atomic_fetch_sub(&loop->net->connection_count, 1);
         counter_add(COUNTER_CONNECTIONS_OPEN, -1);

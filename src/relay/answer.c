@@ -100,13 +100,19 @@ on_body(struct net_call *upstream, struct slice data, void *user)
         stream_feed(call, data);
         return;
     }
-    buf_add_slice(&call->answer, data);
-    if (call->answer.failed && call->upstream_status >= 200 && call->upstream_status < 300) {
+    const bool fine = call->upstream_status >= 200 && call->upstream_status < 300;
+    const bool counted = call_count_answer(call, (int64_t)(call->answer.len + data.len));
+    if (counted) {
+        buf_add_slice(&call->answer, data);
+    }
+    if (fine && (!counted || call->answer.failed)) {
         net_call_cancel(call->upstream);
         call->upstream = NULL;
-        call_attempt_failed(
-            call, NET_FAIL_MALFORMED, "the answer is larger than this gateway reads");
-        call_upstream_failed(call, REASON_UPSTREAM_BROKEN);
+        call_attempt_failed(call, NET_FAIL_MALFORMED,
+            counted ? "the answer is larger than this gateway reads"
+                    : "the bytes of all bodies are at bodies_max");
+        call_upstream_failed(
+            call, REASON_UPSTREAM_BROKEN); /* it was billed: no word of trying again */
     }
 }
 

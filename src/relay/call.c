@@ -57,8 +57,8 @@ call_make(struct relay_loop *loop, struct net_exchange *exchange, enum api api)
 void
 call_free_body(struct call *call)
 {
-    counter_add(COUNTER_BODY_BYTES_BUFFERED, -(int64_t)call->body.len);
     buf_free(&call->body);
+    call_uncount_body(call);
 }
 
 /* The hold must be resolved and the upstream call dead by now. */
@@ -88,6 +88,7 @@ call_free(struct call *call)
     buf_free(&call->sse_buf);
     buf_free(&call->held_back);
     buf_free(&call->backlog);
+    call_uncount_answer(call);
     arena_reset(&call->arena);
     list_remove(&call->node);
     __atomic_sub_fetch(&loop->relay->calls_open, 1, __ATOMIC_RELAXED);
@@ -119,8 +120,12 @@ call_identified(struct call *call)
         call_refuse_reason(call, REASON_BODY_TOO_LARGE, (struct slice){ 0 });
         return;
     }
-    if (head->body_kind == HTTP_BODY_LENGTH) {
-        (void)buf_reserve(&call->body, (size_t)head->content_length); /* at once, not by doubling */
+    /* All of it at once: neither memory nor the budget runs out amid a body, and nothing grows by doubling. */
+    if (head->body_kind == HTTP_BODY_LENGTH
+        && (!call_count_body(call, head->content_length)
+            || !buf_reserve(&call->body, (size_t)head->content_length))) {
+        call_refuse_reason(call, REASON_MEMORY_FULL, (struct slice){ 0 });
+        return;
     }
     call->state = CALL_BODY;
     net_body_read(call->exchange);
@@ -133,13 +138,15 @@ call_on_body(struct net_exchange *exchange, struct slice piece, bool last)
     if (call->state != CALL_BODY) {
         return;
     }
-    const size_t before = call->body.len;
-    buf_add_slice(&call->body, piece);
-    counter_add(COUNTER_BODY_BYTES_BUFFERED, (int64_t)(call->body.len - before));
-    if (call->body.failed) {
-        const bool too_large = call->body.len + piece.len > (size_t)call->policy->body_bytes_max;
+    const size_t bytes = call->body.len + piece.len;
+    const bool counted = call_count_body(call, (int64_t)bytes);
+    if (counted) {
+        buf_add_slice(&call->body, piece);
+    }
+    if (!counted || call->body.failed) {
+        const bool too_large = bytes > (size_t)call->policy->body_bytes_max;
         call_refuse_reason(
-            call, too_large ? REASON_BODY_TOO_LARGE : REASON_OVERLOADED, (struct slice){ 0 });
+            call, too_large ? REASON_BODY_TOO_LARGE : REASON_MEMORY_FULL, (struct slice){ 0 });
         return;
     }
     if (last) {

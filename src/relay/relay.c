@@ -18,6 +18,7 @@ relay_open(const struct relay_options *options, struct relay **out)
     }
     pthread_mutex_init(lock, NULL);
     relay->engine = options->engine;
+    relay->bodies = options->bodies;
     relay->loop_count = options->loop_count;
     relay->lock = lock;
     *out = relay;

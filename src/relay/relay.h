@@ -12,6 +12,7 @@
  * Every way out of GATE's "allowed" goes through one function, call_settle, exactly once. */
 #pragma once
 
+#include "base/budget.h"
 #include "engine/engine.h"
 #include "engine/replies.h"
 #include "net/handler.h"
@@ -22,6 +23,7 @@ struct relay_loop; /* one per loop */
 
 struct relay_options {
     struct engine *engine;
+    struct budget *bodies; /* shared with net; borrowed */
     int loop_count;
 };
 

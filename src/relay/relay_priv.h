@@ -28,6 +28,7 @@ struct closed_route {
 
 struct relay {
     struct engine *engine;
+    struct budget *bodies;
     int loop_count;
     int64_t calls_open;  /* atomic */
     int64_t stop_mono_ms; /* atomic; when calls still open are ended; 0 = not stopping */
@@ -98,6 +99,7 @@ struct call {
     int64_t multiplier_pct, speed_pct, body_bytes;
     int64_t cost_micros;           /* what was booked; -1 = nothing yet */
     uint32_t routes_closed;
+    int64_t body_counted, answer_counted; /* bytes on the budget of all bodies */
     bool act_for_ignored;
     enum reason found;             /* what the request itself is refused for */
     struct slice detail;           /* of that */
@@ -155,6 +157,14 @@ struct call *call_make(struct relay_loop *loop, struct net_exchange *exchange, e
 void call_free(struct call *call);
 void call_on_identity(void *user, const struct verdict *verdict);
 void call_identified(struct call *call);
+
+/* --- bytes.c: what a call keeps in memory counts on the budget of all bodies. False: it does not fit. */
+MUST_USE bool call_count_body(struct call *call, int64_t bytes);
+MUST_USE bool call_count_answer(struct call *call, int64_t bytes);
+/* The event of a stream that is gathered: it is here already, so it counts whatever the bound. */
+void call_count_event(struct call *call);
+void call_uncount_body(struct call *call);
+void call_uncount_answer(struct call *call);
 
 /* --- gate.c: facts, the question to the gate, its answer */
 void call_body_complete(struct call *call);

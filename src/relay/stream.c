@@ -392,6 +392,7 @@ stream_feed(struct call *call, struct slice data)
         return;
     }
     stream_process(call, data);
+    call_count_event(call);
     if (call->waiting_for_more && !call->extending) {
         stream_resume(call);
     }

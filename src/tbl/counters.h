@@ -47,7 +47,9 @@
     X(KEY_FAILURES, COUNTER, "tidegate_key_failures_total", "",                                    \
         "Requests without a key that is known and valid.")                                         \
     X(BODY_BYTES_BUFFERED, GAUGE, "tidegate_body_buffered_bytes", "",                              \
-        "Bytes of request bodies to model endpoints in memory now.")                               \
+        "Bytes of bodies that count on bodies_max now.")                                           \
+    X(BODIES_REFUSED, COUNTER, "tidegate_bodies_refused_total", "",                                \
+        "Requests and answers given up because bodies_max was reached.")                           \
     X(REQUESTS_OPEN, GAUGE, "tidegate_model_requests_open", "",                                    \
         "Requests to model endpoints in flight: not answered, or not settled.")                    \
     X(STREAMS_OPEN, GAUGE, "tidegate_streams_open", "",                                            \

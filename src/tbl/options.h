@@ -59,6 +59,8 @@
         "How long a client's connection may wait for its next request.")                                              \
     X(HEAD_MAX, "head_max", BYTES, NULL, "32KB", "1KB", "1MB", "The largest head of a request.")                      \
     X(BODY_MAX, "body_max", BYTES, NULL, "32MB", "1KB", "1GB", "The largest body of a request.")                      \
+    X(BODIES_MAX, "bodies_max", BYTES, NULL, NULL, "64KB", "1024GB",                                                  \
+        "The most bytes of all bodies in memory at once, requests and answers; without it a quarter of what memory there is, at least 64MB.") \
     X(HEADERS_MAX, "headers_max", COUNT, NULL, "100", "8", "100", "The most header lines of a request.")              \
     X(CONNECTIONS_MAX, "connections_max", COUNT, NULL, "10000", "4", "1000000", "The most clients' connections at once.") \
     X(STOP_GRACE, "stop_grace", DURATION, NULL, "30s", "0s", "1h",                                                    \

@@ -51,6 +51,7 @@
     X(UPSTREAM_BROKEN, "provider_answer_broken", "provider", 502, GATE, "The provider's answer broke off or made no sense.") \
     X(UPSTREAM_TIMEOUT, "provider_timeout", "provider", 504, GATE, "The provider did not answer in time.")           \
     X(OVERLOADED, "gateway_overloaded", "gateway", 503, WAIT, "This gateway is at its own limit of waiting work.")   \
+    X(MEMORY_FULL, "gateway_memory_full", "gateway", 503, WAIT, "This gateway holds as many bytes of requests and answers as it may.") \
     X(DRAINING, "gateway_stopping", "gateway", 503, STORE, "This gateway is stopping.")                              \
     X(STORE_UNAVAILABLE, "store_unavailable", "gateway", 503, STORE, "The ledger cannot be written, so nothing may start.")
 

@@ -91,6 +91,15 @@ export class Mock {
 
 // ---- the gateway ----
 
+/** All numbers of /metrics: Map of `name{labels}` without the prefix. */
+export async function numbers(gateway) {
+  const answer = await ask(`${gateway.url}/metrics`, { method: 'GET' });
+  assert.equal(answer.status, 200, answer.text);
+  return new Map(
+    [...answer.text.matchAll(/^tidegate_(\S+) (\d+)$/gm)].map(([, name, value]) => [name, Number(value)]),
+  );
+}
+
 export const PROVIDER_SECRETS = {
   LIVE_OPENAI_KEY: 'sk-company-openai-4f1e9a77',
   LIVE_ANTHROPIC_KEY: 'sk-ant-company-8c02d6b1',

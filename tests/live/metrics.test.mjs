@@ -459,7 +459,7 @@ describe('connections and readers', () => {
   let gateway;
   before(async () => {
     gateway = await Gateway.start(mock, {
-      loops: 1, head_deadline: '300ms', connections_max: 4, models: modelsOn({ 'gpt-live': 'openai' }),
+      loops: 1, head_deadline: '300ms', connections_max: 4, body_max: '60KB', bodies_max: '80KB', models: modelsOn({ 'gpt-live': 'openai' }),
     });
   });
   after(async () => {
@@ -487,6 +487,20 @@ describe('connections and readers', () => {
     await alone();
     assert.deepEqual(sorted(differences(was, await read(gateway))), {
       connections_refused_total: 1, requests_late_total: 1, requests_malformed_total: 1,
+    });
+  });
+
+  test('a body for which there is no room', async () => {
+    const key = gateway.member('eve');
+    const was = await read(gateway);
+    const full = await Raw.open(gateway.port);
+    full.write(`POST /v1/chat/completions HTTP/1.1\r\nHost: gw\r\nx-api-key: ${key}\r\nContent-Length: 61440\r\n\r\n`);
+    await until('the bound is reached', async () => (await read(gateway)).get('body_buffered_bytes') === 61440);
+    assert.equal((await send(gateway, key, small('chat'))).status, 429);
+    full.destroy();
+    await until('its bytes are given back', async () => (await read(gateway)).get('body_buffered_bytes') === 0);
+    assert.deepEqual(sorted(differences(was, await read(gateway))), {
+      bodies_refused_total: 1, clients_gone_total: 1, [answered('chat', 429)]: 1, [refused('wait')]: 1,
     });
   });
 

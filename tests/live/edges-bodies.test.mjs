@@ -1,0 +1,203 @@
+// Goal: all bodies in memory share one bound. What does not fit is refused at once, in words that make real
+// clients wait, and harms nobody else; whatever becomes of a call, its bytes are given back.
+// Method: a small bound, bodies that are declared and held back, and a provider of our own for large answers;
+// after each test the gauge must be at zero and no hold open.
+import assert from 'node:assert/strict';
+import http from 'node:http';
+import { after, afterEach, before, describe, test } from 'node:test';
+
+import {
+  Gateway, Mock, Raw, SLOW, callOf, modelsOn, numbers, ownLimit, providersOn, send, until,
+} from './harness.mjs';
+import { APIS, assertRefusal, assertUnheard, small } from './refusal.mjs';
+
+const MB = 1 << 20;
+
+let mock;
+let provider; // of our own: answers with as many bytes as the model's name says
+let gateway;
+let key;
+
+const answerOf = (bytes) => {
+  const answer = { id: 'x', object: 'chat.completion', usage: { prompt_tokens: 5, completion_tokens: 7, total_tokens: 12 },
+    choices: [{ index: 0, finish_reason: 'stop', message: { role: 'assistant', content: '' } }] };
+  answer.choices[0].message.content = 'x'.repeat(bytes - JSON.stringify(answer).length);
+  return JSON.stringify(answer);
+};
+
+before(async () => {
+  mock = await Mock.start();
+  provider = http.createServer((request, response) => {
+    const pieces = [];
+    request.on('data', (piece) => pieces.push(piece)).on('end', () => {
+      const bytes = Number(JSON.parse(Buffer.concat(pieces)).model.split('-')[1]);
+      response.writeHead(200, { 'content-type': 'application/json' });
+      response.end(answerOf(bytes));
+    });
+  });
+  await new Promise((resolve) => provider.listen(0, '127.0.0.1', resolve));
+  const providers = providersOn(mock);
+  gateway = await Gateway.start(mock, {
+    body_max: '1MB',
+    bodies_max: '4MB',
+    body_deadline: '2s',
+    held_wait: '20s',
+    providers: { ...providers, own: { ...providers.openai, base_url: `http://127.0.0.1:${provider.address().port}/v1` } },
+    models: modelsOn({
+      'gpt-live': 'openai', 'claude-live': 'anthropic', waits: 'openai', 'own-3500000': 'own', 'own-5000000': 'own',
+    }),
+    limits: { one: { counts: 'in_flight', per: 'account', of: { model: 'waits' }, cap: 1, at_cap: 'refuse' } },
+  });
+  key = gateway.member('ada');
+});
+after(async () => {
+  await gateway?.stop();
+  provider?.close();
+  await mock?.stop();
+});
+
+const counted = async () => (await numbers(gateway)).get('body_buffered_bytes');
+const refusedBodies = async () => (await numbers(gateway)).get('bodies_refused_total');
+const atRest = async () => {
+  await until('no byte is counted any more', async () => (await counted()) === 0);
+  await gateway.booked();
+};
+afterEach(atRest);
+
+/** A call whose head declares a megabyte, of which `sent` bytes are there. */
+async function holding(sent = 10) {
+  const raw = await Raw.open(gateway.port);
+  raw.write(`POST /v1/chat/completions HTTP/1.1\r\nHost: gw\r\nAuthorization: Bearer ${key}\r\nContent-Length: ${MB}\r\n\r\n`);
+  raw.write(' '.repeat(sent));
+  return raw;
+}
+
+/** Three quarters of the bound are for requests: three such fill it. */
+async function full() {
+  const raws = [await holding(), await holding(), await holding()];
+  await until('the bound is reached', async () => (await counted()) === 3 * MB);
+  return raws;
+}
+
+test('the start line tells a bound that the machine may have', () => {
+  const [, bytes] = /memory_max_bytes=(\d+)/.exec(gateway.log());
+  assert.ok(Number(bytes) > 4 * MB && Number(bytes) < 16 * 1024 * MB, bytes);
+  assert.match(gateway.log(), /bodies_max_bytes=4194304/);
+});
+
+test('at the bound a body is refused before it is read, in the words of its client, and told to wait for a second', async () => {
+  await mock.clear();
+  const raws = await full();
+  for (const api of APIS) {
+    const was = await refusedBodies();
+    const sentence = assertRefusal(await send(gateway, key, small(api)), api, {
+      status: 429, code: 'gateway_memory_full', retry: null, after: [1, 1],
+    });
+    assert.match(sentence, /as many bytes .* as it may\. Try again in 1 s\./);
+    assert.equal(await refusedBodies(), was + 1);
+  }
+  await assertUnheard(mock);
+  raws.forEach((raw) => raw.destroy());
+});
+
+test('a client that waits as it is told is served', async () => {
+  const raws = await full();
+  assert.equal((await send(gateway, key, small('chat'))).status, 429);
+  raws[0].destroy();
+  await until('room is seen', async () => (await counted()) === 2 * MB);
+  assert.equal((await send(gateway, key, small('chat'))).status, 200);
+  raws.forEach((raw) => raw.destroy());
+});
+
+test('a chunked body counts as it comes, and is refused where it passes the bound', async () => {
+  const raws = await full();
+  raws[0].destroy();
+  const chunked = await Raw.open(gateway.port);
+  chunked.write(`POST /v1/chat/completions HTTP/1.1\r\nHost: gw\r\nAuthorization: Bearer ${key}\r\nTransfer-Encoding: chunked\r\n\r\n`);
+  const piece = `${(256 << 10).toString(16)}\r\n${' '.repeat(256 << 10)}\r\n`;
+  chunked.write(piece);
+  await until('it counts', async () => (await counted()) === 2 * MB + (256 << 10));
+  raws[0] = await Raw.open(gateway.port);
+  raws[0].write(`POST /v1/messages HTTP/1.1\r\nHost: gw\r\nx-api-key: ${key}\r\nContent-Length: ${MB - (256 << 10)}\r\n\r\n`);
+  await until('all is taken', async () => (await counted()) === 3 * MB);
+  chunked.write(piece);
+  await chunked.waitFor('it is refused', (raw) => raw.statuses()[0] === 429);
+  await until('its bytes are given back', async () => (await counted()) < 3 * MB);
+  [...raws, chunked].forEach((raw) => raw.destroy());
+});
+
+describe('every way out gives the bytes back', () => {
+  const payload = (model = 'gpt-live', more = {}) => {
+    const body = callOf('chat', model, { limit: ownLimit(), text: 'x'.repeat(700_000), ...more }).body;
+    return { path: '/v1/chat/completions', headers: {}, body };
+  };
+  const ways = {
+    'an answer': async () => assert.equal((await send(gateway, key, payload())).status, 200),
+    'a stream': async () => assert.ok((await send(gateway, key, payload('gpt-live', { stream: true }))).clean),
+    'a body that makes no sense': async () => {
+      const answer = await send(gateway, key, { path: '/v1/chat/completions', headers: {}, body: 'x'.repeat(900_000) });
+      assert.equal(answer.status, 400);
+    },
+    'a model that is not there': async () => assert.equal((await send(gateway, key, payload('nothing'))).status, 404),
+    'an error of the provider': async () => {
+      await mock.models({ 'gpt-live': 'status=500' });
+      assert.equal((await send(gateway, key, payload())).status, 500);
+      await mock.models({ 'gpt-live': null });
+    },
+    'a client that leaves amid its body': async () => {
+      const raw = await holding(500_000);
+      await until('it counts', async () => (await counted()) === MB);
+      raw.destroy();
+    },
+    'a body that is late': async () => {
+      const raw = await holding();
+      await raw.waitFor('it is told', () => raw.statuses()[0] === 408, 6000 * SLOW);
+      raw.destroy();
+    },
+    'a client that leaves before the answer': async () => {
+      await mock.models({ 'gpt-live': 'ttft_ms=400' });
+      await send(gateway, key, payload(), { limit_ms: 150 * SLOW });
+      await mock.models({ 'gpt-live': null });
+    },
+  };
+  for (const [what, act] of Object.entries(ways)) {
+    test(what, act);
+  }
+
+  test('a call that waits in a line, counted as long as it waits', async () => {
+    await mock.models({ waits: 'ttft_ms=700' });
+    const first = send(gateway, key, payload('waits'));
+    await until('the first is allowed', () => gateway.openHolds() === 1);
+    const second = await send(gateway, key, payload('waits'));
+    assert.equal(second.status, 429);
+    assert.ok((await counted()) >= 700_000);
+    assert.equal((await first).status, 200);
+  });
+});
+
+describe('answers that are read whole', () => {
+  test('count until their client has taken them', async () => {
+    const raw = await Raw.open(gateway.port);
+    raw.socket.pause();
+    const call = callOf('chat', 'own-3500000', { limit: ownLimit() });
+    const text = JSON.stringify(call.body);
+    const request = `POST ${call.path} HTTP/1.1\r\nHost: gw\r\nAuthorization: Bearer ${key}\r\nContent-Length: ${text.length}\r\n\r\n${text}`;
+    raw.write(request.repeat(4)); // more than the system takes for a client that does not read
+    await until('an answer waits for its client', async () => (await counted()) > MB);
+    raw.socket.resume();
+    await raw.waitFor('all are there', () => raw.statuses().length === 4 && raw.text.length > 14_000_000, 20_000 * SLOW);
+    assert.deepEqual(raw.statuses(), [200, 200, 200, 200]);
+    raw.destroy();
+  });
+
+  test('one that does not fit is given up, booked, and told as the failure it is', async () => {
+    const was = await refusedBodies();
+    const answer = await send(gateway, key, callOf('chat', 'own-5000000', { limit: ownLimit() }));
+    assert.equal(answer.status, 502, answer.text.slice(0, 300));
+    assert.equal(answer.headers['x-should-retry'], 'false');
+    assert.equal(await refusedBodies(), was + 1);
+    await gateway.booked();
+    const [row] = await gateway.rowsOf(answer.request_id);
+    assert.ok(row.cost_micros > 0 && row.flags.includes('cut'), JSON.stringify(row));
+  });
+});
