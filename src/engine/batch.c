@@ -40,13 +40,27 @@ batch_begin(struct engine *engine)
         .now_ms = now_ms };
     engine->node.batch_no++;
     engine->node.lease_until_ms = now_ms + LEASE_MS;
-    return store_begin(engine->store, &engine->node);
+    engine->transaction_open = false;
+    /* A store that failed is tried each time, whatever is asked of it. */
+    return engine->exclusive && !engine->store_down ? STATUS_OK : batch_open(engine);
+}
+
+enum status
+batch_open(struct engine *engine)
+{
+    if (engine->transaction_open) {
+        return STATUS_OK;
+    }
+    const enum status status = store_begin(engine->store, &engine->node);
+    engine->transaction_open = status == STATUS_OK;
+    return status;
 }
 
 void
 batch_abandon(struct engine *engine)
 {
     store_rollback(engine->store);
+    cache_clear(&engine->cache); /* whatever it was: the store's rows are the truth */
 }
 
 static enum status
@@ -87,6 +101,9 @@ load_one(struct engine *engine, const struct need *need)
     case NEED_ISSUED: status = store_issued_get(store, need->text, &row.issued); break;
     default: check(!"a need the engine cannot load");
     }
+    if (status == STATUS_OK && engine->exclusive) {
+        cache_keep(&engine->cache, need, &row);
+    }
     if (status == STATUS_OK || status == STATUS_NOT_FOUND) {
         work_load(&engine->work, need, status == STATUS_OK ? &row : NULL);
         return STATUS_OK;
@@ -94,12 +111,22 @@ load_one(struct engine *engine, const struct need *need)
     return status;
 }
 
+static enum status
+load_row(struct engine *engine, const struct need *need)
+{
+    if (cache_load(&engine->cache, need, &engine->work)) {
+        return STATUS_OK;
+    }
+    const enum status status = batch_open(engine);
+    return status == STATUS_OK ? load_one(engine, need) : status;
+}
+
 enum status
 batch_load(struct engine *engine, const struct needs *needs)
 {
     check(!needs->overflow);
     for (int32_t i = 0; i < needs->count; i++) {
-        const enum status status = load_one(engine, &needs->items[i]);
+        const enum status status = load_row(engine, &needs->items[i]);
         if (status != STATUS_OK) {
             return status;
         }
@@ -210,7 +237,11 @@ batch_end(struct engine *engine)
         store_rollback(engine->store); /* nothing to keep: no commit is paid for */
         return STATUS_OK;
     }
-    enum status status = write_rows(engine);
+    enum status status = batch_open(engine);
+    if (status != STATUS_OK) {
+        return status;
+    }
+    status = write_rows(engine);
     if (status == STATUS_NOT_FOUND || status == STATUS_EXISTS) {
         status = STATUS_CONFLICT; /* somebody else wrote between our reads and this */
     }
@@ -226,6 +257,9 @@ batch_end(struct engine *engine)
     }
     if (status != STATUS_OK) {
         return status;
+    }
+    if (engine->exclusive) {
+        cache_commit(&engine->cache, &engine->work);
     }
     count_open_holds(engine);
     if (engine->work.identity_changed) {
@@ -273,7 +307,8 @@ static enum status
 batch_try(struct engine *engine, uint32_t first, uint32_t count)
 {
     enum status status = batch_begin(engine);
-    for (uint32_t i = first; status == STATUS_OK && i < first + count; i++) {
+    /* A shared store is asked for all rows at once; else most of them are at hand. */
+    for (uint32_t i = first; status == STATUS_OK && !engine->exclusive && i < first + count; i++) {
         status = load_event(engine, &engine->batch[i].event);
     }
     for (uint32_t i = first; status == STATUS_OK && i < first + count; i++) {

@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "base/clock.h"
+#include "base/thread.h"
 #include "log/log.h"
 #include "log/metrics.h"
 
@@ -340,6 +341,7 @@ static void *
 engine_thread(void *arg)
 {
     struct engine *engine = arg;
+    thread_set_name("engine");
     while (engine_turn(engine)) {
     }
     pthread_mutex_lock(&engine->lock);
@@ -360,6 +362,8 @@ engine_make(const struct engine_options *options, struct engine **out)
         return STATUS_FULL;
     }
     engine->store = options->store;
+    engine->exclusive = store_is_exclusive(options->store);
+    cache_init(&engine->cache);
     engine->wake = options->wake;
     engine->wake_user = options->wake_user;
     engine->loop_count = options->loop_count;
@@ -384,6 +388,7 @@ static void
 engine_free(struct engine *engine)
 {
     lines_free(engine);
+    cache_free(&engine->cache);
     ring_free(&engine->queue);
     ring_free(&engine->parked);
     for (uint32_t i = 0; i < engine->loop_count; i++) {

@@ -6,13 +6,14 @@
 #include "base/list.h"
 #include "base/map.h"
 #include "core/core.h"
+#include "engine/cache.h"
 #include "engine/engine.h"
 
 struct queued {
     struct event event;
-    char *note;              /* owned copy of admin.note */
+    char *note; /* owned copy of admin.note */
     int64_t queued_mono_ms;
-    struct waiter *waiter;   /* not NULL: it comes from a waiting line */
+    struct waiter *waiter; /* not NULL: it comes from a waiting line */
 };
 
 /* A ring that grows. */
@@ -22,19 +23,19 @@ struct ring {
 };
 
 struct waiter {
-    struct list node;        /* in its line, by arrival */
+    struct list node; /* in its line, by arrival */
     struct event event;
-    struct verdict first;    /* the refusal it is given at its deadline */
+    struct verdict first; /* the refusal it is given at its deadline */
     int64_t arrived_order;
     int64_t deadline_mono_ms;
-    bool queued;             /* handed to the queue for another try */
-    struct line *line;       /* NULL only while it is made */
+    bool queued;       /* handed to the queue for another try */
+    struct line *line; /* NULL only while it is made */
 };
 struct line {
     struct list waiters;
-    struct list node;        /* among all lines */
+    struct list node; /* among all lines */
     int64_t limit_id, subject_id;
-    bool try_head;           /* its meter moved, or it has a new head */
+    bool try_head; /* its meter moved, or it has a new head */
 };
 
 struct outbox {
@@ -44,8 +45,8 @@ struct outbox {
 };
 
 struct policy_change { /* of the one who waits in engine_set_policy */
-    bool taken;            /* somebody waits */
-    bool asked, done;      /* by them; by the thread */
+    bool taken;        /* somebody waits */
+    bool asked, done;  /* by them; by the thread */
     struct policy *policy;
     struct engine_error *error;
     enum status status;
@@ -62,13 +63,13 @@ struct kept_policy {
 /* First refusals of a minute that the next batch with a commit writes, and the counts of
  * repeats. */
 struct kept_refusal {
-    uint64_t hash;           /* of account, key, model, limit and reason; 0 = free */
+    uint64_t hash; /* of account, key, model, limit and reason; 0 = free */
     int64_t minute_ms, count;
-    bool written;            /* its ledger row is in the store */
+    bool written; /* its ledger row is in the store */
     struct refused refused;
 };
 #define KEPT_REFUSALS 1024
-#define KEPT_PROBES 8
+#define KEPT_PROBES   8
 
 struct engine {
     struct store *store;
@@ -81,12 +82,12 @@ struct engine {
     pthread_mutex_t lock;
     pthread_cond_t work_came;
     struct ring queue;
-    struct ring parked;      /* settlements that wait for a store that can write */
-    size_t urgent_count;     /* of the queue: events that start a commit at once */
+    struct ring parked;  /* settlements that wait for a store that can write */
+    size_t urgent_count; /* of the queue: events that start a commit at once */
     bool stopping;
     struct policy_change change; /* set by engine_set_policy, answered by the thread */
     pthread_cond_t policy_done;
-    struct policy *policy;   /* the newest; changed by the thread under the lock */
+    struct policy *policy; /* the newest; changed by the thread under the lock */
     struct engine_state state;
 
     uint32_t loop_count;
@@ -103,6 +104,9 @@ struct engine {
     size_t policy_count, policy_cap;
     struct arena arena;
     struct work work;
+    bool exclusive;        /* the store: see store_is_exclusive */
+    struct cache cache;    /* empty unless it is */
+    bool transaction_open; /* of this batch */
     struct core core;
     struct queued batch[ENGINE_BATCH_MAX];
     struct verdict verdicts[ENGINE_BATCH_MAX];
@@ -113,16 +117,17 @@ struct engine {
     } batch_waits[ENGINE_BATCH_MAX]; /* calls of this batch that will wait: they came first */
     uint32_t batch_wait_count;
 
-    struct map lines;        /* hash of (limit, subject) -> line */
+    struct map lines; /* hash of (limit, subject) -> line */
     struct list line_list;
     int64_t waiter_count, arrivals;
-    bool lines_due;          /* a head is to try again */
+    bool lines_due;             /* a head is to try again */
     int64_t lines_wake_mono_ms; /* no deadline is sooner; 0 = nobody waits */
 
     struct kept_refusal kept[KEPT_REFUSALS];
     struct kept_refusal *kept_due[KEPT_REFUSALS]; /* those with a count to write */
     size_t kept_due_count;
-    int64_t sweep_mono_ms;   /* when old rows are swept next, beside a commit that is paid for anyway */
+    int64_t
+        sweep_mono_ms; /* when old rows are swept next, beside a commit that is paid for anyway */
     int64_t kept_flush_mono_ms;
 
     bool store_down;
@@ -136,9 +141,11 @@ struct engine {
 void batch_run(struct engine *engine, uint32_t count);
 /* The same while the store is known to be down: it is not touched, settlements are parked. */
 void batch_refuse_all(struct engine *engine, uint32_t count);
-/* A transaction's frame: fresh working set, begin; then load and decide; then end. */
+/* A transaction's frame: fresh working set, begin; then load and decide; then end. On an exclusive
+ * store the transaction begins with the first row that it is asked for, or that is written. */
 MUST_USE enum status batch_begin(struct engine *engine);
-MUST_USE enum status batch_end(struct engine *engine); /* writes and commits, or just ends */
+MUST_USE enum status batch_open(struct engine *engine); /* it begins now at the latest */
+MUST_USE enum status batch_end(struct engine *engine);  /* writes and commits, or just ends */
 void batch_abandon(struct engine *engine);
 MUST_USE enum status batch_load(struct engine *engine, const struct needs *needs);
 int64_t engine_now_ms(struct engine *engine);

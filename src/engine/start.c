@@ -87,6 +87,9 @@ adopt_policy(struct engine *engine, struct policy *policy, struct engine_error *
         return STATUS_FULL;
     }
     enum status status = batch_begin(engine);
+    if (status == STATUS_OK) {
+        status = batch_open(engine);
+    }
     for (int32_t i = 0; status == STATUS_OK && i < policy->limit_count; i++) {
         status = limit_id_of(engine, &policy->limits[i]);
     }
@@ -186,6 +189,9 @@ static enum status
 close_some(struct engine *engine, int64_t *after)
 {
     enum status status = batch_begin(engine);
+    if (status == STATUS_OK) {
+        status = batch_open(engine);
+    }
     if (status != STATUS_OK) {
         return status;
     }

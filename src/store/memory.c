@@ -14,9 +14,10 @@ memory_store_open(struct store **store, struct store_error *error)
     if (!memory) {
         return store_fail(error->text, STATUS_FULL, "no memory for a store");
     }
-    memory->base = (struct store){
-        .ops = &memory_ops, .rows = &memory_row_ops, .readers = &memory_reader_ops
-    };
+    memory->base = (struct store){ .ops = &memory_ops,
+        .rows = &memory_row_ops,
+        .readers = &memory_reader_ops,
+        .exclusive = true };
     pthread_mutexattr_t attributes;
     check(pthread_mutexattr_init(&attributes) == 0);
     check(pthread_mutexattr_settype(&attributes, PTHREAD_MUTEX_ERRORCHECK) == 0);

@@ -221,9 +221,10 @@ sqlite_store_open(const char *path, const struct store_options *options, struct 
     if (!sqlite) {
         return store_fail(error->text, STATUS_FULL, "no memory for a store");
     }
-    sqlite->base = (struct store){
-        .ops = &sqlite_ops, .rows = &sqlite_row_ops, .readers = &sqlite_reader_ops
-    };
+    sqlite->base = (struct store){ .ops = &sqlite_ops,
+        .rows = &sqlite_row_ops,
+        .readers = &sqlite_reader_ops,
+        .exclusive = true };
     sqlite->lock_fd = -1;
     sqlite->read_max_ms = options->read_max_ms > 0 ? options->read_max_ms : STORE_READ_MAX_MS;
     enum status status = resolve_path(path, &sqlite->path, error);

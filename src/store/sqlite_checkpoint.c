@@ -11,6 +11,8 @@
 
 #include <stdlib.h>
 
+#include "base/thread.h"
+
 #define REST_PAGES     1000 /* what one pass may leave to the next, or to the writer: 2 to 3 ms */
 #define PASS_COUNT_MAX 8
 #define THREAD_STACK   ((size_t)256 * 1024)
@@ -73,6 +75,7 @@ static void *
 checkpoint_thread(void *argument)
 {
     struct checkpointer *checkpointer = argument;
+    thread_set_name("checkpoint");
     while (wait_for_work(checkpointer)) {
         checkpointer->status = copy_back(checkpointer);
         atomic_store(&checkpointer->state, CHECKPOINT_DONE);

@@ -51,6 +51,12 @@ store_trouble(const struct store *store)
     return store->trouble;
 }
 
+bool
+store_is_exclusive(const struct store *store)
+{
+    return store->exclusive;
+}
+
 enum status
 store_node_start(struct store *store, int64_t now_ms, const char *config_hash,
     struct node_row *node, unsigned char signal_key[32])

@@ -42,6 +42,9 @@ const char *store_last_error(const struct store *store);
  * "" = none. Of the engine's thread. */
 const char *store_trouble(const struct store *store);
 
+/* Whether nobody else writes to it as long as it is open: what was read stays true until we write. */
+bool store_is_exclusive(const struct store *store);
+
 /* Hands out the next epoch durably (one transaction of its own) and reads what the engine starts from:
  * high_water_ms is the later of the stored one and now_ms, batch_no goes on. STATUS_FULL: epochs are used up. */
 MUST_USE enum status store_node_start(struct store *store, int64_t now_ms, const char *config_hash,

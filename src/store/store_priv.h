@@ -15,6 +15,7 @@ struct store {
     const struct store_row_ops *rows;
     const struct store_reader_ops *readers;
     enum store_state state;
+    bool exclusive; /* see store_is_exclusive */
     char last_error[512];
     char trouble[512];
 };
@@ -65,8 +66,8 @@ struct store_row_ops {
     enum status (*hold_insert)(struct store *, const struct hold_row *);
     enum status (*hold_update)(struct store *, const struct hold_row *);
     enum status (*hold_delete)(struct store *, int64_t hold_id);
-    enum status (*hold_orphan)(struct store *, int64_t node_id, int64_t epoch, int64_t after,
-        struct hold_row *);
+    enum status (*hold_orphan)(
+        struct store *, int64_t node_id, int64_t epoch, int64_t after, struct hold_row *);
     enum status (*ledger_add)(struct store *, const struct ledger_row *);
     enum status (*refusal_add)(struct store *, const struct refusal_row *);
     enum status (*issued_get)(struct store *, const char *id_hash, struct issued_row *);
@@ -79,8 +80,8 @@ struct store_row_ops {
 struct store_reader_ops {
     enum status (*reader_open)(struct store *, struct store_reader **, struct store_error *);
     void (*reader_close)(struct store_reader *);
-    enum status (*read_ledger)(struct store_reader *, const struct ledger_filter *,
-        ledger_callback *, void *user);
+    enum status (*read_ledger)(
+        struct store_reader *, const struct ledger_filter *, ledger_callback *, void *user);
     enum status (*read_accounts)(struct store_reader *, account_callback *, void *user);
     enum status (*read_keys)(struct store_reader *, int64_t account_id, key_callback *, void *user);
     enum status (*read_meters)(

@@ -11,15 +11,107 @@
 
 struct faults faults;
 
-/* The tables of the store under test, before they were hooked. */
+/* The tables of the store under test, before they were hooked, and the engine over it. */
 static const struct store_ops *real_ops;
 static const struct store_row_ops *real_rows;
+static struct house *hooked_house;
 
 void
 pause_ms(int64_t ms)
 {
     const struct timespec pause = { ms / 1000, (long)(ms % 1000) * 1000000L };
     nanosleep(&pause, NULL);
+}
+
+/* --- The cache beside the store: compared on the engine's thread, before anything is written. */
+
+static bool
+is_as_stored(struct store *store, enum slot_kind kind, const void *kept)
+{
+    union {
+        struct account_row account;
+        struct key_row key;
+        struct thread_row thread;
+        struct subject_row subject;
+        struct meter_row meter;
+        struct hold_row hold;
+    } stored;
+    memset(&stored, 0, sizeof stored);
+#define SAME(field) (row->field == stored.ROW.field)
+#define SAME_TEXT(field) (strcmp(row->field, stored.ROW.field) == 0)
+    switch (kind) {
+    case SLOTS_ACCOUNT: {
+#define ROW account
+        const struct account_row *row = kept;
+        return real_rows->account_get(store, row->account_id, &stored.account) == STATUS_OK && SAME_TEXT(name)
+               && SAME_TEXT(plan) && SAME_TEXT(organisation) && SAME(state) && SAME(created_ms) && SAME(version);
+#undef ROW
+    }
+    case SLOTS_KEY: {
+#define ROW key
+        const struct key_row *row = kept;
+        return real_rows->key_get(store, row->key_id, &stored.key) == STATUS_OK && SAME(account_id)
+               && SAME_TEXT(hash_hex) && SAME_TEXT(label) && SAME_TEXT(shown) && SAME(role) && SAME(revoked)
+               && SAME(thread_required) && SAME(created_ms) && SAME(expires_ms) && SAME_TEXT(may_act_for)
+               && SAME(version);
+#undef ROW
+    }
+    case SLOTS_THREAD: {
+#define ROW thread
+        const struct thread_row *row = kept;
+        return real_rows->thread_get(store, row->thread_id, &stored.thread) == STATUS_OK && SAME(account_id)
+               && SAME(root_id) && SAME(kind) && SAME_TEXT(sig_hash) && SAME(created_ms) && SAME(last_ms)
+               && SAME(last_input) && SAME(last_input_bytes) && SAME(version);
+#undef ROW
+    }
+    case SLOTS_SUBJECT: {
+        const struct subject_row *row = kept;
+        return real_rows->subject_find(store, row->kind, row->account_id, row->name, &stored.subject) == STATUS_OK
+               && row->subject_id == stored.subject.subject_id;
+    }
+    case SLOTS_METER: {
+#define ROW meter
+        const struct meter_row *row = kept;
+        return real_rows->meter_get(store, row->subject_id, &stored.meter) == STATUS_OK && SAME(node_id)
+               && SAME(meter_count) && SAME(seen_ms) && SAME(version)
+               && memcmp(row->meters, stored.meter.meters, (size_t)row->meter_count * sizeof row->meters[0]) == 0;
+#undef ROW
+    }
+    case SLOTS_HOLD: {
+#define ROW hold
+        const struct hold_row *row = kept;
+        if (real_rows->hold_get(store, row->hold_id, &stored.hold) != STATUS_OK || !SAME(attempt_count)) {
+            return false;
+        }
+        for (int32_t i = 0; i < row->attempt_count; i++) {
+            const struct attempt *a = &row->attempts[i];
+            const struct attempt *b = &stored.hold.attempts[i];
+            if (strcmp(a->provider, b->provider) != 0 || strcmp(a->model, b->model) != 0 || a->state != b->state
+                || a->status != b->status || a->reason != b->reason) {
+                return false;
+            }
+        }
+        return SAME(node_id) && SAME(epoch) && SAME(account_id) && SAME(key_id) && SAME(thread_id) && SAME(root_id)
+               && SAME(payer) && SAME(state) && SAME(on_abort) && SAME(part_count) && SAME_TEXT(model)
+               && SAME(held_micros) && SAME(bound_micros) && SAME(est_micros) && SAME(est_input) && SAME(input_bound)
+               && SAME(held_output) && SAME(bound_output) && SAME(multiplier_pct) && SAME(body_bytes)
+               && SAME_TEXT(estimator) && SAME(created_ms) && SAME(policy_ver) && SAME(price_ver)
+               && memcmp(row->parts, stored.hold.parts, (size_t)row->part_count * sizeof row->parts[0]) == 0
+               && slice_eq(row->inputs, stored.hold.inputs);
+#undef ROW
+    }
+    default: return false;
+    }
+#undef SAME
+#undef SAME_TEXT
+}
+
+static bool
+compare_cached(void *user, enum slot_kind kind, const void *row)
+{
+    struct store *store = user;
+    atomic_fetch_add(is_as_stored(store, kind, row) ? &faults.cached_compared : &faults.cached_differ, 1);
+    return true;
 }
 
 /* --- The hooks. */
@@ -33,7 +125,11 @@ hooked_begin(struct store *store, const struct node_row *node)
         snprintf(store->last_error, sizeof store->last_error, "the test says so");
         return status;
     }
-    return real_ops->begin(store, node);
+    const enum status begun = real_ops->begin(store, node);
+    if (begun == STATUS_OK && atomic_load(&faults.compare_cached) && hooked_house->engine) {
+        cache_walk(&hooked_house->engine->cache, compare_cached, store);
+    }
+    return begun;
 }
 
 static enum status
@@ -82,6 +178,7 @@ hooked_hold_get(struct store *store, int64_t hold_id, struct hold_row *row)
 static void
 hook(struct house *house)
 {
+    hooked_house = house;
     real_ops = house->store->ops;
     real_rows = house->store->rows;
     house->ops = *real_ops;
@@ -126,6 +223,15 @@ int
 house_in_memory(void **state)
 {
     return house_make(state, false);
+}
+
+int
+house_shared(void **state)
+{
+    house_make(state, false);
+    struct house *house = *state;
+    house->shared = true;
+    return 0;
 }
 
 int
@@ -180,6 +286,7 @@ house_try_start(struct house *house)
             fail_msg("%s", error.text);
         }
         hook(house);
+        house->store->exclusive = !house->shared;
     }
     struct engine_options options = { .store = house->store, .policy = policy_ref(house->policy), .loop_count = LOOPS };
     struct engine_error error;

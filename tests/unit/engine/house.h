@@ -26,6 +26,9 @@ struct faults {
     atomic_int commits_waiting;
     atomic_int meter_conflicts;  /* so many puts of a meter answer STATUS_CONFLICT; -1 = all */
     atomic_llong poisoned_hold;  /* reading it answers STATUS_INVALID */
+    atomic_int cached_compared;  /* rows of the cache that were found as they are in the store */
+    atomic_int cached_differ;    /* and those that were not */
+    atomic_bool compare_cached;  /* at each begin */
 };
 extern struct faults faults;
 
@@ -37,6 +40,7 @@ struct house {
     struct policy *policy;     /* the newest, with a reference of the house's, so that events can name it */
     struct policy *before[8];  /* older ones, with a reference each */
     int before_count;
+    bool shared;               /* the store says that others write to it, too */
     struct engine *engine;
     int64_t account_id, key_id;
     uint32_t next_slot;
@@ -45,10 +49,13 @@ struct house {
 /* Setup in memory and on disk, without an engine yet: limits can be added to house->policy. */
 int house_in_memory(void **state);
 int house_on_disk(void **state);
+int house_shared(void **state); /* in memory; the store says that others write to it, too */
 int house_end(void **state);
 #define BOTH(name, function)                                                                       \
     CASE_WITH(name " (sqlite)", function, house_on_disk, house_end),                               \
         CASE_WITH(name " (memory)", function, house_in_memory, house_end)
+#define ALL(name, function)                                                                        \
+    BOTH(name, function), CASE_WITH(name " (shared)", function, house_shared, house_end)
 
 /* Opens the store where it is closed, starts the engine, makes the account and the key on the first start. */
 void house_start(struct house *house);
