@@ -305,11 +305,8 @@ provider_apis(
         if (node->kind != NODE_SCALAR || !api_from_word(node->text, &api)) {
             char seen[64];
             report_add(&conf->report, node,
-                "an API is one of: chat, responses, messages, count_tokens; this is %s",
+                "an API is one of: chat, responses, embeddings, messages, count_tokens; this is %s",
                 node_seen(node, seen));
-        } else if (api == API_EMBEDDINGS) {
-            report_add(&conf->report, node,
-                "embeddings are not served in this version yet; take 'embeddings' out");
         } else if (!(dialect_apis(dialect) & 1u << api)) {
             report_add(&conf->report, node, "a provider of dialect %s does not speak '%s'",
                 dialect == DIALECT_OPENAI ? "openai" : "anthropic", api_word(api));

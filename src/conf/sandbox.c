@@ -56,12 +56,14 @@ write_sandbox(struct buf *yaml, uint16_t mock_port, const char *store, const cha
         "  mock: {dialect: openai, apis: [chat, responses], on_abort: stops,\n"
         "    base_url: \"http://127.0.0.1:%u/v1\"}\n"
         "  mock-anthropic: {dialect: anthropic, base_url: \"http://127.0.0.1:%u\", on_abort: stops}\n"
+        "  mock-embeddings: {dialect: openai, apis: [embeddings], base_url: \"http://127.0.0.1:%u/v1\"}\n"
         "models:\n",
-        (unsigned)mock_port, (unsigned)mock_port);
+        (unsigned)mock_port, (unsigned)mock_port, (unsigned)mock_port);
     for (size_t i = 0; i < countof(sandbox_models); i++) {
         write_model(yaml, i);
     }
     buf_add_str(yaml,
+        "  text-embedding-3-small: {tier: free, routes: [{provider: mock-embeddings}]}\n"
         "plans: {free: {}, pro: {}}\n"
         "limits:\n"
         "  month-spend: {counts: cost, per: account, window: month, cap: 50 USD}\n"

@@ -60,13 +60,15 @@ estimate_input(const struct core *core, const struct call_event *call, const str
     return tokens_of_bytes(call->body_bytes, ratio);
 }
 
-void
-estimate_call(const struct core *core, const struct policy *policy, const struct call_event *call,
-    const struct model *model, const struct thread_row *thread, struct estimate *estimate)
+static void
+fill_input(const struct core *core, const struct call_event *call, const struct model *model,
+    const struct thread_row *thread, struct estimate *estimate)
 {
-    const int64_t answers = call_answers(call);
-    const int64_t limit = call->output_limit >= 0 ? min_i64(call->output_limit, model->max_output)
-                                                  : model->max_output;
+    if (call->input_counted > 0) {
+        estimate->estimator = "counted";
+        estimate->input = estimate->input_bound = min_i64(call->input_counted, TOKENS_MAX);
+        return;
+    }
     estimate->estimator = "learned";
     estimate->input_bound =
         call->input_unbounded ? model->context : min_i64(call->input_bytes_bound, TOKENS_MAX);
@@ -75,8 +77,19 @@ estimate_call(const struct core *core, const struct policy *policy, const struct
         estimate->input = min_i64(estimate->input, estimate->input_bound);
     }
     estimate->input_bound = max_i64(estimate->input_bound, estimate->input);
-    estimate->output_bound = tokens_at_most((__int128)limit * answers);
-    estimate->whole = !call->stream || model->hidden_reasoning;
+}
+
+void
+estimate_call(const struct core *core, const struct policy *policy, const struct call_event *call,
+    const struct model *model, const struct thread_row *thread, struct estimate *estimate)
+{
+    const bool embeds = call->api == API_EMBEDDINGS; /* no output, and no talk that grows */
+    const int64_t answers = call_answers(call);
+    const int64_t limit = call->output_limit >= 0 ? min_i64(call->output_limit, model->max_output)
+                                                  : model->max_output;
+    fill_input(core, call, model, embeds ? NULL : thread, estimate);
+    estimate->output_bound = embeds ? 0 : tokens_at_most((__int128)limit * answers);
+    estimate->whole = embeds || !call->stream || model->hidden_reasoning;
     estimate->slice = estimate->whole
                           ? estimate->output_bound
                           : min_i64(estimate->output_bound,

@@ -415,7 +415,9 @@ learn(struct core *core, const struct hold_row *hold, const struct settle_event 
             settle->usage.output - settle->usage.reasoning);
     }
     struct thread_slot *thread = work_thread(core->work, hold->thread_id);
-    if (thread && thread->slot.state != SLOT_ABSENT && input > 0) {
+    const bool talks =
+        hold->bound_output > 0; /* embeddings say nothing about the thread's next turn */
+    if (talks && thread && thread->slot.state != SLOT_ABSENT && input > 0) {
         thread->row.last_input = input;
         thread->row.last_input_bytes = hold->body_bytes;
         thread->row.last_ms = max_i64(thread->row.last_ms, core->now_ms);

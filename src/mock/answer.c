@@ -17,8 +17,8 @@ struct mock_bill
 mock_ask_input(
     const struct mock_ask *ask, const struct mock_behaviour *behaviour, int64_t context_tokens)
 {
-    const int64_t counted =
-        (ask->body_bytes + BODY_BYTES_PER_TOKEN - 1) / BODY_BYTES_PER_TOKEN + context_tokens;
+    const int64_t of_text = (ask->body_bytes + BODY_BYTES_PER_TOKEN - 1) / BODY_BYTES_PER_TOKEN;
+    const int64_t counted = (ask->token_count ? ask->token_count : of_text) + context_tokens;
     const int64_t cached = behaviour->cached + behaviour->cache_write + behaviour->cache_write_1h;
     const int64_t total = max_i64(behaviour->input >= 0 ? behaviour->input : counted, cached);
     return (struct mock_bill){

@@ -208,6 +208,21 @@ read_tools(struct reader *reader, struct json_value tools)
     return true;
 }
 
+static int64_t
+count_numbers(struct json_value list)
+{
+    struct json_cursor cursor;
+    struct json_value item;
+    int64_t count = 0;
+    json_start(&cursor, list.text);
+    if (json_enter(&cursor, '[')) {
+        while (json_next_item(&cursor) && json_take(&cursor, &item)) {
+            count += item.type == JSON_NUMBER;
+        }
+    }
+    return count;
+}
+
 /* How many texts an `input` of embeddings holds: a string or array of token ids is one. */
 static bool
 count_inputs(struct reader *reader, struct json_value input)
@@ -225,6 +240,7 @@ count_inputs(struct reader *reader, struct json_value input)
             break;
         }
         count += item.type == JSON_NUMBER && count > 0 ? 0 : 1;
+        reader->ask->token_count += item.type == JSON_NUMBER ? 1 : count_numbers(item);
     }
     reader->ask->input_count = count;
     return count > 0 || refuse(reader, "input: it is empty");

@@ -21,6 +21,7 @@ struct mock_ask {
     int64_t output_limit;     /* the lowest that is named, or MOCK_NO_LIMIT */
     int64_t dimension_count;  /* embeddings; 0 = unset */
     int64_t input_count;      /* embeddings: how many texts */
+    int64_t token_count;      /* embeddings: token ids in the input */
     int64_t body_bytes;
     struct slice last_user; /* text of the last message of the user, decoded */
     struct slice tool_name; /* the first tool offered, or empty */

@@ -48,5 +48,7 @@ void mock_usage_messages(
     const struct mock_answer *answer, int64_t output_tokens, bool is_final, struct buf *out);
 
 /* --- the small bodies: plain.c. Each adds one JSON body. */
-void mock_embeddings(const struct mock_ask *ask, struct mock_bill bill, struct buf *out);
+/* `telling`: whether and how usage is told. */
+void mock_embeddings(
+    const struct mock_ask *ask, struct mock_bill bill, enum mock_usage telling, struct buf *out);
 void mock_count_tokens(struct mock_bill bill, struct buf *out);

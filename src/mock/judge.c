@@ -75,7 +75,7 @@ answer_plain(struct mock_call *call)
     buf_clear(out);
     if (call->api == API_EMBEDDINGS) {
         call->entry->bill = bill;
-        mock_embeddings(&call->ask, bill, out);
+        mock_embeddings(&call->ask, bill, call->behaviour.usage, out);
     } else {
         mock_count_tokens(bill, out);
     }

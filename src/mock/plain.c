@@ -49,7 +49,8 @@ add_embedding(const struct mock_ask *ask, int64_t input, struct buf *out)
 }
 
 void
-mock_embeddings(const struct mock_ask *ask, struct mock_bill bill, struct buf *out)
+mock_embeddings(
+    const struct mock_ask *ask, struct mock_bill bill, enum mock_usage telling, struct buf *out)
 {
     buf_add_str(out, "{\"object\":\"list\",\"data\":[");
     for (int64_t i = 0; i < ask->input_count; i++) {
@@ -61,7 +62,12 @@ mock_embeddings(const struct mock_ask *ask, struct mock_bill bill, struct buf *o
     const long long input = bill.input + bill.cache_read;
     buf_add_str(out, "],\"model\":");
     buf_add_json(out, ask->model);
-    buf_addf(out, ",\"usage\":{\"prompt_tokens\":%lld,\"total_tokens\":%lld}}", input, input);
+    if (telling == MOCK_USAGE_MALFORMED) {
+        buf_add_str(out, ",\"usage\":{\"prompt_tokens\":\"12\",\"total_tokens\":1e400}");
+    } else if (telling != MOCK_USAGE_NONE) {
+        buf_addf(out, ",\"usage\":{\"prompt_tokens\":%lld,\"total_tokens\":%lld}", input, input);
+    }
+    buf_add_char(out, '}');
 }
 
 void

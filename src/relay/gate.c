@@ -103,6 +103,7 @@ fill_event(struct call *call, struct call_event *event)
         .stream = facts->stream,
         .body_bytes = call->body_bytes,
         .input_bytes_bound = facts_input_tokens_bound(facts),
+        .input_counted = facts->input_tokens,
         .input_unbounded = facts_input_unbounded(facts),
         .output_limit = facts->output_limit,
         .output_floor = facts->thinking_budget ? facts->thinking_budget + 1 : 0,

@@ -104,7 +104,8 @@ relay_calls_open(const struct relay *relay)
 static enum api
 api_of_path(struct slice path)
 {
-    static const enum api served[] = { API_CHAT, API_RESPONSES, API_MESSAGES, API_COUNT_TOKENS };
+    static const enum api served[] = { API_CHAT, API_RESPONSES, API_MESSAGES, API_COUNT_TOKENS,
+        API_EMBEDDINGS };
     for (size_t i = 0; i < countof(served); i++) {
         const struct slice full = slice_str(api_path(served[i]));
         const struct slice bare = slice_of(full.ptr + 3, full.len - 3);
@@ -133,6 +134,17 @@ answer_hello(struct net_exchange *exchange)
 }
 
 static void
+write_what_is_served(struct buf *out)
+{
+    buf_add_str(out, "what is served here: POST ");
+    for (int api = 0; api < API_COUNT; api++) {
+        buf_add_str(out, api ? ", " : "");
+        buf_add_str(out, api_path((enum api)api));
+    }
+    buf_add_str(out, "; GET /v1/models.");
+}
+
+static void
 refuse_endpoint(struct relay_loop *loop, struct net_exchange *exchange, enum reason reason)
 {
     const bool anthropic =
@@ -144,9 +156,10 @@ refuse_endpoint(struct relay_loop *loop, struct net_exchange *exchange, enum rea
         return;
     }
     call->beside = true;
-    call_refuse_reason(call, reason,
-        SLICE("what is served here: POST /v1/chat/completions, /v1/responses, /v1/messages, "
-              "/v1/messages/count_tokens; GET /v1/models."));
+    struct buf served = { 0 };
+    write_what_is_served(&served);
+    call_refuse_reason(call, reason, buf_slice(&served));
+    buf_free(&served);
 }
 
 void

@@ -39,6 +39,7 @@ struct call_event {
     bool thread_named;           /* for keys that must name their thread */
     int64_t body_bytes;
     int64_t input_bytes_bound;   /* the `bytes` estimator: a true bound of input tokens for text */
+    int64_t input_counted;       /* tokens that the request itself counts: embeddings of token ids; 0 = an estimate is due */
     bool input_unbounded;        /* images, files, stored state: bound is the context window */
     int64_t output_limit;        /* asked by the client; -1 = not in the request */
     int64_t output_floor;        /* thinking budget + 1, or 0: a lowered limit may not go below */

@@ -19,7 +19,7 @@
 
 #define BODY_FIELDS(X)                                                                             \
     X("model", BODY_ALL, READ)                                                                     \
-    X("stream", BODY_ALL, READ)                                                                    \
+    X("stream", BODY_CHAT | BODY_RESPONSES | BODY_ANTHROPIC, READ)                                 \
     X("stream_options", BODY_CHAT | BODY_RESPONSES, READ)                                          \
     X("messages", BODY_CHAT | BODY_ANTHROPIC, READ)                                                \
     X("system", BODY_ANTHROPIC, READ)                                                              \

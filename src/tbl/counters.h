@@ -58,6 +58,7 @@
     COUNTERS_OF_ANSWERS(X, RESPONSES, "responses")                                                 \
     COUNTERS_OF_ANSWERS(X, MESSAGES, "messages")                                                   \
     COUNTERS_OF_ANSWERS(X, COUNT_TOKENS, "count_tokens")                                           \
+    COUNTERS_OF_ANSWERS(X, EMBEDDINGS, "embeddings")                                               \
     COUNTERS_OF_ANSWERS(X, OTHER, "other")                                                         \
     X(REFUSALS_BAD, COUNTER, "tidegate_refusals_total", "class=\"bad\"",                           \
         "Requests refused at model endpoints, by what can be done about it.")                      \

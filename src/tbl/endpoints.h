@@ -13,6 +13,7 @@
     X(RESPONSES, POST, "/v1/responses", RELAY, KEY, 1, "responses (OpenAI)")                                         \
     X(MESSAGES, POST, "/v1/messages", RELAY, KEY, 1, "messages (Anthropic)")                                         \
     X(COUNT_TOKENS, POST, "/v1/messages/count_tokens", RELAY, KEY, 1, "count the tokens of a message; never charged") \
+    X(EMBEDDINGS, POST, "/v1/embeddings", RELAY, KEY, 1, "embeddings (OpenAI); input alone is charged")             \
     X(MODELS, GET, "/v1/models", RELAY, KEY, 0, "the models this key may call")                                      \
     X(HELLO, HEAD, "/api/hello", RELAY, OPEN, 0, "is a gateway there? asked by Claude Code")                         \
     X(HEALTHZ, GET, "/healthz", API, OPEN, 0, "the process runs")                                                    \

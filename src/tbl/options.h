@@ -79,7 +79,7 @@
 #define PROVIDER_OPTIONS(X)                                                                                           \
     X(PROVIDER_DIALECT, "providers.*.dialect", WORD, "openai | anthropic", NULL, NULL, NULL,                          \
         "The wire format it speaks; known for the providers of tbl/provider_facts.h.")                                \
-    X(PROVIDER_APIS, "providers.*.apis", LIST, "a list of chat, responses, messages, count_tokens", NULL, NULL, NULL, \
+    X(PROVIDER_APIS, "providers.*.apis", LIST, "a list of chat, responses, embeddings, messages, count_tokens", NULL, NULL, NULL, \
         "The APIs it serves; an openai provider that is not known here serves chat, an anthropic one messages and count_tokens.") \
     X(PROVIDER_BASE_URL, "providers.*.base_url", TEXT, "a URL such as https://api.openai.com/v1", OPTION_REQUIRED, NULL, NULL, \
         "Where it is: for openai up to and with /v1, for anthropic without it.")                                      \
@@ -129,7 +129,7 @@
         "A price written out, per million tokens, for every route that has none of its own.")                         \
     X(PRICE_INPUT, "models.*.price.input", MONEY, NULL, OPTION_REQUIRED, "0 USD", "1000000 USD", "A million input tokens.") \
     X(PRICE_OUTPUT, "models.*.price.output", MONEY, NULL, OPTION_REQUIRED, "0 USD", "1000000 USD",                    \
-        "A million output tokens, reasoning included.")                                                               \
+        "A million output tokens, reasoning included; 0 USD of a model that embeds.")                                                               \
     X(PRICE_CACHE_READ, "models.*.price.cache_read", MONEY, NULL, NULL, "0 USD", "1000000 USD",                       \
         "A million input tokens read from a cache; without it as input; null: they add nothing and the call is marked partly priced.") \
     X(PRICE_CACHE_WRITE, "models.*.price.cache_write", MONEY, NULL, NULL, "0 USD", "1000000 USD",                     \

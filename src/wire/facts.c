@@ -392,10 +392,10 @@ read_messages(struct facts_reader *reader, struct slice name)
 {
     (void)name;
     if (reader->facts->api == API_EMBEDDINGS) {
-        json_skip(&reader->cursor);
-        return;
+        facts_pass_inputs(reader);
+    } else {
+        facts_pass_messages(reader);
     }
-    facts_pass_messages(reader);
 }
 
 static void

@@ -67,7 +67,8 @@ struct facts {
 
     /* For the `bytes` estimator. */
     int64_t message_count, tool_count;
-    int64_t input_bytes; /* the body without white space and escapes: at least its UTF-8 text */
+    int64_t input_bytes;  /* the body without white space and escapes: at least its UTF-8 text */
+    int64_t input_tokens; /* embeddings of token ids alone: how many; 0 = there is text to count */
 };
 
 struct facts_fault {

@@ -221,6 +221,48 @@ facts_pass_messages(struct facts_reader *reader)
     }
 }
 
+/* ---- what is to be embedded ---- */
+
+/* Token ids count themselves; text is bounded by its bytes; whatever else there is (pictures, at some
+ * providers) by the context window alone. True for token ids. */
+static bool
+pass_input(struct facts_reader *reader, int64_t *token_count)
+{
+    const enum json_type type = json_peek(&reader->cursor);
+    if (type == JSON_ARRAY && json_enter(&reader->cursor, '[')) {
+        bool tokens = true;
+        while (json_next_item(&reader->cursor)) {
+            const bool token = json_peek(&reader->cursor) == JSON_NUMBER;
+            *token_count += token;
+            reader->facts->media |= !token;
+            tokens = tokens && token;
+            json_skip(&reader->cursor);
+        }
+        reader->facts->message_count++;
+        return tokens;
+    }
+    reader->facts->message_count += type == JSON_STRING;
+    reader->facts->media |= type != JSON_STRING && type != JSON_NUMBER;
+    *token_count += type == JSON_NUMBER;
+    json_skip(&reader->cursor);
+    return type == JSON_NUMBER;
+}
+
+void
+facts_pass_inputs(struct facts_reader *reader)
+{
+    int64_t token_count = 0;
+    bool tokens = true;
+    if (!json_enter(&reader->cursor, '[')) {
+        tokens = pass_input(reader, &token_count);
+    } else {
+        while (json_next_item(&reader->cursor)) {
+            tokens = pass_input(reader, &token_count) && tokens;
+        }
+    }
+    reader->facts->input_tokens = tokens ? token_count : 0;
+}
+
 /* ---- tools ---- */
 
 /* Tools that the client runs itself. Of Anthropic's the types end in a date. */
@@ -334,6 +376,9 @@ output_field_name(enum output_field field)
 int64_t
 facts_input_tokens_bound(const struct facts *facts)
 {
+    if (facts->input_tokens > 0) {
+        return facts->input_tokens;
+    }
     return facts->input_bytes + facts->message_count * MESSAGE_TOKENS
            + facts->tool_count * TOOL_TOKENS + (facts->tools ? TOOLS_TOKENS : 0) + CALL_TOKENS;
 }

@@ -32,4 +32,5 @@ MUST_USE bool facts_next_key(
 
 /* Each passes one value and notes what it finds in it. */
 void facts_pass_messages(struct facts_reader *reader);
+void facts_pass_inputs(struct facts_reader *reader);
 void facts_pass_tools(struct facts_reader *reader);

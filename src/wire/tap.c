@@ -261,7 +261,9 @@ tap_chat(struct tap *tap, struct slice json, struct chat_chunk *chunk)
         tap->in_tool_arguments = false;
     }
     if (chunk->usage.len > 0) {
-        chunk->tapped->usage_changed = usage_read_openai(chunk->usage, &tap->usage);
+        chunk->tapped->usage_changed = tap->api == API_EMBEDDINGS
+                                           ? usage_read_embeddings(chunk->usage, &tap->usage)
+                                           : usage_read_openai(chunk->usage, &tap->usage);
         tap_note_input(tap);
     }
     if (chunk->error.len > 0) {

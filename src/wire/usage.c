@@ -156,32 +156,56 @@ settle_output(const struct counts *counts, struct usage *usage)
     return usage->reasoning <= usage->output && usage->output <= TOKENS_MAX;
 }
 
-bool
-usage_read_openai(struct slice object, struct usage *usage)
+static bool
+take_counts(struct slice object, struct counts *counts)
 {
-    struct counts counts = { -1, -1, -1, -1, -1, -1, .cost_micros = -1 };
+    *counts = (struct counts){ -1, -1, -1, -1, -1, -1, .cost_micros = -1 };
     struct json_cursor cursor;
     json_start(&cursor, object);
     bool good = json_enter(&cursor, '{');
     struct slice key;
     while (good && json_next_member(&cursor, &key)) {
-        good = take_openai_field(&cursor, key, &counts);
+        good = take_openai_field(&cursor, key, counts);
     }
-    good = good && json_finish(&cursor) && counts.input >= 0;
+    return good && json_finish(&cursor);
+}
 
-    struct usage read = USAGE_NONE;
-    good = good && settle_output(&counts, &read);
+static bool
+settle_openai(bool good, const struct counts *counts, struct usage *read, struct usage *usage)
+{
     if (!good) {
         usage->known |= USAGE_MALFORMED;
         return false;
     }
-    read.cache_read = max_i64(counts.cached, 0);
-    read.cache_write_5m = max_i64(counts.cache_write, 0);
-    read.input = max_i64(0, counts.input - read.cache_read - read.cache_write_5m);
-    read.cost_micros = counts.own_key ? -1 : counts.cost_micros;
-    read.known = USAGE_INPUT | USAGE_OUTPUT;
-    *usage = read;
+    read->cache_read = max_i64(counts->cached, 0);
+    read->cache_write_5m = max_i64(counts->cache_write, 0);
+    read->input = max_i64(0, counts->input - read->cache_read - read->cache_write_5m);
+    read->cost_micros = counts->own_key ? -1 : counts->cost_micros;
+    read->known = USAGE_INPUT | USAGE_OUTPUT;
+    *usage = *read;
     return true;
+}
+
+bool
+usage_read_openai(struct slice object, struct usage *usage)
+{
+    struct counts counts;
+    struct usage read = USAGE_NONE;
+    bool good = take_counts(object, &counts) && counts.input >= 0;
+    good = good && settle_output(&counts, &read);
+    return settle_openai(good, &counts, &read, usage);
+}
+
+bool
+usage_read_embeddings(struct slice object, struct usage *usage)
+{
+    struct counts counts;
+    struct usage read = USAGE_NONE;
+    const bool good = take_counts(object, &counts) && (counts.input >= 0 || counts.total >= 0);
+    if (counts.input < 0) {
+        counts.input = counts.total; /* all of it is input */
+    }
+    return settle_openai(good, &counts, &read, usage);
 }
 
 /* ---- Anthropic ---- */

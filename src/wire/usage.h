@@ -32,8 +32,8 @@ struct tap {
     char id[TAP_ID_BYTES];  /* of the answer: chatcmpl-..., resp_..., msg_...; "" = not seen */
     char model[TAP_ID_BYTES]; /* as the provider calls it; for the end of a stream */
     char stop_reason[32];     /* finish_reason, status or stop_reason; "" = not seen */
-    char service_tier[24];     /* that the answer was served at; "" = it did not say */
-    int64_t delta_events;      /* events that carried text: a token each at least */
+    char service_tier[24];    /* that the answer was served at; "" = it did not say */
+    int64_t delta_events;     /* events that carried text: a token each at least */
     char error_code[64];      /* code, else type, of an error; "" = none */
     int64_t created_s;        /* 0 = not seen */
     int64_t sequence;         /* responses: the last sequence_number; -1 = none */
@@ -64,5 +64,7 @@ MUST_USE bool tap_body(struct tap *tap, struct slice body);
 /* Reads one usage object. `before` is what is known so far: fields that a cumulative block of
  * Anthropic leaves out stay. False: malformed, *usage is then *before with USAGE_MALFORMED. */
 MUST_USE bool usage_read_openai(struct slice object, struct usage *usage);
+/* The same of embeddings, which have no output; a total alone is all input. */
+MUST_USE bool usage_read_embeddings(struct slice object, struct usage *usage);
 MUST_USE bool usage_read_anthropic(
     struct slice object, const struct usage *before, struct usage *usage);

@@ -118,9 +118,10 @@ describe('calls', () => {
         ...providers,
         nobody: { ...providers.openai, base_url: `http://127.0.0.1:${await freePort()}/v1` },
         slow: { ...providers.openai, first_byte_deadline: '300ms' },
+        vectors: { ...providers.openai, apis: ['embeddings'] },
       },
       models: modelsOn({
-        'gpt-live': 'openai', 'claude-live': 'anthropic', dead: 'nobody', slow: 'slow', waits: 'openai',
+        'gpt-live': 'openai', 'claude-live': 'anthropic', dead: 'nobody', slow: 'slow', waits: 'openai', vectors: 'vectors',
         two: [['openai', 'flaky'], ['second', 'steady']],
       }),
       plans: { free: {}, tight: {}, paced: {} },
@@ -196,6 +197,24 @@ describe('calls', () => {
       await changes(gateway, () => send(gateway, key, counting), (answer) => {
         assert.equal(answer.status, status, answer.text);
         return { [verdict('allowed')]: 1, [answered('count_tokens', status)]: 1, attempts_total: 1, ...more };
+      });
+    }
+  });
+
+  test('embeddings are counted as answers of their own', async () => {
+    for (const [words, status, more] of [
+      [null, 200, {}],
+      ['status=302', 302, { [failed('status')]: 1 }],
+      ['status=404', 404, { [failed('status')]: 1 }],
+      ['status=500', 500, { [failed('status')]: 1 }],
+    ]) {
+      await mock.clear();
+      await mock.models({ vectors: words });
+      const call = { path: '/v1/embeddings', headers: {}, body: { model: 'vectors', input: 'tide' } };
+      await changes(gateway, () => send(gateway, key, call), async (answer) => {
+        assert.equal(answer.status, status, answer.text);
+        const sum = await booked(gateway, mock, answer.request_id);
+        return { ...sum, [answered('embeddings', status)]: 1, attempts_total: 1, ...more };
       });
     }
   });

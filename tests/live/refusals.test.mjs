@@ -327,7 +327,7 @@ describe('who is not served', () => {
         ['POST', '/v1/complete'],
         ['GET', '/v1/files'],
         ['GET', '/nothing'],
-        ['POST', '/v1/embeddings'],
+        ['POST', '/v1/images/generations'],
         ['POST', '/v1beta/models/gemini:generateContent'],
       ]) {
         const answer = await ask(gateway.url + path, {

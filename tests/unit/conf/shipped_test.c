@@ -96,8 +96,9 @@ sandbox_loads(void **state)
     assert_string_equal(provider_of(policy, "mock-anthropic")->base_path, "");
     assert_int_equal(provider_of(policy, "mock")->company.from, CREDENTIAL_SECRET);
     assert_string_equal(provider_of(policy, "mock-anthropic")->company.id, "mock-anthropic/company");
-    uint32_t apis = provider_of(policy, "mock")->apis | provider_of(policy, "mock-anthropic")->apis;
-    assert_int_equal(apis, ((1u << API_COUNT) - 1) & ~(1u << API_EMBEDDINGS)); /* not served yet */
+    uint32_t apis = provider_of(policy, "mock")->apis | provider_of(policy, "mock-anthropic")->apis
+                    | provider_of(policy, "mock-embeddings")->apis;
+    assert_int_equal(apis, (1u << API_COUNT) - 1);
     const struct model *model = model_of(policy, "sandbox");
     assert_string_equal(model->routes[0].model, "mock:tokens=60,tps=40");
     for (int32_t i = 0; i < policy->model_count; i++) {

@@ -310,7 +310,7 @@ small_bodies_tell_their_input(void **state)
     for (int base64 = 0; base64 < 2; base64++) {
         buf_clear(&out);
         ask.base64 = base64;
-        mock_embeddings(&ask, bill, &out);
+        mock_embeddings(&ask, bill, MOCK_USAGE_ASKED, &out);
         tap_start(&tap, API_EMBEDDINGS);
         assert_true(tap_body(&tap, buf_slice(&out)));
         assert_int_equal(tap.usage.input, 8);

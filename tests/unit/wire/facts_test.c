@@ -225,6 +225,44 @@ fields_are_read(void **state)
 }
 
 static void
+inputs_to_embed_count_themselves_where_they_are_tokens(void **state)
+{
+    static const struct {
+        const char *input;
+        int64_t tokens, texts;
+        bool unbounded;
+    } rows[] = {
+        { "\"text\"", 0, 1, false },
+        { "[\"a\",\"b\"]", 0, 2, false },
+        { "[1, 2,3]", 3, 0, false },
+        { "[[1],[2,3]]", 3, 2, false },
+        { "[[1],\"a\"]", 0, 2, false }, /* the text is still to be counted */
+        { "[]", 0, 0, false },
+        { "[[]]", 0, 1, false },
+        { "[[\"a\"]]", 0, 1, true },
+        { "[{\"image\":\"...\"}]", 0, 0, true },
+        { "{}", 0, 0, true },
+        { "null", 0, 0, true },
+    };
+    (void)state;
+    for (size_t i = 0; i < countof(rows); i++) {
+        struct buf body = { 0 };
+        struct facts facts;
+        struct facts_fault fault;
+        buf_addf(
+            &body, "{\"model\":\"e\",\"input\":%s,\"dimensions\":8,\"stream\":1}", rows[i].input);
+        assert_int_equal(read_body(API_EMBEDDINGS, buf_cstr(&body), &facts, &fault), REASON_OK);
+        assert_int_equal(facts.input_tokens, rows[i].tokens);
+        assert_int_equal(facts.message_count, rows[i].texts);
+        assert_int_equal(facts_input_unbounded(&facts), rows[i].unbounded);
+        assert_false(facts.stream);
+        assert_true(rows[i].tokens ? facts_input_tokens_bound(&facts) == rows[i].tokens
+                                   : facts_input_tokens_bound(&facts) >= (int64_t)body.len - 1);
+        buf_free(&body);
+    }
+}
+
+static void
 stored_things_and_media_are_seen_where_they_count(void **state)
 {
     static const struct {
@@ -273,16 +311,18 @@ stored_things_and_media_are_seen_where_they_count(void **state)
         { API_RESPONSES, "\"input\":[{\"type\":\"item_reference\",\"id\":\"msg_1\"}]",
             "item_reference", true, "" },
         { API_RESPONSES, "\"input\":[{\"id\":\"msg_1\"}]", "item_reference", false, "" },
-        { API_RESPONSES, "\"input\":[{\"type\":null,\"id\":\"msg_1\"}]", "item_reference", false, "" },
-        { API_RESPONSES, "\"input\":[{\"id\":\"msg_1\",\"role\":\"user\",\"content\":\"x\"}]", "", false, "" },
+        { API_RESPONSES, "\"input\":[{\"type\":null,\"id\":\"msg_1\"}]", "item_reference", false,
+            "" },
+        { API_RESPONSES, "\"input\":[{\"id\":\"msg_1\",\"role\":\"user\",\"content\":\"x\"}]", "",
+            false, "" },
         { API_RESPONSES, "\"input\":[{\"type\":\"image_generation_call\",\"id\":\"ig_1\"}]",
             "image_generation_call", true, "" },
         { API_RESPONSES,
             "\"input\":[{\"type\":\"image_generation_call\",\"id\":\"ig_1\",\"result\":null}]",
             "image_generation_call", true, "" },
         { API_RESPONSES,
-            "\"input\":[{\"type\":\"image_generation_call\",\"id\":\"ig_1\",\"result\":\"AAAA\"}]", "",
-            true, "" },
+            "\"input\":[{\"type\":\"image_generation_call\",\"id\":\"ig_1\",\"result\":\"AAAA\"}]",
+            "", true, "" },
         { API_RESPONSES,
             "\"input\":[{\"type\":\"code_interpreter_call\",\"id\":\"ci_1\",\"container_id\":\"c\"}]",
             "container_id", true, "" },
@@ -290,9 +330,8 @@ stored_things_and_media_are_seen_where_they_count(void **state)
             "\"input\":[{\"type\":\"reasoning\",\"id\":\"rs_1\",\"summary\":[],"
             "\"encrypted_content\":\"AAAA\"}]",
             "", false, "" },
-        { API_CHAT,
-            "\"messages\":[{\"role\":\"assistant\",\"audio\":{\"id\":\"audio_1\"}}]", "audio",
-            false, "" },
+        { API_CHAT, "\"messages\":[{\"role\":\"assistant\",\"audio\":{\"id\":\"audio_1\"}}]",
+            "audio", false, "" },
         { API_RESPONSES,
             "\"input\":[{\"type\":\"message\",\"content\":[{\"type\":\"input_image\","
             "\"file_id\":\"f\"}]}]",
@@ -445,6 +484,8 @@ static const struct CMUnitTest tests[] = {
     CASE("fields are read as what they say", fields_are_read),
     CASE("stored things and media are seen where they count",
         stored_things_and_media_are_seen_where_they_count),
+    CASE("inputs to embed count themselves where they are tokens",
+        inputs_to_embed_count_themselves_where_they_are_tokens),
     CASE("input bytes are at least the text", input_bytes_are_at_least_the_text),
     CASE("splices change what they must and nothing else", splices_change_what_they_must),
     CASE("an arena without room is told", arena_without_room_is_told),

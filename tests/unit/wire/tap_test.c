@@ -18,6 +18,34 @@ struct seen {
 };
 
 static void
+embeddings_have_no_output_and_a_total_alone_is_input(void **state)
+{
+    static const struct {
+        const char *object;
+        bool good;
+        int64_t input, cache_read;
+    } rows[] = {
+        { "{\"prompt_tokens\":8,\"total_tokens\":8}", true, 8, 0 },
+        { "{\"total_tokens\":8}", true, 8, 0 },
+        { "{\"prompt_tokens\":8,\"total_tokens\":11}", true, 8, 0 },
+        { "{\"prompt_tokens\":8,\"completion_tokens\":0,\"prompt_tokens_details\":{\"cached_tokens\":3}}",
+            true, 5, 3 },
+        { "{}", false, 0, 0 },
+        { "{\"prompt_tokens\":\"8\"}", false, 0, 0 },
+        { "{\"total_tokens\":-1}", false, 0, 0 },
+    };
+    (void)state;
+    for (size_t i = 0; i < countof(rows); i++) {
+        struct usage usage = USAGE_NONE;
+        assert_int_equal(usage_read_embeddings(slice_str(rows[i].object), &usage), rows[i].good);
+        assert_int_equal(usage.input, rows[i].input);
+        assert_int_equal(usage.cache_read, rows[i].cache_read);
+        assert_int_equal(usage.output, 0);
+        assert_int_equal(usage.known, rows[i].good ? USAGE_INPUT | USAGE_OUTPUT : USAGE_MALFORMED);
+    }
+}
+
+static void
 tap_stream(struct tap *tap, struct slice body, size_t piece, size_t data_max, struct seen *seen)
 {
     struct buf buf = { 0 };
@@ -423,6 +451,8 @@ static const struct CMUnitTest tests[] = {
     CASE("tool arguments are seen while they are open", tool_arguments_are_seen_while_open),
     CASE("text is counted as the UTF-8 it stands for", text_is_counted_decoded),
     CASE("usage of Groq and Moonshot rides elsewhere", usage_of_groq_and_moonshot_rides_elsewhere),
+    CASE("embeddings have no output, and a total alone is input",
+        embeddings_have_no_output_and_a_total_alone_is_input),
     CASE("error events end the answer and name their code", error_events_name_their_code),
 };
 UNIT_MAIN(tests)
