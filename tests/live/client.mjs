@@ -158,6 +158,8 @@ export function callOf(
           ...more,
         },
       };
+    case 'embeddings':
+      return { path: '/v1/embeddings', headers: {}, body: { model, input: text, ...more } };
     default:
       throw new Error(`no api ${api}`);
   }

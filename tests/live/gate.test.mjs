@@ -8,7 +8,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
 
-import { Gateway, Mock, ask, callOf, modelsOn } from './harness.mjs';
+import { Gateway, Mock, ask, callOf, modelsOn, providersOn } from './harness.mjs';
 
 const SOURCE = process.env.TIDEGATE_SOURCE_ROOT ?? path.resolve(import.meta.dirname, '../..');
 const ROW = /X\((\w+), (\w+), "([^"]+)", (\w+), (\w+), ([01]), "/g;
@@ -16,6 +16,7 @@ const API_OF = {
   '/v1/chat/completions': 'chat',
   '/v1/responses': 'responses',
   '/v1/messages': 'messages',
+  '/v1/embeddings': 'embeddings',
   '/v1/messages/count_tokens': 'messages',
 };
 
@@ -32,7 +33,12 @@ let eve;
 before(async () => {
   mock = await Mock.start();
   gateway = await Gateway.start(mock, {
-    models: modelsOn({ 'gpt-live': [['openai', 'mock:tokens=5']], 'claude-live': [['anthropic', 'mock:tokens=5']] }),
+    providers: { ...providersOn(mock), vectors: { ...providersOn(mock).openai, apis: ['embeddings'] } },
+    models: modelsOn({
+      'gpt-live': [['openai', 'mock:tokens=5']],
+      'claude-live': [['anthropic', 'mock:tokens=5']],
+      'embed-live': [['vectors', 'mock:']],
+    }),
   });
   ada = gateway.member('ada');
   eve = gateway.member('eve');
@@ -48,7 +54,8 @@ function bodyOf(endpoint) {
   if (endpoint.method !== 'POST') {
     return undefined;
   }
-  return api ? callOf(api, api === 'messages' ? 'claude-live' : 'gpt-live', { limit: 20 }).body : {};
+  const model = { messages: 'claude-live', embeddings: 'embed-live' }[api] ?? 'gpt-live';
+  return api ? callOf(api, model, { limit: 20 }).body : {};
 }
 
 function send(endpoint, where, key) {
