@@ -1,6 +1,8 @@
 /* api/health.c: what load balancers and Prometheus ask; no key, no waiting. */
 #include "api/api_priv.h"
 
+#include <sys/stat.h>
+
 #include "log/metrics.h"
 
 static void
@@ -45,10 +47,31 @@ health_answers(struct api_plane *api, struct ask *ask, bool net_stopping)
     return false;
 }
 
+/* 0 of a store that has none. */
+static int64_t
+wal_bytes(const char *store_url)
+{
+    const struct slice url = slice_str(store_url);
+    const struct slice scheme = SLICE("sqlite:");
+    struct buf path = { 0 };
+    struct stat found;
+    int64_t bytes = 0;
+    if (slice_starts(url, scheme)) {
+        buf_add(&path, url.ptr + scheme.len, url.len - scheme.len);
+        buf_add_str(&path, "-wal");
+        bytes = !path.failed && stat(buf_cstr(&path), &found) == 0 ? found.st_size : 0;
+    }
+    buf_free(&path);
+    return bytes;
+}
+
 void
 get_metrics(struct api_worker *worker, struct ask *ask)
 {
-    (void)worker;
+    struct engine_state state;
+    engine_state(worker->api->options.engine, &state);
+    counter_set(COUNTER_ENGINE_QUEUED, state.queued);
+    counter_set(COUNTER_STORE_WAL_BYTES, wal_bytes(worker->api->options.store_url));
     ask->status = 200;
     buf_clear(&ask->out);
     metrics_render(&ask->out);

@@ -253,7 +253,9 @@ batch_end(struct engine *engine)
         status = sweep(engine);
     }
     if (status == STATUS_OK) {
+        const int64_t began_us = clock_mono_us();
         status = store_commit(engine->store);
+        histogram_add(HISTOGRAM_COMMIT, clock_mono_us() - began_us);
     }
     if (status != STATUS_OK) {
         return status;

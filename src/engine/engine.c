@@ -271,6 +271,9 @@ take_batch(struct engine *engine, bool broken)
     counter_set(COUNTER_SETTLEMENTS_WAITING, (int64_t)engine->parked.count);
     counter_add(COUNTER_BATCHES, count > 0);
     counter_add(COUNTER_EVENTS, count);
+    if (count > 0) {
+        histogram_add(HISTOGRAM_BATCH, count);
+    }
     engine->state.batches += count > 0;
     engine->state.events += count;
     return count;

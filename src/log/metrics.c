@@ -1,8 +1,10 @@
 /* log/metrics.c: relaxed atomics, and how they read. */
 #include "log/metrics.h"
+#include "log/process_priv.h"
 
 #include <stdalign.h>
 #include <stdatomic.h>
+#include <stdio.h>
 
 #include "base/units.h"
 
@@ -11,6 +13,9 @@
 #define SHARDS 16
 static struct shard {
     alignas(64) _Atomic int64_t cells[COUNTER_COUNT];
+    /* Values within each bound, not those below it; the last is +Inf's. */
+    _Atomic int64_t buckets[HISTOGRAM_COUNT][HISTOGRAM_BOUNDS_MAX + 1];
+    _Atomic int64_t sums[HISTOGRAM_COUNT];
 } shards[SHARDS];
 static _Atomic unsigned thread_count = 0;
 static _Thread_local struct shard *own_shard = NULL;
@@ -81,6 +86,106 @@ counter_get(enum counter counter)
     return max_i64(0, sum);
 }
 
+/* --- Distributions. */
+
+static const struct {
+    const char *name, *help;
+    int bound_count;
+    int64_t bounds[HISTOGRAM_BOUNDS_MAX];
+} histograms[HISTOGRAM_COUNT] = {
+#define BOUND(value)     (value),
+#define BOUND_ONE(value) +1
+#define HISTOGRAM_ROW(id, list, name, help)                                                        \
+    [HISTOGRAM_##id] = { name, help, BOUNDS_##list(BOUND_ONE), { BOUNDS_##list(BOUND) } },
+    HISTOGRAMS(HISTOGRAM_ROW)
+#undef HISTOGRAM_ROW
+#undef BOUND_ONE
+#undef BOUND
+};
+
+void
+histogram_add(enum histogram histogram, int64_t value)
+{
+    check((unsigned)histogram < HISTOGRAM_COUNT);
+    struct shard *shard = shard_of_thread();
+    const int bound_count = histograms[histogram].bound_count;
+    const int64_t *bounds = histograms[histogram].bounds;
+    const int64_t taken = max_i64(0, value);
+    int bucket = 0;
+    while (bucket < bound_count && taken > bounds[bucket]) {
+        bucket++;
+    }
+    (void)atomic_fetch_add_explicit(&shard->buckets[histogram][bucket], 1, memory_order_relaxed);
+    (void)atomic_fetch_add_explicit(&shard->sums[histogram], taken, memory_order_relaxed);
+}
+
+/* Microseconds as seconds, without trailing zeros. */
+static void
+put_seconds(struct buf *out, int64_t us)
+{
+    char text[32];
+    int len = snprintf(
+        text, sizeof(text), "%lld.%06lld", (long long)(us / 1000000), (long long)(us % 1000000));
+    while (len > 0 && text[len - 1] == '0') {
+        len--;
+    }
+    len -= len > 0 && text[len - 1] == '.';
+    buf_add(out, text, (size_t)len);
+}
+
+static void
+put_value(struct buf *out, bool seconds, int64_t value)
+{
+    if (seconds) {
+        put_seconds(out, value);
+    } else {
+        buf_add_i64(out, value);
+    }
+}
+
+static void
+put_family(struct buf *out, const char *name, const char *type, const char *help)
+{
+    const struct slice text = slice_str(name);
+    const char *unit = slice_ends(text, SLICE("_seconds")) ? "seconds"
+                       : slice_ends(text, SLICE("_bytes")) ? "bytes"
+                                                           : NULL;
+    buf_addf(out, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
+    if (unit) {
+        buf_addf(out, "# UNIT %s %s\n", name, unit);
+    }
+}
+
+static void
+put_histogram(struct buf *out, int index)
+{
+    const char *name = histograms[index].name;
+    const bool seconds = slice_ends(slice_str(name), SLICE("_seconds"));
+    int64_t count = 0;
+    int64_t sum = 0;
+    put_family(out, name, "histogram", histograms[index].help);
+    for (int bucket = 0; bucket <= histograms[index].bound_count; bucket++) {
+        for (int i = 0; i < SHARDS; i++) {
+            count += atomic_load_explicit(&shards[i].buckets[index][bucket], memory_order_relaxed);
+        }
+        buf_addf(out, "%s_bucket{le=\"", name);
+        if (bucket == histograms[index].bound_count) {
+            buf_add_str(out, "+Inf");
+        } else {
+            put_value(out, seconds, histograms[index].bounds[bucket]);
+        }
+        buf_addf(out, "\"} %lld\n", (long long)count);
+    }
+    for (int i = 0; i < SHARDS; i++) {
+        sum += atomic_load_explicit(&shards[i].sums[index], memory_order_relaxed);
+    }
+    buf_addf(out, "%s_sum ", name);
+    put_value(out, seconds, sum);
+    buf_addf(out, "\n%s_count %lld\n", name, (long long)count);
+}
+
+/* --- All of them. */
+
 void
 metrics_render(struct buf *out)
 {
@@ -88,7 +193,7 @@ metrics_render(struct buf *out)
         const char *name = rows[i].name;
         if (i == 0 || strcmp(name, rows[i - 1].name) != 0) {
             const char *type = rows[i].kind == KIND_GAUGE ? "gauge" : "counter";
-            buf_addf(out, "# HELP %s %s\n# TYPE %s %s\n", name, rows[i].help, name, type);
+            put_family(out, name, type, rows[i].help);
         }
         buf_add_str(out, name);
         if (rows[i].labels[0] != '\0') {
@@ -98,4 +203,10 @@ metrics_render(struct buf *out)
         buf_add_i64(out, counter_get((enum counter)i));
         buf_add_char(out, '\n');
     }
+    for (int i = 0; i < HISTOGRAM_COUNT; i++) {
+        put_histogram(out, i);
+    }
+    put_family(out, "tidegate_build_info", "gauge", "1, with the version of this program.");
+    buf_add_str(out, "tidegate_build_info{version=\"" TIDEGATE_VERSION "\"} 1\n");
+    process_render(out);
 }

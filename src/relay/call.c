@@ -42,6 +42,7 @@ call_make(struct relay_loop *loop, struct net_exchange *exchange, enum api api)
     call->cost_micros = -1;
     call->started_mono_ms = net_loop_mono_ms(loop->loop);
     call->codex = client_is_codex(net_exchange_head(exchange));
+    trace_id_find(net_exchange_head(exchange), call->trace_id);
     tap_start(&call->tap, api);
     net_timer_init(&call->timer, loop->loop, call_on_timer);
     snprintf(call->request_id, sizeof call->request_id, "req_%lld-%d-%lld",

@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "base/secret.h"
+#include "log/metrics.h"
 
 static void call_on_decision(void *user, const struct verdict *verdict);
 
@@ -141,6 +142,7 @@ ask_gate(struct call *call, enum reason found)
             .output_limit = call->facts.output_limit };
     }
     call->state = CALL_GATE;
+    call->asked_mono_us = clock_mono_us();
     if (!replies_submit(call->loop->replies, &event, call_on_decision, call, &call->ticket)) {
         call_refuse_reason(call, REASON_OVERLOADED, (struct slice){ 0 });
         return;
@@ -182,6 +184,7 @@ call_on_decision(void *user, const struct verdict *verdict)
         return; /* the ticket stays open */
     }
     call->ticket_open = false;
+    histogram_add(HISTOGRAM_GATE, clock_mono_us() - call->asked_mono_us);
     net_timer_stop(&call->timer);
     if (verdict->kind == VERDICT_REFUSED) {
         const bool found = verdict->refusal.reason == call->found;

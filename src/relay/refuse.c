@@ -90,6 +90,7 @@ log_refusal(struct call *call, const struct refusal *refusal, int status)
     struct log_line line;
     log_begin(&line, LOG_INFO, "refused");
     log_str(&line, "request", slice_str(call->request_id));
+    call_log_trace(call, &line);
     log_str(&line, "reason", slice_str(reason_row(refusal->reason)->code));
     log_i64(&line, "status", status);
     log_str(&line, "account", slice_str(call->identity.account));

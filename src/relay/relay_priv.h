@@ -11,6 +11,7 @@
 #include "wire/quota.h"
 #include "wire/splice.h"
 #include "wire/sse.h"
+#include "wire/trace.h"
 #include "wire/usage.h"
 
 #define WAIT_KEEPALIVE_MS 5000   /* a waiting stream shows life this often */
@@ -89,6 +90,7 @@ struct call {
     int client_status;             /* what the client was told; 0 = nothing yet */
     struct outcome outcome;
     char request_id[40];
+    char trace_id[TRACE_ID_HEX + 1]; /* of a valid traceparent, for the log; "" = none */
     int64_t started_mono_ms, first_byte_mono_ms;
 
     /* the request */
@@ -107,6 +109,7 @@ struct call {
     /* the gate */
     struct reply_to ticket;
     bool ticket_open;              /* a verdict is awaited */
+    int64_t asked_mono_us;         /* since then */
     int64_t hold_id, thread_id;    /* hold_id 0: nothing to settle */
     int32_t route_index, attempts;
     enum payer payer;
@@ -226,6 +229,9 @@ void call_attempt_refused(struct call *call);
 void call_count_estimate(int64_t estimated, int64_t real);
 /* The alarm; both in micro-USD. */
 void call_cost_disputed(const struct call *call, int64_t provider_micros, int64_t book_micros);
+/* The trace that the client named, if any. */
+struct log_line;
+void call_log_trace(const struct call *call, struct log_line *line);
 /* With its outcome set, when all is over. */
 void call_log(const struct call *call);
 

@@ -2,6 +2,7 @@
  * not go out yet, ended cleanly whatever the upstream does. */
 #include "relay/relay_priv.h"
 
+#include "base/clock.h"
 #include "log/log.h"
 #include "log/metrics.h"
 #include "wire/stream_end.h"
@@ -98,6 +99,7 @@ call_on_extension(void *user, const struct verdict *verdict)
     struct call *call = user;
     call->ticket_open = false;
     call->extending = false;
+    histogram_add(HISTOGRAM_EXTENSION, clock_mono_us() - call->asked_mono_us);
     const int64_t before = call->output_allowed;
     if (verdict->kind == VERDICT_ALLOWED && verdict->output_allowed > before) {
         call->output_allowed = verdict->output_allowed;
@@ -127,6 +129,7 @@ ask_for_more(struct call *call)
         .output_tokens = min_i64(relayed, TOKENS_MAX),
         .want_tokens = step_tokens(call) + max_i64(0, relayed - call->output_allowed),
         .input_exact = call->tap.input_exact };
+    call->asked_mono_us = clock_mono_us();
     call->extending =
         replies_submit(call->loop->replies, &event, call_on_extension, call, &call->ticket);
     call->ticket_open = call->extending;

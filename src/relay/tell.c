@@ -97,6 +97,7 @@ call_cost_disputed(const struct call *call, int64_t provider_micros, int64_t boo
     counter_add(COUNTER_COST_DISPUTED, 1);
     log_begin(&line, LOG_WARN, "cost_disputed");
     log_str(&line, "request", slice_str(call->request_id));
+    call_log_trace(call, &line);
     log_str(&line, "account", slice_str(call->identity.account));
     log_str(&line, "model", slice_str(call->policy->models[call->model_index].name));
     log_str(&line, "provider", slice_str(call_provider(call)->name));
@@ -106,6 +107,14 @@ call_cost_disputed(const struct call *call, int64_t provider_micros, int64_t boo
     log_str(&line, "msg",
         SLICE("the provider's cost is more than 4 times off the price book's, which was booked"));
     log_end(&line);
+}
+
+void
+call_log_trace(const struct call *call, struct log_line *line)
+{
+    if (call->trace_id[0]) {
+        log_str(line, "trace", slice_str(call->trace_id));
+    }
 }
 
 static void
@@ -132,8 +141,14 @@ call_log(const struct call *call)
     const struct outcome *outcome = &call->outcome;
     const bool gate = reason_row(outcome->reason)->class_ == REASON_CLASS_GATE;
     struct log_line line;
+    histogram_add(HISTOGRAM_CALL, (outcome->ended_mono_ms - call->started_mono_ms) * 1000);
+    if (call->first_byte_mono_ms) {
+        histogram_add(
+            HISTOGRAM_FIRST_BYTE, (call->first_byte_mono_ms - call->started_mono_ms) * 1000);
+    }
     log_begin(&line, gate || call->troubled ? LOG_WARN : LOG_INFO, "call");
     log_str(&line, "request", slice_str(call->request_id));
+    call_log_trace(call, &line);
     log_str(&line, "account", slice_str(call->identity.account));
     log_id(&line, "key", "key_", call->identity.key_id);
     log_id(&line, "thread", "thr_", call->thread_id);

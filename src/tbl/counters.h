@@ -156,6 +156,10 @@
         "1 unless the last reload was refused.")                                                   \
     X(RELOAD_TIME, GAUGE, "tidegate_config_last_reload_success_timestamp_seconds", "",             \
         "When the configuration in force was read.")                                               \
+    X(ENGINE_QUEUED, GAUGE, "tidegate_engine_queued_events", "",                                   \
+        "Events that the engine has not taken yet.")                                               \
+    X(STORE_WAL_BYTES, GAUGE, "tidegate_store_wal_bytes", "",                                      \
+        "Size of the write-ahead log beside an SQLite store.")                                     \
     X(LOG_LINES_LOST, COUNTER, "tidegate_log_lines_lost_total", "",                                \
         "Log lines that could not be written at once.")
 

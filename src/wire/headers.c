@@ -1,6 +1,8 @@
 /* wire/headers.c: which headers cross the gateway. */
 #include "wire/headers.h"
 
+#include "wire/trace.h"
+
 #define RETRY_AFTER_S_MAX 60
 
 struct name {
@@ -255,6 +257,7 @@ headers_to_provider(const struct http_head *head, enum dialect dialect, struct s
             write_line(SLICE("anthropic-version"), SLICE("2023-06-01"), out);
         }
     }
+    trace_write(head, out);
     write_line(SLICE("accept-encoding"), SLICE("identity"), out);
     write_credential(secret, form, out);
 }

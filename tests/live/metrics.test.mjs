@@ -17,8 +17,11 @@ const UNREACHABLE = {
   'answers_total{api="other",status="3xx"}': 'lists are answered by the gateway itself, which redirects nobody',
 };
 
+/* Above 0 only by luck: the engine takes what is queued within milliseconds. */
+const BY_LUCK = new Set(['engine_queued_events']);
+
 /* Readings themselves change these, and so does when the engine takes what; they are judged one by one. */
-const RESTLESS = /^(connections_(open|total)|connections_reused_total|requests_total|bytes_total|events_total|batches_total|commits_total|input_estimates_total|holds_extended_total|config_last_reload_success_timestamp_seconds)\b/;
+const RESTLESS = /^(connections_(open|total)|connections_reused_total|requests_total|bytes_total|events_total|batches_total|commits_total|input_estimates_total|holds_extended_total|config_last_reload_success_timestamp_seconds|engine_queued_events|store_wal_bytes)\b/;
 
 const seen = new Set();
 const rows = new Set();
@@ -29,6 +32,9 @@ async function read(gateway) {
   assert.equal(answer.status, 200, answer.text);
   const numbers = new Map();
   for (const [, name, value] of answer.text.matchAll(/^tidegate_(\S+) (\d+)$/gm)) {
+    if (/_(bucket|sum|count)\b/.test(name)) {
+      continue; // distributions are scrape.test.mjs's
+    }
     numbers.set(name, Number(value));
     rows.add(name);
     if (Number(value) > 0) {
@@ -626,5 +632,5 @@ test('no number is dead', () => {
     assert.ok(rows.has(row), `there is no ${row}`);
     assert.ok(!seen.has(row), `${row} was raised after all`);
   }
-  assert.deepEqual([...rows].filter((row) => !seen.has(row) && !(row in UNREACHABLE)), []);
+  assert.deepEqual([...rows].filter((row) => !seen.has(row) && !(row in UNREACHABLE) && !BY_LUCK.has(row)), []);
 });

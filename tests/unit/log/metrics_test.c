@@ -62,14 +62,64 @@ renders(void **state)
     assert_non_null(strstr(text, "# TYPE tidegate_streams_open gauge\ntidegate_streams_open 4\n"));
     assert_int_equal(text[out.len - 1], '\n');
 
-    size_t line_count = 0;
+    size_t row_count = 0;
     struct slice rest = buf_slice(&out);
     struct slice line;
     while (slice_split(&rest, '\n', &line)) {
-        line_count += slice_starts(line, SLICE("#")) ? 0 : 1;
+        row_count += slice_starts(line, SLICE("tidegate_"));
     }
-    assert_int_equal(line_count, COUNTER_COUNT);
+    size_t wanted = COUNTER_COUNT + 1; /* what is built */
+#define COUNT_BOUND(value) +1
+#define COUNT_ROWS(id, list, name, help) +(0 BOUNDS_##list(COUNT_BOUND) + 3) /* +Inf, sum, count */
+    wanted += 0 HISTOGRAMS(COUNT_ROWS);
+    assert_int_equal(row_count, wanted);
+    assert_non_null(strstr(text, "tidegate_build_info{version=\"" TIDEGATE_VERSION "\"} 1\n"));
+    assert_non_null(strstr(text, "\nprocess_resident_memory_bytes "));
     buf_free(&out);
+}
+
+static void
+distributions_are_cumulative(void **state)
+{
+    struct buf out = { 0 };
+    static const int64_t values[] = { -1, 0, 49, 50, 51, 5000000, 5000001, 2500 };
+    for (size_t i = 0; i < countof(values); i++) {
+        histogram_add(HISTOGRAM_COMMIT, values[i]);
+    }
+    histogram_add(HISTOGRAM_BATCH, 256);
+    histogram_add(HISTOGRAM_BATCH, 3);
+    metrics_render(&out);
+    const char *text = buf_cstr(&out);
+    assert_non_null(strstr(text,
+        "# TYPE tidegate_commit_seconds histogram\n# UNIT tidegate_commit_seconds seconds\n"
+        "tidegate_commit_seconds_bucket{le=\"0.00005\"} 4\n"
+        "tidegate_commit_seconds_bucket{le=\"0.0001\"} 5\n"));
+    assert_non_null(strstr(text, "tidegate_commit_seconds_bucket{le=\"0.0025\"} 6\n"));
+    assert_non_null(strstr(text,
+        "tidegate_commit_seconds_bucket{le=\"5\"} 7\n"
+        "tidegate_commit_seconds_bucket{le=\"+Inf\"} 8\n"
+        "tidegate_commit_seconds_sum 10.002651\ntidegate_commit_seconds_count 8\n"));
+    assert_non_null(strstr(text,
+        "tidegate_batch_events_bucket{le=\"2\"} 0\ntidegate_batch_events_bucket{le=\"4\"} 1\n"));
+    assert_non_null(strstr(text, "tidegate_batch_events_sum 259\ntidegate_batch_events_count 2\n"));
+    assert_non_null(strstr(text, "tidegate_gate_seconds_sum 0\ntidegate_gate_seconds_count 0\n"));
+    buf_free(&out);
+}
+
+static void
+bounds_ascend(void **state)
+{
+#define BOUND_OF(value) (value),
+#define CHECK_BOUNDS(id, list, name, help)                                                         \
+    {                                                                                              \
+        static const int64_t bounds[] = { BOUNDS_##list(BOUND_OF) };                               \
+        assert_true(countof(bounds) <= HISTOGRAM_BOUNDS_MAX);                                      \
+        for (size_t i = 1; i < countof(bounds); i++) {                                             \
+            assert_true(bounds[i] > bounds[i - 1]);                                                \
+        }                                                                                          \
+        assert_int_equal(help[strlen(help) - 1], '.');                                             \
+    }
+    HISTOGRAMS(CHECK_BOUNDS)
 }
 
 static void
@@ -131,6 +181,8 @@ a_gauge_goes_down_on_another_thread(void **state)
 static const struct CMUnitTest tests[] = {
     CASE("every row obeys the rules of the format", rows_obey_the_format),
     CASE("metrics are rendered as Prometheus reads them", renders),
+    CASE("distributions are cumulative, in seconds where they say so", distributions_are_cumulative),
+    CASE("bounds of distributions ascend", bounds_ascend),
     CASE("gauges are set and raised", gauges_are_set_and_raised),
     CASE("threads lose nothing", threads_lose_nothing),
     CASE("a gauge goes down on another thread, and is never below 0",

@@ -77,6 +77,16 @@ only_what_may_reaches_the_provider(void **state)
             "openai-beta: x\r\noriginator: codex_exec\r\nsession-id: s\r\nthread-id: t\r\n"
             "x-codex-window-id: w\r\naccept-encoding: identity\r\nauthorization: Bearer sk-1\r\n" },
         { DIALECT_OPENAI, "", "", "accept-encoding: identity\r\n" },
+        { DIALECT_OPENAI,
+            "tracestate: a=1\nTraceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01\n"
+            "tracestate: b=2\nbaggage: user=ada",
+            "",
+            "traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01\r\n"
+            "tracestate: a=1\r\ntracestate: b=2\r\naccept-encoding: identity\r\n" },
+        { DIALECT_ANTHROPIC,
+            "anthropic-version: 1\ntraceparent: 00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01\n"
+            "tracestate: a=1",
+            "", "anthropic-version: 1\r\naccept-encoding: identity\r\n" },
         { DIALECT_OPENAI, "", "a\r\nx: y", "accept-encoding: identity\r\n" },
     };
     for (size_t i = 0; i < countof(rows); i++) {
