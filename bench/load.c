@@ -1,6 +1,6 @@
 /* bench/load.c: the load generator.
  *
- *     load short|sse|idle --url http://127.0.0.1:8080/v1/chat/completions [OPTION VALUE]...
+ *     load short|sse|idle|soak --url http://127.0.0.1:8080/v1/chat/completions [OPTION VALUE]...
  *
  *     --keys FILE         bearer keys, one a line; connections take them in turn
  *     --model NAME        of the request's body                         (bench)
@@ -13,6 +13,10 @@
  *     --window MS         what is measured; idle: held so long at most  (3000)
  *     --expect STATUS     of every answer                               (200)
  *     --threads yes       each connection names a thread of its own
+ *     --plan FILE         soak: the kinds of calls (load_soak.c)
+ *     --record FILE       soak: the streams that their clients left, a line each
+ *     --shorts N          soak: connections for short calls, at --rate; --connections are the streams (128)
+ *     --slow N            soak: so many of the streams' connections read slowly (0)
  *     --ca FILE           certificates to trust, for https
  *     --pid NAME:PID      a process to watch, up to four
  *
@@ -115,6 +119,14 @@ take_option(struct load *load, const char *name, const char *value)
         options->model = value;
     } else if (strcmp(name, "--ca") == 0) {
         options->ca_file = value;
+    } else if (strcmp(name, "--plan") == 0) {
+        options->plan_file = value;
+    } else if (strcmp(name, "--record") == 0) {
+        options->record_file = value;
+    } else if (strcmp(name, "--shorts") == 0) {
+        options->shorts = (int32_t)number_of(name, text, 1, 100000);
+    } else if (strcmp(name, "--slow") == 0) {
+        options->slow = (int32_t)number_of(name, text, 0, 100000);
     } else if (strcmp(name, "--threads") == 0) {
         options->threads = strcmp(value, "yes") == 0;
     } else if (strcmp(name, "--pid") == 0) {
@@ -143,12 +155,13 @@ take_option(struct load *load, const char *name, const char *value)
 static void
 take_options(struct load *load, int argc, char **argv)
 {
-    static const struct load_mode *const modes[] = { &load_short, &load_sse, &load_idle };
+    static const struct load_mode *const modes[] = { &load_short, &load_sse, &load_idle, &load_soak };
     load->options = (struct load_options){
         .model = "bench",
         .body_bytes = 1024,
         .connections = 64,
         .ramp = 1000,
+        .shorts = 128,
         .warm_us = 1000000,
         .window_us = 3000000,
         .expect = 200,
@@ -159,7 +172,7 @@ take_options(struct load *load, int argc, char **argv)
         }
     }
     if (!load->options.mode || argc % 2 != 0) {
-        fail("usage: load short|sse|idle --url URL [OPTION VALUE]...; bench/load.c lists them");
+        fail("usage: load short|sse|idle|soak --url URL [OPTION VALUE]...; bench/load.c lists them");
     }
     for (int i = 2; i < argc; i += 2) {
         take_option(load, argv[i], argv[i + 1]);
@@ -236,6 +249,9 @@ prepare(struct load *load)
     list_init(&load->ready);
     read_keys(load);
     prepare_body(load);
+    if (load->options.mode == &load_soak) {
+        load->options.connections += load->options.shorts;
+    }
     load->conns = calloc((size_t)load->options.connections, sizeof *load->conns);
     if (!load->conns) {
         fail("no memory for the connections");
@@ -272,7 +288,7 @@ run(struct load *load)
         const struct timespec wait = { wait_us / 1000000, wait_us % 1000000 * 1000 };
         const int count =
             epoll_pwait2(load->epoll_fd, events, EVENTS_MAX, wait_us < 0 ? NULL : &wait, &none);
-        if (load_stopping() && !load->in_window) {
+        if (load_stopping() && !load->in_window && load->options.mode != &load_soak) {
             break;
         }
         for (int i = 0; i < count; i++) {
@@ -304,7 +320,7 @@ main(int argc, char **argv)
     load_watch_idle(&load);
     prepare(&load);
     run(&load);
-    load_report(&load);
+    (load.options.mode->report ? load.options.mode->report : load_report)(&load);
     const bool measured = load.calls_all > 0 || load.chunks_all > 0;
     clean_up(&load);
     return measured ? EXIT_SUCCESS : EXIT_FAILURE;

@@ -22,7 +22,7 @@ conn_init(struct load *load, struct conn *conn, int32_t index)
     const struct load_options *options = &load->options;
     char host[96];
     char thread[32];
-    *conn = (struct conn){ .load = load, .index = index, .channel.fd = -1 };
+    *conn = (struct conn){ .load = load, .index = index, .channel.fd = -1, .kind = -1 };
     list_init(&conn->ready);
     (void)snprintf(host, sizeof host, "%s:%u", options->host, (unsigned)options->port);
     (void)snprintf(thread, sizeof thread, "bench-%d", (int)index);
@@ -95,6 +95,10 @@ conn_open(struct conn *conn)
         fail("no descriptors left");
     }
     channel_tune(conn->channel.fd);
+    if (conn->receive_bytes > 0) {
+        (void)setsockopt(conn->channel.fd, SOL_SOCKET, SO_RCVBUF, &conn->receive_bytes,
+            sizeof conn->receive_bytes);
+    }
     conn->state = CONN_CONNECTING;
     if (connect(conn->channel.fd, (const struct sockaddr *)&address, sizeof address) != 0
         && errno != EINPROGRESS) {
@@ -105,6 +109,18 @@ conn_open(struct conn *conn)
         fail("no memory for TLS");
     }
     conn_watch(conn, EPOLLOUT);
+}
+
+void
+conn_pause(struct conn *conn)
+{
+    conn_watch(conn, EPOLLERR); /* told anyway: a set that is not empty */
+}
+
+void
+conn_resume(struct conn *conn)
+{
+    conn_watch(conn, EPOLLIN);
 }
 
 static void
@@ -213,6 +229,9 @@ take_body(struct conn *conn, struct slice bytes, int64_t now_us)
         if (data.len > 0 && conn->load->options.mode->payload) {
             conn->load->options.mode->payload(conn, data, now_us);
         }
+        if (conn->state != CONN_BODY) {
+            return false; /* the client has gone away */
+        }
         bytes = slice_of(bytes.ptr + used, bytes.len - used);
         if (result == HTTP_DONE) {
             return answer_over(conn, bytes, now_us);
@@ -246,7 +265,9 @@ take_head(struct conn *conn, struct slice bytes, int64_t now_us)
     if (head.status < 200) {
         fail("an interim answer (%d) is not expected", head.status);
     }
-    if (head.status != load->options.expect) {
+    if (load->options.mode->head) {
+        load->options.mode->head(conn, head.status);
+    } else if (head.status != load->options.expect) {
         load->errors[LOAD_ERROR_STATUS]++;
         load->odd_status = head.status;
     }

@@ -47,6 +47,8 @@ struct load_mode {
     void (*payload)(struct conn *conn, struct slice bytes, int64_t now_us);
     void (*answered)(struct conn *conn, int64_t now_us); /* before `ready` */
     void (*lost)(struct conn *conn, int64_t now_us);     /* closed; its error is counted */
+    void (*head)(struct conn *conn, int32_t status);     /* NULL: it must be --expect */
+    void (*report)(const struct load *load);             /* at the end; NULL: load_report */
 };
 
 struct load_options {
@@ -63,6 +65,8 @@ struct load_options {
     int64_t warm_us, window_us;
     int32_t expect;
     bool threads;           /* every connection names a thread of its own */
+    const char *plan_file, *record_file; /* of a soak */
+    int32_t shorts, slow;   /* of a soak: connections beside those of streams; of those, that read slowly */
 };
 
 struct watched {
@@ -93,6 +97,12 @@ struct conn {
     struct events events;    /* of a stream */
     int64_t chunks, last_chunk_us; /* of this stream */
     bool seen;               /* it has had a chunk in its life */
+
+    int receive_bytes;       /* SO_RCVBUF; 0: the system's */
+    int32_t kind;            /* of a soak: what the plan says of this call; -1: none under way */
+    int64_t serial;          /* its number among those of its kind */
+    int64_t leave_us, wake_us; /* when the client goes away, reads or begins again; 0: never */
+    int64_t leave_chunks;    /* goes away after so many; 0: never */
 };
 
 struct load {
@@ -125,12 +135,13 @@ struct load {
     int64_t errors[LOAD_ERROR_COUNT], calls_all, chunks_all;
     int64_t unsent;          /* calls of the plan that found no free connection until the end */
     int32_t odd_status;      /* the last one that was not expected */
+    struct soak *soak;       /* load_soak.c */
 
     struct watched watched[WATCHED_MAX];
     int watched_count;
 };
 
-extern const struct load_mode load_short, load_sse, load_idle;
+extern const struct load_mode load_short, load_sse, load_idle, load_soak;
 
 /* --- connections (load_conn.c) */
 void conn_init(struct load *load, struct conn *conn, int32_t index);
@@ -140,6 +151,9 @@ void conn_close(struct conn *conn);
 /* Sends the request of a READY connection; `due_us` is when it was to start. */
 void conn_send(struct conn *conn, int64_t due_us, int64_t now_us);
 void conn_event(struct conn *conn, uint32_t events, int64_t now_us);
+/* Stops reading until conn_resume: the other side has to wait. */
+void conn_pause(struct conn *conn);
+void conn_resume(struct conn *conn);
 /* In a call: between its start and the end of its answer. */
 bool conn_busy(const struct conn *conn);
 
@@ -151,6 +165,7 @@ void load_window_end(struct load *load, int64_t now_us);
 void load_watch_memory(struct load *load, bool full);
 /* One line of JSON on standard output. */
 void load_report(const struct load *load);
+void load_put_histogram(const char *name, const struct histogram *histogram);
 
 /* A SIGTERM or SIGINT has come. */
 bool load_stopping(void);

@@ -66,8 +66,8 @@ load_watch_memory(struct load *load, bool full)
     }
 }
 
-static void
-put_histogram(const char *name, const struct histogram *histogram)
+void
+load_put_histogram(const char *name, const struct histogram *histogram)
 {
     if (histogram->total == 0) {
         return;
@@ -147,7 +147,7 @@ load_report(const struct load *load)
     put_errors(load);
     if (streams) {
         (void)printf(",\"streams\":%" PRId32, load->seen);
-        put_histogram("first_chunk", &load->first_chunk);
+        load_put_histogram("first_chunk", &load->first_chunk);
     }
     if (measured) {
         (void)printf(",\"window_us\":%" PRId64 ",\"calls\":%" PRId64
@@ -155,9 +155,9 @@ load_report(const struct load *load)
                      ",\"chunks_per_s\":%.1f,\"generator_busy\":%.3f",
             window_us, load->calls, share(load->calls * 1000000, window_us), load->chunks,
             share(load->chunks * 1000000, window_us), share(load->generator_us, window_us));
-        put_histogram("latency", &load->latency);
-        put_histogram("between", &load->between);
-        put_histogram("transit", &load->transit);
+        load_put_histogram("latency", &load->latency);
+        load_put_histogram("between", &load->between);
+        load_put_histogram("transit", &load->transit);
     }
     for (int i = 0; i < load->watched_count; i++) {
         if (measured) {

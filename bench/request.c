@@ -12,9 +12,8 @@ static const char prose[] =
     "        total += weigh(&line, \\\"grams\\\");\\n    }\\n\\nIt gives up at the first line that is too long, "
     "and says which one it was; the caller keeps what came before.\\n";
 
-/* Text of exactly `size` bytes, never ending within an escape. */
-static void
-add_text(struct buf *out, size_t size)
+void
+request_text(struct buf *out, size_t size)
 {
     while (size > 0) {
         const size_t len = size < sizeof prose - 1 ? size : sizeof prose - 1;
@@ -41,10 +40,10 @@ request_body(struct buf *out, const char *model, bool stream, size_t size)
         const size_t left = size - (out->len - start) - (sizeof closing - 1);
         if (left < 2 * MESSAGE_BYTES) {
             check(left <= size);
-            add_text(out, left);
+            request_text(out, left);
             break;
         }
-        add_text(out, MESSAGE_BYTES);
+        request_text(out, MESSAGE_BYTES);
         buf_addf(out, "\"},{\"role\":\"%s\",\"content\":\"", turn % 2 == 0 ? "assistant" : "user");
     }
     buf_add_str(out, closing);

@@ -8,6 +8,9 @@
 #define REQUEST_BODY_MIN 256
 void request_body(struct buf *out, const char *model, bool stream, size_t size);
 
+/* Text of exactly `size` bytes for the inside of a JSON string, never ending within an escape. */
+void request_text(struct buf *out, size_t size);
+
 /* Adds the head of a POST. `key` and `thread` may be NULL. */
 void request_head(struct buf *out, const char *host, const char *path, const char *key,
     const char *thread, size_t body_bytes);

@@ -86,12 +86,36 @@ mock_journal_clear(struct mock_journal *journal)
     journal->dropped_count = 0;
 }
 
-void
+enum status
+mock_journal_to_file(struct mock_journal *journal, const char *path)
+{
+    check(!journal->file);
+    journal->file = fopen(path, "we");
+    return journal->file ? STATUS_OK : STATUS_IO;
+}
+
+static void
+write_line(struct mock_journal *journal, const struct mock_entry *entry)
+{
+    buf_clear(&journal->line);
+    mock_entry_line(entry, &journal->line);
+    /* A line that cannot be written is seen by ferror() when the file is closed. */
+    (void)fwrite(journal->line.ptr, 1, journal->line.len, journal->file);
+}
+
+enum status
 mock_journal_close(struct mock_journal *journal)
 {
+    bool whole = !journal->line.failed;
+    if (journal->file) {
+        whole = !ferror(journal->file) && whole;
+        whole = fclose(journal->file) == 0 && whole;
+    }
     mock_journal_clear(journal);
     free(journal->ring);
+    buf_free(&journal->line);
     *journal = (struct mock_journal){ 0 };
+    return whole ? STATUS_OK : STATUS_IO;
 }
 
 /* Whether a header of that name stands before `header`: its values were joined there. */
@@ -207,6 +231,7 @@ mock_journal_add(struct mock_journal *journal, const struct http_head *head, int
     }
     entry->n = journal->next_n++;
     entry->at_ms = now_ms;
+    entry->output_limit = -1;
     *slot_of(journal, entry->n) = entry;
     journal->kept_bytes += entry_bytes(entry);
     keep_bounds(journal);
@@ -253,9 +278,11 @@ mock_journal_model(struct mock_journal *journal, struct mock_entry *entry, struc
 void
 mock_journal_end(struct mock_journal *journal, struct mock_entry *entry, int64_t now_ms)
 {
-    (void)journal;
     check(entry->end_ms == 0);
     entry->end_ms = max_i64(now_ms, 1);
+    if (journal->file) {
+        write_line(journal, entry);
+    }
     if (entry->dropped) {
         entry_free(entry);
     }
@@ -280,14 +307,45 @@ add_text(struct buf *out, const char *name, struct slice value)
     buf_add_json(out, value);
 }
 
-void
-mock_entry_json(const struct mock_entry *entry, bool with_body, struct buf *out)
+static void
+add_begin(struct buf *out, const struct mock_entry *entry)
 {
-    const struct mock_bill *bill = &entry->bill;
     buf_addf(out, "{\"n\":%lld,\"at_ms\":%lld,\"end_ms\":%lld", (long long)entry->n,
         (long long)entry->at_ms, (long long)entry->end_ms);
     add_text(out, "method", entry->method);
     add_text(out, "path", entry->path);
+}
+
+/* What was asked for, how it ended and what it would bill. */
+static void
+add_outcome(struct buf *out, const struct mock_entry *entry)
+{
+    const struct mock_bill *bill = &entry->bill;
+    add_text(out, "model", entry->model);
+    if (entry->output_limit >= 0) {
+        buf_addf(out, ",\"limit\":%lld", (long long)entry->output_limit);
+    } else {
+        buf_add_str(out, ",\"limit\":null");
+    }
+    add_flag(out, "stream", entry->stream);
+    buf_addf(out, ",\"status\":%d", entry->status);
+    add_flag(out, "open", entry->end_ms == 0);
+    add_flag(out, "finished", entry->finished);
+    add_flag(out, "gone", entry->gone);
+    add_flag(out, "cut", entry->cut);
+    buf_addf(out,
+        ",\"written_tokens\":%lld,\"bill\":{\"input\":%lld,\"cache_read\":%lld,"
+        "\"cache_write_5m\":%lld,\"cache_write_1h\":%lld,\"output\":%lld,"
+        "\"reasoning\":%lld,\"generated\":%lld}}",
+        (long long)entry->written_tokens, (long long)bill->input, (long long)bill->cache_read,
+        (long long)bill->cache_write_5m, (long long)bill->cache_write_1h, (long long)bill->output,
+        (long long)bill->reasoning, (long long)bill->generated);
+}
+
+void
+mock_entry_json(const struct mock_entry *entry, bool with_body, struct buf *out)
+{
+    add_begin(out, entry);
     buf_add_str(out, ",\"credential\":");
     if (entry->credential_form.len) {
         buf_add_str(out, "{\"form\":");
@@ -306,18 +364,13 @@ mock_entry_json(const struct mock_entry *entry, bool with_body, struct buf *out)
     } else if (with_body) {
         buf_add_str(out, ",\"body\":null");
     }
-    add_text(out, "model", entry->model);
-    add_flag(out, "stream", entry->stream);
-    buf_addf(out, ",\"status\":%d", entry->status);
-    add_flag(out, "open", entry->end_ms == 0);
-    add_flag(out, "finished", entry->finished);
-    add_flag(out, "gone", entry->gone);
-    add_flag(out, "cut", entry->cut);
-    buf_addf(out,
-        ",\"written_tokens\":%lld,\"bill\":{\"input\":%lld,\"cache_read\":%lld,"
-        "\"cache_write_5m\":%lld,\"cache_write_1h\":%lld,\"output\":%lld,"
-        "\"reasoning\":%lld,\"generated\":%lld}}",
-        (long long)entry->written_tokens, (long long)bill->input, (long long)bill->cache_read,
-        (long long)bill->cache_write_5m, (long long)bill->cache_write_1h, (long long)bill->output,
-        (long long)bill->reasoning, (long long)bill->generated);
+    add_outcome(out, entry);
+}
+
+void
+mock_entry_line(const struct mock_entry *entry, struct buf *out)
+{
+    add_begin(out, entry);
+    add_outcome(out, entry);
+    buf_add_char(out, '\n');
 }

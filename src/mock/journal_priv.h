@@ -2,11 +2,15 @@
  *
  * Kept in memory, bounded: the newest entries stay. It outlives the gateway that it watches, since
  * the mock is another process. The journal owns its entries; whoever answers a request may write
- * into its entry until mock_journal_end. It holds credentials and bodies in clear: it is a witness
+ * into its entry until mock_journal_end. Runs too long for memory write each entry, at its end, to a
+ * file as well. It holds credentials and bodies in clear: it is a witness
  * for tests, and never meets real ones. */
 #pragma once
 
+#include <stdio.h>
+
 #include "base/buf.h"
+#include "base/status.h"
 #include "mock/answer_priv.h"
 #include "wire/http.h"
 
@@ -27,6 +31,7 @@ struct mock_entry {
     bool cut;      /* the mock itself broke it off */
     int64_t written_tokens;
     struct mock_bill bill;
+    int64_t output_limit; /* that the body asks for; MOCK_NO_LIMIT (ask_priv.h), below 0: none */
     int64_t body_bytes;
     char body_hash[MOCK_HASH_HEX + 1]; /* BLAKE2b-256; "" = no body was read whole */
 
@@ -44,11 +49,17 @@ struct mock_journal {
     int64_t body_n;          /* no older entry has its body */
     int64_t dropped_count;
     size_t kept_bytes;
+    FILE *file;      /* each entry at its end, a line of JSON; NULL = none */
+    struct buf line;
 };
 
 /* False without memory. The bounds are arguments so that tests can reach them. */
 MUST_USE bool mock_journal_open(struct mock_journal *journal, size_t entries_max, size_t bytes_max);
-void mock_journal_close(struct mock_journal *journal);
+/* Writes a line of each entry that ends from here on to a new file: what it would bill and how it
+ * ended, without headers and body. STATUS_IO where the file cannot be made. */
+MUST_USE enum status mock_journal_to_file(struct mock_journal *journal, const char *path);
+/* STATUS_IO where the file does not hold all of it. */
+MUST_USE enum status mock_journal_close(struct mock_journal *journal);
 /* The entry of a request whose head was read; NULL without memory. */
 MUST_USE struct mock_entry *mock_journal_add(
     struct mock_journal *journal, const struct http_head *head, int64_t now_ms);
@@ -62,3 +73,5 @@ void mock_journal_clear(struct mock_journal *journal);
 /* NULL where the journal does not hold it. */
 const struct mock_entry *mock_journal_get(const struct mock_journal *journal, int64_t n);
 void mock_entry_json(const struct mock_entry *entry, bool with_body, struct buf *out);
+/* The line of the file, with its newline. */
+void mock_entry_line(const struct mock_entry *entry, struct buf *out);

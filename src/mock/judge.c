@@ -214,6 +214,7 @@ mock_judge(struct mock_call *call)
     }
     mock_journal_model(&call->mock->journal, entry, call->ask.model);
     entry->stream = call->ask.stream;
+    entry->output_limit = call->ask.output_limit;
 
     /* The words must outlive a change of the configuration: they are read from copies. */
     struct mock_behaviour behaviour;

@@ -79,10 +79,18 @@ mock_main(const struct mock_options *options)
         exit_status = fail("out of memory");
         goto close_journal;
     }
+    if (options->journal_file
+        && mock_journal_to_file(&mock.journal, options->journal_file) != STATUS_OK) {
+        exit_status = fail("the file of --journal cannot be written");
+        goto close_state;
+    }
     exit_status = serve(&mock, options->host ? options->host : "127.0.0.1", options->port);
+close_state:
     mock_state_close(&mock.state);
 close_journal:
-    mock_journal_close(&mock.journal);
+    if (mock_journal_close(&mock.journal) != STATUS_OK) {
+        exit_status = fail("the file of --journal is not whole: is its disk full?");
+    }
 close_config:
     mock_config_free(&mock.config);
     buf_free(&mock.out);

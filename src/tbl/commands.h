@@ -19,11 +19,12 @@
         "--log-level LEVEL debug, info (default), warn or error\n"                                               \
         "Without a configuration it runs in sandbox mode: a simulated provider, a store in this folder, one\n"   \
         "account, and a curl line to try. SIGTERM lets calls in flight end; SIGHUP reads the file again.\n")     \
-    X(mock, "mock", "[--host ADDR] [--port N] [--behave WORDS]",                                                 \
+    X(mock, "mock", "[--host ADDR] [--port N] [--behave WORDS] [--journal FILE]",                                \
         "run the simulated provider",                                                                            \
         "--host ADDR       default 127.0.0.1\n"                                                                  \
         "--port N          default 0: any free one, told on standard output\n"                                   \
-        "--behave WORDS    for models that are not \"mock:...\", such as tokens=50,tps=200\n")                   \
+        "--behave WORDS    for models that are not \"mock:...\", such as tokens=50,tps=200\n"                    \
+        "--journal FILE    a line of JSON for each request that has ended: long runs outgrow /_mock/journal\n")  \
     X(init, "init", "[FILE] [--force] [--json]",                                                                 \
         "write a commented configuration",                                                                       \
         "FILE              default: tidegate.yaml\n"                                                             \

@@ -22,6 +22,14 @@ bench_build() {
         && ninja -C "$BENCH_BUILD" tidegate bench/load bench/upstream >&2
 }
 
+# run_soak [OPTION...]
+run_soak() {
+    install_deps --tests
+    use_node || return 1
+    bench_build || die "the gateway and the generator do not build"
+    node bench/soak.mjs "$@" "$BENCH_BUILD"
+}
+
 run_bench() {
     local kind=${1:-}
     [ $# -gt 0 ] && shift

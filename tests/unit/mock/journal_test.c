@@ -5,7 +5,10 @@
 #include "unit.h"
 
 #include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
 
+#include "base/status.h"
 #include "mock/journal_priv.h"
 #include "wire/json.h"
 
@@ -80,7 +83,7 @@ entries_tell_what_arrived(void **state)
         assert_true(slice_eq(value.text, slice_str(fields[i].written)));
     }
     buf_free(&out);
-    mock_journal_close(&journal);
+    assert_int_equal(mock_journal_close(&journal), STATUS_OK);
 }
 
 static void
@@ -108,7 +111,7 @@ credentials_are_found_in_every_form(void **state)
         assert_true(slice_eq(entry->credential, slice_str(rows[i].value)));
         mock_journal_end(&journal, entry, 2000);
     }
-    mock_journal_close(&journal);
+    assert_int_equal(mock_journal_close(&journal), STATUS_OK);
 }
 
 static void
@@ -134,7 +137,7 @@ the_newest_entries_stay(void **state)
     mock_journal_model(&journal, first, SLICE("m"));
     first->status = 200;
     mock_journal_end(&journal, first, 3000);
-    mock_journal_close(&journal);
+    assert_int_equal(mock_journal_close(&journal), STATUS_OK);
 }
 
 static void
@@ -160,7 +163,7 @@ bytes_are_bounded(void **state)
     assert_int_equal(strlen(oldest->body_hash), MOCK_HASH_HEX);
     mock_journal_clear(&journal);
     assert_int_equal(journal.kept_bytes, 0);
-    mock_journal_close(&journal);
+    assert_int_equal(mock_journal_close(&journal), STATUS_OK);
 }
 
 static void
@@ -179,7 +182,45 @@ large_bodies_are_kept_as_a_hash(void **state)
     assert_non_null(strstr(buf_cstr(&out), "\"open\":true"));
     mock_journal_end(&journal, entry, 2000);
     buf_free(&out);
-    mock_journal_close(&journal);
+    assert_int_equal(mock_journal_close(&journal), STATUS_OK);
+}
+
+static void
+a_file_outlives_the_ring(void **state)
+{
+    char path[] = "/tmp/tidegate-journal-XXXXXX";
+    const int fd = mkstemp(path);
+    assert_true(fd >= 0);
+    (void)close(fd);
+    struct mock_journal journal;
+    assert_true(mock_journal_open(&journal, 2, 100000)); /* two are kept in memory, all in the file */
+    assert_int_equal(mock_journal_to_file(&journal, path), STATUS_OK);
+    for (int i = 1; i <= 5; i++) {
+        struct mock_entry *entry = add(&journal, PLAIN "X-Api-Key: sk-1\r\n\r\n");
+        mock_journal_model(&journal, entry, SLICE("m"));
+        entry->output_limit = 100 + i;
+        entry->bill.output = i;
+        mock_journal_end(&journal, entry, 2000);
+    }
+    assert_int_equal(mock_journal_close(&journal), STATUS_OK);
+    FILE *file = fopen(path, "re");
+    assert_non_null(file);
+    char line[1024];
+    for (int i = 1; i <= 5; i++) {
+        struct json_value value;
+        char limit[16];
+        assert_non_null(fgets(line, sizeof line, file));
+        assert_true(json_check(slice_str(line), &value));
+        snprintf(limit, sizeof limit, "%d", 100 + i);
+        assert_true(json_get(slice_str(line), "limit", &value));
+        assert_true(slice_eq(value.text, slice_str(limit)));
+        assert_true(json_get(slice_str(line), "open", &value));
+        assert_true(slice_eq(value.text, SLICE("false")));
+        assert_null(strstr(line, "sk-1")); /* what is kept for long holds no credential */
+    }
+    assert_null(fgets(line, sizeof line, file));
+    (void)fclose(file);
+    (void)unlink(path);
 }
 
 static void
@@ -195,7 +236,7 @@ clearing_goes_on_counting(void **state)
     assert_int_equal(next->n, 3);
     mock_journal_end(&journal, next, 2000);
     mock_journal_end(&journal, open, 2000);
-    mock_journal_close(&journal);
+    assert_int_equal(mock_journal_close(&journal), STATUS_OK);
 }
 
 static const struct CMUnitTest tests[] = {
@@ -204,6 +245,7 @@ static const struct CMUnitTest tests[] = {
     CASE("the newest entries stay", the_newest_entries_stay),
     CASE("bytes are bounded", bytes_are_bounded),
     CASE("large bodies are kept as a hash", large_bodies_are_kept_as_a_hash),
+    CASE("a file outlives the ring", a_file_outlives_the_ring),
     CASE("clearing goes on counting", clearing_goes_on_counting),
 };
 
