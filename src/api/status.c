@@ -31,6 +31,7 @@ put_gateway(struct api_plane *api, const struct ask *ask, struct buf *out)
         put_text_or_null(out, "store_error", state.store_error);
         put_text(out, "listens", api->options.listens ? api->options.listens : "");
         put_text(out, "store", api->options.store_url);
+        put_text_or_null(out, "store_file", store_file(api->options.store));
         put_id(out, "epoch", "", engine_epoch(api->options.engine));
         put_time(out, "started_at", api->started_ms);
         put_i64(out, "uptime_ms", clock_mono_ms() - api->started_mono_ms);

@@ -276,20 +276,16 @@ print(struct buf *out)
     return good ? EXIT_OK : cli_fail("no memory for the answer");
 }
 
-int
-command_check(struct cli *cli, int argc, char **argv)
+/* What the configuration would put in force. */
+static int
+check_config(const struct file_options *options)
 {
-    struct file_options options = { 0 };
-    int exit_status = EXIT_OK;
     struct buf out = { 0 };
-    if (!parse(cli, argc, argv, &options, &exit_status)) {
-        return exit_status;
-    }
-    struct policy *policy = load(&options, true);
+    struct policy *policy = load(options, true);
     if (!policy) {
         return EXIT_FAILED;
     }
-    if (options.json) {
+    if (options->json) {
         buf_add_str(&out, "{\"ok\":true,\"store\":");
         buf_add_json(&out, slice_str(policy->store));
         buf_add_char(&out, ',');
@@ -298,10 +294,35 @@ command_check(struct cli *cli, int argc, char **argv)
         json_limits(&out, policy);
         buf_add_str(&out, "}\n");
     } else {
-        add_all(&out, policy, file_of(&options));
+        add_all(&out, policy, file_of(options));
     }
     policy_unref(policy);
     return print(&out);
+}
+
+int
+command_check(struct cli *cli, int argc, char **argv)
+{
+    struct door door = { .cli = cli };
+    const char *file = NULL;
+    bool store = false;
+    int exit_status = EXIT_OK;
+    const struct argument arguments[] = {
+        { "FILE", ARGUMENT_WORD, &file, false },
+        { "--store", ARGUMENT_FLAG, &store, false },
+        DOOR_ARGUMENTS(&door),
+    };
+    if (!arguments_parse(cli, argc, argv, arguments, countof(arguments), &exit_status)) {
+        return exit_status;
+    }
+    if (store) {
+        return check_store(&door, file);
+    }
+    if (door.control || (file && door.config)) {
+        (void)cli_fail("check: --control and a FILE beside --config go with --store");
+        return EXIT_USAGE;
+    }
+    return check_config(&(struct file_options){ file ? file : door.config, door.json });
 }
 
 int

@@ -30,6 +30,10 @@ struct door {
 MUST_USE int door_ask(struct door *door, const char *method, struct slice target, struct slice body,
     struct json_object **answer);
 
+/* The store's URL: of `file` where one is named, else of the gateway whose socket is, else of the
+ * configuration. False: what is wrong was said. */
+MUST_USE bool door_store(struct door *door, const char *file, struct buf *url);
+
 /* Appends "name=value", encoded, with the '?' or '&' it needs; a NULL or empty value adds nothing. */
 void query_add(struct buf *target, const char *name, const char *value);
 /* Appends a text as one path segment. */
@@ -84,6 +88,8 @@ void text_time(const char *rfc3339, char out[32]);
 void text_bytes(int64_t bytes, char out[32]);
 /* A bar of `width` characters for 0..100 percent. */
 void text_bar(int64_t percent, int width, bool utf8, struct buf *out);
+/* Control bytes masked: what a file says shall not drive a terminal. */
+void text_plain(const char *text, struct buf *out);
 void text_csv(const char *text, struct buf *out);
 /* As one word of a shell command. */
 void text_shell(const char *text, struct buf *out);
@@ -99,6 +105,27 @@ const char *text_nearest(const char *text, const char *const *words, size_t coun
 MUST_USE bool file_replace(const char *path, struct slice bytes, unsigned mode);
 /* EEXIST where there is one. */
 MUST_USE bool file_create(const char *path, struct slice bytes, unsigned mode);
+
+/* --- progress.c: on standard error, where that is a terminal. */
+struct progress {
+    const char *doing; /* "checking" */
+    bool terminal, drawn;
+    int64_t next_mono_ms;
+};
+void progress_start(struct progress *progress, const char *doing);
+/* `part` is what of it; total 0 = not known. Cheap to call often. */
+void progress_show(struct progress *progress, const char *part, int64_t done, int64_t total);
+void progress_end(struct progress *progress);
+
+/* --- check_store.c */
+#define EXIT_UNCHECKED 2 /* nothing can be said */
+struct audit;
+MUST_USE int check_store(struct door *door, const char *file);
+/* An audit_progress; `user` is a struct progress. */
+bool audit_going(void *user, const char *doing, int64_t done, int64_t total);
+/* Members of a JSON object, without its braces. */
+void audit_json(const struct audit *audit, struct buf *out);
+void audit_print_findings(const struct audit *audit);
 
 /* --- check.c */
 /* Prints what a text of conf/ that was refused is told with, as JSON. */

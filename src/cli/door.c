@@ -251,6 +251,59 @@ ask(struct asking *asking)
     return status;
 }
 
+/* The gateway's own store, as an absolute path: it may run in another folder. */
+static bool
+store_of_gateway(struct door *door, const char *socket_path, struct buf *url)
+{
+    struct asking asking = { .door = door, .method = "GET", .target = SLICE("/api/v1/status") };
+    const enum status status = ask_at(&asking, socket_path);
+    struct json_object *answer = status == STATUS_OK && asking.http_status == 200
+                                     ? json_tokener_parse(buf_cstr(&asking.out))
+                                     : NULL;
+    struct json_object *gateway = answer ? json_member(answer, "gateway") : NULL;
+    const char *file = gateway ? json_text(gateway, "store_file") : "";
+    const bool found = file[0] != '\0';
+    if (found) {
+        buf_addf(url, "sqlite:%s", file);
+    } else if (status == STATUS_NOT_FOUND) {
+        (void)cli_fail("no gateway answers at %s", socket_path);
+    } else {
+        (void)cli_fail("%s", status != STATUS_OK ? asking.error.text
+                                                 : "this gateway keeps its books in memory alone");
+    }
+    json_object_put(answer);
+    buf_free(&asking.out);
+    return found;
+}
+
+bool
+door_store(struct door *door, const char *file, struct buf *url)
+{
+    const char *told = door->control ? door->control : getenv(ENV_CONTROL);
+    const struct slice scheme = SLICE("sqlite:");
+    if (file) {
+        buf_addf(url, "%s%s", slice_starts(slice_str(file), scheme) ? "" : scheme.ptr, file);
+        return !url->failed;
+    }
+    if (told && told[0] && !door->config) {
+        return store_of_gateway(door, told, url);
+    }
+    struct policy *policy = NULL;
+    struct cli_error error = { .text = "" };
+    if (policy_here(door, &policy, &error) != STATUS_OK) {
+        (void)cli_fail("%s", error.text);
+        return false;
+    }
+    const bool on_disk = slice_starts(slice_str(policy->store), scheme);
+    if (on_disk) {
+        buf_add_str(url, policy->store);
+    } else {
+        (void)cli_fail("the store of %s, %s, is no file", config_of(door), policy->store);
+    }
+    policy_unref(policy);
+    return on_disk;
+}
+
 /* --- What came of it. */
 
 void

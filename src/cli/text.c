@@ -88,6 +88,15 @@ text_bar(int64_t percent, int width, bool utf8, struct buf *out)
     }
 }
 
+void
+text_plain(const char *text, struct buf *out)
+{
+    for (const char *at = text; *at; at++) {
+        const unsigned char c = (unsigned char)*at;
+        buf_add_char(out, c < 0x20 || c == 0x7F ? '?' : *at);
+    }
+}
+
 /* A spreadsheet takes a cell that begins so for a formula; a number may begin with its sign. */
 static bool
 is_formula(const char *text)

@@ -229,6 +229,7 @@ sqlite_store_open(const char *path, const struct store_options *options, struct 
     sqlite->read_max_ms = options->read_max_ms > 0 ? options->read_max_ms : STORE_READ_MAX_MS;
     enum status status = resolve_path(path, &sqlite->path, error);
     check(status != STATUS_OK || sqlite->path);
+    sqlite->base.file = sqlite->path;
     struct stat file;
     if (status == STATUS_OK && options->read_only && stat(sqlite->path, &file) != 0) {
         status = ensure_file(sqlite->path, options, error); /* leave no lock beside nothing */

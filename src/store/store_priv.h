@@ -16,6 +16,7 @@ struct store {
     const struct store_reader_ops *readers;
     enum store_state state;
     bool exclusive; /* see store_is_exclusive */
+    const char *file; /* the engine's own; NULL = none */
     char last_error[512];
     char trouble[512];
 };

@@ -30,10 +30,13 @@
         "FILE              default: tidegate.yaml\n"                                                             \
         "--force           replaces a file that is there\n"                                                      \
         "--json            which file was written, as JSON\n")                                                     \
-    X(check, "check", "[FILE] [--json]",                                                                         \
-        "judge a configuration and say what would be in force",                                                  \
-        "FILE              default: tidegate.yaml\n"                                                             \
-        "--json            as JSON\n")                                                                           \
+    X(check, "check", "[FILE] [--store] [--json]",                                                               \
+        "judge a configuration, or the books of a store",                                                        \
+        "FILE              default: tidegate.yaml; with --store, a store or a backup of one\n"                   \
+        "--store           whether the books agree with themselves: every row can be read, meters = ledger +\n"  \
+        "                  open holds, each call booked once; also beside a running gateway. Changes nothing.\n" \
+        "                  Exit status: 0 they do, 1 they differ, 2 it cannot be said\n"                         \
+        COMMAND_DOOR_LINES)                                                                                      \
     X(explain_config, "explain-config", "[FILE] [--json]",                                                       \
         "each limit as a sentence, with what it can promise",                                                    \
         "FILE              default: tidegate.yaml\n"                                                             \

@@ -1,0 +1,38 @@
+/* store/inspect_priv.h: all rows of a store on disk, one after the other, for the audit.
+ *
+ * Read beside a gateway that may run, through a connection that cannot write. What is small is read
+ * in one snapshot; the ledger after it in pages, up to the row that was the newest then: it is
+ * append-only, so that is the same snapshot without keeping the log from starting anew. A row that
+ * cannot be read is told and passed by. */
+#pragma once
+
+#include "store/store.h"
+
+struct inspected {
+    int64_t schema_version, bytes;
+    int64_t epoch;         /* the last one handed out */
+    bool started;          /* a gateway has run on it: */
+    struct node_row node;
+};
+
+struct inspector {
+    void *user;
+    /* Something is not as it was written; a sentence. */
+    void (*damage)(void *user, const char *what);
+    /* False: stop (STATUS_CLOSED). `total` 0: not known. */
+    bool (*progress)(void *user, const char *doing, int64_t done, int64_t total);
+    void (*own)(void *user, const struct inspected *own); /* before all others */
+    void (*limit_def)(void *user, const struct limit_def_row *row);
+    void (*account)(void *user, const struct account_row *row);
+    void (*key)(void *user, const struct key_row *row);
+    void (*thread)(void *user, const struct thread_row *row);
+    void (*subject)(void *user, const struct subject_row *row);
+    void (*meter)(void *user, const struct meter_row *row);
+    void (*hold)(void *user, const struct hold_row *row);
+    void (*ledger)(void *user, const struct ledger_row *row); /* after all others */
+};
+
+/* STATUS_INVALID: it cannot be read as a store at all; what is wrong with single rows is told to
+ * the inspector. STATUS_NOT_FOUND, STATUS_NEWER and STATUS_IO: nothing can be said of it. */
+MUST_USE enum status sqlite_inspect(const char *path, const struct inspector *inspector,
+    struct inspected *inspected, struct store_error *error);
