@@ -69,15 +69,15 @@ static const struct {
     enum statement_id statement;
     const char *name;
 } tables[] = {
-    [LIMIT_DEFS] = { STATEMENT_ALL_LIMIT_DEFS, "limit_def" },
+    [LIMIT_DEFS] = { STATEMENT_READ_ALL_LIMIT_DEFS, "limit_def" },
     [ACCOUNTS] = { STATEMENT_READ_ACCOUNTS, "account" },
     [KEYS] = { STATEMENT_READ_KEYS, "key" },
-    [THREADS] = { STATEMENT_ALL_THREADS, "thread" },
-    [SUBJECTS] = { STATEMENT_ALL_SUBJECTS, "subject" },
-    [METERS] = { STATEMENT_ALL_METERS, "meter" },
+    [THREADS] = { STATEMENT_READ_ALL_THREADS, "thread" },
+    [SUBJECTS] = { STATEMENT_READ_ALL_SUBJECTS, "subject" },
+    [METERS] = { STATEMENT_READ_ALL_METERS, "meter" },
     [HOLDS] = { STATEMENT_READ_HOLDS, "hold" },
-    [REFUSALS] = { STATEMENT_ALL_REFUSALS, "refusal" },
-    [ISSUED] = { STATEMENT_ALL_ISSUED, "issued" },
+    [REFUSALS] = { STATEMENT_READ_ALL_REFUSALS, "refusal" },
+    [ISSUED] = { STATEMENT_READ_ALL_ISSUED, "issued" },
 };
 
 /* False: the row makes no sense, and *id is which (0: it has no number). */
@@ -155,7 +155,7 @@ read_table(struct inspection *inspection, enum table table)
 static enum status
 read_page(struct inspection *inspection, int64_t *after, int64_t newest)
 {
-    struct query query = query_start(&inspection->db, STATEMENT_LEDGER_AFTER);
+    struct query query = query_start(&inspection->db, STATEMENT_READ_LEDGER_AFTER);
     struct ledger_row row;
     int64_t count = 0;
     enum status status = STATUS_OK;
@@ -198,7 +198,7 @@ read_ledger(struct inspection *inspection, int64_t newest)
 static enum status
 read_newest(struct sqlite_db *db, int64_t *newest)
 {
-    struct query query = query_start(db, STATEMENT_LEDGER_NEWEST);
+    struct query query = query_start(db, STATEMENT_READ_LEDGER_NEWEST);
     const enum status status = query_next(&query);
     *newest = status == STATUS_OK ? column_i64(&query) : 0;
     query_end(&query);

@@ -131,15 +131,15 @@
                         "WHERE account_id = $1 AND minute_ms >= $2 "                               \
                         "ORDER BY minute_ms, account_id, key_id, limit_id, model, reason")         \
     /* the audit, which reads all there is */                                                      \
-    X(ALL_LIMIT_DEFS, "SELECT " COLUMNS_LIMIT_DEF " FROM limit_def ORDER BY limit_id")             \
-    X(ALL_THREADS, "SELECT " COLUMNS_THREAD " FROM thread ORDER BY thread_id")                     \
-    X(ALL_SUBJECTS, "SELECT " COLUMNS_SUBJECT " FROM subject ORDER BY subject_id")                 \
-    X(ALL_METERS, "SELECT " COLUMNS_METER " FROM meter ORDER BY subject_id, node_id")              \
-    X(ALL_ISSUED, "SELECT " COLUMNS_ISSUED " FROM issued ORDER BY id_hash")                        \
-    X(ALL_REFUSALS, "SELECT " COLUMNS_REFUSAL " FROM refusal "                                     \
+    X(READ_ALL_LIMIT_DEFS, "SELECT " COLUMNS_LIMIT_DEF " FROM limit_def ORDER BY limit_id")             \
+    X(READ_ALL_THREADS, "SELECT " COLUMNS_THREAD " FROM thread ORDER BY thread_id")                     \
+    X(READ_ALL_SUBJECTS, "SELECT " COLUMNS_SUBJECT " FROM subject ORDER BY subject_id")                 \
+    X(READ_ALL_METERS, "SELECT " COLUMNS_METER " FROM meter ORDER BY subject_id, node_id")              \
+    X(READ_ALL_ISSUED, "SELECT " COLUMNS_ISSUED " FROM issued ORDER BY id_hash")                        \
+    X(READ_ALL_REFUSALS, "SELECT " COLUMNS_REFUSAL " FROM refusal "                                     \
                     "ORDER BY account_id, minute_ms, key_id, limit_id, model, reason")             \
-    X(LEDGER_NEWEST, "SELECT id FROM ledger ORDER BY id DESC LIMIT 1")                             \
-    X(LEDGER_AFTER, "SELECT " COLUMNS_LEDGER " FROM ledger WHERE id > $1 AND id <= $2 "            \
+    X(READ_LEDGER_NEWEST, "SELECT id FROM ledger ORDER BY id DESC LIMIT 1")                             \
+    X(READ_LEDGER_AFTER, "SELECT " COLUMNS_LEDGER " FROM ledger WHERE id > $1 AND id <= $2 "            \
                     "ORDER BY id LIMIT $3")
 
 enum statement_id {
