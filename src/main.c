@@ -436,10 +436,13 @@ open_net(struct gateway *gateway)
         /* The relay and the control plane refuse before, in their own words. */
         .body_bytes_max = policy->body_bytes_max + (int64_t)HIGH_WATER_BYTES,
         .connections_max = gateway->connections_max,
+        .connections_per_address = policy->connections_per_address > 0
+                                       ? policy->connections_per_address
+                                       : (gateway->connections_max + 1) / 2,
         .head_deadline_ms = policy->head_deadline_ms,
         .body_deadline_ms = policy->body_deadline_ms,
         .idle_ms = policy->idle_ms,
-        .write_deadline_ms = WRITE_DEADLINE_MS,
+        .write_deadline_ms = policy->write_deadline_ms,
         .high_water_bytes = HIGH_WATER_BYTES,
         .bodies = &gateway->bodies,
     };

@@ -302,6 +302,7 @@ api_request(struct api_loop *loop, struct net_exchange *exchange, const struct h
     ask->control = net_exchange_tag(exchange) == API_TAG_CONTROL;
     ask->local = ask_is_local(exchange, head);
     (void)slice_to_cstr(net_exchange_peer(exchange), ask->peer, sizeof(ask->peer));
+    ask->peer_block = net_exchange_peer_block(exchange);
     (void)slice_to_cstr(SLICE("control"), ask->actor, sizeof(ask->actor));
     ask_key(ask, head);
     if (!ask_judge(ask, head)) {

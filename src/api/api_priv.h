@@ -51,6 +51,7 @@ struct ask {
     struct slice query;
     bool control, local;
     char peer[64];
+    uint64_t peer_block; /* of its address; see net.h */
     enum reason key_fault;      /* why there is no key_hash */
     char key_hash[HASH_HEX + 1];
     struct buf body;

@@ -15,19 +15,13 @@ peer_is_local(struct slice peer)
            || slice_eq(peer, SLICE("unix")) || slice_starts(peer, SLICE("::ffff:127."));
 }
 
-static uint64_t
-address_of(const struct ask *ask)
-{
-    return hash_bytes(slice_str(ask->peer));
-}
-
 static bool
 blocked(struct api_plane *api, struct ask *ask)
 {
     int64_t wait_ms = 0;
     (void)pthread_mutex_lock(&api->lock);
     const bool too_many =
-        attempts_blocked(&api->attempts, address_of(ask), clock_mono_ms(), &wait_ms);
+        attempts_blocked(&api->attempts, ask->peer_block, clock_mono_ms(), &wait_ms);
     (void)pthread_mutex_unlock(&api->lock);
     if (too_many) {
         char seconds[24];
@@ -49,7 +43,7 @@ key_failed(struct api_plane *api, struct ask *ask, enum reason reason)
         return;
     }
     (void)pthread_mutex_lock(&api->lock);
-    attempts_note(&api->attempts, address_of(ask), clock_mono_ms());
+    attempts_note(&api->attempts, ask->peer_block, clock_mono_ms());
     (void)pthread_mutex_unlock(&api->lock);
     answer_reason(ask, reason);
 

@@ -143,6 +143,9 @@ conf_server(struct conf *conf, const struct node *root)
     policy->head_bytes_max = conf_number(conf, root, OPTION_HEAD_MAX, 0);
     policy->headers_max = (int32_t)conf_number(conf, root, OPTION_HEADERS_MAX, 0);
     policy->connections_max = (int32_t)conf_number(conf, root, OPTION_CONNECTIONS_MAX, 0);
+    policy->connections_per_address =
+        (int32_t)conf_number(conf, root, OPTION_CONNECTIONS_PER_ADDRESS, 0);
+    policy->write_deadline_ms = conf_number(conf, root, OPTION_WRITE_DEADLINE, 0);
     policy->stop_grace_ms = conf_number(conf, root, OPTION_STOP_GRACE, 0);
     policy->orphans = (enum orphan_rule)conf_number(conf, root, OPTION_ORPHANED_HOLDS, 0);
     policy->unpriced = (enum unpriced_rule)conf_number(conf, root, OPTION_UNPRICED, 0);

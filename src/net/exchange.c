@@ -28,7 +28,7 @@ net_exchange_make(struct net_conn *conn, const struct http_head *head, struct sl
         return NULL;
     }
     *exchange = (struct net_exchange){ .conn = conn, .loop = conn->sock.loop, .tag = conn->tag };
-    memcpy(exchange->peer, conn->peer, sizeof(exchange->peer));
+    exchange->peer = conn->peer;
     exchange->head = (struct http_head *)(void *)(exchange + 1);
     struct http_head *kept = exchange->head;
     char *bytes = (char *)kept + kept_bytes;
@@ -89,7 +89,13 @@ net_exchange_tag(const struct net_exchange *exchange)
 struct slice
 net_exchange_peer(const struct net_exchange *exchange)
 {
-    return slice_str(exchange->peer);
+    return slice_str(exchange->peer.text);
+}
+
+uint64_t
+net_exchange_peer_block(const struct net_exchange *exchange)
+{
+    return exchange->peer.block;
 }
 
 void

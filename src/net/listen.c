@@ -241,17 +241,6 @@ net_listen_open(struct net *net, struct net_error *error)
 
 /* ---- accepting ---- */
 
-static void
-peer_text(const union address *address, char out[INET6_ADDRSTRLEN])
-{
-    (void)memcpy(out, "unix", sizeof("unix"));
-    if (address->any.sa_family == AF_INET) {
-        (void)inet_ntop(AF_INET, &address->v4.sin_addr, out, INET6_ADDRSTRLEN);
-    } else if (address->any.sa_family == AF_INET6) {
-        (void)inet_ntop(AF_INET6, &address->v6.sin6_addr, out, INET6_ADDRSTRLEN);
-    }
-}
-
 static int
 accept_one(int fd, union address *address)
 {
@@ -273,29 +262,34 @@ accept_one(int fd, union address *address)
 #endif
 }
 
+/* The connection is opened, told that there are too many, or just closed. */
 static void
 admit(struct net_listener *listener, int fd, const union address *address)
 {
     struct net_loop *loop = listener->loop;
     struct net *net = loop->net;
-    char peer[INET6_ADDRSTRLEN];
-    peer_text(address, peer);
+    const struct net_refusal *overflow = NULL;
+    struct net_peer peer;
+    net_peer_of(&address->any, &peer);
     if (address->any.sa_family != AF_UNIX) {
         net_socket_no_delay(fd);
     }
 
     const int before = atomic_fetch_add(&net->connection_count, 1);
-    if (net->options.connections_max <= 0 || before < net->options.connections_max) {
-        net_conn_open(loop, fd, listener, peer, false);
-        return;
+    if (net->options.connections_max > 0 && before >= net->options.connections_max) {
+        overflow = &net_too_many;
+    } else if (!net_peer_enter(net, &peer)) {
+        overflow = &net_too_many_of_address;
     }
-    (void)atomic_fetch_sub(&net->connection_count, 1);
-    if (loop->overflow_count < NET_OVERFLOWS_MAX) {
-        net_conn_open(loop, fd, listener, peer, true);
-    } else {
+    if (overflow) {
+        (void)atomic_fetch_sub(&net->connection_count, 1);
+    }
+    if (overflow && loop->overflow_count >= NET_OVERFLOWS_MAX) {
         counter_add(COUNTER_CONNECTIONS_REFUSED, 1);
         (void)close(fd);
+        return;
     }
+    net_conn_open(loop, fd, listener, &peer, overflow);
 }
 
 /* No descriptor is left for a new connection. Leaving it in the queue would wake us again at

@@ -288,8 +288,10 @@ net_open(const struct net_options *options, const struct net_app *app, void *use
     }
     if (net) {
         net->tls_mutex_open = uv_mutex_init(&net->tls_mutex) == 0;
+        net->peers_mutex_open = uv_mutex_init(&net->peers_mutex) == 0;
     }
-    if (!net || !net->loops || !net->ports || !net->tls_mutex_open) {
+    if (!net || !net->loops || !net->ports || !net->tls_mutex_open
+        || !net->peers_mutex_open) {
         (void)snprintf(error->text, sizeof(error->text), "cannot start the loops: out of memory");
         net_free(net);
         return STATUS_FULL;
@@ -353,6 +355,10 @@ net_free(struct net *net)
     for (int i = 0; i < net->loop_count; i++) {
         free_loop(&net->loops[i]);
     }
+    if (net->peers_mutex_open) {
+        uv_mutex_destroy(&net->peers_mutex);
+    }
+    map_free(&net->peer_counts);
     if (net->tls_mutex_open) {
         net_tls_free_contexts(net);
         uv_mutex_destroy(&net->tls_mutex);

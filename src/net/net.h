@@ -63,6 +63,8 @@ struct net_options {
     struct http_limits limits;  /* head bytes, header count, target */
     int64_t body_bytes_max;     /* a declared length above it: 413, without the app */
     int32_t connections_max;    /* of all loops; beyond it 503 and closed; 0 = no bound */
+    int32_t connections_per_address; /* of all loops; IPv6: per /64; loopback and unix sockets are not counted;
+                                      * beyond it 429 and closed; 0 = no bound */
     /* 0 = none. */
     int64_t head_deadline_ms;   /* from the first byte of a head to its end */
     int64_t body_deadline_ms;   /* between two pieces of a body that the app lets come */
@@ -112,6 +114,8 @@ const struct http_head *net_exchange_head(const struct net_exchange *exchange);
 int net_exchange_tag(const struct net_exchange *exchange);
 /* Numeric address without port; "unix" for a unix socket. */
 struct slice net_exchange_peer(const struct net_exchange *exchange);
+/* A hash of the address that means the same one in this process only; of IPv6 it is that of its /64. */
+uint64_t net_exchange_peer_block(const struct net_exchange *exchange);
 
 /* Lets the body come, never within this call; also resumes after a pause. A request without a body
  * gets one empty piece, the last. */

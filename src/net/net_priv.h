@@ -147,6 +147,19 @@ struct net_loop {
     char *read_bytes; /* NET_READ_BYTES: what the last read brought */
 };
 
+/* ---- peers.c */
+
+struct net_peer {
+    char text[INET6_ADDRSTRLEN]; /* numeric address; "unix" */
+    uint64_t block; /* hash of the address, of IPv6 its first 64 bits */
+    bool local; /* loopback or a unix socket: never counted */
+};
+
+void net_peer_of(const struct sockaddr *address, struct net_peer *peer);
+/* One more connection of its address; false: it has as many as it may. */
+MUST_USE bool net_peer_enter(struct net *net, const struct net_peer *peer);
+void net_peer_leave(struct net *net, const struct net_peer *peer);
+
 struct net {
     struct net_options options;
     const struct net_app *app;
@@ -161,6 +174,9 @@ struct net {
     bool tls_mutex_open;
     uv_mutex_t tls_mutex;
     struct net_tls_context *tls_contexts; /* one a file of roots, shared by the loops */
+    bool peers_mutex_open;
+    uv_mutex_t peers_mutex;
+    struct map peer_counts; /* of addresses: block -> connections */
     bool signals_open;
     uv_signal_t signals[3];
     void (*on_signal)(struct net *net, int signal_number);
@@ -237,7 +253,7 @@ struct net_conn {
     int64_t input_mono_ms;  /* the last step forward of reading */
     int64_t output_mono_ms; /* the last byte the client took while more waited */
     int64_t linger_mono_ms, linger_left_bytes;
-    char peer[INET6_ADDRSTRLEN];
+    struct net_peer peer;
 };
 
 /* One block: this, then the head (with header_count headers only), then the bytes it points
@@ -250,12 +266,20 @@ struct net_exchange {
     struct http_head *head;
     int tag;
     bool head_sent;
-    char peer[INET6_ADDRSTRLEN];
+    struct net_peer peer;
 };
 
-/* Takes over the descriptor. `overflow`: it is told that there are too many, and closed. */
-void net_conn_open(
-    struct net_loop *loop, int fd, const struct net_listener *from, const char *peer, bool overflow);
+/* refuse.c: the answers net gives itself. */
+struct net_refusal {
+    int status;
+    const char *type, *code, *message;
+};
+extern const struct net_refusal net_too_many, net_too_many_of_address;
+void net_refusal_write(struct net_loop *loop, struct buf *out, const struct net_refusal *refusal);
+
+/* Takes over the descriptor. With an `overflow` it is told that and closed; else it was counted before. */
+void net_conn_open(struct net_loop *loop, int fd, const struct net_listener *from,
+    const struct net_peer *peer, const struct net_refusal *overflow);
 /* Whether no connection has something under way. */
 bool net_conns_over(const struct net_loop *loop);
 /* The app or the end of a turn wants the connection looked at. */
@@ -275,13 +299,6 @@ void net_conn_out(struct net_conn *conn, struct slice bytes); /* adds to what wa
 size_t net_conn_unsent(const struct net_conn *conn);
 /* What it keeps beyond the high-water mark counts on the budget of all bodies. */
 void net_conn_count(struct net_conn *conn, size_t unsent_bytes);
-
-/* refuse.c: the answers net gives itself. */
-struct net_refusal {
-    int status;
-    const char *type, *code, *message;
-};
-void net_refusal_write(struct net_loop *loop, struct buf *out, const struct net_refusal *refusal);
 
 /* ---- pool.c, upstream.c: calls to providers; the rest is in upstream_priv.h */
 

@@ -1,6 +1,12 @@
 /* net/refuse.c: the answers that net gives itself, before or instead of the app's. */
 #include "net/net_priv.h"
 
+const struct net_refusal net_too_many = { 503, "overloaded_error", "connections_max",
+    "This gateway has as many open connections as it may have; try again." };
+const struct net_refusal net_too_many_of_address = { 429, "rate_limit_error",
+    "connections_per_address",
+    "Your address has as many open connections here as it may have; close some, or try again." };
+
 void
 net_refusal_write(struct net_loop *loop, struct buf *out, const struct net_refusal *refusal)
 {
@@ -18,7 +24,7 @@ net_refusal_write(struct net_loop *loop, struct buf *out, const struct net_refus
         "Date: %s\r\nContent-Type: application/json\r\nContent-Length: %zu\r\n"
         "Connection: close\r\n",
         net_loop_date(loop), body.len);
-    if (refusal->status == 503) {
+    if (refusal->status == 503 || refusal->status == 429) {
         buf_add_str(out, "Retry-After: 1\r\n");
     }
     http_write_end(out);

@@ -14,8 +14,6 @@
 #define LINGER_SILENT_MS   (2 * SECOND_MS)  /* for one that does not */
 #define LINGER_EXTRA_BYTES (64 * 1024)      /* beyond the largest body */
 
-static const struct net_refusal too_many_connections = { 503, "overloaded_error", "connections_max",
-    "This gateway has as many open connections as it may have; try again." };
 static const struct net_refusal head_late = { 408, "invalid_request_error", "head_deadline",
     "The head of the request did not arrive in time." };
 static const struct net_refusal body_late = { 408, "invalid_request_error", "body_deadline",
@@ -124,6 +122,7 @@ net_conn_close(struct net_conn *conn)
     net_conn_count(conn, 0); /* its memory goes at the end of the turn */
     if (conn->counted) {
         (void)atomic_fetch_sub(&loop->net->connection_count, 1);
+        net_peer_leave(loop->net, &conn->peer);
         counter_add(COUNTER_CONNECTIONS_OPEN, -1);
     } else {
         loop->overflow_count--;
@@ -477,8 +476,8 @@ on_conn_closed(struct net_sock *sock)
 }
 
 void
-net_conn_open(
-    struct net_loop *loop, int fd, const struct net_listener *from, const char *peer, bool overflow)
+net_conn_open(struct net_loop *loop, int fd, const struct net_listener *from,
+    const struct net_peer *peer, const struct net_refusal *overflow)
 {
     struct net_conn *conn = calloc(1, sizeof(*conn));
     if (!conn || !net_sock_open(&conn->sock, loop, fd, on_conn_ready, on_conn_closed)) {
@@ -488,6 +487,7 @@ net_conn_open(
         free(conn);
         if (!overflow) {
             (void)atomic_fetch_sub(&loop->net->connection_count, 1);
+            net_peer_leave(loop->net, peer);
         }
         return;
     }
@@ -499,12 +499,12 @@ net_conn_open(
     conn->counted = !overflow;
     conn->tag = from->tag;
     conn->while_stopping = from->while_stopping;
-    (void)slice_to_cstr(slice_str(peer), conn->peer, sizeof(conn->peer));
+    conn->peer = *peer;
     conn->input_mono_ms = now_mono_ms(conn);
     if (overflow) {
         loop->overflow_count++;
         counter_add(COUNTER_CONNECTIONS_REFUSED, 1);
-        refuse(conn, &too_many_connections);
+        refuse(conn, overflow);
     } else {
         counter_add(COUNTER_CONNECTIONS, 1);
         counter_add(COUNTER_CONNECTIONS_OPEN, 1);

@@ -139,10 +139,10 @@ struct policy {
     int32_t loops;           /* 0 = one per core, at least 2 */
 
     int64_t held_wait_ms, step_tokens, min_answer_tokens;
-    int64_t head_deadline_ms, body_deadline_ms, idle_ms;
+    int64_t head_deadline_ms, body_deadline_ms, idle_ms, write_deadline_ms;
     int64_t body_bytes_max, head_bytes_max;
     int64_t bodies_bytes_max; /* of all together; 0 = by the memory there is */
-    int32_t headers_max, connections_max;
+    int32_t headers_max, connections_max, connections_per_address; /* the last: 0 = half of connections_max */
     int64_t stop_grace_ms;   /* SIGTERM: how long calls in flight may go on */
     enum orphan_rule orphans;
     enum unpriced_rule unpriced;

@@ -138,7 +138,7 @@ static void
 refuse_key(struct call *call, const struct refusal *refusal)
 {
     struct relay *relay = call->loop->relay;
-    const uint64_t address = hash_bytes(net_exchange_peer(call->exchange));
+    const uint64_t address = net_exchange_peer_block(call->exchange);
     const int64_t now_mono_ms = net_loop_mono_ms(call->loop->loop);
     int64_t wait_ms = 0;
     pthread_mutex_lock(relay->lock);

@@ -63,6 +63,10 @@
         "The most bytes of all bodies in memory at once, requests and answers; without it a quarter of what memory there is, at least 64MB.") \
     X(HEADERS_MAX, "headers_max", COUNT, NULL, "100", "8", "100", "The most header lines of a request.")              \
     X(CONNECTIONS_MAX, "connections_max", COUNT, NULL, "10000", "4", "1000000", "The most clients' connections at once.") \
+    X(CONNECTIONS_PER_ADDRESS, "connections_per_address", COUNT, NULL, NULL, "1", "1000000",                          \
+        "The most connections of one address, of IPv6 of one /64; without it half of connections_max. Loopback and unix sockets are not counted.") \
+    X(WRITE_DEADLINE, "write_deadline", DURATION, NULL, "60s", "2s", "1h",                                            \
+        "A client that takes no byte of its answer for so long, or whose machine shows no sign of life, is gone.")    \
     X(STOP_GRACE, "stop_grace", DURATION, NULL, "30s", "0s", "1h",                                                    \
         "How long calls in flight may go on after the gateway was told to stop.")                                     \
     PROVIDER_OPTIONS(X)                                                                                               \

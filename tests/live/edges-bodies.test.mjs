@@ -112,6 +112,7 @@ test('a client that waits as it is told is served', async () => {
 test('a chunked body counts as it comes, and is refused where it passes the bound', async () => {
   const raws = await full();
   raws[0].destroy();
+  await until('there is room', async () => (await counted()) === 2 * MB);
   const chunked = await Raw.open(gateway.port);
   chunked.write(`POST /v1/chat/completions HTTP/1.1\r\nHost: gw\r\nAuthorization: Bearer ${key}\r\nTransfer-Encoding: chunked\r\n\r\n`);
   const piece = `${(256 << 10).toString(16)}\r\n${' '.repeat(256 << 10)}\r\n`;
