@@ -6,7 +6,8 @@
 #include <stdlib.h>
 #include <sys/socket.h>
 
-#define ATTEMPT_MS_MIN 250 /* for one address, however many there are */
+#define PEER_SILENT_MS (60 * SECOND_MS) /* a machine that shows no sign of life */
+#define ATTEMPT_MS_MIN 250              /* for one address, however many there are */
 
 static void try_next_address(struct net_call *call, const char *why);
 
@@ -126,19 +127,33 @@ on_connecting_ready(struct net_sock *sock, int events)
     }
 }
 
+/* A descriptor for a connection, if need be that of one which waits to be used again. */
+static MUST_USE int
+socket_for(struct net_call *call, int family)
+{
+    int fd = net_socket(family);
+    while (fd < 0 && (errno == EMFILE || errno == ENFILE) && net_pool_shed(call->loop)) {
+        fd = net_socket(family);
+    }
+    return fd;
+}
+
 /* NULL: connecting; else what is wrong. */
 static const char *
 connect_to(struct net_call *call, const union net_address *address, char *text, size_t text_size)
 {
     const socklen_t bytes =
         address->any.sa_family == AF_INET ? sizeof(address->v4) : sizeof(address->v6);
-    const int fd = net_socket(address->any.sa_family);
+    const int fd = socket_for(call, address->any.sa_family);
+    call->lacking = fd < 0;
     if (fd < 0) {
         return uv_strerror_r(uv_translate_sys_error(errno), text, text_size);
     }
     net_socket_no_delay(fd);
+    net_socket_watch_peer(fd, PEER_SILENT_MS);
     struct net_upstream *upstream =
         net_upstream_make(call->loop, call->pool, fd, on_connecting_ready);
+    call->lacking = !upstream;
     if (!upstream) {
         return "out of memory";
     }
@@ -175,8 +190,8 @@ try_next_address(struct net_call *call, const char *why)
         drop_attempt(call);
         call->address_index++;
         if (call->address_index >= call->addresses->count) {
-            net_call_fail(call, NET_FAIL_CONNECT, "connect to %s:%u: %s", call->pool->host,
-                (unsigned)call->pool->port, why);
+            net_call_fail(call, call->lacking ? NET_FAIL_HERE : NET_FAIL_CONNECT,
+                "connect to %s:%u: %s", call->pool->host, (unsigned)call->pool->port, why);
             return;
         }
         why = connect_to(call, &call->addresses->list[call->address_index], text, sizeof(text));
@@ -195,7 +210,7 @@ on_resolved(struct net_resolve *resolve, const struct net_addresses *addresses, 
     }
     call->addresses = malloc(sizeof(*call->addresses));
     if (!call->addresses) {
-        net_call_fail(call, NET_FAIL_CONNECT, "out of memory");
+        net_call_fail(call, NET_FAIL_HERE, "out of memory");
         return;
     }
     *call->addresses = *addresses;

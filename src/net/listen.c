@@ -152,6 +152,7 @@ open_tcp(struct net *net, int index, struct net_error *error)
             return refuse_errno(listen_at, error, errno);
         }
         (void)listener_add(&net->loops[i], fd, listen_at); /* its fd is closed with the loop */
+        net_socket_watch_peer(fd, net->options.write_deadline_ms);
         if (listen(fd, BACKLOG) != 0) {
             return refuse_errno(listen_at, error, errno);
         }
@@ -336,8 +337,10 @@ on_listener_ready(uv_poll_t *poll, int status, int events)
         } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
             return;
         } else if (errno == EMFILE || errno == ENFILE) {
-            shed(listener);
-            rest = true;
+            if (!net_pool_shed(listener->loop)) {
+                shed(listener);
+                rest = true;
+            }
         } else if (errno != EINTR && errno != ECONNABORTED) {
             rest = true; /* memory, or a network that is down: neither is better in this turn */
         }

@@ -290,8 +290,7 @@ net_open(const struct net_options *options, const struct net_app *app, void *use
         net->tls_mutex_open = uv_mutex_init(&net->tls_mutex) == 0;
         net->peers_mutex_open = uv_mutex_init(&net->peers_mutex) == 0;
     }
-    if (!net || !net->loops || !net->ports || !net->tls_mutex_open
-        || !net->peers_mutex_open) {
+    if (!net || !net->loops || !net->ports || !net->tls_mutex_open || !net->peers_mutex_open) {
         (void)snprintf(error->text, sizeof(error->text), "cannot start the loops: out of memory");
         net_free(net);
         return STATUS_FULL;

@@ -69,7 +69,8 @@ struct net_options {
     int64_t head_deadline_ms;   /* from the first byte of a head to its end */
     int64_t body_deadline_ms;   /* between two pieces of a body that the app lets come */
     int64_t idle_ms;            /* a connection without a request */
-    int64_t write_deadline_ms;  /* no byte taken by the client for so long: gone */
+    int64_t write_deadline_ms;  /* no byte taken by the client, or no sign of life from its machine, for so
+                                 * long: gone */
     size_t high_water_bytes;    /* unsent output of one exchange; 0 = 256 KB */
     struct budget *bodies;      /* borrowed until net_free: unsent output above the high-water mark counts
                                  * on it, though it is never refused; NULL = it does not */
@@ -156,6 +157,7 @@ struct net_deadlines { /* 0 = none */
 enum net_fail {
     NET_FAIL_DNS,
     NET_FAIL_CONNECT,
+    NET_FAIL_HERE,       /* no descriptor or memory is left for a connection: not the provider's fault */
     NET_FAIL_TLS,
     NET_FAIL_TIMEOUT,    /* connect, first byte or between bytes */
     NET_FAIL_CLOSED,     /* the connection ended before or within the answer */

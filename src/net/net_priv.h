@@ -84,6 +84,9 @@ MUST_USE ssize_t net_sock_write(struct net_sock *sock, struct iovec *pieces, int
 /* A non-blocking, close-on-exec socket, or -1 with errno. */
 MUST_USE int net_socket(int family);
 void net_socket_no_delay(int fd);
+/* A peer whose machine says nothing any more, or acknowledges nothing, is given up after `silent_ms`, give or
+ * take a sixth. Sockets that are accepted have it from the one that listens. Nothing on unix sockets. */
+void net_socket_watch_peer(int fd, int64_t silent_ms);
 
 /* ---- handshakes.c: TLS handshakes begin at a bounded rate, so that the streams of a loop go on */
 
@@ -304,5 +307,7 @@ void net_conn_count(struct net_conn *conn, size_t unsent_bytes);
 
 void net_upstream_open(struct net_loop *loop);
 void net_upstream_close(struct net_loop *loop);
+/* Gives a descriptor back that only waits to be used again; false: there is none. */
+MUST_USE bool net_pool_shed(struct net_loop *loop);
 /* Fails all calls that run. */
 void net_calls_stop(struct net_loop *loop);

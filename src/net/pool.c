@@ -275,6 +275,16 @@ net_pool_put(struct net_upstream *upstream)
     }
 }
 
+bool
+net_pool_shed(struct net_loop *loop)
+{
+    if (list_empty(&loop->idle_upstreams)) {
+        return false;
+    }
+    net_upstream_drop(list_entry(loop->idle_upstreams.next, struct net_upstream, lru_node), true);
+    return true;
+}
+
 static void
 on_pool_timer(struct net_timer *timer)
 {

@@ -129,6 +129,34 @@ net_socket(int family)
 #endif
 }
 
+static void
+set_tcp(int fd, int option, int value)
+{
+    (void)setsockopt(
+        fd, IPPROTO_TCP, option, &value, sizeof(value)); /* as in net_socket_no_delay */
+}
+
+void
+net_socket_watch_peer(int fd, int64_t silent_ms)
+{
+    const int one = 1;
+    const int seconds = (int)min_i64(silent_ms / SECOND_MS, HOUR_MS / SECOND_MS);
+    if (seconds <= 0 || setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof(one)) != 0) {
+        return;
+    }
+#ifdef TCP_KEEPIDLE
+    set_tcp(fd, TCP_KEEPIDLE, (int)max_i64(1, seconds / 2));
+#endif
+#ifdef TCP_KEEPINTVL
+    set_tcp(fd, TCP_KEEPINTVL, (int)max_i64(1, seconds / 6));
+    set_tcp(fd, TCP_KEEPCNT, 3);
+#endif
+#ifdef TCP_USER_TIMEOUT
+    set_tcp(fd, TCP_USER_TIMEOUT,
+        (int)(seconds * SECOND_MS)); /* also of bytes that nobody acknowledges */
+#endif
+}
+
 void
 net_socket_no_delay(int fd)
 {

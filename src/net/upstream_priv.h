@@ -113,6 +113,7 @@ struct net_call {
     struct net_deadlines deadlines;
     int64_t start_mono_ms, step_mono_ms; /* of the last byte sent or received */
     int64_t attempt_due_mono_ms;         /* for this address */
+    bool lacking; /* the last address was not tried: nothing was left here to try it with */
     struct net_addresses *addresses;     /* while connecting */
     int address_index;
     struct buf in; /* of the answer: read and not used yet */

@@ -143,7 +143,8 @@ on_fail(struct net_call *upstream, enum net_fail why, bool all_sent, const char 
     if (call->streaming) {
         stream_upstream_end(call, false);
     } else if (!all_sent && call->upstream_status == 0 && call->state == CALL_SEND) {
-        call_next_route(call, REASON_UPSTREAM_UNREACHABLE, 0, 0);
+        call_next_route(
+            call, why == NET_FAIL_HERE ? REASON_OVERLOADED : REASON_UPSTREAM_UNREACHABLE, 0, 0);
     } else if (call->upstream_status >= 300) {
         call_answer_whole(call); /* the status says enough; its body broke off */
     } else {

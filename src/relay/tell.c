@@ -47,6 +47,7 @@ call_attempt_failed(struct call *call, enum net_fail why, const char *detail)
     switch (why) {
     case NET_FAIL_DNS:
     case NET_FAIL_CONNECT:
+    case NET_FAIL_HERE:
     case NET_FAIL_TLS: counter_add(COUNTER_ATTEMPTS_UNCONNECTED, 1); break;
     case NET_FAIL_TIMEOUT: counter_add(COUNTER_ATTEMPTS_LATE, 1); break;
     default: counter_add(COUNTER_ATTEMPTS_BROKEN, 1); break;

@@ -179,12 +179,12 @@ export function send(gateway, key, call, options = {}) {
 
 /** A connection under byte control. */
 export class Raw {
-  static open(port) {
+  static open(port, host = '127.0.0.1') {
     return new Promise((resolve, reject) => {
       const raw = new Raw();
       raw.text = '';
       raw.closed = false;
-      raw.socket = net.connect({ port, host: '127.0.0.1', allowHalfOpen: true });
+      raw.socket = net.connect({ port, host, allowHalfOpen: true });
       raw.socket.setNoDelay(true);
       raw.socket.setEncoding('latin1');
       raw.socket.on('data', (text) => (raw.text += text));

@@ -79,7 +79,8 @@ async function full() {
   return raws;
 }
 
-test('the start line tells a bound that the machine may have', () => {
+test('the start line tells a bound that the machine may have', async () => {
+  await until('it is told', () => /memory_max_bytes/.test(gateway.log()));
   const [, bytes] = /memory_max_bytes=(\d+)/.exec(gateway.log());
   assert.ok(Number(bytes) > 4 * MB && Number(bytes) < 16 * 1024 * MB, bytes);
   assert.match(gateway.log(), /bodies_max_bytes=4194304/);

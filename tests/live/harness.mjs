@@ -93,7 +93,7 @@ export class Mock {
 
 /** All numbers of /metrics: Map of `name{labels}` without the prefix. */
 export async function numbers(gateway) {
-  const answer = await ask(`${gateway.url}/metrics`, { method: 'GET' });
+  const answer = await ask({ socketPath: gateway.control, path: '/metrics' }, { method: 'GET' });
   assert.equal(answer.status, 200, answer.text);
   return new Map(
     [...answer.text.matchAll(/^tidegate_(\S+) (\d+)$/gm)].map(([, name, value]) => [name, Number(value)]),
@@ -142,8 +142,8 @@ export function modelsOn(models, more = {}) {
 }
 
 export class Gateway {
-  /** `config`: options of the file, over what every test needs. */
-  static async start(mock, config = {}) {
+  /** `config`: options of the file, over what every test needs; `options`: where it listens, and those of Program. */
+  static async start(mock, config = {}, { host = '127.0.0.1', ...options } = {}) {
     const gateway = new Gateway();
     gateway.dir = fs.mkdtempSync(path.join(os.tmpdir(), 'tidegate-live-'));
     gateway.control = path.join(gateway.dir, 'control.sock');
@@ -154,7 +154,7 @@ export class Gateway {
     gateway.port = await freePort();
     gateway.url = `http://127.0.0.1:${gateway.port}`;
     gateway.config = {
-      listen: `127.0.0.1:${gateway.port}`,
+      listen: `${host}:${gateway.port}`,
       store: `sqlite:${gateway.store}`,
       control: gateway.control,
       loops: 2,
@@ -162,7 +162,7 @@ export class Gateway {
       ...config,
     };
     gateway.write();
-    await gateway.launch();
+    await gateway.launch(options);
     return gateway;
   }
 

@@ -58,13 +58,21 @@ export async function until(what, probe, limit_ms = 5000 * SLOW, pause_ms = 10) 
 
 /** One process of the binary, with all it says. */
 export class Program {
-  /** `file_blocks`: no file of it may grow beyond so many blocks of 512 bytes; writing then fails. */
-  constructor(name, args, { env = {}, cwd, file_blocks = 0 } = {}) {
+  /**
+   * `file_blocks`: no file of it may grow beyond so many blocks of 512 bytes; writing then fails.
+   * `files`: it may have so many open; `memory_kb`: its address space.
+   */
+  constructor(name, args, { env = {}, cwd, file_blocks = 0, files = 0, memory_kb = 0 } = {}) {
     this.name = name;
     this.out = '';
     this.err = '';
-    const bounded = ['-c', `trap '' XFSZ; ulimit -f ${file_blocks}; exec "$0" "$@"`, BIN, ...args];
-    this.child = spawn(file_blocks ? '/bin/sh' : BIN, file_blocks ? bounded : args, {
+    const limits = [
+      file_blocks && `trap '' XFSZ; ulimit -f ${file_blocks}`,
+      files && `ulimit -n ${files}`,
+      memory_kb && `ulimit -v ${memory_kb}`,
+    ].filter(Boolean);
+    const bounded = ['-c', [...limits, 'exec "$0" "$@"'].join('; '), BIN, ...args];
+    this.child = spawn(limits.length ? '/bin/sh' : BIN, limits.length ? bounded : args, {
       cwd,
       env: { ...process.env, ...env },
       stdio: ['ignore', 'pipe', 'pipe'],
