@@ -8,7 +8,6 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -20,9 +19,11 @@
 #include "engine/engine.h"
 #include "engine/replies.h"
 #include "log/log.h"
+#include "log/trail.h"
 #include "mock/mock.h"
 #include "net/handler.h"
 #include "relay/relay.h"
+#include "serve/crash.h"
 #include "serve/notify.h"
 #include "serve/reload.h"
 #include "store/store.h"
@@ -119,6 +120,8 @@ on_loop_start(struct net_loop *net_loop)
     const int index = net_loop_index(net_loop);
     struct gateway_loop *loop = &gateway->loops[index];
     loop->gateway = gateway;
+    trail_thread("loop", index);
+    crash_thread();
     replies_init(&loop->replies, gateway->engine, (uint32_t)index);
     loop->relay = relay_loop_start(gateway->relay, net_loop, &loop->replies);
     loop->api = api_loop_start(gateway->api, net_loop);
@@ -258,17 +261,6 @@ set_signal(int signal_number, void (*handler)(int))
 
 /* --- Opening, in order. Each answers false with its sentence said. */
 
-/* Nothing of this process ends in a dump: keys and prompts are in its memory. */
-static void
-forbid_dumps(void)
-{
-    const struct rlimit none = { 0, 0 };
-    (void)setrlimit(RLIMIT_CORE, &none); /* lowering is always allowed */
-    if (!SANITIZED) {                    /* LeakSanitizer looks at its own process */
-        (void)prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
-    }
-}
-
 /* The bounds that come from the machine, where the configuration leaves them open or asks for more. */
 static void
 choose_bounds(struct gateway *gateway)
@@ -365,6 +357,17 @@ choose_listens(struct gateway *gateway)
         return false;
     }
     return true;
+}
+
+/* Sanitizers tell of a crash themselves, and more. */
+static void
+open_crash(const struct gateway *gateway)
+{
+    const struct slice url = slice_str(gateway->policy->store);
+    const struct slice scheme = SLICE("sqlite:");
+    if (!SANITIZED) {
+        crash_open(slice_starts(url, scheme) ? url.ptr + scheme.len : NULL);
+    }
 }
 
 static bool
@@ -587,12 +590,15 @@ open_all(struct gateway *gateway)
     if (!open_log(gateway) || !open_policy(gateway) || !open_log(gateway)) {
         return false;
     }
-    forbid_dumps(); /* after the sandbox's child has begun: it needs its /proc/self/exe */
+    crash_forbid_dumps(
+        SANITIZED); /* after the sandbox's child has begun: it needs its /proc/self/exe */
     choose_bounds(gateway);
+    open_crash(gateway);
     if (!choose_listens(gateway) || !open_store(gateway) || !open_net(gateway)
         || !open_engine(gateway) || !open_rooms(gateway)) {
         return false;
     }
+    crash_tell();
     return !gateway->sandboxed || fill_sandbox(gateway);
 }
 

@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "base/secret.h"
+#include "log/trail.h"
 #include "wire/headers.h"
 
 /* --- An ask. */
@@ -156,8 +157,10 @@ worker_thread(void *arg)
 {
     struct api_worker *worker = arg;
     struct ask *ask = NULL;
+    trail_thread("control", (int)(worker - worker->api->workers));
     while ((ask = next_ask(worker->api)) != NULL) {
         work_on(worker, ask);
+        trail_note(TRAIL_CONTROL, (int64_t)ask->endpoint, ask->status, (int64_t)ask->out.len);
         hand_back(ask);
     }
     return NULL;

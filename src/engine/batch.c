@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "log/log.h"
 #include "log/metrics.h"
+#include "log/trail.h"
 
 #define STORE_RETRY_MS   200
 #define CONFLICT_RETRIES 8
@@ -255,7 +256,9 @@ batch_end(struct engine *engine)
     if (status == STATUS_OK) {
         const int64_t began_us = clock_mono_us();
         status = store_commit(engine->store);
-        histogram_add(HISTOGRAM_COMMIT, clock_mono_us() - began_us);
+        const int64_t took_us = clock_mono_us() - began_us;
+        histogram_add(HISTOGRAM_COMMIT, took_us);
+        trail_note(TRAIL_COMMIT, engine->node.batch_no, (int64_t)status, took_us);
     }
     if (status != STATUS_OK) {
         return status;

@@ -9,6 +9,7 @@
 #include "base/thread.h"
 #include "log/log.h"
 #include "log/metrics.h"
+#include "log/trail.h"
 
 #define CLOSE_TRIES_MS (2 * SECOND_MS) /* for settlements that a broken store does not take */
 
@@ -273,6 +274,7 @@ take_batch(struct engine *engine, bool broken)
     counter_add(COUNTER_EVENTS, count);
     if (count > 0) {
         histogram_add(HISTOGRAM_BATCH, count);
+        trail_note(TRAIL_BATCH, count, (int64_t)engine->queue.count, (int64_t)engine->parked.count);
     }
     engine->state.batches += count > 0;
     engine->state.events += count;
@@ -345,6 +347,7 @@ engine_thread(void *arg)
 {
     struct engine *engine = arg;
     thread_set_name("engine");
+    trail_thread("engine", 0);
     while (engine_turn(engine)) {
     }
     pthread_mutex_lock(&engine->lock);

@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "base/secret.h"
+#include "log/trail.h"
 
 static bool
 is_event_stream(const struct http_head *head)
@@ -59,6 +60,7 @@ on_head(struct net_call *upstream, const struct http_head *head, void *user)
     call->upstream_status = head->status;
     call->first_byte_mono_ms = net_loop_mono_ms(call->loop->loop);
     call->streaming = fine && call->facts.stream && is_event_stream(head);
+    trail_note(TRAIL_ANSWER, call->hold_id, head->status, call->streaming);
     buf_clear(&call->answer_headers);
     const struct answer_headers rules = { .user_pays = call->payer == PAYER_USER,
         .rerouted = call->attempts > 1 };

@@ -6,6 +6,7 @@
 
 #include "base/secret.h"
 #include "log/metrics.h"
+#include "log/trail.h"
 
 #define FREE_CALLS_MAX       256
 #define CALL_ARENA_BYTES_MAX ((size_t)1 << 20)
@@ -49,6 +50,8 @@ call_make(struct relay_loop *loop, struct net_exchange *exchange, enum api api)
         (long long)engine_epoch(loop->relay->engine), net_loop_index(loop->loop),
         (long long)++loop->requests);
     list_push_back(&loop->calls, &call->node);
+    trail_note(
+        TRAIL_REQUEST, loop->requests, (int64_t)api, net_exchange_head(exchange)->header_count);
     __atomic_add_fetch(&loop->relay->calls_open, 1, __ATOMIC_RELAXED);
     counter_add(COUNTER_REQUESTS_OPEN, 1);
     net_exchange_set_user(exchange, call);
@@ -161,6 +164,7 @@ call_on_gone(struct net_exchange *exchange)
 {
     struct call *call = net_exchange_user(exchange);
     call->client_gone = true;
+    trail_note(TRAIL_CLIENT_GONE, call->hold_id, (int64_t)call->state, (int64_t)call->body.len);
     counter_add(COUNTER_CLIENTS_GONE, 1);
     call->exchange = NULL;
     net_close(exchange);

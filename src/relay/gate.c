@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "base/secret.h"
 #include "log/metrics.h"
+#include "log/trail.h"
 
 static void call_on_decision(void *user, const struct verdict *verdict);
 
@@ -168,6 +169,7 @@ call_body_complete(struct call *call)
         reason = find_model(call, detail, sizeof detail);
         told = slice_str(detail);
     }
+    trail_note(TRAIL_BODY, call->identity.account_id, call->body_bytes, (int64_t)reason);
     if (reason != REASON_OK) {
         call->found = reason;
         call->detail = arena_copy(&call->arena, told);
@@ -187,10 +189,13 @@ call_on_decision(void *user, const struct verdict *verdict)
     histogram_add(HISTOGRAM_GATE, clock_mono_us() - call->asked_mono_us);
     net_timer_stop(&call->timer);
     if (verdict->kind == VERDICT_REFUSED) {
+        trail_note(TRAIL_REFUSED, call->identity.account_id, (int64_t)verdict->refusal.reason,
+            verdict->refusal.ledger_id);
         const bool found = verdict->refusal.reason == call->found;
         call_refuse(call, &verdict->refusal, found ? call->detail : (struct slice){ 0 });
         return;
     }
+    trail_note(TRAIL_ALLOWED, verdict->hold_id, verdict->route_index, verdict->est_input);
     call->hold_id = verdict->hold_id;
     call->thread_id = verdict->thread_id;
     call->route_index = verdict->route_index;

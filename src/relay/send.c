@@ -4,6 +4,7 @@
 #include "base/secret.h"
 #include "log/log.h"
 #include "log/metrics.h"
+#include "log/trail.h"
 
 #define PIECES_MAX (2 * SPLICES_MAX + 2)
 
@@ -99,6 +100,7 @@ call_send(struct call *call)
             call->loop->loop, &target, &deadlines, pieces, piece_count, &call_events, call);
     }
     if (call->upstream) {
+        trail_note(TRAIL_SENT, call->hold_id, call->attempts, (int64_t)body.len);
         counter_add(COUNTER_ATTEMPTS, 1);
         counter_add(COUNTER_REROUTES, call->attempts > 1);
     } else {

@@ -2,6 +2,7 @@
 #include "relay/relay_priv.h"
 
 #include "base/secret.h"
+#include "log/trail.h"
 #include "price/price.h"
 
 /* Few kinds of text take less than three bytes a token. Where less would be wrong, not just likely, the
@@ -158,6 +159,7 @@ call_settle(struct call *call, const struct ending *ending)
     if (billed) {
         fill_issued(call, &event.settle);
     }
+    trail_note(TRAIL_SETTLED, call->hold_id, (int64_t)ending->reason, cost.micros);
     call->hold_id = 0;
     call->cost_micros = cost.micros;
     const bool taken = engine_submit(call->loop->relay->engine, &event);

@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "log/log.h"
 #include "log/metrics.h"
+#include "log/trail.h"
 #include "wire/stream_end.h"
 
 #define OUT_PIECES_MAX  16
@@ -111,6 +112,7 @@ call_on_extension(void *user, const struct verdict *verdict)
     } else {
         call->extension_over = true;
     }
+    trail_note(TRAIL_EXTENDED, call->hold_id, call->output_allowed, call->extension_over);
     if (call->waiting_for_more) {
         stream_resume(call);
     }
