@@ -7,8 +7,8 @@ ascii_lower(char c)
     return (unsigned char)(c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c);
 }
 
-static bool
-eq_nocase(const char *a, const char *b, size_t len)
+bool
+slice_eq_nocase_bytes(const char *a, const char *b, size_t len)
 {
     for (size_t i = 0; i < len; i++) {
         if (ascii_lower(a[i]) != ascii_lower(b[i])) {
@@ -16,12 +16,6 @@ eq_nocase(const char *a, const char *b, size_t len)
         }
     }
     return true;
-}
-
-bool
-slice_eq_nocase(struct slice a, struct slice b)
-{
-    return a.len == b.len && eq_nocase(a.ptr, b.ptr, a.len);
 }
 
 bool
@@ -33,7 +27,7 @@ slice_starts(struct slice text, struct slice prefix)
 bool
 slice_starts_nocase(struct slice text, struct slice prefix)
 {
-    return text.len >= prefix.len && eq_nocase(text.ptr, prefix.ptr, prefix.len);
+    return text.len >= prefix.len && slice_eq_nocase_bytes(text.ptr, prefix.ptr, prefix.len);
 }
 
 bool

@@ -32,7 +32,12 @@ slice_eq(struct slice a, struct slice b)
 }
 
 /* ASCII case-insensitive, for header names and tokens. */
-bool slice_eq_nocase(struct slice a, struct slice b);
+bool slice_eq_nocase_bytes(const char *a, const char *b, size_t len);
+static inline bool
+slice_eq_nocase(struct slice a, struct slice b)
+{
+    return a.len == b.len && slice_eq_nocase_bytes(a.ptr, b.ptr, a.len);
+}
 bool slice_starts(struct slice text, struct slice prefix);
 bool slice_starts_nocase(struct slice text, struct slice prefix);
 bool slice_ends(struct slice text, struct slice suffix);

@@ -187,10 +187,10 @@ is_word(const char *text)
 static bool
 begin_field(struct log_line *line, const char *key)
 {
-    check(is_word(key));
     if (!line->wanted) {
         return false;
     }
+    check(is_word(key));
     const size_t key_len = strlen(key);
     if (key_len > room(line) || room(line) - key_len < FIELD_MIN_BYTES) {
         line->truncated = true;
@@ -276,7 +276,7 @@ void
 log_id(struct log_line *line, const char *key, const char *prefix, int64_t id)
 {
     char text[64];
-    if (id == 0) {
+    if (id == 0 || !line->wanted) {
         return;
     }
     const int len = snprintf(text, sizeof(text), "%s%lld", prefix, (long long)id);

@@ -35,6 +35,7 @@ struct relay {
     int64_t stop_mono_ms; /* atomic; when calls still open are ended; 0 = not stopping */
     void *lock;          /* of closed and attempts */
     struct closed_route closed[CLOSED_ROUTES_MAX];
+    int64_t closed_count; /* atomic; those in use: mostly none, and then nobody takes the lock */
     struct attempts attempts; /* wrong keys */
 };
 

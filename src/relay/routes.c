@@ -43,8 +43,29 @@ closed_find(struct relay *relay, uint64_t hash, bool make)
     if (!make) {
         return NULL;
     }
+    __atomic_fetch_add(&relay->closed_count, oldest->hash == 0, __ATOMIC_RELEASE);
     *oldest = (struct closed_route){ .hash = hash };
     return oldest;
+}
+
+static bool
+none_closed(const struct relay *relay)
+{
+    return __atomic_load_n(&relay->closed_count, __ATOMIC_ACQUIRE) == 0;
+}
+
+/* Those whose provider does not speak the call's API. */
+static uint32_t
+routes_of_others(const struct call *call)
+{
+    const struct model *model = &call->policy->models[call->model_index];
+    uint32_t closed = 0;
+    for (int32_t i = 0; i < model->route_count; i++) {
+        const struct provider *provider = &call->policy->providers[model->routes[i].provider];
+        const bool speaks = provider->apis & (UINT32_C(1) << call->api);
+        closed |= (uint32_t)!speaks << i;
+    }
+    return closed;
 }
 
 /* Bit i: route i cannot serve this call now. */
@@ -53,13 +74,14 @@ routes_closed(struct call *call, int64_t now_ms, int64_t *opens_ms)
 {
     struct relay *relay = call->loop->relay;
     const struct model *model = &call->policy->models[call->model_index];
-    uint32_t closed = 0;
+    uint32_t closed = routes_of_others(call);
     *opens_ms = 0;
+    if (none_closed(relay)) {
+        return closed;
+    }
     pthread_mutex_lock(relay->lock);
     for (int32_t i = 0; i < model->route_count; i++) {
-        const struct provider *provider = &call->policy->providers[model->routes[i].provider];
-        if (!(provider->apis & (UINT32_C(1) << call->api))) {
-            closed |= UINT32_C(1) << i;
+        if (closed & (UINT32_C(1) << i)) {
             continue;
         }
         const struct closed_route *known = closed_find(relay, route_hash(call, i), false);
@@ -90,9 +112,13 @@ void
 route_worked(struct call *call, int32_t route_index)
 {
     struct relay *relay = call->loop->relay;
+    if (none_closed(relay)) {
+        return;
+    }
     pthread_mutex_lock(relay->lock);
     struct closed_route *closed = closed_find(relay, route_hash(call, route_index), false);
     if (closed) {
+        __atomic_fetch_sub(&relay->closed_count, 1, __ATOMIC_RELEASE);
         *closed = (struct closed_route){ 0 };
     }
     pthread_mutex_unlock(relay->lock);

@@ -141,13 +141,17 @@ call_log(const struct call *call)
 {
     const struct outcome *outcome = &call->outcome;
     const bool gate = reason_row(outcome->reason)->class_ == REASON_CLASS_GATE;
+    const enum log_level level = gate || call->troubled ? LOG_WARN : LOG_INFO;
     struct log_line line;
     histogram_add(HISTOGRAM_CALL, (outcome->ended_mono_ms - call->started_mono_ms) * 1000);
     if (call->first_byte_mono_ms) {
         histogram_add(
             HISTOGRAM_FIRST_BYTE, (call->first_byte_mono_ms - call->started_mono_ms) * 1000);
     }
-    log_begin(&line, gate || call->troubled ? LOG_WARN : LOG_INFO, "call");
+    if (!log_wants(level)) {
+        return;
+    }
+    log_begin(&line, level, "call");
     log_str(&line, "request", slice_str(call->request_id));
     call_log_trace(call, &line);
     log_str(&line, "account", slice_str(call->identity.account));

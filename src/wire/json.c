@@ -25,11 +25,15 @@ is_blank(char c)
 static void
 pass_blanks(struct json_cursor *cursor)
 {
-    const char *begun = cursor->at;
-    while (cursor->at < cursor->end && is_blank(*cursor->at)) {
-        cursor->at++;
+    const char *at = cursor->at;
+    if (at == cursor->end || (unsigned char)*at > ' ') {
+        return;
     }
-    cursor->blank_bytes += (size_t)(cursor->at - begun);
+    while (at < cursor->end && is_blank(*at)) {
+        at++;
+    }
+    cursor->blank_bytes += (size_t)(at - cursor->at);
+    cursor->at = at;
 }
 
 /* ---- strings ---- */

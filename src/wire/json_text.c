@@ -209,6 +209,12 @@ uint32_t
 json_hash(struct slice raw)
 {
     uint32_t hash = UINT32_C(2166136261); /* FNV-1a, over what the text stands for */
+    if (!has_escapes(raw)) {
+        for (size_t i = 0; i < raw.len; i++) {
+            hash = (hash ^ (unsigned char)raw.ptr[i]) * UINT32_C(16777619);
+        }
+        return hash;
+    }
     char bytes[4];
     size_t len = 0;
     while (take_char(&raw, bytes, &len)) {
@@ -220,10 +226,10 @@ json_hash(struct slice raw)
 }
 
 bool
-json_key_is(struct slice raw, struct slice plain)
+json_escaped_key_is(struct slice raw, struct slice plain)
 {
     if (!has_escapes(raw)) {
-        return slice_eq(raw, plain);
+        return false; /* as long as it is written, and that is longer */
     }
     char bytes[4];
     size_t len = 0;
@@ -277,6 +283,10 @@ bool
 json_to_i64(struct json_value value, int64_t min, int64_t max, int64_t *number)
 {
     int64_t up = 0, down = 0;
+    if (value.type == JSON_NUMBER && slice_to_i64(value.text, &up)) { /* as nearly all are written */
+        *number = up >= min && up <= max ? up : *number;
+        return up >= min && up <= max;
+    }
     if (value.type != JSON_NUMBER || !money_parse_scaled(value.text, 0, MONEY_UP, &up)
         || !money_parse_scaled(value.text, 0, MONEY_DOWN, &down)) {
         return false;
