@@ -486,6 +486,12 @@ engine_policy(struct engine *engine)
     return policy;
 }
 
+bool
+engine_policy_is(const struct engine *engine, const struct policy *policy)
+{
+    return policy && __atomic_load_n(&engine->policy, __ATOMIC_ACQUIRE) == policy;
+}
+
 enum status
 engine_set_policy(struct engine *engine, struct policy *policy, struct engine_error *error)
 {

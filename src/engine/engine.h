@@ -63,6 +63,8 @@ MUST_USE bool verdict_untaken(const struct verdict *verdict, struct event *settl
 
 /* The newest policy, with a reference for the caller. */
 struct policy *engine_policy(struct engine *engine);
+/* Whether `policy`, of which the caller has a reference, is that one. NULL is never. */
+bool engine_policy_is(const struct engine *engine, const struct policy *policy);
 /* Takes over one reference; in force from the next batch on. When the store cannot give new limits
  * their ids nothing changes; STATUS_CLOSED while the engine stops. Any thread; waits for the
  * engine's turn. A policy is kept until no hold made under it is open. */

@@ -102,7 +102,7 @@ adopt_policy(struct engine *engine, struct policy *policy, struct engine_error *
     }
     policy->version = engine->node.epoch << POLICY_SEQ_BITS | ++engine->policy_seq;
     pthread_mutex_lock(&engine->lock);
-    engine->policy = policy;
+    __atomic_store_n(&engine->policy, policy, __ATOMIC_RELEASE);
     pthread_mutex_unlock(&engine->lock);
     engine->policies[engine->policy_count++] = (struct kept_policy){ .policy = policy };
     engine->core.policy = policy;

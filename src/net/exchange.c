@@ -115,6 +115,16 @@ net_body_read(struct net_exchange *exchange)
 }
 
 void
+net_body_room(struct net_exchange *exchange, char *room, size_t bytes)
+{
+    struct net_conn *conn = exchange->conn;
+    if (conn && conn->body.kind == HTTP_BODY_LENGTH) {
+        conn->room = room;
+        conn->room_bytes = bytes;
+    }
+}
+
+void
 net_body_pause(struct net_exchange *exchange)
 {
     if (exchange->conn) {
@@ -147,6 +157,7 @@ net_close(struct net_exchange *exchange)
         net_abort(exchange);
     } else if (conn) {
         conn->exchange = NULL;
+        conn->room_bytes = 0;
         net_conn_wake(conn);
     }
     net_exchange_free(exchange);

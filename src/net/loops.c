@@ -1,6 +1,7 @@
 /* net/loops.c: threads, one loop each: start, turns, wake-ups, signals, stop. */
 #include "net/upstream_priv.h"
 
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -167,6 +168,21 @@ net_loop_date(struct net_loop *loop)
 
 /* ---- running ---- */
 
+/* As ps and a debugger show it. Loop 0 is the process's first thread and keeps the name of that. */
+static void
+name_thread(int index)
+{
+#ifdef __linux__
+    char name[16];
+    if (index > 0) {
+        (void)snprintf(name, sizeof(name), "loop %d", index);
+        (void)pthread_setname_np(pthread_self(), name);
+    }
+#else
+    (void)index;
+#endif
+}
+
 static void
 run_loop(void *arg)
 {
@@ -174,6 +190,7 @@ run_loop(void *arg)
     struct net *net = loop->net;
 
     uv_update_time(&loop->uv);
+    name_thread(loop->index);
     if (net->app->on_loop_start) {
         net->app->on_loop_start(loop);
     }

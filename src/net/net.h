@@ -122,6 +122,11 @@ uint64_t net_exchange_peer_block(const struct net_exchange *exchange);
  * gets one empty piece, the last. */
 void net_body_read(struct net_exchange *exchange);
 void net_body_pause(struct net_exchange *exchange);
+/* Where the app will keep the body: on_body's pieces are read straight into this memory, one behind
+ * the other, where they can be, and lie there then; pieces that came with the head or are chunked lie
+ * elsewhere, and the app copies them to their place. It stays valid until the last piece or
+ * net_close. */
+void net_body_room(struct net_exchange *exchange, char *room, size_t bytes);
 
 #define NET_LENGTH_CHUNKED (-1) /* HTTP/1.0 clients get the same bytes until close instead */
 /* Sends the status line and head. `headers` are whole lines made with http_write_header; Date,

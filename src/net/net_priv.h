@@ -253,6 +253,8 @@ struct net_conn {
     int64_t answer_left_bytes; /* of a declared length */
     struct http_parse_state parse;
     struct http_body body;
+    char *room; /* the app's, for the next room_bytes of the body */
+    size_t room_bytes;
     int64_t input_mono_ms;  /* the last step forward of reading */
     int64_t output_mono_ms; /* the last byte the client took while more waited */
     int64_t linger_mono_ms, linger_left_bytes;

@@ -257,7 +257,7 @@ net_pool_put(struct net_upstream *upstream)
     struct net_loop *loop = upstream->sock.loop;
     struct net_pool *pool = upstream->pool;
     check(!upstream->call);
-    if (!is_quiet(upstream) || net_stopping(loop->net) || !pool->mapped) {
+    if ((upstream->tls && !is_quiet(upstream)) || net_stopping(loop->net) || !pool->mapped) {
         net_upstream_drop(upstream, true);
         return;
     }

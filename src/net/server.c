@@ -101,6 +101,7 @@ detach(struct net_conn *conn)
 {
     struct net_exchange *exchange = conn->exchange;
     conn->exchange = NULL;
+    conn->room_bytes = 0;
     if (exchange) {
         exchange->conn = NULL;
     }
@@ -213,6 +214,7 @@ start_exchange(struct net_conn *conn, const struct http_head *head, struct slice
     conn->input_mono_ms = now_mono_ms(conn);
     conn->state = CONN_BUSY;
     conn->body_wanted = conn->body_done = conn->body_told = false;
+    conn->room_bytes = 0;
     conn->head_sent = conn->ended = conn->drain_due = false;
     conn->keep_alive = head->keep_alive;
     conn->continue_due = head->expect_continue;
@@ -272,6 +274,11 @@ feed_body(struct net_conn *conn, struct slice bytes)
         }
     }
     conn->body_told = conn->body_done;
+    if (conn->room_bytes > 0) {
+        check(data.len <= conn->room_bytes);
+        conn->room += data.len;
+        conn->room_bytes -= data.len;
+    }
     if ((data.len > 0 || conn->body_done) && conn->exchange) {
         conn->sock.loop->net->app->on_body(conn->exchange, data, conn->body_done);
     }
@@ -339,12 +346,28 @@ take_end(struct net_conn *conn)
     }
 }
 
+/* Where the next bytes go: the rest of a body to where the app wants it, with nothing behind it. */
+static char *
+input_room(struct net_conn *conn, size_t *bytes)
+{
+    const bool straight = conn->state == CONN_BUSY && conn->room_bytes > 0 && conn->in.len == 0
+                          && conn->body.left_bytes > 0;
+    *bytes = NET_READ_BYTES;
+    if (!straight) {
+        return conn->sock.loop->read_bytes;
+    }
+    *bytes = conn->room_bytes < (size_t)conn->body.left_bytes ? conn->room_bytes
+                                                              : (size_t)conn->body.left_bytes;
+    return conn->room;
+}
+
 static void
 read_socket(struct net_conn *conn)
 {
-    char *bytes = conn->sock.loop->read_bytes;
     for (int i = 0; i < NET_READS_A_TURN; i++) {
-        const ssize_t got = net_sock_read(&conn->sock, bytes, NET_READ_BYTES);
+        size_t room_bytes = 0;
+        char *bytes = input_room(conn, &room_bytes);
+        const ssize_t got = net_sock_read(&conn->sock, bytes, room_bytes);
         if (got == NET_IO_AGAIN) {
             return;
         }
@@ -361,7 +384,7 @@ read_socket(struct net_conn *conn)
             conn->input_mono_ms = now_mono_ms(conn);
         }
         take_input(conn, slice_of(bytes, (size_t)got));
-        if (got < NET_READ_BYTES || !wants_input(conn)) {
+        if ((size_t)got < room_bytes || !wants_input(conn)) {
             return;
         }
     }

@@ -79,8 +79,7 @@ on_head(struct net_call *upstream, const struct http_head *head, void *user)
     route_worked(call, call->route_index);
     if (call->all_sent) { /* megabytes that nobody needs again */
         call_free_body(call);
-        secret_wipe(call->request_head.ptr, call->request_head.len);
-        buf_free(&call->request_head);
+        call_free_head(call);
         if (call->streaming) {
             arena_free(&call->arena); /* it may stay open for long, and its splices are sent */
         }

@@ -1,7 +1,6 @@
 /* relay/call.c: a call is taken from its loop's pool, walks its states, and is given back. */
 #include "relay/relay_priv.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/secret.h"
@@ -12,6 +11,52 @@
 #define CALL_ARENA_BYTES_MAX ((size_t)1 << 20)
 
 static void call_on_timer(struct net_timer *timer);
+
+/* With a reference for the caller. The engine's lock is taken only when there is a newer one. */
+static struct policy *
+newest_policy(struct relay_loop *loop)
+{
+    if (!engine_policy_is(loop->relay->engine, loop->policy)) {
+        policy_unref(loop->policy);
+        loop->policy = engine_policy(loop->relay->engine);
+    }
+    return policy_ref(loop->policy);
+}
+
+/* Appends a number that is not negative; answers where the text goes on. */
+static char *
+put_number(char *at, int64_t number)
+{
+    char digits[20];
+    size_t begin = sizeof digits;
+    check(number >= 0);
+    do {
+        digits[--begin] = (char)('0' + number % 10);
+        number /= 10;
+    } while (number > 0);
+    memcpy(at, digits + begin, sizeof digits - begin);
+    return at + (sizeof digits - begin);
+}
+
+void
+call_name_by(struct call *call, int64_t id)
+{
+    _Static_assert(sizeof call->request_id >= sizeof "req_" + 20, "any id has room");
+    memcpy(call->request_id, "req_", 4);
+    *put_number(call->request_id + 4, id) = '\0';
+}
+
+/* Until it has a hold or a row of the ledger: a name that no other call of any run has. */
+static void
+name_by_loop(struct call *call, int64_t epoch, int64_t loop, int64_t serial)
+{
+    memcpy(call->request_id, "req_", 4);
+    char *at = put_number(call->request_id + 4, epoch & (((int64_t)1 << 20) - 1));
+    *at++ = '-';
+    at = put_number(at, loop & 0xffff);
+    *at++ = '-';
+    *put_number(at, serial & (((int64_t)1 << 53) - 1)) = '\0';
+}
 
 struct call *
 call_make(struct relay_loop *loop, struct net_exchange *exchange, enum api api)
@@ -33,7 +78,7 @@ call_make(struct relay_loop *loop, struct net_exchange *exchange, enum api api)
     call->exchange = exchange;
     call->api = api;
     call->state = CALL_IDENTIFY;
-    call->policy = engine_policy(loop->relay->engine);
+    call->policy = newest_policy(loop);
     call->arena.limit_bytes = CALL_ARENA_BYTES_MAX;
     call->body.limit_bytes = (size_t)call->policy->body_bytes_max;
     call->answer.limit_bytes = ANSWER_BYTES_MAX;
@@ -46,9 +91,11 @@ call_make(struct relay_loop *loop, struct net_exchange *exchange, enum api api)
     trace_id_find(net_exchange_head(exchange), call->trace_id);
     tap_start(&call->tap, api);
     net_timer_init(&call->timer, loop->loop, call_on_timer);
-    snprintf(call->request_id, sizeof call->request_id, "req_%lld-%d-%lld",
-        (long long)engine_epoch(loop->relay->engine), net_loop_index(loop->loop),
-        (long long)++loop->requests);
+    name_by_loop(
+        call, engine_epoch(loop->relay->engine), net_loop_index(loop->loop), ++loop->requests);
+    if (loop->trim_timer.due_mono_ms == 0) {
+        net_timer_start(&loop->trim_timer, SPARES_TRIM_MS);
+    }
     list_push_back(&loop->calls, &call->node);
     trail_note(
         TRAIL_REQUEST, loop->requests, (int64_t)api, net_exchange_head(exchange)->header_count);
@@ -61,8 +108,15 @@ call_make(struct relay_loop *loop, struct net_exchange *exchange, enum api api)
 void
 call_free_body(struct call *call)
 {
-    buf_free(&call->body);
+    spares_give(&call->loop->spares, &call->body);
     call_uncount_body(call);
+}
+
+void
+call_free_head(struct call *call)
+{
+    secret_wipe(call->request_head.ptr, call->request_head.len);
+    spares_give(&call->loop->spares, &call->request_head);
 }
 
 /* The hold must be resolved and the upstream call dead by now. */
@@ -84,10 +138,9 @@ call_free(struct call *call)
     }
     policy_unref(call->policy);
     call_free_body(call);
-    secret_wipe(call->request_head.ptr, call->request_head.len);
-    buf_free(&call->request_head);
-    buf_free(&call->answer);
-    buf_free(&call->answer_headers);
+    call_free_head(call);
+    spares_give(&loop->spares, &call->answer);
+    spares_give(&loop->spares, &call->answer_headers);
     buf_free(&call->error_head);
     buf_free(&call->sse_buf);
     buf_free(&call->held_back);
@@ -127,12 +180,27 @@ call_identified(struct call *call)
     /* All of it at once: neither memory nor the budget runs out amid a body, and nothing grows by doubling. */
     if (head->body_kind == HTTP_BODY_LENGTH
         && (!call_count_body(call, head->content_length)
-            || !buf_reserve(&call->body, (size_t)head->content_length))) {
+            || !spares_take(&call->loop->spares, &call->body, (size_t)head->content_length))) {
         call_refuse_reason(call, REASON_MEMORY_FULL, (struct slice){ 0 });
         return;
     }
     call->state = CALL_BODY;
+    if (head->body_kind == HTTP_BODY_LENGTH) {
+        net_body_room(call->exchange, call->body.ptr, (size_t)head->content_length);
+    }
     net_body_read(call->exchange);
+}
+
+/* Most lie in their place already: net_body_room. */
+static void
+add_to_body(struct buf *body, struct slice piece)
+{
+    if (body->ptr && piece.ptr == body->ptr + body->len) {
+        check(piece.len <= body->cap - body->len);
+        body->len += piece.len;
+    } else {
+        buf_add_slice(body, piece);
+    }
 }
 
 static void
@@ -145,7 +213,7 @@ call_on_body(struct net_exchange *exchange, struct slice piece, bool last)
     const size_t bytes = call->body.len + piece.len;
     const bool counted = call_count_body(call, (int64_t)bytes);
     if (counted) {
-        buf_add_slice(&call->body, piece);
+        add_to_body(&call->body, piece);
     }
     if (!counted || call->body.failed) {
         const bool too_large = bytes > (size_t)call->policy->body_bytes_max;

@@ -64,9 +64,13 @@ static void
 keyed(const struct call *call, const char *prefix, struct slice value, char out[HASH_HEX + 1])
 {
     struct buf text = { 0 };
-    buf_add_str(&text, prefix);
-    buf_add_slice(&text, value);
-    secret_keyed_hash_hex(engine_signal_key(call->loop->relay->engine), buf_slice(&text), out);
+    struct slice whole = value; /* nearly all are hashed where they stand */
+    if (prefix[0]) {
+        buf_add_str(&text, prefix);
+        buf_add_slice(&text, value);
+        whole = buf_slice(&text);
+    }
+    secret_keyed_hash_hex(engine_signal_key(call->loop->relay->engine), whole, out);
     buf_free(&text);
 }
 
@@ -212,7 +216,7 @@ call_on_decision(void *user, const struct verdict *verdict)
     call->ask_at = call->output_allowed == INT64_MAX ? INT64_MAX : call->output_allowed / 2;
     call->attempts = 1;
     if (call->hold_id) {
-        snprintf(call->request_id, sizeof call->request_id, "req_%lld", (long long)call->hold_id);
+        call_name_by(call, call->hold_id);
     }
     call_send(call);
 }

@@ -8,6 +8,8 @@
 #include "wire/refusal.h"
 #include "wire/stream_end.h"
 
+#define OWN_HEADERS_BYTES 512 /* most answers' headers of ours take less */
+
 static void
 add(struct buf *out, const char *name, struct slice value)
 {
@@ -16,40 +18,61 @@ add(struct buf *out, const char *name, struct slice value)
     }
 }
 
+/* The name of a limit is a word of the configuration: it cannot break out of its quotes. */
+static void
+add_limit_part(struct buf *out, const char *name, const char *field, int64_t value, bool more)
+{
+    buf_add_str(out, more ? ", \"" : "\"");
+    buf_add_str(out, name);
+    buf_add_char(out, '"');
+    buf_add_str(out, field);
+    buf_add_i64(out, value);
+}
+
 /* RateLimit and RateLimit-Policy of draft-ietf-httpapi-ratelimit-headers: the tightest limit of requests
  * and the tightest of money (in thousandths of a dollar). */
 static void
 add_limits_left(const struct call *call, struct buf *out)
 {
-    struct buf policy = { 0 }, left = { 0 };
     const struct limit_left *limits[] = { &call->tightest_requests, &call->tightest_money };
+    if (!limits[0]->set && !limits[1]->set) {
+        return;
+    }
+    bool more = false;
+    buf_add_str(out, "RateLimit-Policy: ");
     for (size_t i = 0; i < countof(limits); i++) {
-        const struct limit_left *limit = limits[i];
-        if (!limit->set) {
-            continue;
-        }
-        buf_addf(&policy, "%s\"%s\";q=%lld%s", policy.len ? ", " : "", limit->name,
-            (long long)limit->cap, limit->money ? ";qu=\"milli-usd\"" : "");
-        buf_addf(
-            &left, "%s\"%s\";r=%lld", left.len ? ", " : "", limit->name, (long long)limit->left);
-        if (limit->reset_ms > 0) {
-            buf_addf(&left, ";t=%lld", (long long)((limit->reset_ms + 999) / 1000));
+        if (limits[i]->set) {
+            add_limit_part(out, limits[i]->name, ";q=", limits[i]->cap, more);
+            buf_add_str(out, limits[i]->money ? ";qu=\"milli-usd\"" : "");
+            more = true;
         }
     }
-    if (policy.len && !policy.failed && !left.failed) {
-        add(out, "RateLimit-Policy", buf_slice(&policy));
-        add(out, "RateLimit", buf_slice(&left));
+    more = false;
+    buf_add_str(out, "\r\nRateLimit: ");
+    for (size_t i = 0; i < countof(limits); i++) {
+        if (limits[i]->set) {
+            add_limit_part(out, limits[i]->name, ";r=", limits[i]->left, more);
+            more = true;
+            if (limits[i]->reset_ms > 0) {
+                buf_add_str(out, ";t=");
+                buf_add_i64(out, (limits[i]->reset_ms + 999) / 1000);
+            }
+        }
     }
-    buf_free(&policy);
-    buf_free(&left);
+    buf_add_str(out, "\r\n");
 }
 
 void
 answer_common_headers(const struct call *call, struct buf *out)
 {
-    add(out, "x-request-id", slice_str(call->request_id));
-    add(out, "request-id", slice_str(call->request_id));
-    add(out, "x-tidegate-payer", call->payer == PAYER_USER ? SLICE("user") : SLICE("company"));
+    const struct slice request_id = slice_str(call->request_id); /* our own digits */
+    (void)buf_reserve(out, OWN_HEADERS_BYTES);
+    buf_add_slice(out, SLICE("x-request-id: "));
+    buf_add_slice(out, request_id);
+    buf_add_slice(out, SLICE("\r\nrequest-id: "));
+    buf_add_slice(out, request_id);
+    buf_add_slice(out, SLICE("\r\nx-tidegate-payer: "));
+    buf_add_slice(out, call->payer == PAYER_USER ? SLICE("user\r\n") : SLICE("company\r\n"));
     if (call->lowered) {
         char limit[32];
         snprintf(limit, sizeof limit, "%lld", (long long)call->output_limit);
@@ -130,8 +153,7 @@ call_refuse(struct call *call, const struct refusal *refusal, struct slice detai
     check(call->exchange);
     check(call->hold_id == 0);
     if (refusal->ledger_id) {
-        snprintf(
-            call->request_id, sizeof call->request_id, "req_%lld", (long long)refusal->ledger_id);
+        call_name_by(call, refusal->ledger_id);
     }
     const struct refusal_listener listener = { .dialect = api_dialect(call->api),
         .codex = call->codex && call->api == API_RESPONSES,

@@ -6,6 +6,9 @@
 
 #include "base/clock.h"
 
+#define SPARES_BYTES_MAX ((int64_t)16 << 20) /* of one loop */
+#define SPARES_SHARE     8                   /* of the budget of all bodies, at most */
+
 enum status
 relay_open(const struct relay_options *options, struct relay **out)
 {
@@ -63,6 +66,16 @@ relay_loop_wake(struct relay_loop *loop)
     }
 }
 
+static void
+on_trim_timer(struct net_timer *timer)
+{
+    struct relay_loop *loop = list_entry(timer, struct relay_loop, trim_timer);
+    spares_trim(&loop->spares);
+    if (loop->spares.bytes > 0 || !list_empty(&loop->calls)) {
+        net_timer_start(timer, SPARES_TRIM_MS); /* a loop at rest is not woken */
+    }
+}
+
 struct relay_loop *
 relay_loop_start(struct relay *relay, struct net_loop *loop, struct replies *replies)
 {
@@ -74,6 +87,9 @@ relay_loop_start(struct relay *relay, struct net_loop *loop, struct replies *rep
         list_init(&made->calls);
         list_init(&made->free_calls);
         net_timer_init(&made->stop_timer, loop, on_stop_timer);
+        net_timer_init(&made->trim_timer, loop, on_trim_timer);
+        made->spares.bytes_max =
+            (size_t)min_i64(SPARES_BYTES_MAX, relay->bodies->max_bytes / SPARES_SHARE);
     }
     return made;
 }
@@ -83,6 +99,8 @@ relay_loop_stop(struct relay_loop *loop)
 {
     net_timer_stop(&loop->stop_timer);
     on_stop_timer(&loop->stop_timer);
+    net_timer_stop(&loop->trim_timer);
+    policy_unref(loop->policy);
     while (!list_empty(&loop->free_calls)) {
         struct call *call = list_entry(loop->free_calls.next, struct call, node);
         list_remove(&call->node);
@@ -91,6 +109,7 @@ relay_loop_stop(struct relay_loop *loop)
     }
     identities_clear(loop);
     map_free(&loop->identities);
+    spares_free(&loop->spares);
     free(loop);
 }
 

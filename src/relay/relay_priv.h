@@ -5,6 +5,7 @@
 #include "base/buf.h"
 #include "base/list.h"
 #include "base/map.h"
+#include "base/spares.h"
 #include "relay/relay.h"
 #include "wire/facts.h"
 #include "wire/headers.h"
@@ -19,6 +20,7 @@
 #define ERROR_BYTES_MAX ((size_t)1 << 20)    /* an upstream's error body */
 #define HOLD_BACK_BYTES ((size_t)64 << 10)   /* of an event whose end has not come yet */
 #define CLOSED_ROUTES_MAX 256
+#define SPARES_TRIM_MS (5 * SECOND_MS)
 #define SPENT_ROUTE_MS (5 * MINUTE_MS)  /* a route whose money is gone, where it does not say until when */
 
 /* A provider's own wait: its route is left alone until then. Shared by all loops. */
@@ -53,7 +55,9 @@ struct relay_loop {
     struct list calls;             /* newest first */
     struct list free_calls;
     size_t free_count;
-    struct net_timer stop_timer;
+    struct net_timer stop_timer, trim_timer;
+    struct spares spares;          /* of bodies, heads and answers */
+    struct policy *policy;         /* the newest that this loop has seen, with a reference */
     int64_t requests;              /* numbers those that have no hold */
     int64_t logged_refusals[64];   /* ledger ids whose line was written: repeats write none */
 };
@@ -157,8 +161,11 @@ void identities_clear(struct relay_loop *loop);
 /* --- call.c: pool, life, dispatch of verdicts */
 extern const struct net_handler call_handler;
 void call_free_body(struct call *call);
+void call_free_head(struct call *call); /* of the request: it holds a secret */
 struct call *call_make(struct relay_loop *loop, struct net_exchange *exchange, enum api api);
 void call_free(struct call *call);
+/* Its request id from now on: that of a hold, or of a row of the ledger. */
+void call_name_by(struct call *call, int64_t id);
 void call_on_identity(void *user, const struct verdict *verdict);
 void call_identified(struct call *call);
 

@@ -6,7 +6,8 @@
 #include "log/metrics.h"
 #include "log/trail.h"
 
-#define PIECES_MAX (2 * SPLICES_MAX + 2)
+#define PIECES_MAX      (2 * SPLICES_MAX + 2)
+#define OWN_LINES_BYTES 1024 /* path, names of headers, length, and the like */
 
 /* The path that this provider knows the api by. */
 static void
@@ -24,6 +25,23 @@ write_target(const struct call *call, const struct provider *provider, struct bu
     }
 }
 
+/* What the head takes at most: it is the client's, cut, with the provider's own lines. */
+static size_t
+head_bytes_bound(const struct call *call)
+{
+    const struct provider *provider = call_provider(call);
+    const struct credential *credential = &provider->company;
+    const struct http_head *head = net_exchange_head(call->exchange);
+    size_t bytes = OWN_LINES_BYTES + head->head_bytes + head->header_count /* its blanks */
+                   + slice_str(provider->base_path).len + slice_str(provider->host_header).len
+                   + slice_str(credential->secret).len;
+    for (int32_t i = 0; i < credential->header_count; i++) {
+        bytes += slice_str(credential->headers[i].name).len
+                 + slice_str(credential->headers[i].value).len + 4;
+    }
+    return bytes;
+}
+
 /* False where a part cannot be sent as a header: a secret with a line end, say. */
 static bool
 write_head(struct call *call, int64_t length)
@@ -32,9 +50,10 @@ write_head(struct call *call, int64_t length)
     const struct credential *credential = &provider->company;
     struct buf *out = &call->request_head;
     struct buf target = { 0 };
-    buf_clear(out);
-    /* Growing would leave copies of the secret behind in freed memory. */
-    bool good = buf_reserve(out, 16384);
+    call_free_head(call);
+    out->limit_bytes = 0;
+    bool good = spares_take(&call->loop->spares, out, head_bytes_bound(call));
+    out->limit_bytes = out->cap; /* growing would leave copies of the secret behind */
     write_target(call, provider, &target);
     good = good && http_write_request_line(out, SLICE("POST"), buf_slice(&target));
     buf_free(&target);

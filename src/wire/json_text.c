@@ -283,7 +283,8 @@ bool
 json_to_i64(struct json_value value, int64_t min, int64_t max, int64_t *number)
 {
     int64_t up = 0, down = 0;
-    if (value.type == JSON_NUMBER && slice_to_i64(value.text, &up)) { /* as nearly all are written */
+    if (value.type == JSON_NUMBER
+        && slice_to_i64(value.text, &up)) { /* as nearly all are written */
         *number = up >= min && up <= max ? up : *number;
         return up >= min && up <= max;
     }
