@@ -676,6 +676,7 @@ command_mock(struct cli *cli, int argc, char **argv)
         { "--host", ARGUMENT_TEXT, &options.host, false },
         { "--port", ARGUMENT_TEXT, &port_text, false },
         { "--behave", ARGUMENT_TEXT, &options.behave, false },
+        { "--json", ARGUMENT_FLAG, &options.json, false },
         { "--journal", ARGUMENT_TEXT, &options.journal_file, false },
     };
     if (!arguments_parse(cli, argc, argv, arguments, countof(arguments), &exit_status)) {

@@ -125,9 +125,58 @@ unknown(const struct cli *cli, int argc, char **argv)
     return EXIT_USAGE;
 }
 
+static bool
+is_prefix(struct slice words, int argc, char **argv)
+{
+    struct slice word = { 0 };
+    for (int i = 0; i < argc; i++) {
+        if (!slice_split(&words, ' ', &word) || !slice_eq(word, slice_str(argv[i]))) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Those that begin with these words; none given = all. */
+static int
+print_json(const struct cli *cli, int argc, char **argv)
+{
+    struct buf out = { 0 };
+    bool found = false;
+    buf_add_str(&out, "{\"version\":\"" TIDEGATE_VERSION "\",\"commands\":[");
+    for (size_t i = 0; i < cli->command_count; i++) {
+        const struct command *command = &cli->commands[i];
+        const struct {
+            const char *name, *text;
+        } members[] = { { "command", command->words }, { "arguments", command->arguments },
+            { "summary", command->summary }, { "details", command->details } };
+        if (!is_prefix(slice_str(command->words), argc, argv)) {
+            continue;
+        }
+        for (size_t m = 0; m < countof(members); m++) {
+            buf_addf(&out, "%s\"%s\":", m ? "," : found ? ",{" : "{", members[m].name);
+            buf_add_json(&out, slice_str(members[m].text));
+        }
+        buf_add_char(&out, '}');
+        found = true;
+    }
+    buf_add_str(&out, "]}\n");
+    if (found) {
+        text_print(&out);
+    }
+    buf_free(&out);
+    return found ? EXIT_OK : unknown(cli, argc, argv);
+}
+
 int
 command_help(struct cli *cli, int argc, char **argv)
 {
+    if (argc > 0 && strcmp(argv[argc - 1], "--json") == 0) {
+        return print_json(cli, argc - 1, argv);
+    }
+    if (argc > 0 && strcmp(argv[0], "--json") == 0) {
+        return print_json(cli, argc - 1, argv + 1);
+    }
     if (argc == 0) {
         print_all(stdout, cli);
         return EXIT_OK;

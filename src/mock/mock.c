@@ -26,7 +26,7 @@ fail(const char *why)
 }
 
 static int
-serve(struct mock *mock, const char *host, uint16_t port)
+serve(struct mock *mock, const char *host, uint16_t port, bool json)
 {
     const struct net_listen listen = { .host = host, .port = port };
     const struct net_options options = {
@@ -50,7 +50,8 @@ serve(struct mock *mock, const char *host, uint16_t port)
     }
     mock->loop = net_loop_at(mock->net, 0);
     net_on_signal(mock->net, on_signal);
-    printf("tidegate mock: listening on http://%s:%u\n", host, (unsigned)net_port(mock->net, 0));
+    printf(json ? "{\"url\":\"http://%s:%u\"}\n" : "tidegate mock: listening on http://%s:%u\n",
+        host, (unsigned)net_port(mock->net, 0));
     (void)fflush(stdout); /* whoever waits for the line may be a pipe */
     const enum status status = net_run(mock->net);
     net_free(mock->net);
@@ -84,7 +85,8 @@ mock_main(const struct mock_options *options)
         exit_status = fail("the file of --journal cannot be written");
         goto close_state;
     }
-    exit_status = serve(&mock, options->host ? options->host : "127.0.0.1", options->port);
+    exit_status =
+        serve(&mock, options->host ? options->host : "127.0.0.1", options->port, options->json);
 close_state:
     mock_state_close(&mock.state);
 close_journal:

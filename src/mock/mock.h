@@ -22,6 +22,7 @@ struct mock_options {
     const char *host;   /* numeric address to listen on; NULL = 127.0.0.1 */
     uint16_t port;      /* 0 = any free one */
     const char *behave; /* words for model ids that are not "mock:..."; NULL = none */
+    bool json;          /* the line below is {"url":"http://HOST:PORT"} */
     const char *journal_file; /* a line of JSON for each request that has ended; NULL = none */
 };
 

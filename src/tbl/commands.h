@@ -19,11 +19,12 @@
         "--log-level LEVEL debug, info (default), warn or error\n"                                               \
         "Without a configuration it runs in sandbox mode: a simulated provider, a store in this folder, one\n"   \
         "account, and a curl line to try. SIGTERM lets calls in flight end; SIGHUP reads the file again.\n")     \
-    X(mock, "mock", "[--host ADDR] [--port N] [--behave WORDS] [--journal FILE]",                                \
+    X(mock, "mock", "[--host ADDR] [--port N] [--behave WORDS] [--journal FILE] [--json]",                                \
         "run the simulated provider",                                                                            \
         "--host ADDR       default 127.0.0.1\n"                                                                  \
         "--port N          default 0: any free one, told on standard output\n"                                   \
         "--behave WORDS    for models that are not \"mock:...\", such as tokens=50,tps=200\n"                    \
+        "--json            its address as JSON\n"                                                                 \
         "--journal FILE    a line of JSON for each request that has ended: long runs outgrow /_mock/journal\n")  \
     X(init, "init", "[FILE] [--force] [--json]",                                                                 \
         "write a commented configuration",                                                                       \
@@ -87,5 +88,6 @@
         "the price book in force, or the ids with WORD in them",                                                 \
         COMMAND_CONFIG_LINE                                                                                      \
         "--json            as JSON\n")                                                                           \
-    X(help, "help", "[COMMAND]", "this text, or all about one command", "")                                      \
+    X(help, "help", "[COMMAND] [--json]", "this text, or all about one command",                                 \
+        "--json            commands with their arguments and options, as JSON\n")                                      \
     X(version, "version", "", "the version of this program", "--json            as JSON\n")
