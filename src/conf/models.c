@@ -269,6 +269,7 @@ model_read(struct conf *conf, const struct node *map, struct model *model)
     model->tier = (enum tier)conf_number(conf, map, OPTION_MODEL_TIER, 0);
     routes_read(conf, map, model);
     model_bounds(conf, map, model);
+    model->billed_retries = (int32_t)conf_number(conf, map, OPTION_MODEL_BILLED_RETRIES, 0);
 }
 
 static int

@@ -104,6 +104,39 @@ hold_room(struct core *core, const struct policy *policy, const struct hold_row 
     return room;
 }
 
+/* A limit that was taken out of the configuration keeps its meter right all the same: a part of
+ * money is as large as the hold's cost part, one of units is 1. */
+static bool
+part_looks_like_cost(const struct hold_row *hold, const struct hold_part *part)
+{
+    const bool unit = part->held == 1 && part->bound == 1 && part->window_ms == 0;
+    return part->held == hold->held_micros && part->bound == hold->bound_micros && !unit;
+}
+
+static bool
+part_is_money(const struct core *core, const struct policy *policy, const struct hold_row *hold,
+    const struct hold_part *part)
+{
+    const struct limit *limit = hold_part_limit(core, policy, part);
+    return limit ? part_is_cost(limit) : part_looks_like_cost(hold, part);
+}
+
+/* An attempt was booked while its hold goes on: what it cost is spent. */
+static void
+spend(struct core *core, const struct policy *policy, const struct hold_row *hold,
+    int64_t cost_micros)
+{
+    for (int32_t i = 0; i < hold->part_count; i++) {
+        const struct hold_part *part = &hold->parts[i];
+        struct meter *meter =
+            part_is_money(core, policy, hold, part) ? part_meter(core, part) : NULL;
+        if (meter) {
+            meter->settled = money_add(meter->settled, cost_micros);
+            work_meter(core->work, part->subject_id)->slot.dirty = true;
+        }
+    }
+}
+
 /* Moves the cost part, in the hold and in every meter of money. */
 static void
 resize(struct core *core, const struct policy *policy, struct hold_row *hold, int64_t held_micros,
@@ -112,7 +145,7 @@ resize(struct core *core, const struct policy *policy, struct hold_row *hold, in
     for (int32_t i = 0; i < hold->part_count; i++) {
         struct hold_part *part = &hold->parts[i];
         struct meter *meter =
-            part_is_cost(hold_part_limit(core, policy, part)) ? part_meter(core, part) : NULL;
+            part_is_money(core, policy, hold, part) ? part_meter(core, part) : NULL;
         if (!meter) {
             continue;
         }
@@ -194,70 +227,6 @@ decide_extend(struct core *core, const struct event *event, struct verdict *verd
     verdict->refusal = tightest; /* which limit ends the stream, if none extends it further */
 }
 
-static bool
-hold_has_cost(const struct core *core, const struct policy *policy, const struct hold_row *hold)
-{
-    bool has_cost = false;
-    for (int32_t i = 0; i < hold->part_count; i++) {
-        has_cost |= part_is_cost(hold_part_limit(core, policy, &hold->parts[i]));
-    }
-    return has_cost;
-}
-
-void
-decide_reroute(struct core *core, const struct event *event, struct verdict *verdict)
-{
-    const struct reroute_event *reroute = &event->reroute;
-    struct hold_row *hold = open_hold(core, reroute->hold_id);
-    if (!hold || hold->attempt_count == ATTEMPTS_MAX) {
-        refuse(verdict, REASON_ROUTES_EXHAUSTED);
-        return;
-    }
-    const struct policy *policy = core_policy_at(core, hold->policy_ver);
-    const int32_t model = policy_model_index(policy, slice_str(hold->model));
-    if (model < 0 || reroute->route_index < 0
-        || reroute->route_index >= policy->models[model].route_count) {
-        refuse(verdict, REASON_ROUTES_EXHAUSTED);
-        return;
-    }
-    const struct route *route = &policy->models[model].routes[reroute->route_index];
-    const struct provider *provider = &policy->providers[route->provider];
-    if (price_is_missing(policy, route, hold_has_cost(core, policy, hold))) {
-        refuse(verdict, REASON_UNPRICED);
-        return;
-    }
-    struct refusal tightest = { 0 };
-    const int64_t held =
-        price_bound(route->price, hold->est_input, hold->held_output, hold->multiplier_pct);
-    const int64_t bound =
-        price_bound(route->price, hold->input_bound, hold->bound_output, hold->multiplier_pct);
-    const int64_t room = hold_room(core, policy, hold, &tightest);
-    if (room != INT64_MAX && held - hold->held_micros > room) {
-        refuse(verdict,
-            REASON_COST_HELD); /* a dearer route that does not fit: the attempt before rules */
-        tightest.reason = REASON_COST_HELD;
-        verdict->refusal = tightest;
-        return;
-    }
-    struct attempt *failed = &hold->attempts[hold->attempt_count - 1];
-    failed->state = ATTEMPT_UNBILLED;
-    failed->status = reroute->failed_status;
-    failed->reason = reroute->failed_reason;
-    struct attempt *next = &hold->attempts[hold->attempt_count++];
-    *next = (struct attempt){ .state = ATTEMPT_OPEN };
-    slice_to_cstr(slice_str(provider->name), next->provider, sizeof next->provider);
-    slice_to_cstr(slice_str(route->model), next->model, sizeof next->model);
-    hold->on_abort = on_abort_of(provider, reroute->stream);
-    resize(core, policy, hold, held, max_i64(held, bound));
-    verdict->kind = VERDICT_ALLOWED;
-    verdict->hold_id = hold->hold_id;
-    verdict->route_index = reroute->route_index;
-    verdict->output_limit = -1;
-    verdict->output_allowed = allowed_of(policy, hold, false);
-    verdict->held_output = hold->held_output;
-    verdict->bound_output = hold->bound_output;
-}
-
 void
 ledger_from_hold(const struct core *core, struct ledger_row *row, const struct hold_row *hold)
 {
@@ -291,11 +260,14 @@ ledger_attempt(
     slice_to_cstr(slice_str(source), row->source, sizeof row->source);
 }
 
-/* Attempts given up before the last one: each is booked, at nothing. */
+/* Attempts given up before the last one: each is booked, at nothing where it was not when it ended. */
 static void
-book_given_up(struct core *core, const struct hold_row *hold)
+book_given_up(struct core *core, struct hold_row *hold)
 {
     for (int32_t i = 0; i + 1 < hold->attempt_count; i++) {
+        if (hold->attempts[i].state == ATTEMPT_DONE) {
+            continue;
+        }
         struct ledger_row *row = work_add_ledger(core->work);
         if (!row) {
             return;
@@ -305,6 +277,7 @@ book_given_up(struct core *core, const struct hold_row *hold)
         row->kind = LEDGER_UNBILLED;
         row->status = hold->attempts[i].status;
         row->reason = hold->attempts[i].reason;
+        hold->attempts[i].state = ATTEMPT_DONE;
     }
 }
 
@@ -326,15 +299,6 @@ refund_bucket(struct core *core, const struct hold_row *hold, const struct hold_
         .window_ms = hold->created_ms };
     meter->settled = max_i64(0, meter->settled - bucket_level(limit, &charge, now_ms));
     slot->slot.dirty = true;
-}
-
-/* A limit that was taken out of the configuration keeps its meter right all the same: a part of
- * money is as large as the hold's cost part, one of units is 1. */
-static bool
-part_looks_like_cost(const struct hold_row *hold, const struct hold_part *part)
-{
-    const bool unit = part->held == 1 && part->bound == 1 && part->window_ms == 0;
-    return part->held == hold->held_micros && part->bound == hold->bound_micros && !unit;
 }
 
 /* What lies beyond the cap of this part of money once `cost_micros` has taken the place of what it
@@ -483,27 +447,154 @@ book_last(struct core *core, const struct hold_row *hold, const struct settle_ev
     ledger_check(row);
 }
 
+static struct cost
+cost_of(const struct policy *policy, const struct hold_row *hold, const struct settle_event *settle)
+{
+    usage_check(&settle->usage);
+    if (!settle->dispatched || settle->unbilled) {
+        return (struct cost){ 0 };
+    }
+    const struct route *route = hold_route(policy, hold);
+    const bool named = settle->multiplier_pct >= 1 && settle->multiplier_pct <= MULTIPLIER_PCT_MAX;
+    return price_cost(route ? route->price : NULL, &settle->usage,
+        named ? settle->multiplier_pct : hold->multiplier_pct);
+}
+
+static bool
+hold_has_cost(const struct core *core, const struct policy *policy, const struct hold_row *hold)
+{
+    bool has_cost = false;
+    for (int32_t i = 0; i < hold->part_count; i++) {
+        has_cost |= part_is_cost(hold_part_limit(core, policy, &hold->parts[i]));
+    }
+    return has_cost;
+}
+
+/* The route that the next attempt goes to, or why there is none. */
+static enum reason
+reroute_target(const struct core *core, const struct policy *policy, const struct hold_row *hold,
+    const struct reroute_event *reroute, const struct route **route)
+{
+    const int32_t model = policy_model_index(policy, slice_str(hold->model));
+    if (hold->attempt_count == ATTEMPTS_MAX || model < 0 || reroute->route_index < 0
+        || reroute->route_index >= policy->models[model].route_count) {
+        return REASON_ROUTES_EXHAUSTED;
+    }
+    *route = &policy->models[model].routes[reroute->route_index];
+    const bool missing = price_is_missing(policy, *route, hold_has_cost(core, policy, hold));
+    return missing ? REASON_UNPRICED : REASON_OK;
+}
+
+/* The attempt before is over: on the books where it may be billed, else remembered until the end. */
+static void
+give_up_attempt(struct core *core, const struct policy *policy, struct hold_row *hold,
+    const struct reroute_event *reroute, const struct settle_event *ended, const struct cost *cost)
+{
+    struct attempt *failed = &hold->attempts[hold->attempt_count - 1];
+    if (reroute->billed) {
+        book_given_up(core, hold); /* rows stand in the order of the attempts */
+    }
+    failed->state = reroute->billed ? ATTEMPT_DONE : ATTEMPT_UNBILLED;
+    failed->status = reroute->failed_status;
+    failed->reason = reroute->failed_reason;
+    if (reroute->billed) {
+        book_last(core, hold, ended, cost);
+        spend(core, policy, hold, cost->micros);
+    }
+}
+
+static void
+open_attempt(
+    struct hold_row *hold, const struct provider *provider, const struct route *route, bool stream)
+{
+    struct attempt *next = &hold->attempts[hold->attempt_count++];
+    *next = (struct attempt){ .state = ATTEMPT_OPEN };
+    slice_to_cstr(slice_str(provider->name), next->provider, sizeof next->provider);
+    slice_to_cstr(slice_str(route->model), next->model, sizeof next->model);
+    hold->on_abort = on_abort_of(provider, stream);
+}
+
+/* The next attempt is held before it leaves. What the attempt before may be billed is spent in the same
+ * transaction, so each limit has room for both or the attempt before rules (DESIGN section 4). */
+void
+decide_reroute(struct core *core, const struct event *event, struct verdict *verdict)
+{
+    const struct reroute_event *reroute = &event->reroute;
+    struct hold_row *hold = open_hold(core, reroute->hold_id);
+    if (!hold) {
+        refuse(verdict, REASON_ROUTES_EXHAUSTED);
+        return;
+    }
+    const struct policy *policy = core_policy_at(core, hold->policy_ver);
+    const struct route *route = NULL;
+    const enum reason reason = reroute_target(core, policy, hold, reroute, &route);
+    if (reason != REASON_OK) {
+        refuse(verdict, reason);
+        return;
+    }
+    const struct settle_event ended = { .hold_id = hold->hold_id,
+        .dispatched = reroute->billed,
+        .usage = reroute->billed ? reroute->usage : USAGE_NONE,
+        .status = reroute->failed_status,
+        .reason = reroute->failed_reason,
+        .flags = reroute->flags,
+        .multiplier_pct = reroute->multiplier_pct };
+    const struct cost cost = cost_of(policy, hold, &ended);
+    struct refusal tightest = { 0 };
+    const int64_t held =
+        price_bound(route->price, hold->est_input, hold->held_output, hold->multiplier_pct);
+    const int64_t bound =
+        price_bound(route->price, hold->input_bound, hold->bound_output, hold->multiplier_pct);
+    const int64_t room = hold_room(core, policy, hold, &tightest);
+    if (room != INT64_MAX && money_add(held, cost.micros) - hold->held_micros > room) {
+        refuse(verdict, REASON_COST_HELD);
+        tightest.reason = REASON_COST_HELD;
+        verdict->refusal = tightest;
+        return;
+    }
+    verdict->booked = verdict->billed = reroute->billed;
+    verdict->cost_micros = cost.micros;
+    verdict->est_micros = reroute->billed ? hold->est_micros : 0;
+    give_up_attempt(core, policy, hold, reroute, &ended, &cost);
+    open_attempt(hold, &policy->providers[route->provider], route, reroute->stream);
+    resize(core, policy, hold, held, max_i64(held, bound));
+    verdict->kind = VERDICT_ALLOWED;
+    verdict->hold_id = hold->hold_id;
+    verdict->route_index = reroute->route_index;
+    verdict->output_limit = -1;
+    verdict->output_allowed = allowed_of(policy, hold, false);
+    verdict->held_output = hold->held_output;
+    verdict->bound_output = hold->bound_output;
+}
+
+/* A reroute that was allowed after its owner had given up was never made: where the attempt before it is on
+ * the books already, nothing of the last one left. */
+static struct settle_event
+settle_as_made(const struct hold_row *hold, const struct settle_event *settle)
+{
+    struct settle_event made = *settle;
+    const bool unmade = settle->attempts > 0 && settle->attempts < hold->attempt_count;
+    if (unmade && hold->attempts[settle->attempts - 1].state == ATTEMPT_DONE) {
+        made.dispatched = made.unbilled = false;
+    }
+    return made;
+}
+
 void
 decide_settle(struct core *core, const struct event *event, struct verdict *verdict)
 {
-    const struct settle_event *settle = &event->settle;
     verdict->kind = VERDICT_ALLOWED;
-    verdict->hold_id = settle->hold_id;
-    struct hold_row *hold = open_hold(core, settle->hold_id);
+    verdict->hold_id = event->settle.hold_id;
+    struct hold_row *hold = open_hold(core, event->settle.hold_id);
     if (!hold) {
         return; /* resolved before: exactly once */
     }
-    usage_check(&settle->usage);
+    const struct settle_event made = settle_as_made(hold, &event->settle);
+    const struct settle_event *settle = &made;
     const struct policy *policy = core_policy_at(core, hold->policy_ver);
     const bool billed = settle->dispatched && !settle->unbilled;
-    struct cost cost = { 0 };
-    if (billed) {
-        const struct route *route = hold_route(policy, hold);
-        const bool named =
-            settle->multiplier_pct >= 1 && settle->multiplier_pct <= MULTIPLIER_PCT_MAX;
-        cost = price_cost(route ? route->price : NULL, &settle->usage,
-            named ? settle->multiplier_pct : hold->multiplier_pct);
-    }
+    const struct cost cost = cost_of(policy, hold, settle);
+    verdict->billed = billed;
     book_given_up(core, hold);
     book_last(core, hold, settle, &cost);
     resolve_parts(

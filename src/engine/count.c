@@ -21,15 +21,16 @@ count_booked(const struct verdict *verdict, const struct usage *usage)
 void
 count_allowed(const struct event *event, const struct verdict *verdict)
 {
+    const struct usage none = USAGE_NONE;
     switch (event->kind) {
     case EVENT_CALL: counter_add(COUNTER_CALLS_ALLOWED, 1); return;
     case EVENT_EXTEND: counter_add(COUNTER_HOLDS_EXTENDED, 1); return;
-    case EVENT_SETTLE: {
-        const struct settle_event *settle = &event->settle;
-        const struct usage none = USAGE_NONE;
-        count_booked(verdict, settle->dispatched && !settle->unbilled ? &settle->usage : &none);
+    case EVENT_REROUTE:
+        count_booked(verdict, verdict->billed ? &event->reroute.usage : &none);
         return;
-    }
+    case EVENT_SETTLE:
+        count_booked(verdict, verdict->billed ? &event->settle.usage : &none);
+        return;
     default: return;
     }
 }

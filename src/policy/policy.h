@@ -70,6 +70,7 @@ struct model {
     const char *name;
     enum tier tier;
     bool hidden_reasoning;   /* bills output it does not show: holds its whole output bound */
+    int32_t billed_retries;  /* attempts after one that may be billed */
     int64_t max_output;      /* bound of an answer where the request names none; never 0 */
     int64_t context;         /* bound of an input that cannot be bounded otherwise; never 0 */
     int32_t route_count;

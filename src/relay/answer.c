@@ -77,7 +77,8 @@ on_head(struct net_call *upstream, const struct http_head *head, void *user)
         call->state = CALL_ANSWER;
     }
     route_worked(call, call->route_index);
-    if (call->all_sent) { /* megabytes that nobody needs again */
+    const bool again = !call->streaming && call_may_follow_billed(call);
+    if (call->all_sent && !again) { /* megabytes that nobody needs again */
         call_free_body(call);
         call_free_head(call);
         if (call->streaming) {
@@ -144,13 +145,14 @@ on_fail(struct net_call *upstream, enum net_fail why, bool all_sent, const char 
     if (call->streaming) {
         stream_upstream_end(call, false);
     } else if (!all_sent && call->upstream_status == 0 && call->state == CALL_SEND) {
-        call_next_route(
-            call, why == NET_FAIL_HERE ? REASON_OVERLOADED : REASON_UPSTREAM_UNREACHABLE, 0, 0);
+        call_next_route(call,
+            why == NET_FAIL_HERE ? REASON_OVERLOADED : REASON_UPSTREAM_UNREACHABLE, true, 0, 0);
     } else if (call->upstream_status >= 300) {
         call_answer_whole(call); /* the status says enough; its body broke off */
     } else {
-        call_upstream_failed(
-            call, why == NET_FAIL_TIMEOUT ? REASON_UPSTREAM_TIMEOUT : REASON_UPSTREAM_BROKEN);
+        call_next_route(call,
+            why == NET_FAIL_TIMEOUT ? REASON_UPSTREAM_TIMEOUT : REASON_UPSTREAM_BROKEN, false,
+            call->upstream_status, 0);
     }
 }
 
@@ -287,9 +289,9 @@ answer_error(struct call *call)
     if (judgement->class_ == UPSTREAM_SPENT && judgement->wait_ms == 0) {
         judgement->wait_ms = SPENT_ROUTE_MS;
     }
-    if (call->exchange && judgement->next_route && judgement->unbilled) {
-        call_next_route(
-            call, reason_of_class(judgement->class_), call->upstream_status, judgement->wait_ms);
+    if (call->exchange && judgement->next_route) {
+        call_next_route(call, reason_of_class(judgement->class_), judgement->unbilled,
+            call->upstream_status, judgement->wait_ms);
         return;
     }
     call_upstream_failed(call, reason_of_class(judgement->class_));
@@ -311,7 +313,7 @@ call_answer_whole(struct call *call)
         return;
     }
     if (!json) {
-        call_upstream_failed(call, REASON_UPSTREAM_BROKEN);
+        call_next_route(call, REASON_UPSTREAM_BROKEN, false, call->upstream_status, 0);
         return;
     }
     const bool costed = call->hold_id != 0;

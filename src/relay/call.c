@@ -246,10 +246,8 @@ call_on_gone(struct net_exchange *exchange)
             call->ticket_open = false;
         }
         if (call->hold_id) {
-            /* Between two routes: the attempt before failed in a way that cost nothing. */
-            const struct ending ending = {
-                .dispatched = true, .unbilled = true, .flags = LEDGER_CLIENT_GONE
-            };
+            struct ending ending = ending_between_routes(call);
+            ending.flags = LEDGER_CLIENT_GONE;
             call_settle(call, &ending);
         }
         call_free(call);

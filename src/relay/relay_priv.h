@@ -104,7 +104,9 @@ struct call {
     struct facts facts;
     int32_t model_index;
     int64_t multiplier_pct, speed_pct, body_bytes;
-    int64_t cost_micros;           /* what was booked; -1 = nothing yet */
+    int64_t cost_micros;           /* what was booked, of all attempts; -1 = nothing yet */
+    int64_t earlier_micros;        /* of it: attempts before this one, which were billed */
+    int32_t billed_attempts;       /* so many */
     uint32_t routes_closed;
     int64_t body_counted, answer_counted; /* bytes on the budget of all bodies */
     bool act_for_ignored;
@@ -130,6 +132,8 @@ struct call {
     struct buf request_head;
     struct splices splices;
     int upstream_status;
+    enum reason failed;            /* between two routes: why the attempt before was given up, */
+    bool failed_billed;            /* and whether it may be billed */
     bool troubled;                 /* a provider could not be reached, or broke off */
     char failure[160];             /* of the last attempt that failed, for the log; "" = none */
     bool streaming;                /* its answer is an event stream */
@@ -182,8 +186,12 @@ void call_body_complete(struct call *call);
 
 /* --- send.c */
 void call_send(struct call *call);
-/* The attempt failed in a way that cost nothing: the next open route, or the failure is told. */
-void call_next_route(struct call *call, enum reason failed, int status, int64_t closed_for_ms);
+/* The attempt failed: the next open route, or the failure is told. `unbilled`: in a way that cost nothing;
+ * else it is booked first, and only so many may follow (models.*.billed_retries). */
+void call_next_route(
+    struct call *call, enum reason failed, bool unbilled, int status, int64_t closed_for_ms);
+/* Whether an attempt that may be billed may be followed by another: then its body is kept. */
+bool call_may_follow_billed(const struct call *call);
 
 /* --- answer.c */
 extern const struct net_call_events call_events;
@@ -218,13 +226,18 @@ struct ending {
     enum reason reason;
     uint32_t flags;
 };
+/* Between two routes: what the attempt before them is booked as, unless the gate has done so meanwhile. */
+struct ending ending_between_routes(const struct call *call);
 /* Exactly once a hold: later calls find hold_id 0 and do nothing. */
 void call_settle(struct call *call, const struct ending *ending);
 /* Usage as it will be booked: the provider's figures, and estimates for what it did not say. */
 struct usage call_usage(const struct call *call, enum cut cut);
 /* What its provider does when we hang up on this call. */
 enum on_abort call_on_abort(const struct call *call);
+/* Of all attempts, the last one with this usage. */
 int64_t call_cost_micros(const struct call *call, const struct usage *usage);
+/* What an attempt that broke off, and is followed by another, is booked as. */
+void fill_attempt(const struct call *call, struct reroute_event *reroute);
 
 /* --- tell.c: counters, and the one log line of a call */
 /* Just before the head of the answer goes out. */

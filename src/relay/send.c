@@ -106,6 +106,8 @@ call_send(struct call *call)
     call->state = CALL_SEND;
     call->all_sent = false;
     call->upstream_status = 0;
+    call->input_told = false;
+    tap_start(&call->tap, call->api); /* nothing of an attempt before belongs to this one */
     bool good = splice_body(call);
     good = good && write_head(call, (int64_t)splices_length(&call->splices, body));
     struct splice_walk walk = { 0 };
@@ -123,7 +125,7 @@ call_send(struct call *call)
         counter_add(COUNTER_ATTEMPTS, 1);
         counter_add(COUNTER_REROUTES, call->attempts > 1);
     } else {
-        call_next_route(call, REASON_OVERLOADED, 0, 0);
+        call_next_route(call, REASON_OVERLOADED, true, 0, 0);
     }
 }
 
@@ -133,12 +135,19 @@ call_on_reroute(void *user, const struct verdict *verdict)
     struct call *call = user;
     call->ticket_open = false;
     if (verdict->kind != VERDICT_ALLOWED) {
-        if (verdict->refusal.reason == REASON_STORE_UNAVAILABLE) {
+        const bool ours = verdict->refusal.reason == REASON_STORE_UNAVAILABLE;
+        if (ours) {
             call->judgement.class_ = UPSTREAM_FINE; /* ours is the failure to tell */
         }
-        call_upstream_failed(call, verdict->refusal.reason);
+        /* What does not fit any more leaves the attempt before to be told and booked. */
+        call_upstream_failed(call, ours ? verdict->refusal.reason : call->failed);
         return;
     }
+    if (verdict->booked) {
+        call->earlier_micros += verdict->cost_micros;
+        call->billed_attempts++;
+    }
+    call->failed_billed = false;
     call->route_index = verdict->route_index;
     call->output_allowed = verdict->output_allowed;
     call->held_output = verdict->held_output;
@@ -160,17 +169,51 @@ next_open_route(const struct call *call)
     return -1;
 }
 
+/* Counting tokens is free, so nothing stands against another try of that. */
+bool
+call_may_follow_billed(const struct call *call)
+{
+    const struct model *model = &call->policy->models[call->model_index];
+    return call->exchange && model->route_count > 1 && call->attempts < ATTEMPTS_MAX
+           && (call->hold_id == 0 || call->billed_attempts < model->billed_retries);
+}
+
+static void
+ask_for_next(struct call *call, int32_t next, int status)
+{
+    struct event event = { .kind = EVENT_REROUTE };
+    event.reroute = (struct reroute_event){ .hold_id = call->hold_id,
+        .route_index = next,
+        .stream = call->facts.stream,
+        .failed_status = status,
+        .failed_reason = call->failed,
+        .billed = call->failed_billed };
+    if (call->failed_billed) {
+        fill_attempt(call, &event.reroute);
+    }
+    call->state = CALL_GATE;
+    if (!replies_submit(call->loop->replies, &event, call_on_reroute, call, &call->ticket)) {
+        call_upstream_failed(call, call->failed);
+        return;
+    }
+    call->ticket_open = true;
+}
+
 void
-call_next_route(struct call *call, enum reason failed, int status, int64_t closed_for_ms)
+call_next_route(
+    struct call *call, enum reason failed, bool unbilled, int status, int64_t closed_for_ms)
 {
     route_close(call, call->route_index, closed_for_ms);
     const int32_t next = next_open_route(call);
-    if (next < 0 || call->attempts >= ATTEMPTS_MAX) {
+    const bool follows = unbilled || call_may_follow_billed(call);
+    call->failed = failed;
+    if (next < 0 || call->attempts >= ATTEMPTS_MAX || !follows) {
         call_upstream_failed(call, failed);
         return;
     }
-    log_line(LOG_DEBUG, "route", "%s: provider %s failed (%s, status %d); trying %s",
+    log_line(LOG_DEBUG, "route", "%s: provider %s failed (%s, status %d%s); trying %s",
         call->request_id, call_provider(call)->name, reason_row(failed)->code, status,
+        unbilled ? "" : ", may be billed",
         call->policy->providers[call->policy->models[call->model_index].routes[next].provider]
             .name);
     if (!call->hold_id) { /* nothing is charged: count_tokens */
@@ -179,16 +222,6 @@ call_next_route(struct call *call, enum reason failed, int status, int64_t close
         call_send(call);
         return;
     }
-    struct event event = { .kind = EVENT_REROUTE };
-    event.reroute = (struct reroute_event){ .hold_id = call->hold_id,
-        .route_index = next,
-        .stream = call->facts.stream,
-        .failed_status = status,
-        .failed_reason = failed };
-    call->state = CALL_GATE;
-    if (!replies_submit(call->loop->replies, &event, call_on_reroute, call, &call->ticket)) {
-        call_upstream_failed(call, failed);
-        return;
-    }
-    call->ticket_open = true;
+    call->failed_billed = !unbilled;
+    ask_for_next(call, next, status);
 }

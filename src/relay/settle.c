@@ -84,6 +84,15 @@ paid_multiplier_pct(const struct call *call)
     return pct ? pct * call->speed_pct / 100 : call->multiplier_pct;
 }
 
+struct ending
+ending_between_routes(const struct call *call)
+{
+    return (struct ending){ .dispatched = true,
+        .unbilled = !call->failed_billed,
+        .cut = call->failed_billed ? CUT_BROKEN : CUT_NONE,
+        .reason = call->failed_billed ? call->failed : REASON_OK };
+}
+
 static struct cost
 cost_of(const struct call *call, const struct usage *usage)
 {
@@ -93,7 +102,15 @@ cost_of(const struct call *call, const struct usage *usage)
 int64_t
 call_cost_micros(const struct call *call, const struct usage *usage)
 {
-    return cost_of(call, usage).micros;
+    return money_add(call->earlier_micros, cost_of(call, usage).micros);
+}
+
+void
+fill_attempt(const struct call *call, struct reroute_event *reroute)
+{
+    reroute->usage = call_usage(call, CUT_BROKEN);
+    reroute->multiplier_pct = paid_multiplier_pct(call);
+    reroute->flags = LEDGER_CUT | (call->lowered ? LEDGER_LOWERED : 0);
 }
 
 /* The id that a later call may refer to belongs to this account from now on. */
@@ -120,7 +137,7 @@ note_outcome(struct call *call, const struct ending *ending, const struct usage 
         .disputed = (cost->flags & COST_DISPUTED) != 0,
         .reason = ending->reason,
         .usage = *usage,
-        .cost_micros = cost->micros,
+        .cost_micros = money_add(call->earlier_micros, cost->micros),
         .ended_mono_ms = net_loop_mono_ms(call->loop->loop) };
     if (call->outcome.disputed) {
         call_cost_disputed(call, usage->cost_micros, cost->book_micros);
@@ -145,6 +162,7 @@ call_settle(struct call *call, const struct ending *ending)
     }
     struct event event = { .kind = EVENT_SETTLE, .reply.loop = ENGINE_NO_REPLY };
     event.settle = (struct settle_event){ .hold_id = call->hold_id,
+        .attempts = call->attempts,
         .dispatched = ending->dispatched,
         .unbilled = ending->unbilled,
         .usage = usage,
@@ -161,7 +179,7 @@ call_settle(struct call *call, const struct ending *ending)
     }
     trail_note(TRAIL_SETTLED, call->hold_id, (int64_t)ending->reason, cost.micros);
     call->hold_id = 0;
-    call->cost_micros = cost.micros;
+    call->cost_micros = money_add(call->earlier_micros, cost.micros);
     const bool taken = engine_submit(call->loop->relay->engine, &event);
     check(taken); /* settlements always fit: their number is bounded by calls in flight */
 }

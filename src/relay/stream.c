@@ -540,11 +540,10 @@ call_end_for_stop(struct call *call)
         call_free(call);
         return;
     }
-    const struct ending ending = { .dispatched = left,
-        .unbilled =
-            call->state == CALL_GATE, /* between two routes: the attempt before cost nothing */
-        .cut = CUT_GIVEN_UP,
-        .reason = REASON_DRAINING };
+    struct ending ending = { .dispatched = left, .cut = CUT_GIVEN_UP, .reason = REASON_DRAINING };
+    if (call->state == CALL_GATE) {
+        ending = ending_between_routes(call);
+    }
     call_settle(call, &ending);
     if (call->exchange) {
         call_refuse_reason(call, REASON_DRAINING, (struct slice){ 0 });

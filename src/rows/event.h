@@ -63,10 +63,15 @@ struct reroute_event {
     bool stream;             /* the call is streamed */
     int32_t failed_status;   /* of the attempt given up; 0 = no answer */
     enum reason failed_reason;
+    bool billed;             /* it is not known as unbilled: it is booked with what follows, before the next one leaves */
+    struct usage usage;
+    int64_t multiplier_pct;  /* as of settle_event */
+    uint32_t flags;
 };
 
 struct settle_event {
     int64_t hold_id;
+    int32_t attempts;        /* made, as their owner knows: a reroute that was allowed since is given back; 0 = all */
     bool dispatched;         /* false: not one byte left the process; everything is given back */
     bool unbilled;           /* the last attempt is known as unbilled */
     struct usage usage;      /* of the last attempt */
@@ -167,7 +172,8 @@ struct verdict {
     struct identity identity;
     int64_t identity_version;
     /* SETTLE: */
-    bool booked;                 /* by this event: its hold was open */
+    bool booked;                 /* by this event: its hold was open; REROUTE: the attempt before was billed */
+    bool billed;                 /* what was booked has usage */
     int64_t cost_micros, est_micros;
     int64_t overshoot_micros;    /* the most that a cost cap is passed by, settled and held, by this cost; 0 = none */
     /* ADMIN: */

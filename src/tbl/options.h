@@ -156,6 +156,8 @@
         "The most one request can have; without it the price book's figure, else 1,000,000.")                         \
     X(MODEL_HIDDEN_REASONING, "models.*.hidden_reasoning", BOOL, NULL, NULL, NULL, NULL,                              \
         "Whether it bills output that it does not show, so that its whole bound is held; without it by the ids of tbl/provider_facts.h.") \
+    X(MODEL_BILLED_RETRIES, "models.*.billed_retries", COUNT, NULL, "1", "0", "5",                                    \
+        "How often a call may go on to the next route after an attempt that may be billed, such as an answer that broke off or came too late; each is booked. 0: never.") \
     X(MODEL_USER_BILLABLE, "models.*.user_billable", LATER, NULL, NULL, NULL, NULL,                                   \
         "billing users' own credentials does not exist in this version yet; take 'user_billable' out")                \
     X(MODEL_DERIVED, "models.*.derived", LATER, NULL, NULL, NULL, NULL,                                               \

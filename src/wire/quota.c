@@ -141,6 +141,5 @@ judge_answer(enum dialect dialect, const struct http_head *head, struct slice bo
     if (class_ == UPSTREAM_BUSY || class_ == UPSTREAM_SPENT || class_ == UPSTREAM_FAILING) {
         judgement.wait_ms = judge_wait_ms(dialect, head, body, now_ms);
     }
-    judgement.next_route = judgement.next_route && judgement.unbilled;
     return judgement;
 }

@@ -29,7 +29,7 @@ struct judgement {
     enum upstream_class class_;
     int64_t wait_ms; /* until it may be asked again; 0 = it did not say */
     bool unbilled;   /* known to have cost nothing */
-    bool next_route; /* another route may serve this call */
+    bool next_route; /* another route may serve this call; where it is billed, for a second bill */
 };
 
 /* `head` is the upstream's. `body` may be cut or empty: it is used for what it shows. */

@@ -109,17 +109,21 @@ function judgeCall({ limit, holds, entries }, received) {
     faults.push('one call has several holds');
   }
   const [hold] = holds;
-  const ends = hold.rows.filter(
-    (row) =>
-      ['settle', 'release', 'orphan'].includes(row.kind) ||
-      (row.kind === 'unbilled' && row.attempt === hold.last?.attempt),
-  );
-  if (ends.length !== 1) {
-    faults.push(`the hold is resolved ${ends.length} times`);
+  const attempts = hold.rows.map((row) => row.attempt);
+  if (attempts.some((attempt, i) => attempts.indexOf(attempt) !== i)) {
+    faults.push(`attempts are booked more than once: ${attempts}`);
     return { line, faults };
   }
-  const [end] = ends;
-  const estimated = end.flags.includes('estimated') || end.kind === 'orphan';
+  const end = hold.rows.find((row) => row.attempt === Math.max(...attempts));
+  if (end !== hold.last) {
+    faults.push('the last attempt is not the last row');
+    return { line, faults };
+  }
+  /* Attempts before the last that may have been billed. */
+  const billed = hold.rows.filter(
+    (row) => row === end || (row.kind === 'settle' && row.inputs?.v),
+  );
+  const estimated = billed.some((row) => row.flags.includes('estimated') || row.kind === 'orphan');
   const given_up = hold.rows.length - 1;
   if (entries.length > given_up + 1) {
     faults.push(
@@ -137,8 +141,10 @@ function judgeCall({ limit, holds, entries }, received) {
     }
     return { line, faults };
   }
-  const est_input = end.kind === 'orphan' ? end.inputs.input : inputOf(end.usage);
-  const held_output = end.inputs.held_output;
+  const over = (of) => billed.reduce((sum, row) => sum + of(row), 0);
+  const est_input = over((row) => (row.kind === 'orphan' ? row.inputs.input : inputOf(row.usage)));
+  const held_output = over((row) => row.inputs.held_output);
+  const bound = over((row) => row.bound_micros);
   /* What the gateway read at least: what its client got, all of an answer that came to its end. */
   const whole = entries.every((entry) => !entry.gone && !entry.cut);
   const read = received ?? (whole ? written : end.kind === 'orphan' ? written : end.usage.output);
@@ -146,9 +152,9 @@ function judgeCall({ limit, holds, entries }, received) {
   const input_term = costOf(real_input - est_input, INPUT_PRICE);
   const output_term = costOf(written - covered, OUTPUT_PRICE);
   const terms =
-    `booked ${booked}, bound ${end.bound_micros}, input ${est_input} for ${real_input} (${input_term} micros), ` +
+    `booked ${booked}, bound ${bound}, input ${est_input} for ${real_input} (${input_term} micros), ` +
     `output held ${held_output}, booked ${end.usage?.output ?? 'whole'}, written ${written}, read ${read} (${output_term} micros)`;
-  if (booked > end.bound_micros) {
+  if (booked > bound || billed.some((row) => row.cost_micros > row.bound_micros)) {
     faults.push(`booked above the bound: ${terms}`);
   }
   if (journal - booked > input_term + output_term + 1) {

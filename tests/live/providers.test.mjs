@@ -51,13 +51,14 @@ describe('what providers refuse', () => {
           credentials: { company: { env: 'LIVE_SECOND_KEY' } },
         },
       },
-      models: modelsOn({
+      models: {
+        ...modelsOn({ 'refusing-then-live': two('refusing') }, { billed_retries: 0 }),
+        ...modelsOn({
         'gpt-live': 'openai',
         'claude-live': 'anthropic',
         'two-routes': two('openai'),
         'dead-then-live': two('nobody'),
         dead: 'nobody',
-        'refusing-then-live': two('refusing'),
         'two-claudes': [
           ['anthropic', 'claude-flaky'],
           ['claude-two', 'claude-steady'],
@@ -74,7 +75,8 @@ describe('what providers refuse', () => {
         ],
         ...Object.fromEntries(Array.from({ length: 12 }, (_, i) => [`gpt-${i}`, 'openai'])),
         ...Object.fromEntries(Array.from({ length: 12 }, (_, i) => [`claude-${i}`, 'anthropic'])),
-      }),
+        }),
+      },
       limits: { month: { counts: 'cost', per: 'account', window: 'month', cap: '100 USD' } },
     });
     key = gateway.member('ada');
@@ -186,7 +188,7 @@ describe('what providers refuse', () => {
     );
   });
 
-  test('a connection cut after the whole body was sent: no second attempt, since the first may be billed', async () => {
+  test('a connection cut after the whole body was sent: no second attempt where none may be billed twice', async () => {
     await mock.models({ steady: 'tokens=20' });
     const answer = await call('chat', 'refusing-then-live');
     assertRefusal(answer, 'chat', { status: 502, code: 'provider_answer_broken' });

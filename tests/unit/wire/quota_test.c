@@ -73,14 +73,14 @@ statuses_and_bodies_tell_whose_fault_it_is(void **state)
         { 403, "{\"error\":{\"code\":403,\"metadata\":{\"reasons\":[\"violence\"]}}}",
             DIALECT_OPENAI, UPSTREAM_CLIENT, true, false },
         { 404, "", DIALECT_OPENAI, UPSTREAM_CLIENT, true, false },
-        { 408, "", DIALECT_OPENAI, UPSTREAM_FAILING, false, false },
+        { 408, "", DIALECT_OPENAI, UPSTREAM_FAILING, false, true },
         { 413, "", DIALECT_OPENAI, UPSTREAM_CLIENT, true, false },
         { 422, "{\"detail\":[]}", DIALECT_OPENAI, UPSTREAM_CLIENT, true, false },
         { 498, "", DIALECT_OPENAI, UPSTREAM_BUSY, true, true },
         { 500, "", DIALECT_OPENAI, UPSTREAM_FAILING, true, true },
         { 503, "", DIALECT_OPENAI, UPSTREAM_BUSY, true, true },
-        { 504, "", DIALECT_OPENAI, UPSTREAM_FAILING, false, false },
-        { 524, "<html>", DIALECT_OPENAI, UPSTREAM_FAILING, false, false },
+        { 504, "", DIALECT_OPENAI, UPSTREAM_FAILING, false, true },
+        { 524, "<html>", DIALECT_OPENAI, UPSTREAM_FAILING, false, true },
         { 302, "", DIALECT_OPENAI, UPSTREAM_STRANGE, true, true },
     };
     for (size_t i = 0; i < countof(rows); i++) {
