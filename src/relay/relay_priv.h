@@ -129,6 +129,7 @@ struct call {
     /* the upstream */
     struct net_call *upstream;
     bool all_sent, upstream_paused;
+    bool client_full; /* past the high-water mark, and on_drained has not come yet */
     struct buf request_head;
     struct splices splices;
     int upstream_status;

@@ -22,10 +22,12 @@ struct outgoing {
 static void
 out_flush(struct call *call, struct outgoing *out)
 {
-    if (out->count && call->exchange && !net_send(call->exchange, out->pieces, out->count)
-        && call->upstream && !call->upstream_paused) {
-        net_call_pause(call->upstream); /* the client reads slower than the provider writes */
-        call->upstream_paused = true;
+    if (out->count && call->exchange && !net_send(call->exchange, out->pieces, out->count)) {
+        call->client_full = true; /* it reads slower than the provider writes */
+        if (call->upstream && !call->upstream_paused) {
+            net_call_pause(call->upstream);
+            call->upstream_paused = true;
+        }
     }
     out->count = 0;
 }
@@ -433,7 +435,7 @@ stream_resume(struct call *call)
     }
     if (call->upstream_ended) {
         stream_upstream_end(call, call->upstream_whole);
-    } else if (call->upstream && call->upstream_paused && net_unsent_bytes(call->exchange) == 0) {
+    } else if (call->upstream && call->upstream_paused && !call->client_full) {
         call->upstream_paused = false;
         net_call_resume(call->upstream);
     }
@@ -442,6 +444,7 @@ stream_resume(struct call *call)
 void
 stream_drained(struct call *call)
 {
+    call->client_full = false; /* also while an extension is waited for: it is not said again */
     if (call->upstream && call->upstream_paused && !call->waiting_for_more) {
         call->upstream_paused = false;
         net_call_resume(call->upstream);
