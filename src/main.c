@@ -90,6 +90,7 @@ struct gateway {
     struct gateway_loop loops[LOOPS_MAX];
 
     int signals; /* to stop, so far */
+    struct listeners listeners;
     struct reload reload;
     int64_t watchdog_ms; /* between two signs of life; 0 = nobody waits for them */
     struct net_timer watchdog;
@@ -128,6 +129,9 @@ on_loop_start(struct net_loop *net_loop)
     check(
         loop->relay && loop->api); /* a few KB, at the start: nothing to go on with without them */
     net_loop_set_user(net_loop, loop);
+    if (index == 0) {
+        listeners_watch(&gateway->listeners, net_loop);
+    }
     if (index == 0 && gateway->watchdog_ms > 0) {
         net_timer_init(&gateway->watchdog, net_loop, on_watchdog);
         net_timer_start(&gateway->watchdog, gateway->watchdog_ms);
@@ -138,6 +142,9 @@ static void
 on_loop_stop(struct net_loop *net_loop)
 {
     struct gateway_loop *loop = net_loop_user(net_loop);
+    if (net_loop_index(net_loop) == 0) {
+        listeners_unwatch(&loop->gateway->listeners);
+    }
     if (net_loop_index(net_loop) == 0 && loop->gateway->watchdog_ms > 0) {
         net_timer_stop(&loop->gateway->watchdog);
     }
@@ -391,14 +398,6 @@ count_loops(const struct policy *policy)
     return (uint32_t)min_i64(wanted, LOOPS_MAX);
 }
 
-/* Nobody else's machine reaches it. */
-static bool
-listen_is_loopback(const struct listen *listen)
-{
-    return listen->unix_path || slice_starts(slice_str(listen->host), SLICE("127."))
-           || strcmp(listen->host, "::1") == 0;
-}
-
 /* What helps where a listener cannot be had. */
 static const char *
 listen_advice(const struct gateway *gateway, int listen_index)
@@ -418,21 +417,14 @@ static bool
 open_net(struct gateway *gateway)
 {
     const struct policy *policy = gateway->policy;
-    struct net_listen listens[LISTENS_MAX + 1];
+    struct listeners *listeners = &gateway->listeners;
     struct net_error error;
-    for (int i = 0; i < gateway->listen_count; i++) {
-        const struct listen *from = &gateway->listens[i];
-        listens[i] = (struct net_listen){ from->host, from->port, from->unix_path,
-            listen_is_loopback(from) ? API_TAG_LOOPBACK : 0 };
-    }
-    listens[gateway->listen_count] = (struct net_listen){
-        .unix_path = gateway->control, .tag = API_TAG_CONTROL, .while_stopping = true
-    };
+    listeners_init(listeners, gateway->listens, gateway->listen_count, gateway->control);
     gateway->loop_count = count_loops(policy);
     const struct net_options options = {
         .loop_count = (int)gateway->loop_count,
-        .listens = listens,
-        .listen_count = gateway->listen_count + 1,
+        .listens = listeners->at,
+        .listen_count = listeners->count + 1,
         .limits = { .head_bytes_max = (size_t)policy->head_bytes_max,
             .target_bytes_max = (size_t)min_i64(TARGET_BYTES_MAX, policy->head_bytes_max),
             .headers_max = (uint32_t)policy->headers_max },
@@ -454,6 +446,7 @@ open_net(struct gateway *gateway)
         (void)cli_fail("%s%s", error.text, listen_advice(gateway, error.listen_index));
         return false;
     }
+    listeners->net = gateway->net;
     net_on_signal(gateway->net, on_signal);
     for (int i = 0; i < gateway->listen_count; i++) {
         buf_add_str(&gateway->listen_names, i ? ", " : "");
@@ -502,7 +495,8 @@ open_rooms(struct gateway *gateway)
         .reload = reload,
         .reload_user = gateway,
     };
-    reload_open(&gateway->reload, gateway->config_path, gateway->policy, gateway->engine);
+    reload_open(&gateway->reload, gateway->config_path, gateway->policy, gateway->engine,
+        &gateway->listeners);
     if (api_open(&api_options, &gateway->api, &error) != STATUS_OK) {
         (void)cli_fail("%s", error.text);
         return false;
@@ -554,10 +548,14 @@ tell_start(const struct gateway *gateway)
     const struct policy *policy = gateway->policy;
     struct engine_state state;
     struct log_line line;
+    char expires[16];
     engine_state(gateway->engine, &state);
     log_begin(&line, LOG_INFO, "start");
     log_str(&line, "version", slice_str(TIDEGATE_VERSION));
     log_str(&line, "listen", buf_slice(&gateway->listen_names));
+    if (listeners_expire(&gateway->listeners, expires)) {
+        log_str(&line, "certificate_until", slice_str(expires));
+    }
     log_str(&line, "control", slice_str(gateway->control));
     log_str(&line, "store", slice_str(policy->store));
     log_str(&line, "config", slice_str(gateway->config_path ? gateway->config_path : "sandbox"));

@@ -261,7 +261,7 @@ ask_is_local(const struct net_exchange *exchange, const struct http_head *head)
 {
     static const char *const told_by_proxies[] = { "forwarded", "x-forwarded-for", "x-real-ip",
         "via" };
-    if (net_exchange_tag(exchange) != API_TAG_LOOPBACK
+    if (!(net_exchange_tag(exchange) & API_TAG_LOOPBACK)
         || !peer_is_local(net_exchange_peer(exchange))) {
         return false;
     }
@@ -304,6 +304,7 @@ api_request(struct api_loop *loop, struct net_exchange *exchange, const struct h
     net_exchange_set_user(exchange, ask);
     ask->control = net_exchange_tag(exchange) == API_TAG_CONTROL;
     ask->local = ask_is_local(exchange, head);
+    ask->tls = (net_exchange_tag(exchange) & API_TAG_TLS) != 0;
     (void)slice_to_cstr(net_exchange_peer(exchange), ask->peer, sizeof(ask->peer));
     ask->peer_block = net_exchange_peer_block(exchange);
     (void)slice_to_cstr(SLICE("control"), ask->actor, sizeof(ask->actor));

@@ -18,10 +18,12 @@
 struct api_plane;      /* one per process */
 struct api_loop; /* one per loop */
 
-/* net_listen.tag of the control socket, and of a listener that only this machine reaches. What comes by the
- * latter is "this machine" unless a proxy says in a header that it asks for somebody else. */
+/* net_listen.tag, one bit each: the control socket; a listener that only this machine reaches; one with TLS.
+ * What comes by the second is "this machine" unless a proxy says in a header that it asks for somebody
+ * else. */
 #define API_TAG_CONTROL  1
 #define API_TAG_LOOPBACK 2
+#define API_TAG_TLS      4
 
 /* Reply loops of the engine that are the control plane's: engine_options.loop_count is the number of net's
  * loops plus this, and wake-ups for an index from net's loop count on go to api_wake. */

@@ -49,7 +49,7 @@ struct ask {
     struct buf target;          /* a copy; segment and query point into it */
     struct slice segment;       /* what stands for {x}, as sent */
     struct slice query;
-    bool control, local;
+    bool control, local, tls;
     char peer[64];
     uint64_t peer_block; /* of its address; see net.h */
     enum reason key_fault;      /* why there is no key_hash */

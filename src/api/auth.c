@@ -72,7 +72,7 @@ auth_at_the_door(struct ask *ask)
     if (ask->control || !needs_key(ask)) {
         return true;
     }
-    if (endpoint_row(ask->endpoint)->access == ENDPOINT_ACCESS_ADMIN && !ask->local) {
+    if (endpoint_row(ask->endpoint)->access == ENDPOINT_ACCESS_ADMIN && !ask->local && !ask->tls) {
         answer_fault(ask, API_FAULT_ADMIN_REMOTE, NULL);
         return false;
     }

@@ -3,6 +3,9 @@
 
 #include <stdio.h>
 
+#include "base/clock.h"
+#include "net/net.h"
+
 struct file_options {
     const char *file;
     bool json;
@@ -182,11 +185,39 @@ add_server(struct buf *out, const struct policy *policy)
         control_path(policy, path, sizeof(path)) ? path : "?");
 }
 
+/* False: a pair of files cannot be used, and it was said. */
+static bool
+add_certificates(struct buf *out, const struct policy *policy)
+{
+    const int64_t now_ms = clock_wall_ms();
+    for (int32_t i = 0; i < policy->listen_count; i++) {
+        const struct listen *at = &policy->listens[i];
+        struct net_error error;
+        int64_t expires_ms = 0;
+        if (!at->cert_file) {
+            continue;
+        }
+        if (net_certificate_check(at->cert_file, at->key_file, &expires_ms, &error) != STATUS_OK) {
+            (void)cli_fail("%s", error.text);
+            return false;
+        }
+        const struct civil date = civil_from_ms(expires_ms);
+        const int64_t left_ms = expires_ms - now_ms;
+        buf_addf(out, "  The certificate in %s %s on %04d-%02d-%02d%s.\n", at->cert_file,
+            left_ms < 0 ? "ended" : "ends", date.year, date.month, date.day,
+            left_ms < 0                         ? ": clients refuse it"
+            : left_ms < NET_CERTIFICATE_WARN_MS ? ", in less than two weeks: renew it"
+                                                : "");
+    }
+    return true;
+}
+
 static void
-add_all(struct buf *out, const struct policy *policy, const char *file)
+add_all(struct buf *out, const struct policy *policy, const char *file, struct slice certificates)
 {
     buf_addf(out, "%s is right.\n\nThe gateway\n", file);
     add_server(out, policy);
+    buf_add_slice(out, certificates);
     buf_addf(out, "\nModels (%d), and what a million tokens cost\n", (int)policy->model_count);
     add_models(out, policy);
     buf_addf(out, "\nLimits (%d)\n", (int)policy->limit_count);
@@ -282,7 +313,10 @@ check_config(const struct file_options *options)
 {
     struct buf out = { 0 };
     struct policy *policy = load(options, true);
-    if (!policy) {
+    struct buf certificates = { 0 };
+    if (!policy || !add_certificates(&certificates, policy)) {
+        policy_unref(policy);
+        buf_free(&certificates);
         return EXIT_FAILED;
     }
     if (options->json) {
@@ -294,8 +328,9 @@ check_config(const struct file_options *options)
         json_limits(&out, policy);
         buf_add_str(&out, "}\n");
     } else {
-        add_all(&out, policy, file_of(options));
+        add_all(&out, policy, file_of(options), buf_slice(&certificates));
     }
+    buf_free(&certificates);
     policy_unref(policy);
     return print(&out);
 }

@@ -78,5 +78,6 @@ listen_text(const struct listen *listen, uint16_t port, struct buf *out)
     } else {
         buf_addf(
             out, strchr(listen->host, ':') ? "[%s]:%u" : "%s:%u", listen->host, (unsigned)port);
+        buf_add_str(out, listen->cert_file ? " (TLS)" : "");
     }
 }

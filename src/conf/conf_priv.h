@@ -6,6 +6,7 @@
 #include "tbl/options.h"
 
 #define CONF_FILE_BYTES_MAX ((size_t)4 << 20)
+#define UNIX_PATH_BYTES_MAX 107 /* of struct sockaddr_un, without the NUL */
 
 /* One configuration being read. A wrong value is reported and reading goes on with the default, so that
  * one run finds as much as it can. */
@@ -48,6 +49,7 @@ const char *conf_path(struct conf *conf, struct slice text);
 
 /* ---- the parts of a policy; `root` is the document's mapping ---- */
 void conf_server(struct conf *conf, const struct node *root);
+void conf_listens(struct conf *conf, const struct node *root);
 void conf_plans(struct conf *conf, const struct node *root);
 void conf_providers(struct conf *conf, const struct node *root);
 void conf_models(struct conf *conf, const struct node *root);

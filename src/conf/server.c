@@ -3,66 +3,7 @@
 #include "conf/value_priv.h"
 #include "base/budget.h"
 
-#define UNIX_PATH_BYTES_MAX 107 /* of struct sockaddr_un, without the NUL */
-#define PLANS_MAX           256
-
-/* ---- where we listen ---- */
-
-static void
-listen_read(struct conf *conf, const struct node *node, struct slice text)
-{
-    struct policy *policy = conf->policy;
-    const struct slice unix_scheme = SLICE("unix:");
-    struct listen listen = { 0 };
-    char seen[64];
-    if (slice_starts(text, unix_scheme)) {
-        const struct slice path = slice_of(text.ptr + unix_scheme.len, text.len - unix_scheme.len);
-        listen.unix_path = conf_path(conf, path);
-        if (path.len == 0 || strlen(listen.unix_path) > UNIX_PATH_BYTES_MAX) {
-            report_add(
-                &conf->report, node, "the path of a socket has 1 to %d bytes", UNIX_PATH_BYTES_MAX);
-            return;
-        }
-    } else if (!address_parse(conf->arena, text, &listen.host, &listen.port)) {
-        report_add(&conf->report, node,
-            "'listen' wants an address in digits such as 127.0.0.1:8080, 0.0.0.0:8080 or [::1]:8080, or unix:PATH; this is %s",
-            node_seen(node, seen));
-        return;
-    }
-    if (policy->listen_count == LISTENS_MAX) {
-        report_add(&conf->report, node, "at most %d addresses to listen at", LISTENS_MAX);
-        return;
-    }
-    policy->listens[policy->listen_count++] = listen;
-}
-
-static void
-listens_read(struct conf *conf, const struct node *root)
-{
-    const struct node *node = conf_find(conf, root, OPTION_LISTEN);
-    if (!node) {
-        listen_read(conf, root, slice_str(option_row(OPTION_LISTEN)->preset));
-        return;
-    }
-    if (node->kind == NODE_LIST && node->first) {
-        for (const struct node *item = node->first; item; item = item->next) {
-            if (item->kind == NODE_MAP) {
-                report_add(&conf->report, item, "%s", option_row(OPTION_LISTEN_TLS)->sentence);
-            } else if (item->kind != NODE_SCALAR) {
-                conf_wants(conf, item, OPTION_LISTEN);
-            } else if (conf_plain_text(conf, item)) {
-                listen_read(conf, item, item->text);
-            }
-        }
-    } else if (node->kind == NODE_MAP && doc_get(node, "tls")) {
-        report_add(&conf->report, doc_get(node, "tls")->key, "%s",
-            option_row(OPTION_LISTEN_TLS)->sentence);
-    } else if (node->kind != NODE_SCALAR) {
-        conf_wants(conf, node, OPTION_LISTEN);
-    } else if (conf_plain_text(conf, node)) {
-        listen_read(conf, node, node->text);
-    }
-}
+#define PLANS_MAX 256
 
 /* ---- the store ---- */
 
@@ -119,7 +60,7 @@ conf_server(struct conf *conf, const struct node *root)
         "unpriced");
 
     struct policy *policy = conf->policy;
-    listens_read(conf, root);
+    conf_listens(conf, root);
     store_read(conf, root);
     control_read(conf, root);
     policy->durability = (enum durability)conf_number(conf, root, OPTION_DURABILITY, 0);

@@ -56,7 +56,7 @@ net_conn_flush(struct net_conn *conn)
         return true;
     }
     struct iovec piece = { conn->out.ptr + conn->out_sent, unsent };
-    const ssize_t sent = net_sock_write(&conn->sock, &piece, 1);
+    const ssize_t sent = net_conn_write(conn, &piece, 1);
     if (sent == NET_IO_LOST) {
         return false;
     }
@@ -96,7 +96,7 @@ out_write(struct net_conn *conn, const struct iovec *pieces, int piece_count)
         for (int i = 0; i < piece_count; i++) {
             iov[count++] = pieces[i];
         }
-        taken = net_sock_write(&conn->sock, iov, count);
+        taken = net_conn_write(conn, iov, count);
         if (taken == NET_IO_LOST) {
             conn->broken = true;
             return;

@@ -14,7 +14,7 @@
 #define BACKLOG        4096 /* the kernel holds it at net.core.somaxconn */
 #define ACCEPTS_A_TURN 64   /* then connections that are there have their turn */
 #define BACKOFF_MS     100
-#define UNIX_MODE_MASK 0177
+#define UNIX_MODE      0600
 
 union address {
     struct sockaddr any;
@@ -115,13 +115,15 @@ port_of(int fd)
 }
 
 static struct net_listener *
-listener_add(struct net_loop *loop, int fd, const struct net_listen *listen_at)
+listener_add(struct net_loop *loop, int fd, const struct net_listen *listen_at, int index)
 {
     struct net_listener *listener = &loop->listeners[loop->listener_count++];
     *listener = (struct net_listener){ .loop = loop,
         .fd = fd,
         .spare_fd = -1,
         .tag = listen_at->tag,
+        .listen_index = index,
+        .tls = listen_at->cert_file != NULL,
         .while_stopping = listen_at->while_stopping };
     return listener;
 }
@@ -151,7 +153,7 @@ open_tcp(struct net *net, int index, struct net_error *error)
         if (fd < 0) {
             return refuse_errno(listen_at, error, errno);
         }
-        (void)listener_add(&net->loops[i], fd, listen_at); /* its fd is closed with the loop */
+        (void)listener_add(&net->loops[i], fd, listen_at, index); /* its fd is closed with the loop */
         net_socket_watch_peer(fd, net->options.write_deadline_ms);
         if (listen(fd, BACKLOG) != 0) {
             return refuse_errno(listen_at, error, errno);
@@ -188,6 +190,22 @@ clear_stale(
     return unlink(listen_at->unix_path) == 0 ? STATUS_OK : refuse_errno(listen_at, error, errno);
 }
 
+/* A unix socket has one queue: all loops accept from it. What comes by one that goes on while the gateway
+ * stops is a few commands: for those, loop 0 will do. */
+static MUST_USE enum status
+share_unix(struct net *net, int fd, int index, struct net_error *error)
+{
+    const struct net_listen *listen_at = &net->options.listens[index];
+    for (int i = 1; i < net->loop_count && !listen_at->while_stopping; i++) {
+        const int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+        if (copy < 0) {
+            return refuse_errno(listen_at, error, errno);
+        }
+        (void)listener_add(&net->loops[i], copy, listen_at, index);
+    }
+    return STATUS_OK;
+}
+
 static MUST_USE enum status
 open_unix(struct net *net, int index, struct net_error *error)
 {
@@ -206,9 +224,10 @@ open_unix(struct net *net, int index, struct net_error *error)
     if (fd < 0) {
         return refuse_errno(listen_at, error, errno);
     }
-    /* One loop accepts: what comes this way is the CLI's, a few connections. */
-    struct net_listener *listener = listener_add(&net->loops[0], fd, listen_at);
-    const mode_t mask = umask(UNIX_MODE_MASK); /* never open to others, not even for a moment */
+    struct net_listener *listener = listener_add(&net->loops[0], fd, listen_at, index);
+    /* Never more open than it shall be, not even for a moment. */
+    const mode_t mode = listen_at->unix_mode ? listen_at->unix_mode : UNIX_MODE;
+    const mode_t mask = umask(~mode & 0777);
     const int bound = bind(fd, (const struct sockaddr *)&address, sizeof(address));
     const int why = errno;
     (void)umask(mask);
@@ -222,8 +241,10 @@ open_unix(struct net *net, int index, struct net_error *error)
     listener->unix_device = (uint64_t)made.st_dev;
     listener->unix_inode = (uint64_t)made.st_ino;
     listener->unix_path = strdup(listen_at->unix_path);
-    return listener->unix_path ? STATUS_OK
-                               : refuse_listen(listen_at, error, STATUS_FULL, "out of memory");
+    if (!listener->unix_path) {
+        return refuse_listen(listen_at, error, STATUS_FULL, "out of memory");
+    }
+    return share_unix(net, fd, index, error);
 }
 
 enum status

@@ -323,8 +323,16 @@ net_open(const struct net_options *options, const struct net_app *app, void *use
             return STATUS_FULL;
         }
     }
-    const enum status status = net_listen_open(net, error);
+    struct net_certificates *certificates = NULL;
+    enum status status = net_listen_open(net, error);
+    if (status == STATUS_OK) {
+        status = net_certificates_load(
+            net, options->listens, options->listen_count, &certificates, error);
+    }
     net->options.listens = NULL; /* was the caller's, until now */
+    if (certificates) {
+        net_certificates_use(net, certificates);
+    }
     if (status != STATUS_OK) {
         net_free(net);
         return status;
@@ -377,6 +385,7 @@ net_free(struct net *net)
     map_free(&net->peer_counts);
     if (net->tls_mutex_open) {
         net_tls_free_contexts(net);
+        net_certificates_free(net->certificates);
         uv_mutex_destroy(&net->tls_mutex);
     }
     free(net->ports);

@@ -24,6 +24,7 @@
 #include "base/list.h"
 #include "base/slice.h"
 #include "base/status.h"
+#include "base/units.h"
 #include "wire/http.h"
 
 struct net;
@@ -34,7 +35,9 @@ struct net_call;
 struct net_listen {
     const char *host;      /* numeric address; NULL for a unix socket */
     uint16_t port;         /* 0 = any free one, see net_port */
-    const char *unix_path; /* made with mode 0600; a stale one is replaced */
+    const char *unix_path; /* a stale one is replaced */
+    uint32_t unix_mode;    /* 0 = 0600 */
+    const char *cert_file, *key_file; /* PEM; NULL = no TLS */
     int tag;               /* given back by net_exchange_tag */
     bool while_stopping;   /* goes on accepting after net_stop until what runs elsewhere is over, so that
                             * a gateway that drains can be asked */
@@ -77,7 +80,7 @@ struct net_options {
 };
 
 struct net_error {
-    char text[256];   /* "cannot listen on 127.0.0.1:8080: address already in use" */
+    char text[512];   /* "cannot listen on 127.0.0.1:8080: address already in use" */
     int listen_index; /* of the listener that cannot be had; -1 = something else */
 };
 
@@ -106,6 +109,24 @@ int64_t net_loop_mono_ms(const struct net_loop *loop); /* cached once a turn */
 void net_loop_wake(struct net_loop *loop);
 /* SIGTERM, SIGINT, SIGHUP on loop 0. */
 void net_on_signal(struct net *net, void (*on_signal)(struct net *net, int signal_number));
+
+/* --- certificates of listeners. The files are read when the net is opened, and again when asked to: any
+ * thread, in two steps, so that what else depends on them can fail in between. Connections go on under
+ * those they were opened with, and resume under the new ones where the private key is the same. */
+struct net_certificates;
+#define NET_CERTIFICATE_WARN_MS (14 * DAY_MS) /* before its end, people are told */
+/* Judges a pair of files without using it. Refused are a private key that is locked, of another
+ * certificate, or open to everybody on this machine; dates are the caller's to judge. */
+MUST_USE enum status net_certificate_check(
+    const char *cert_file, const char *key_file, int64_t *expires_ms, struct net_error *error);
+/* `listens` as net_open had them, in their order; files may differ, and where they are NULL a listener keeps
+ * what it has. On success *loaded is used or freed. */
+MUST_USE enum status net_certificates_load(struct net *net, const struct net_listen *listens,
+    int listen_count, struct net_certificates **loaded, struct net_error *error);
+void net_certificates_use(struct net *net, struct net_certificates *loaded);
+void net_certificates_free(struct net_certificates *loaded);
+/* Wall time; 0 = a listener without TLS. */
+int64_t net_certificate_expires_ms(struct net *net, int listen_index);
 
 /* --- exchanges */
 void net_exchange_set_user(struct net_exchange *exchange, void *user);

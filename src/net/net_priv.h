@@ -177,6 +177,7 @@ struct net {
     bool tls_mutex_open;
     uv_mutex_t tls_mutex;
     struct net_tls_context *tls_contexts; /* one a file of roots, shared by the loops */
+    struct net_certificates *certificates; /* of each listen; NULL until they are read */
     bool peers_mutex_open;
     uv_mutex_t peers_mutex;
     struct map peer_counts; /* of addresses: block -> connections */
@@ -197,8 +198,8 @@ struct net_listener {
     struct net_timer backoff; /* after a failed accept: no polling meanwhile */
     int fd;
     int spare_fd; /* given up for a moment to take and drop a connection when descriptors run out */
-    int tag;
-    bool while_stopping;
+    int tag, listen_index;
+    bool while_stopping, tls;
     char *unix_path; /* removed at the end, if it is still ours */
     uint64_t unix_device, unix_inode;
 };
@@ -210,7 +211,11 @@ void net_listen_close(struct net_loop *loop, bool all);
 
 /* ---- server.c, answer.c, refuse.c: connections of clients */
 
+struct net_refusal;
+struct net_tls;
+
 enum conn_state {
+    CONN_TLS,    /* until the handshake is over */
     CONN_IDLE,   /* between two requests: no byte of the next one yet */
     CONN_HEAD,   /* a head has begun */
     CONN_BUSY,   /* from a complete head until its answer is out and its exchange closed */
@@ -245,7 +250,9 @@ struct net_conn {
     bool head_sent, ended, drain_due, shut;
     bool while_stopping; /* of its listener: waiting for a request, it keeps no loop from its end */
 
-    int tag;
+    int tag, listen_index;
+    struct net_tls *tls; /* NULL = plain, or no byte of its handshake yet */
+    struct net_handshake handshake; /* waits on loop->handshakes_in */
     struct buf in;   /* bytes read and not used yet */
     struct buf out;  /* bytes not taken by the socket yet, from out_sent on */
     size_t out_sent;
@@ -297,6 +304,17 @@ void net_conn_close_idle(struct net_loop *loop);
 struct net_exchange *net_exchange_make(struct net_conn *conn, const struct http_head *head,
     struct slice head_bytes);
 void net_exchange_free(struct net_exchange *exchange);
+
+/* As net_sock_read and net_sock_write, through TLS where there is some. */
+MUST_USE ssize_t net_conn_read(struct net_conn *conn, char *out, size_t size);
+MUST_USE ssize_t net_conn_write(struct net_conn *conn, struct iovec *pieces, int piece_count);
+/* server.c: TLS stands, and bytes may be here already; or what came instead was answered. */
+void net_conn_begin(struct net_conn *conn);
+/* net's own answer, the last on this connection. */
+void net_conn_refuse(struct net_conn *conn, const struct net_refusal *refusal);
+/* secure.c: connections over TLS, until their handshake is over. */
+void net_conn_secure_ready(struct net_conn *conn, int events);
+void net_conn_handshake(struct net_handshake *turn); /* its turn has come */
 
 /* answer.c: writes what waits; false when the connection broke. */
 MUST_USE bool net_conn_flush(struct net_conn *conn);

@@ -1,10 +1,10 @@
 /* net/server.c: connections of clients: what comes in, in which state, by when.
- *     idle -> head -> busy -> idle ...           keep-alive
- *                       `---> linger -> closed   answered for the last time
+ *     [tls] -> idle -> head -> busy -> idle ...           keep-alive
+ *                                `---> linger -> closed   answered for the last time
  *
  * Only the next request's bytes that came with the last read are kept while an exchange runs;
  * then the socket is not read, and the client's end is seen by its poll event alone. */
-#include "net/net_priv.h"
+#include "net/tls_priv.h"
 
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -29,6 +29,7 @@ static bool
 wants_input(const struct net_conn *conn)
 {
     switch (conn->state) {
+    case CONN_TLS:
     case CONN_IDLE:
     case CONN_HEAD:
     case CONN_LINGER: return true;
@@ -52,6 +53,7 @@ input_due(const struct net_conn *conn)
     const struct net_options *options = &conn->sock.loop->net->options;
     switch (conn->state) {
     case CONN_IDLE: return due_after(conn->input_mono_ms, options->idle_ms);
+    case CONN_TLS:
     case CONN_HEAD: return due_after(conn->input_mono_ms, options->head_deadline_ms);
     case CONN_BUSY:
         return wants_input(conn) ? due_after(conn->input_mono_ms, options->body_deadline_ms)
@@ -112,10 +114,16 @@ void
 net_conn_close(struct net_conn *conn)
 {
     struct net_loop *loop = conn->sock.loop;
+    const bool promised = conn->state == CONN_BUSY && !conn->ended; /* a cut must look like one */
     if (conn->state == CONN_CLOSED) {
         return;
     }
     (void)detach(conn);
+    list_remove(&conn->handshake.node);
+    if (conn->tls) {
+        net_tls_free(conn->tls, !promised && !conn->broken);
+        conn->tls = NULL;
+    }
     conn->state = CONN_CLOSED;
     list_remove(&conn->node);
     list_remove(&conn->task.node);
@@ -153,9 +161,8 @@ linger(struct net_conn *conn)
     conn->linger_left_bytes = conn->sock.loop->net->options.body_bytes_max + LINGER_EXTRA_BYTES;
 }
 
-/* net's own answer, the last on this connection. */
-static void
-refuse(struct net_conn *conn, const struct net_refusal *refusal)
+void
+net_conn_refuse(struct net_conn *conn, const struct net_refusal *refusal)
 {
     if (conn->head_sent) {
         net_conn_lose(conn); /* an answer is on its way already: it can only be cut */
@@ -179,7 +186,7 @@ refuse_fault(struct net_conn *conn, const struct http_fault *fault)
     const struct net_refusal refusal = { fault->status, "invalid_request_error", fault->name,
         fault->sentence };
     counter_add(COUNTER_REQUESTS_MALFORMED, 1);
-    refuse(conn, &refusal);
+    net_conn_refuse(conn, &refusal);
 }
 
 static void
@@ -193,13 +200,27 @@ on_conn_timer(struct net_timer *timer)
         arm(conn);
     } else if (conn->state == CONN_HEAD || conn->state == CONN_BUSY) {
         counter_add(COUNTER_REQUESTS_LATE, 1);
-        refuse(conn, conn->state == CONN_HEAD ? &head_late : &body_late);
+        net_conn_refuse(conn, conn->state == CONN_HEAD ? &head_late : &body_late);
     } else {
+        counter_add(COUNTER_HANDSHAKES_FAILED, conn->state == CONN_TLS);
         net_conn_close(conn);
     }
 }
 
 /* ---- input ---- */
+
+ssize_t
+net_conn_read(struct net_conn *conn, char *out, size_t size)
+{
+    return conn->tls ? net_tls_read(conn->tls, out, size) : net_sock_read(&conn->sock, out, size);
+}
+
+ssize_t
+net_conn_write(struct net_conn *conn, struct iovec *pieces, int piece_count)
+{
+    return conn->tls ? net_tls_write(conn->tls, pieces, piece_count)
+                     : net_sock_write(&conn->sock, pieces, piece_count);
+}
 
 static void
 start_exchange(struct net_conn *conn, const struct http_head *head, struct slice head_bytes)
@@ -301,6 +322,7 @@ consume(struct net_conn *conn, struct slice bytes)
             step = conn->body_wanted && !conn->body_told ? feed_body(conn, rest) : 0;
             break;
         case CONN_LINGER: conn->linger_left_bytes -= (int64_t)rest.len; return bytes.len;
+        case CONN_TLS:
         case CONN_CLOSED: return bytes.len;
         }
         used += step;
@@ -364,10 +386,10 @@ input_room(struct net_conn *conn, size_t *bytes)
 static void
 read_socket(struct net_conn *conn)
 {
-    for (int i = 0; i < NET_READS_A_TURN; i++) {
+    for (int i = 0; i < NET_READS_A_TURN || conn->tls; i++) {
         size_t room_bytes = 0;
         char *bytes = input_room(conn, &room_bytes);
-        const ssize_t got = net_sock_read(&conn->sock, bytes, room_bytes);
+        const ssize_t got = net_conn_read(conn, bytes, room_bytes);
         if (got == NET_IO_AGAIN) {
             return;
         }
@@ -384,9 +406,21 @@ read_socket(struct net_conn *conn)
             conn->input_mono_ms = now_mono_ms(conn);
         }
         take_input(conn, slice_of(bytes, (size_t)got));
-        if ((size_t)got < room_bytes || !wants_input(conn)) {
-            return;
+        if (((size_t)got < room_bytes && !conn->tls) || !wants_input(conn)) {
+            return; /* TLS is read until it wants more: a record is not all that is here */
         }
+    }
+}
+
+/* Bytes in TLS's own memory, of which no poll tells. */
+static void
+read_pending(struct net_conn *conn)
+{
+    if (conn->tls && wants_input(conn) && net_tls_pending(conn->tls)) {
+        read_socket(conn);
+    }
+    if (conn->tls) {
+        net_tls_keep(conn->tls);
     }
 }
 
@@ -416,7 +450,7 @@ turn_over(struct net_conn *conn)
     if (conn->keep_alive && conn->body_done && !net_stopping(conn->sock.loop->net)) {
         conn->state = CONN_IDLE;
         conn->input_mono_ms = now_mono_ms(conn);
-        if (conn->in.len > 0) {
+        if (conn->in.len > 0 || (conn->tls && net_tls_pending(conn->tls))) {
             net_conn_wake(conn); /* the next request is here */
         }
     } else if (!conn->fin && (!conn->body_done || conn->in.len > 0)) {
@@ -436,6 +470,9 @@ settle(struct net_conn *conn)
     }
     if (conn->state == CONN_LINGER) {
         if (flushed && !conn->shut) {
+            if (conn->tls) {
+                net_tls_say_end(conn->tls);
+            }
             (void)shutdown(
                 conn->sock.fd, SHUT_WR); /* fails where the peer is gone: the read tells */
             conn->shut = true;
@@ -458,6 +495,7 @@ run_task(struct net_task *task)
         return;
     }
     take_input(conn, SLICE(""));
+    read_pending(conn);
     settle(conn);
 }
 
@@ -465,6 +503,10 @@ static void
 on_conn_ready(struct net_sock *sock, int events)
 {
     struct net_conn *conn = list_entry(sock, struct net_conn, sock);
+    if (conn->state == CONN_TLS) {
+        net_conn_secure_ready(conn, events);
+        return;
+    }
     if ((events & UV_WRITABLE) && !flush(conn)) {
         return;
     }
@@ -479,6 +521,13 @@ on_conn_ready(struct net_sock *sock, int events)
     }
     list_remove(&conn->task.node); /* what a callback has left to do is done now */
     run_task(&conn->task);
+}
+
+void
+net_conn_begin(struct net_conn *conn)
+{
+    conn->input_mono_ms = now_mono_ms(conn);
+    on_conn_ready(&conn->sock, UV_READABLE);
 }
 
 void
@@ -518,16 +567,18 @@ net_conn_open(struct net_loop *loop, int fd, const struct net_listener *from,
     list_push_back(&loop->conns, &conn->node);
     net_task_init(&conn->task, run_task);
     net_timer_init(&conn->timer, loop, on_conn_timer);
-    conn->state = CONN_IDLE;
+    conn->state = from->tls && !overflow ? CONN_TLS : CONN_IDLE;
     conn->counted = !overflow;
     conn->tag = from->tag;
+    conn->listen_index = from->listen_index;
+    net_handshake_init(&conn->handshake, net_conn_handshake);
     conn->while_stopping = from->while_stopping;
     conn->peer = *peer;
     conn->input_mono_ms = now_mono_ms(conn);
     if (overflow) {
         loop->overflow_count++;
         counter_add(COUNTER_CONNECTIONS_REFUSED, 1);
-        refuse(conn, overflow);
+        net_conn_refuse(conn, overflow);
     } else {
         counter_add(COUNTER_CONNECTIONS, 1);
         counter_add(COUNTER_CONNECTIONS_OPEN, 1);
@@ -542,7 +593,7 @@ net_conn_close_idle(struct net_loop *loop)
     for (struct list *node = loop->conns.next; node != &loop->conns; node = next) {
         struct net_conn *conn = list_entry(node, struct net_conn, node);
         next = node->next;
-        if (conn->state == CONN_IDLE && !conn->while_stopping) {
+        if ((conn->state == CONN_IDLE || conn->state == CONN_TLS) && !conn->while_stopping) {
             net_conn_close(conn);
         }
     }

@@ -17,10 +17,10 @@ struct net_tls {
     SSL *ssl;
     struct net_sock *sock;
     struct net_tls *under; /* TLS to a proxy, through which this one goes; NULL = the socket */
-    bool failed;     /* OpenSSL forbids further words on it, also the last one */
-    bool drained;    /* the last read was short: the socket has no more for now */
-    int reads;       /* in this turn */
-    struct buf kept; /* records read and not used, while nobody reads on */
+    bool failed;           /* OpenSSL forbids further words on it, also the last one */
+    bool drained;          /* the last read was short: the socket has no more for now */
+    int reads;             /* in this turn */
+    struct buf kept;       /* records read and not used, while nobody reads on */
     size_t kept_used;
 };
 
@@ -188,6 +188,12 @@ net_tls_handshake(struct net_tls *tls)
     }
     tls->failed = true;
     return NET_TLS_FAILED;
+}
+
+bool
+net_tls_resumed(const struct net_tls *tls)
+{
+    return SSL_session_reused(tls->ssl) == 1;
 }
 
 ssize_t

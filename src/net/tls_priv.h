@@ -20,6 +20,8 @@ MUST_USE struct net_tls *net_tls_make(
     struct net_sock *sock, struct net_tls *under, struct ssl_st *ssl);
 struct ssl_st *net_tls_ssl(struct net_tls *tls);
 MUST_USE enum net_tls_step net_tls_handshake(struct net_tls *tls);
+/* Whether the handshake was a short one. */
+bool net_tls_resumed(const struct net_tls *tls);
 /* As net_sock_read and net_sock_write; a record is read at a time. */
 MUST_USE ssize_t net_tls_read(struct net_tls *tls, char *out, size_t size);
 MUST_USE ssize_t net_tls_write(struct net_tls *tls, const struct iovec *pieces, int piece_count);
@@ -50,8 +52,8 @@ MUST_USE struct net_tls *net_tls_accept(struct net_sock *sock, int listen_index)
 
 /* ---- tickets.c: keys of session tickets, made and forgotten in time */
 
-#define NET_TICKET_ISSUE_MS  (12 * HOUR_MS) /* so long a key makes tickets */
-#define NET_TICKET_ACCEPT_MS (24 * HOUR_MS) /* and so long it reads them */
+#define NET_TICKET_ISSUE_MS   (12 * HOUR_MS) /* so long a key makes tickets */
+#define NET_TICKET_ACCEPT_MS  (24 * HOUR_MS) /* and so long it reads them */
 #define NET_TICKET_NAME_BYTES 16
 #define NET_TICKET_KEY_BYTES  32
 
@@ -67,7 +69,8 @@ MUST_USE struct net_tickets *net_tickets_make(void);
 struct net_tickets *net_tickets_ref(struct net_tickets *tickets);
 void net_tickets_unref(struct net_tickets *tickets);
 /* The key for a new ticket. */
-void net_tickets_issue(struct net_tickets *tickets, int64_t now_mono_ms, struct net_ticket_key *key);
+void net_tickets_issue(
+    struct net_tickets *tickets, int64_t now_mono_ms, struct net_ticket_key *key);
 /* The key that made a ticket; false: it is unknown or too old. `renew`: a newer one should take its
  * place. */
 MUST_USE bool net_tickets_find(struct net_tickets *tickets, int64_t now_mono_ms,

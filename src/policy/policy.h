@@ -113,6 +113,8 @@ struct listen {
     const char *host;        /* numeric address; NULL for a unix socket */
     uint16_t port;
     const char *unix_path;
+    uint32_t unix_mode;      /* of a unix socket: 0600 and the like; 0 = as the default */
+    const char *cert_file, *key_file; /* PEM; both, or NULL = no TLS */
 };
 
 struct policy {

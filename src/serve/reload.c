@@ -27,7 +27,8 @@ same_listens(const struct policy *old, const struct policy *new)
         const struct listen *one = &old->listens[i];
         const struct listen *other = &new->listens[i];
         if (one->port != other->port || !same_text(one->host, other->host)
-            || !same_text(one->unix_path, other->unix_path)) {
+            || !same_text(one->unix_path, other->unix_path) || one->unix_mode != other->unix_mode
+            || !one->cert_file != !other->cert_file) {
             return false;
         }
     }
@@ -89,10 +90,18 @@ read_again(struct reload *reload, const char *actor, struct buf *said)
     struct policy *policy = NULL;
     struct conf_error conf_error;
     struct engine_error engine_error;
+    struct net_error net_error;
+    struct net_certificates *certificates = NULL;
     struct buf fixed = { 0 };
     enum status status = conf_load_file(reload->config_path, &policy, &conf_error);
     if (status != STATUS_OK) {
         buf_add_str(said, conf_error.text);
+        return status;
+    }
+    status = listeners_read(reload->listeners, policy, &certificates, &net_error);
+    if (status != STATUS_OK) {
+        buf_add_str(said, net_error.text);
+        policy_unref(policy);
         return status;
     }
     char config_hash[HASH_HEX + 1];
@@ -100,12 +109,14 @@ read_again(struct reload *reload, const char *actor, struct buf *said)
     const int fixed_count = reload_fixed_changes(reload->started_with, policy, &fixed);
     status = engine_set_policy(reload->engine, policy, &engine_error);
     if (status == STATUS_OK) {
+        listeners_use(reload->listeners, certificates);
         note_reload(reload, actor, config_hash);
         buf_addf(said, "%s is in force", reload->config_path);
         if (fixed_count > 0) {
             buf_addf(said, ", but for what only a restart changes: %s", buf_cstr(&fixed));
         }
     } else {
+        net_certificates_free(certificates);
         buf_add_str(said, engine_error.text);
     }
     buf_free(&fixed);
@@ -200,12 +211,13 @@ reload_start(struct reload *reload)
 }
 
 void
-reload_open(
-    struct reload *reload, const char *config_path, struct policy *policy, struct engine *engine)
+reload_open(struct reload *reload, const char *config_path, struct policy *policy,
+    struct engine *engine, struct listeners *listeners)
 {
-    *reload = (struct reload){
-        .config_path = config_path, .started_with = policy_ref(policy), .engine = engine
-    };
+    *reload = (struct reload){ .config_path = config_path,
+        .started_with = policy_ref(policy),
+        .engine = engine,
+        .listeners = listeners };
     check(pthread_mutex_init(&reload->lock, NULL) == 0);
     check(pthread_mutex_init(&reload->thread_lock, NULL) == 0);
     counter_set(COUNTER_RELOAD_GOOD, 1);

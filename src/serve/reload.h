@@ -2,7 +2,7 @@
  *
  * Asked for by SIGHUP or over the control plane, never on a loop: the engine takes its turn to swap
  * policies, between two batches, and calls in flight keep theirs. Secrets are read again too: the
- * files that `credentials` names, as they are now; the environment of a process never changes. A file
+ * files that `credentials` and listeners name, as they are now; the environment of a process never changes. A file
  * that is wrong, or a secret that cannot be read, changes nothing. What is fixed at the start (sockets,
  * the store, threads, bounds of a connection) is named where the new file differs, and stays. */
 #pragma once
@@ -12,12 +12,14 @@
 #include "base/buf.h"
 #include "base/status.h"
 #include "engine/engine.h"
+#include "serve/listeners.h"
 
 /* The caller's memory. */
 struct reload {
     const char *config_path;      /* NULL: a sandbox, which has none */
     struct policy *started_with;  /* one reference */
     struct engine *engine;
+    struct listeners *listeners;
     pthread_mutex_t lock;
     pthread_t thread;             /* of a signal */
     bool thread_runs;
@@ -25,9 +27,10 @@ struct reload {
     bool thread_over, again;
 };
 
-/* Before the loops run. `policy` is what the process was started with. The strings and the engine are
- * borrowed until reload_close. */
-void reload_open(struct reload *reload, const char *config_path, struct policy *policy, struct engine *engine);
+/* Before the loops run. `policy` is what the process was started with. The strings, the engine and
+ * the listeners are borrowed until reload_close. */
+void reload_open(struct reload *reload, const char *config_path, struct policy *policy,
+    struct engine *engine, struct listeners *listeners);
 /* Waits for one that runs; while the engine still takes turns. Also of one that was never opened. */
 void reload_close(struct reload *reload);
 

@@ -3,7 +3,7 @@
 #pragma once
 
 #define API_FAULTS(X)                                                                                            \
-    X(ADMIN_REMOTE, "admin_needs_loopback", 403, "Admin endpoints are served to this machine alone while there is no TLS: on the control socket, or on a loopback listener and not through a proxy.") \
+    X(ADMIN_REMOTE, "admin_needs_loopback", 403, "Admin endpoints are served over TLS, or to this machine alone: on the control socket, or on a loopback listener and not through a proxy.") \
     X(CONTROL_ONLY, "endpoint_not_found", 404, "The control socket serves the control plane; model calls go to a listen address.") \
     X(FIELD, "body_field_invalid", 400, "A field of the body is missing or wrong.")                              \
     X(PARAMETER, "parameter_invalid", 400, "A parameter of the query is wrong.")                                 \

@@ -31,6 +31,14 @@
         "Calls to providers sent on a connection that was there already.")                         \
     X(UPSTREAM_FAILED, COUNTER, "tidegate_connects_failed_total", "",                              \
         "Calls to providers that got no connection.")                                              \
+    X(HANDSHAKES_FULL, COUNTER, "tidegate_tls_handshakes_total", "result=\"full\"",                \
+        "TLS handshakes of clients.")                                                              \
+    X(HANDSHAKES_RESUMED, COUNTER, "tidegate_tls_handshakes_total", "result=\"resumed\"",          \
+        "TLS handshakes of clients.")                                                              \
+    X(HANDSHAKES_FAILED, COUNTER, "tidegate_tls_handshakes_total", "result=\"failed\"",            \
+        "TLS handshakes of clients.")                                                              \
+    X(CERTIFICATE_EXPIRES, GAUGE, "tidegate_certificate_expires_timestamp_seconds", "",            \
+        "When the certificate of a listener ends, the first of several; 0 without TLS.")           \
     X(CLIENT_BYTES_IN, COUNTER, "tidegate_bytes_total", "side=\"client\",direction=\"in\"",        \
         "Bytes of HTTP read from and written to the other side, before TLS.")                      \
     X(CLIENT_BYTES_OUT, COUNTER, "tidegate_bytes_total", "side=\"client\",direction=\"out\"",      \

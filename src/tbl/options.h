@@ -13,12 +13,20 @@
 #define OPTION_REQUIRED "(required)"
 
 #define OPTIONS(X)                                                                                                    \
-    X(LISTEN, "listen", ANY, "an address such as 127.0.0.1:8080, [::1]:8080 or unix:/run/tidegate.sock, or a list of them", \
+    X(LISTEN, "listen", ANY, "an address such as 127.0.0.1:8080, [::1]:8080 or unix:/run/tidegate.sock, a mapping such as {address: 0.0.0.0:8443, tls: {cert: FILE, key: FILE}}, or a list of them", \
         "127.0.0.1:8080", NULL, NULL, "Where clients connect.")                                                       \
-    X(LISTEN_TLS, "listen.tls", LATER, NULL, NULL, NULL, NULL,                                                        \
-        "TLS listeners do not exist in this version yet; listen on loopback behind a TLS proxy")                      \
+    X(LISTEN_ADDRESS, "listen.*.address", ANY, "an address such as 0.0.0.0:8443 or unix:/run/tidegate.sock", OPTION_REQUIRED, NULL, NULL, \
+        "Where clients connect, in digits.")                                                                          \
+    X(LISTEN_TLS, "listen.*.tls", MAP, "a mapping such as {cert: cert.pem, key: key.pem}", NULL, NULL, NULL,          \
+        "Its certificate; without it, plain HTTP. The files are read again by a reload.")                             \
+    X(LISTEN_CERT, "listen.*.tls.cert", TEXT, "the path of a PEM file", OPTION_REQUIRED, NULL, NULL,                  \
+        "The certificate, and behind it those that vouch for it.")                                                    \
+    X(LISTEN_KEY, "listen.*.tls.key", TEXT, "the path of a PEM file", OPTION_REQUIRED, NULL, NULL,                    \
+        "Its private key, in a file that not everybody may read.")                                                    \
+    X(LISTEN_MODE, "listen.*.mode", WORD, "0600 | 0660 | 0666", "0600", NULL, NULL,                                   \
+        "Who may connect to a unix socket: its owner, its group too, or everybody on this machine.")                  \
     X(TLS, "tls", LATER, NULL, NULL, NULL, NULL,                                                                      \
-        "TLS listeners do not exist in this version yet; listen on loopback behind a TLS proxy")                      \
+        "a certificate stands where it is used: write listen: {address: 0.0.0.0:8443, tls: {cert: FILE, key: FILE}}") \
     X(STORE, "store", TEXT, "sqlite:PATH, or memory", "sqlite:tidegate.db", NULL, NULL,                               \
         "Where the books are kept; memory keeps them while the gateway runs. Relative paths start at this file's folder.")                                    \
     X(DURABILITY, "durability", WORD, "disk | os", "disk", NULL, NULL,                                                \

@@ -142,8 +142,8 @@ export function modelsOn(models, more = {}) {
 }
 
 export class Gateway {
-  /** `config`: options of the file, over what every test needs; `options`: where it listens, and those of Program. */
-  static async start(mock, config = {}, { host = '127.0.0.1', ...options } = {}) {
+  /** `config`: options of the file, over what every test needs; `options`: where it listens (`also`: beside that), and those of Program. */
+  static async start(mock, config = {}, { host = '127.0.0.1', also = [], ...options } = {}) {
     const gateway = new Gateway();
     gateway.dir = fs.mkdtempSync(path.join(os.tmpdir(), 'tidegate-live-'));
     gateway.control = path.join(gateway.dir, 'control.sock');
@@ -154,7 +154,7 @@ export class Gateway {
     gateway.port = await freePort();
     gateway.url = `http://127.0.0.1:${gateway.port}`;
     gateway.config = {
-      listen: `${host}:${gateway.port}`,
+      listen: also.length > 0 ? [`${host}:${gateway.port}`, ...also] : `${host}:${gateway.port}`,
       store: `sqlite:${gateway.store}`,
       control: gateway.control,
       loops: 2,

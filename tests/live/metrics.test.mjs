@@ -5,8 +5,11 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import fs from 'node:fs';
+import nodeNet from 'node:net';
 import { after, before, beforeEach, describe, test } from 'node:test';
+import tls from 'node:tls';
 
+import { Certificates } from './certificates.mjs';
 import {
   Gateway, Mock, Raw, SLOW, ask, callOf, freePort, modelsOn, ownLimit, priced, providersOn, send, until,
 } from './harness.mjs';
@@ -624,6 +627,37 @@ describe('crashes and stores', () => {
     await gateway.launch();
     assert.equal((await read(gateway)).get('store_down'), 0);
   });
+});
+
+test('handshakes of clients, and when a certificate ends', async () => {
+  const certificates = new Certificates();
+  certificates.authority('ours');
+  certificates.leaf('live', 'ours', 'DNS:localhost');
+  const port = await freePort();
+  const gateway = await Gateway.start(mock, {
+    models: modelsOn({ 'gpt-live': 'openai' }),
+  }, {
+    also: [{ address: `127.0.0.1:${port}`, tls: { cert: certificates.file('live.pem'), key: certificates.file('live.key') } }],
+  });
+  const client = (session) => new Promise((resolve, reject) => {
+    const socket = tls.connect({ port, host: '127.0.0.1', servername: 'localhost', ca: certificates.text('ours.pem'), session, maxVersion: 'TLSv1.2' });
+    socket.on('error', reject).on('secureConnect', () => {
+      socket.end();
+      socket.on('close', () => resolve(socket.getSession() ?? socket.session));
+      socket.session = socket.getSession();
+    });
+  });
+  const session = await client();
+  await client(session);
+  await new Promise((resolve) => nodeNet.connect({ port, host: '127.0.0.1' }).on('close', resolve).on('error', () => {}).end('\0'));
+  await until('all are counted', async () => {
+    const numbers = await read(gateway);
+    return ['full', 'resumed', 'failed'].every((result) => numbers.get(name('tls_handshakes_total', { result })) === 1);
+  });
+  const ends_s = (await read(gateway)).get('certificate_expires_timestamp_seconds');
+  assert.ok(Math.abs(ends_s - (Date.now() / 1000 + 30 * 86_400)) < 600, `${ends_s}`);
+  await gateway.stop();
+  certificates.remove();
 });
 
 test('no number is dead', () => {
