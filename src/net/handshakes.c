@@ -14,8 +14,8 @@ on_turn(struct net_timer *timer)
 {
     struct net_handshakes *handshakes = list_entry(timer, struct net_handshakes, timer);
     const int64_t now = net_loop_mono_ms(timer->loop);
-    handshakes->tokens_us = min_i64(
-        BUCKET_US, handshakes->tokens_us + (now - handshakes->tokens_at_mono_ms) * 1000);
+    handshakes->tokens_us =
+        min_i64(BUCKET_US, handshakes->tokens_us + (now - handshakes->tokens_at_mono_ms) * 1000);
     handshakes->tokens_at_mono_ms = now;
     while (!list_empty(&handshakes->queue) && handshakes->tokens_us >= HANDSHAKE_US) {
         struct net_handshake *first =
@@ -39,8 +39,7 @@ net_handshakes_init(struct net_handshakes *handshakes, struct net_loop *loop)
 }
 
 void
-net_handshake_init(
-    struct net_handshake *handshake, void (*begin)(struct net_handshake *handshake))
+net_handshake_init(struct net_handshake *handshake, void (*begin)(struct net_handshake *handshake))
 {
     list_init(&handshake->node);
     handshake->begin = begin;

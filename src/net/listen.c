@@ -153,7 +153,8 @@ open_tcp(struct net *net, int index, struct net_error *error)
         if (fd < 0) {
             return refuse_errno(listen_at, error, errno);
         }
-        (void)listener_add(&net->loops[i], fd, listen_at, index); /* its fd is closed with the loop */
+        (void)listener_add(
+            &net->loops[i], fd, listen_at, index); /* its fd is closed with the loop */
         net_socket_watch_peer(fd, net->options.write_deadline_ms);
         if (listen(fd, BACKLOG) != 0) {
             return refuse_errno(listen_at, error, errno);
