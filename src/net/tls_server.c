@@ -13,7 +13,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
-#include <time.h>
 
 #include "base/clock.h"
 #include "base/secret.h"
@@ -149,12 +148,15 @@ read_key(const char *file, struct net_error *error)
 static int64_t
 expires_of(SSL_CTX *context)
 {
-    struct tm tm = { 0 };
+    int days = 0;
+    int seconds = 0;
     const X509 *certificate = SSL_CTX_get0_certificate(context);
-    if (!certificate || ASN1_TIME_to_tm(X509_get0_notAfter(certificate), &tm) != 1) {
-        return EXPIRES_MAX;
-    }
-    return (int64_t)timegm(&tm) * SECOND_MS;
+    ASN1_TIME *epoch = ASN1_TIME_set(NULL, 0);
+    const bool known =
+        certificate && epoch
+        && ASN1_TIME_diff(&days, &seconds, epoch, X509_get0_notAfter(certificate)) == 1;
+    ASN1_TIME_free(epoch);
+    return known ? days * DAY_MS + seconds * SECOND_MS : EXPIRES_MAX;
 }
 
 /* ---- contexts ---- */
