@@ -95,7 +95,8 @@ void text_csv(const char *text, struct buf *out);
 void text_shell(const char *text, struct buf *out);
 /* "90d", "12h30m" -> ms. */
 MUST_USE bool text_parse_duration(struct slice text, int64_t *ms);
-/* A duration from now (`sign` -1: ago), a date (its midnight UTC) or an RFC 3339 time. */
+/* A duration from now (`sign` -1: ago), a date (its midnight UTC) or an RFC 3339 time; of the past also
+ * today and yesterday. */
 MUST_USE bool text_parse_when(struct slice text, int64_t now_ms, int sign, int64_t *at_ms);
 /* The word nearest to `text`, if near enough to be meant. */
 const char *text_nearest(const char *text, const char *const *words, size_t count);

@@ -196,6 +196,11 @@ text_parse_when(struct slice text, int64_t now_ms, int sign, int64_t *at_ms)
         *at_ms = at;
         return true;
     }
+    const bool past_day = slice_eq(text, SLICE("today")) || slice_eq(text, SLICE("yesterday"));
+    if (sign < 0 && past_day) {
+        *at_ms = now_ms - now_ms % DAY_MS - (text.ptr[0] == 'y' ? DAY_MS : 0);
+        return *at_ms >= 0;
+    }
     return parse_date(text, at_ms) || civil_parse_rfc3339(text, at_ms);
 }
 

@@ -72,13 +72,17 @@
     X(key_revoke, "key revoke", "ID", "end a key", COMMAND_DOOR_LINES)                                           \
     X(ledger, "ledger",                                                                                          \
         "[ID] [--account NAME] [--key ID] [--thread ID] [--model NAME] [--since WHEN] [--until WHEN]\n"          \
-        "                  [--kind KIND] [--limit N] [--csv]",                                                   \
+        "                  [--kind KIND] [--limit N] [--before ROW] [--csv | --ndjson]",                                                   \
         "rows of the ledger, newest first",                                                                      \
         "ID                one request, by the x-request-id of its answer, and all that was booked for it\n"      \
-        "--since WHEN      24h, 7d (ago), 2026-11-01 or an RFC 3339 time; so too --until\n"                      \
+        "--since WHEN      24h, 7d (ago), today, yesterday, 2026-11-01 (UTC) or an RFC 3339 time; so too\n"      \
+        "                  --until, which is not included\n"                                                     \
         "--kind KIND       settle, unbilled, release, orphan, adjust, refusal or admin\n"                        \
-        "--limit N         at most so many rows (default 50)\n"                                                  \
-        "--csv             all columns as CSV\n"                                                                 \
+        "--limit N         at most so many rows, or all (default: 50, of an export all)\n"                       \
+        "--before ROW      those older than this row: the next page\n"                                           \
+        "--csv             all columns as CSV (RFC 4180), in a fixed order; a cell that a spreadsheet would\n"   \
+        "                  take for a formula begins with an apostrophe\n"                                       \
+        "--ndjson          a JSON object a line\n"                                                               \
         COMMAND_DOOR_LINES)                                                                                      \
     X(prices_import, "prices import", "FILE [--out FILE] [--json]",                                              \
         "check a price book (ours or LiteLLM's) and write it in our form",                                       \

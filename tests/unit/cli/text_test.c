@@ -54,7 +54,10 @@ instants_are_spans_dates_or_times(void **state)
         { "2026-11-21T10:00:00+02:00", -1, "2026-11-21T08:00:00Z" },
         { "2026-02-30", 1, NULL },
         { "2026-11", 1, NULL },
-        { "yesterday", -1, NULL },
+        { "today", -1, "2026-11-21T00:00:00Z" },
+        { "yesterday", -1, "2026-11-20T00:00:00Z" },
+        { "today", 1, NULL }, /* nothing expires in the past */
+        { "Yesterday", -1, NULL },
         { "", 1, NULL },
         { "60000d", -1, NULL }, /* before 1970 */
         { "3000000d", 1, NULL },
