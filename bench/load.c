@@ -17,6 +17,7 @@
  *     --record FILE       soak: the streams that their clients left, a line each
  *     --shorts N          soak: connections for short calls, at --rate; --connections are the streams (128)
  *     --slow N            soak: so many of the streams' connections read slowly (0)
+ *     --header "N: VALUE" one more header, several times
  *     --ca FILE           certificates to trust, for https
  *     --pid NAME:PID      a process to watch, up to four
  *
@@ -107,6 +108,16 @@ take_pid(struct load *load, const char *text)
 }
 
 static void
+add_header(struct load_options *options, const char *text)
+{
+    const size_t len = strlen(options->more_headers);
+    const size_t room = sizeof options->more_headers - len;
+    if ((size_t)snprintf(options->more_headers + len, room, "%s\r\n", text) >= room) {
+        fail("the headers of --header are too long");
+    }
+}
+
+static void
 take_option(struct load *load, const char *name, const char *value)
 {
     struct load_options *options = &load->options;
@@ -119,6 +130,8 @@ take_option(struct load *load, const char *name, const char *value)
         options->model = value;
     } else if (strcmp(name, "--ca") == 0) {
         options->ca_file = value;
+    } else if (strcmp(name, "--header") == 0) {
+        add_header(options, value);
     } else if (strcmp(name, "--plan") == 0) {
         options->plan_file = value;
     } else if (strcmp(name, "--record") == 0) {
@@ -155,7 +168,8 @@ take_option(struct load *load, const char *name, const char *value)
 static void
 take_options(struct load *load, int argc, char **argv)
 {
-    static const struct load_mode *const modes[] = { &load_short, &load_sse, &load_idle, &load_soak };
+    static const struct load_mode *const modes[] = { &load_short, &load_sse, &load_idle,
+        &load_soak };
     load->options = (struct load_options){
         .model = "bench",
         .body_bytes = 1024,
@@ -172,7 +186,8 @@ take_options(struct load *load, int argc, char **argv)
         }
     }
     if (!load->options.mode || argc % 2 != 0) {
-        fail("usage: load short|sse|idle|soak --url URL [OPTION VALUE]...; bench/load.c lists them");
+        fail(
+            "usage: load short|sse|idle|soak --url URL [OPTION VALUE]...; bench/load.c lists them");
     }
     for (int i = 2; i < argc; i += 2) {
         take_option(load, argv[i], argv[i + 1]);

@@ -28,7 +28,7 @@ conn_init(struct load *load, struct conn *conn, int32_t index)
     (void)snprintf(thread, sizeof thread, "bench-%d", (int)index);
     request_head(&conn->request, host, options->path,
         load->key_count > 0 ? load->keys[index % load->key_count] : NULL,
-        options->threads ? thread : NULL, (size_t)options->body_bytes);
+        options->threads ? thread : NULL, options->more_headers, (size_t)options->body_bytes);
     if (load->body_fd < 0) {
         request_body(
             &conn->request, options->model, options->mode->streams, (size_t)options->body_bytes);

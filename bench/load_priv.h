@@ -65,6 +65,7 @@ struct load_options {
     int64_t warm_us, window_us;
     int32_t expect;
     bool threads;           /* every connection names a thread of its own */
+    char more_headers[512]; /* whole lines */
     const char *plan_file, *record_file; /* of a soak */
     int32_t shorts, slow;   /* of a soak: connections beside those of streams; of those, that read slowly */
 };

@@ -166,7 +166,7 @@ write_request(struct conn *conn, const struct kind *kind)
     (void)snprintf(thread, sizeof thread, "soak-%d", (int)draw(soak, THREADS_AN_ACCOUNT));
     const int64_t key = (kind->first_key + draw(soak, kind->keys)) % load->key_count;
     buf_clear(&conn->request);
-    request_head(&conn->request, host, kind->path, load->keys[key], thread, body->len);
+    request_head(&conn->request, host, kind->path, load->keys[key], thread, "", body->len);
     buf_add_slice(&conn->request, buf_slice(body));
     if (conn->request.failed || body->failed) {
         fail("no memory");

@@ -52,7 +52,7 @@ request_body(struct buf *out, const char *model, bool stream, size_t size)
 
 void
 request_head(struct buf *out, const char *host, const char *path, const char *key,
-    const char *thread, size_t body_bytes)
+    const char *thread, const char *more, size_t body_bytes)
 {
     buf_addf(out,
         "POST %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: OpenAI/JS 6.1.0\r\nAccept: application/json\r\n"
@@ -64,5 +64,5 @@ request_head(struct buf *out, const char *host, const char *path, const char *ke
     if (thread) {
         buf_addf(out, "x-tidegate-thread: %s\r\n", thread);
     }
-    buf_addf(out, "Content-Length: %zu\r\n\r\n", body_bytes);
+    buf_addf(out, "%sContent-Length: %zu\r\n\r\n", more, body_bytes);
 }

@@ -11,6 +11,6 @@ void request_body(struct buf *out, const char *model, bool stream, size_t size);
 /* Text of exactly `size` bytes for the inside of a JSON string, never ending within an escape. */
 void request_text(struct buf *out, size_t size);
 
-/* Adds the head of a POST. `key` and `thread` may be NULL. */
+/* Adds the head of a POST. `key` and `thread` may be NULL; `more` are whole header lines, or "". */
 void request_head(struct buf *out, const char *host, const char *path, const char *key,
-    const char *thread, size_t body_bytes);
+    const char *thread, const char *more, size_t body_bytes);

@@ -30,6 +30,20 @@ run_soak() {
     node bench/soak.mjs "$@" "$BENCH_BUILD"
 }
 
+# What cannot be had is left out, and the table says so.
+run_compare() {
+    install_deps
+    have curl && have openssl && have taskset || install_packages curl openssl util-linux || return 1
+    bench_build || die "the gateway and the generator do not build"
+    if use_node && npm_set gateways @portkey-ai/gateway/build/start-server.js @musistudio/claude-code-router/dist/cli.js; then
+        export COMPARE_NPM=$CACHE/npm/gateways
+    fi
+    if python_set litellm litellm; then
+        export COMPARE_PYTHON=$CACHE/python/litellm
+    fi
+    bench/compare.sh "$@" "$BENCH_BUILD"
+}
+
 run_bench() {
     local kind=${1:-}
     [ $# -gt 0 ] && shift
@@ -41,6 +55,7 @@ run_bench() {
             bench_build || die "the gateway and the generator do not build"
             bench/relay.sh "$@" "$BENCH_BUILD"
             ;;
-        *) die "bench knows relay, not '$kind'" ;;
+        compare) run_compare "$@" ;;
+        *) die "bench knows relay and compare, not '$kind'" ;;
     esac
 }
