@@ -32,6 +32,7 @@
     X("ms", "From the request's head to the call's end.")                                          \
     X("first_byte_ms", "From the request's head to the head of the provider's answer.")            \
     X("reason", "Why it was refused or how it failed; see REFUSALS.")                              \
+    X("certificate_until", "When a listener's certificate ends.")                                  \
     X("failure", "What the last attempt that failed met.")                                         \
     X("client_gone", "Whether the client left before the end.")                                    \
     X("limit", "The limit that a call was refused by; amounts in its unit, micro-USD of money.")   \

@@ -5,6 +5,7 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import fs from 'node:fs';
+import os from 'node:os';
 import path from 'node:path';
 import { describe, test } from 'node:test';
 
@@ -120,5 +121,36 @@ describe('help as JSON', () => {
     assert.equal(one.command, 'key add');
     assert.equal(more.length, 0);
     assert.equal(run(['help', 'nothing', '--json']).code, 2);
+  });
+});
+
+describe('the unit for systemd', () => {
+  const analyze = spawnSync('systemd-analyze', ['--version']).status === 0;
+  const unit = fs.readFileSync(path.join(path.dirname(BIN), 'packaging/tidegate.service'), 'utf8');
+
+  test('starts the program that is installed, and each line is a setting', () => {
+    assert.match(unit, /^ExecStart=\/\S+\/bin\/tidegate serve --config \/etc\/tidegate\/tidegate\.yaml --log-json$/m);
+    const { commands } = JSON.parse(run(['help', 'serve', '--json']).out);
+    for (const [option] of /^ExecStart=.*$/m.exec(unit)[0].matchAll(/--[a-z-]+/g)) {
+      assert.ok(commands[0].details.includes(option), option);
+    }
+    const lines = unit.split('\n').filter((line) => line && !line.startsWith('#'));
+    assert.deepEqual(lines.filter((line) => !/^(\[(Unit|Service|Install)\]|[A-Z][A-Za-z]+=.*)$/.test(line)), []);
+    for (const setting of ['NoNewPrivileges=yes', 'ProtectSystem=strict', 'MemoryDenyWriteExecute=yes', 'LimitCORE=0', 'Type=notify', 'StateDirectory=tidegate']) {
+      assert.ok(lines.includes(setting), setting);
+    }
+  });
+
+  test('is what systemd takes, and leaves little exposed', { skip: !analyze && 'there is no systemd here' }, () => {
+    const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'tidegate-unit-'));
+    const copy = path.join(dir, 'tidegate.service');
+    fs.writeFileSync(copy, unit.replace(/^ExecStart=\S+/m, `ExecStart=${BIN}`));
+    const verified = spawnSync('systemd-analyze', ['verify', '--man=no', copy], { encoding: 'utf8' });
+    const said = verified.stderr.split('\n').filter((line) => line.includes('tidegate.service'));
+    assert.deepEqual(said, []);
+    const judged = spawnSync('systemd-analyze', ['security', '--offline=true', '--no-pager', copy], { encoding: 'utf8' });
+    const exposure = Number(/Overall exposure level for \S+: (\d+\.\d+)/.exec(judged.stdout)?.[1]);
+    assert.ok(exposure <= 2, `${judged.stdout.slice(-2000)} ${judged.stderr}`);
+    fs.rmSync(dir, { recursive: true, force: true });
   });
 });
