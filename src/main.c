@@ -387,6 +387,9 @@ open_store(struct gateway *gateway)
         (void)cli_fail("%s", error.text);
         return false;
     }
+    if (store_note(gateway->store)[0]) {
+        log_line(LOG_WARN, "store", "%s", store_note(gateway->store));
+    }
     return true;
 }
 

@@ -745,7 +745,7 @@ static void
 judge_node(struct auditing *auditing, const struct inspected *inspected)
 {
     auditing->audit->compared[AUDIT_IDS]++;
-    if (inspected->started && inspected->node.epoch != inspected->epoch) {
+    if (inspected->started && inspected->node.epoch > inspected->epoch) {
         (void)find(auditing, AUDIT_IDS,
             "the gateway's row is of epoch %lld, the last one handed "
             "out is %lld",

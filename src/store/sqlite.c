@@ -41,10 +41,9 @@ resolve_new(const char *path, char **real_path, struct store_error *error)
     return STATUS_OK;
 }
 
-/* SQLite follows links and so must the lock, or two names would let two gateways in; and readers
- * open it later, perhaps from another folder. The caller frees *real_path. */
-static enum status
-resolve_path(const char *path, char **real_path, struct store_error *error)
+/* Readers open it later, perhaps from another folder. */
+enum status
+sqlite_resolve_path(const char *path, char **real_path, struct store_error *error)
 {
     *real_path = realpath(path, NULL);
     if (*real_path) {
@@ -59,7 +58,8 @@ resolve_path(const char *path, char **real_path, struct store_error *error)
 
 /* Makes the file for nobody but us; SQLite gives its log the same rights. */
 static enum status
-ensure_file(const char *path, const struct store_options *options, struct store_error *error)
+ensure_file(
+    const char *path, const struct store_options *options, bool *made, struct store_error *error)
 {
     struct stat file;
     if (stat(path, &file) == 0) {
@@ -78,6 +78,7 @@ ensure_file(const char *path, const struct store_options *options, struct store_
             strerror(errno));
     }
     (void)close(fd);
+    *made = true;
     return STATUS_OK;
 }
 
@@ -169,6 +170,7 @@ static enum status
 open_locked(struct sqlite_store *sqlite, const struct store_options *options)
 {
     const int flags = options->read_only ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE;
+    const bool has_log = home_has_log(sqlite->path);
     enum status status =
         sqlite_connect(&sqlite->db, sqlite->path, flags, options, sqlite->base.last_error);
     if (status != STATUS_OK) {
@@ -180,6 +182,9 @@ open_locked(struct sqlite_store *sqlite, const struct store_options *options)
     }
     if (status == STATUS_OK) {
         status = ensure_schema(&sqlite->db, options);
+    }
+    if (status == STATUS_OK && !options->read_only) {
+        status = home_judge(&sqlite->db, sqlite->path, has_log, sqlite->base.note);
     }
     if (status == STATUS_OK) {
         status = db_exec(&sqlite->db, "PRAGMA cache_size = -" WRITER_CACHE_KIB_TEXT);
@@ -198,9 +203,26 @@ open_locked(struct sqlite_store *sqlite, const struct store_options *options)
     return STATUS_OK;
 }
 
+/* A first start that failed leaves no empty store behind. The lock's file stays: see lock.c. */
+static void
+remove_unused(const char *path)
+{
+    static const char *const ends[] = { "", "-wal", "-shm" };
+    char name[4096];
+    for (size_t i = 0; i < countof(ends); i++) {
+        const int len = snprintf(name, sizeof(name), "%s%s", path, ends[i]);
+        if (len > 0 && (size_t)len < sizeof(name)) {
+            (void)unlink(name); /* the log may not be there */
+        }
+    }
+}
+
 static void
 free_store(struct sqlite_store *sqlite)
 {
+    if (sqlite->made_here && !sqlite->started) {
+        remove_unused(sqlite->path);
+    }
     if (sqlite->lock_fd >= 0) {
         lock_drop(sqlite->lock_fd);
     }
@@ -227,18 +249,19 @@ sqlite_store_open(const char *path, const struct store_options *options, struct 
         .exclusive = true };
     sqlite->lock_fd = -1;
     sqlite->read_max_ms = options->read_max_ms > 0 ? options->read_max_ms : STORE_READ_MAX_MS;
-    enum status status = resolve_path(path, &sqlite->path, error);
+    enum status status = sqlite_resolve_path(path, &sqlite->path, error);
     check(status != STATUS_OK || sqlite->path);
     sqlite->base.file = sqlite->path;
     struct stat file;
     if (status == STATUS_OK && options->read_only && stat(sqlite->path, &file) != 0) {
-        status = ensure_file(sqlite->path, options, error); /* leave no lock beside nothing */
+        status = ensure_file(
+            sqlite->path, options, &sqlite->made_here, error); /* leave no lock beside nothing */
     }
     if (status == STATUS_OK) {
         status = lock_take(sqlite->path, &sqlite->lock_fd, error);
     }
     if (status == STATUS_OK) {
-        status = ensure_file(sqlite->path, options, error);
+        status = ensure_file(sqlite->path, options, &sqlite->made_here, error);
     }
     if (status == STATUS_OK) {
         status = open_locked(sqlite, options);
@@ -260,6 +283,9 @@ sqlite_close(struct store *store)
 {
     struct sqlite_store *sqlite = sqlite_store_of(store);
     check(atomic_load(&sqlite->reader_count) == 0);
+    if (sqlite->started) {
+        home_leave(&sqlite->db);
+    }
     checkpointer_stop(sqlite->checkpointer);
     db_close(&sqlite->db); /* the last connection: the log is copied back and removed */
     free_store(sqlite);
@@ -417,8 +443,8 @@ write_node(struct sqlite_db *db, const struct node_row *node)
 }
 
 static enum status
-start_in_transaction(struct sqlite_db *db, int64_t now_ms, const char *config_hash,
-    struct node_row *node, unsigned char key[SIGNAL_KEY_BYTES])
+start_in_transaction(struct sqlite_db *db, const char *path, int64_t now_ms,
+    const char *config_hash, struct node_row *node, unsigned char key[SIGNAL_KEY_BYTES])
 {
     struct node_row row = { .node_id = STORE_NODE_ID };
     enum status status = read_node(db, &row);
@@ -435,6 +461,9 @@ start_in_transaction(struct sqlite_db *db, int64_t now_ms, const char *config_ha
         status = signal_key(db, key);
     }
     if (status == STATUS_OK) {
+        status = home_write(db, path);
+    }
+    if (status == STATUS_OK) {
         *node = row;
     }
     return status;
@@ -444,12 +473,13 @@ static enum status
 sqlite_node_start(struct store *store, int64_t now_ms, const char *config_hash,
     struct node_row *node, unsigned char key[SIGNAL_KEY_BYTES])
 {
-    struct sqlite_db *db = &sqlite_store_of(store)->db;
+    struct sqlite_store *sqlite = sqlite_store_of(store);
+    struct sqlite_db *db = &sqlite->db;
     enum status status = db_exec(db, "BEGIN IMMEDIATE");
     if (status != STATUS_OK) {
         return status;
     }
-    status = start_in_transaction(db, now_ms, config_hash, node, key);
+    status = start_in_transaction(db, sqlite->path, now_ms, config_hash, node, key);
     if (status == STATUS_OK) {
         status = db_exec(db, "COMMIT");
     }
@@ -457,6 +487,8 @@ sqlite_node_start(struct store *store, int64_t now_ms, const char *config_hash,
         sqlite_rollback(store);
         return status == STATUS_NOT_FOUND ? db_damaged(db, "meta", 0) : status;
     }
+    sqlite->started = true;
+    home_reach_file(db, sqlite->path);
     return STATUS_OK;
 }
 

@@ -6,6 +6,7 @@
  *   sqlite_rows.c        the writer's gets and puts
  *   sqlite_read.c        the reader door
  *   sqlite_checkpoint.c  copying the log back, beside the writer
+ *   sqlite_home.c        is it the file that the last gateway wrote
  *   migrate.c            schema versions      lock.c  one gateway a store */
 #pragma once
 
@@ -95,10 +96,24 @@ void checkpointer_turn(
 /* From the writer's log hook: pages in the log after a commit. */
 void checkpointer_note(struct checkpointer *checkpointer, int log_pages);
 
+/* --- sqlite_home.c: a file that was carried here by hand is looked at before it is used. */
+
+/* Asked before the store is connected to: that makes one. */
+bool home_has_log(const char *path);
+/* STATUS_INVALID: it must not be used as it is. What a person should know is written into `note`. */
+MUST_USE enum status home_judge(
+    struct sqlite_db *db, const char *path, bool has_log, char note[512]);
+/* In the transaction that starts an epoch. */
+MUST_USE enum status home_write(struct sqlite_db *db, const char *path);
+void home_reach_file(struct sqlite_db *db, const char *path);
+void home_leave(struct sqlite_db *db);
+
 /* --- The engine. */
 
 struct sqlite_store {
     struct store base; /* first */
+    bool made_here;    /* the file is ours, and no epoch has begun on it: removed if none does */
+    bool started;
     struct sqlite_db db;
     char *path;
     int lock_fd;
@@ -114,6 +129,10 @@ sqlite_store_of(struct store *store)
     return (struct sqlite_store *)(void *)store;
 }
 
+/* SQLite follows links and so must the lock, or two names would let two gateways in. The caller
+ * frees *real_path; a name that is not there yet is resolved as far as its folder. */
+MUST_USE enum status sqlite_resolve_path(
+    const char *path, char **real_path, struct store_error *error);
 MUST_USE enum status sqlite_connect(struct sqlite_db *db, const char *path, int open_flags,
     const struct store_options *options, char *error_text);
 

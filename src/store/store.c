@@ -46,6 +46,12 @@ store_last_error(const struct store *store)
 }
 
 const char *
+store_note(const struct store *store)
+{
+    return store->note;
+}
+
+const char *
 store_file(const struct store *store)
 {
     return store->file ? store->file : "";

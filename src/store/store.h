@@ -38,6 +38,8 @@ MUST_USE enum status store_open(const char *url, const struct store_options *opt
 void store_close(struct store *store);
 /* What failed last, for logs and store_unavailable. */
 const char *store_last_error(const struct store *store);
+/* What a person should know of it at a start, a sentence: it is a copy, say. "" = nothing. */
+const char *store_note(const struct store *store);
 /* Its file's absolute path; "" = it has none. */
 const char *store_file(const struct store *store);
 /* A lasting trouble that fails no call yet, for logs: the log of the store cannot be copied back into it.

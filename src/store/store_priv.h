@@ -19,6 +19,7 @@ struct store {
     const char *file; /* the engine's own; NULL = none */
     char last_error[512];
     char trouble[512];
+    char note[512];
 };
 
 struct store_reader {

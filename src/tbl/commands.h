@@ -92,6 +92,22 @@
         "the price book in force, or the ids with WORD in them",                                                 \
         COMMAND_CONFIG_LINE                                                                                      \
         "--json            as JSON\n")                                                                           \
+    X(backup, "backup", "FILE [--force]",                                                                        \
+        "copy the books whole into a file, also while the gateway runs",                                         \
+        "FILE              where to, or a folder: then it is named by the time\n"                                \
+        "--force           replaces a file that is there\n"                                                      \
+        "The copy is one moment of the books; it is on the disk and checked (as check --store does it) before it\n"\
+        "takes its name. Exit status 1 where it could not be made, or where the books in it do not agree.\n"     \
+        COMMAND_DOOR_LINES)                                                                                      \
+    X(restore, "restore", "FILE [--to sqlite:PATH] [--force] [--config FILE]",                                   \
+        "put a backup in the place of the store",                                                                \
+        "FILE              a backup, or a store that no gateway uses any more\n"                                 \
+        "--to sqlite:PATH  default: the store of the configuration\n"                                            \
+        "--force           keeps the store that is there under another name; takes books that do not agree\n"    \
+        "Not while a gateway holds the store. Calls that were in flight when it was taken are booked at the next\n"\
+        "start; epochs go on far beyond those of the backup, so that no id is given twice.\n"                    \
+        COMMAND_CONFIG_LINE                                                                                      \
+        "--json            the answer as JSON\n")                                                                \
     X(help, "help", "[COMMAND] [--json]", "this text, or all about one command",                                 \
         "--json            commands with their arguments and options, as JSON\n")                                      \
     X(version, "version", "", "the version of this program", "--json            as JSON\n")

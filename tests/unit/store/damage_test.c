@@ -146,7 +146,8 @@ a_damaged_row_is_told_by_table_and_id(void **state)
                 "%s: %s: %s", rows[i].sql, status_name(status), store_last_error(world->store));
         }
         world_close(world);
-        (void)snprintf(backup, sizeof(backup), "mv %s.good %s", world->path, world->path);
+        (void)snprintf(backup, sizeof(backup), "cat %s.good >%s", world->path,
+            world->path); /* the same file: a copy would be judged as one */
         assert_int_equal(system(backup), 0);
     }
 }
