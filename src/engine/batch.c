@@ -266,6 +266,7 @@ batch_end(struct engine *engine)
     if (engine->exclusive) {
         cache_commit(&engine->cache, &engine->work);
     }
+    again_committed(engine);
     count_open_holds(engine);
     if (engine->work.identity_changed) {
         __atomic_store_n(&engine->identity_version, identity_version, __ATOMIC_RELEASE);
@@ -301,6 +302,7 @@ decide_one(struct engine *engine, const struct queued *item, struct verdict *ver
     if (!usable) {
         return STATUS_INVALID;
     }
+    again_decided(engine, item, verdict);
     if (verdict->kind == VERDICT_WAIT && !item->waiter) {
         remember_wait(engine, verdict);
     }
@@ -430,6 +432,7 @@ store_failed(struct engine *engine, enum status status)
         sizeof engine->state.store_error);
     pthread_mutex_unlock(&engine->lock);
     if (was_ok) {
+        again_forget_all(engine); /* without a ledger another answer is due */
         log_line(LOG_ERROR, "engine",
             "the ledger cannot be written (%s): %s; new work is refused until it can",
             status_name(status), store_last_error(engine->store));

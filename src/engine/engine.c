@@ -213,7 +213,7 @@ sooner(int64_t a_ms, int64_t b_ms)
 static int64_t
 sleep_ms(const struct engine *engine, int64_t mono_ms)
 {
-    if (engine->urgent_count
+    if (engine->urgent_count || (engine->repeats.count && !engine->store_down)
         || (!engine->store_down && (engine->stopping || engine->parked.count))) {
         return 0;
     }
@@ -325,6 +325,7 @@ engine_turn(struct engine *engine)
         begin_to_close(engine);
     }
     take_policy(engine);
+    again_take_reports(engine); /* before the batch: a new minute's refusal takes their place */
 
     const int64_t mono_ms = clock_mono_ms();
     const bool broken = engine->store_down && mono_ms < engine->store_retry_mono_ms;
@@ -397,6 +398,7 @@ engine_free(struct engine *engine)
     cache_free(&engine->cache);
     ring_free(&engine->queue);
     ring_free(&engine->parked);
+    free(engine->repeats.items);
     for (uint32_t i = 0; i < engine->loop_count; i++) {
         free(engine->outboxes[i].verdicts);
         pthread_mutex_destroy(&engine->outboxes[i].lock);

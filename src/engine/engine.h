@@ -70,6 +70,12 @@ bool engine_policy_is(const struct engine *engine, const struct policy *policy);
  * engine's turn. A policy is kept until no hold made under it is open. */
 MUST_USE enum status engine_set_policy(struct engine *engine, struct policy *policy,
     struct engine_error *error);
+/* Moves with every change of the subject's meters: a refusal under one of them, decided when it was
+ * another, may be none any more. */
+uint64_t engine_meter_mark(const struct engine *engine, int64_t subject_id);
+/* The refusal with this ledger row was given `count` more times without asking. False: no memory, the
+ * count stays the caller's. */
+MUST_USE bool engine_refused_again(struct engine *engine, int64_t ledger_id, int64_t count);
 /* Grows with every change of an account or a key: caches filled under an older one are stale. */
 int64_t engine_identity_version(const struct engine *engine);
 /* The key under which thread signals and provider ids are hashed. */

@@ -68,6 +68,15 @@ struct kept_refusal {
     bool written; /* its ledger row is in the store */
     struct refused refused;
 };
+/* What loops report of refusals that they gave again. */
+struct repeat {
+    int64_t ledger_id, count;
+};
+struct repeats {
+    struct repeat *items;
+    size_t count, cap;
+};
+#define METER_MARKS   4096
 #define KEPT_REFUSALS 1024
 #define KEPT_PROBES   8
 
@@ -84,6 +93,7 @@ struct engine {
     struct ring queue;
     struct ring parked;  /* settlements that wait for a store that can write */
     size_t urgent_count; /* of the queue: events that start a commit at once */
+    struct repeats repeats;
     bool stopping;
     struct policy_change change; /* set by engine_set_policy, answered by the thread */
     pthread_cond_t policy_done;
@@ -93,6 +103,7 @@ struct engine {
     uint32_t loop_count;
     struct outbox *outboxes;
     int64_t identity_version; /* atomic */
+    uint64_t meter_marks[METER_MARKS]; /* atomic; see again.c */
 
     /* The thread's own: */
     struct node_row node;
@@ -181,6 +192,16 @@ bool refusals_due(const struct engine *engine, bool commits);
 /* Puts what is kept into the running batch's work. */
 void refusals_write(struct engine *engine);
 void refusals_written(struct engine *engine, bool committed);
+
+/* `count` more of the refusal with this ledger row, if it is still remembered. */
+void refusals_add(struct engine *engine, int64_t ledger_id, int64_t count);
+
+/* --- again.c: refusals that loops may give again without asking. */
+void again_decided(
+    const struct engine *engine, const struct queued *item, struct verdict *verdict);
+void again_committed(struct engine *engine);
+void again_forget_all(struct engine *engine);
+void again_take_reports(struct engine *engine);
 
 /* --- count.c: after the commit, what it made true. */
 void count_allowed(const struct event *event, const struct verdict *verdict);

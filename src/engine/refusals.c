@@ -4,6 +4,7 @@
 #include "engine/engine_priv.h"
 
 #include "base/clock.h"
+#include "log/log.h"
 
 #define KEPT_FLUSH_MS 1000
 
@@ -37,6 +38,18 @@ place_for(struct engine *engine, uint64_t hash, int64_t minute_ms)
     return best;
 }
 
+static void
+add_count(struct engine *engine, struct kept_refusal *kept, int64_t count)
+{
+    if (engine->kept_due_count == 0) {
+        engine->kept_flush_mono_ms = clock_mono_ms() + KEPT_FLUSH_MS;
+    }
+    if (kept->count == 0) {
+        engine->kept_due[engine->kept_due_count++] = kept;
+    }
+    kept->count += count;
+}
+
 int64_t
 refusals_note(struct engine *engine, const struct event *event, const struct refusal *refusal)
 {
@@ -54,13 +67,22 @@ refusals_note(struct engine *engine, const struct event *event, const struct ref
         refused.ledger_id = ids_take(&engine->ids);
         *kept = (struct kept_refusal){ .hash = hash, .minute_ms = minute_ms, .refused = refused };
     }
-    if (engine->kept_due_count == 0) {
-        engine->kept_flush_mono_ms = clock_mono_ms() + KEPT_FLUSH_MS;
-    }
-    if (kept->count++ == 0) {
-        engine->kept_due[engine->kept_due_count++] = kept;
-    }
+    add_count(engine, kept, 1);
     return kept->refused.ledger_id;
+}
+
+void
+refusals_add(struct engine *engine, int64_t ledger_id, int64_t count)
+{
+    for (size_t i = 0; i < KEPT_REFUSALS; i++) {
+        struct kept_refusal *kept = &engine->kept[i];
+        if (kept->hash != 0 && kept->refused.ledger_id == ledger_id) {
+            add_count(engine, kept, count);
+            return;
+        }
+    }
+    log_line(LOG_DEBUG, "engine", "%lld repeats of refusal req_%lld are not counted: too many kinds",
+        (long long)count, (long long)ledger_id);
 }
 
 bool

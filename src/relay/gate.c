@@ -97,23 +97,24 @@ fill_thread(const struct call *call, struct call_event *event)
     }
 }
 
+/* `event` is zeroed, and field by field it stays so between its fields. */
 static void
 fill_event(struct call *call, struct call_event *event)
 {
     const struct facts *facts = &call->facts;
-    *event = (struct call_event){ .account_id = call->identity.account_id,
-        .key_id = call->identity.key_id,
-        .model_index = call->model_index,
-        .api = (int32_t)call->api,
-        .policy_ver = call->policy->version,
-        .stream = facts->stream,
-        .body_bytes = call->body_bytes,
-        .input_bytes_bound = facts_input_tokens_bound(facts),
-        .input_counted = facts->input_tokens,
-        .input_unbounded = facts_input_unbounded(facts),
-        .output_limit = facts->output_limit,
-        .output_floor = facts->thinking_budget ? facts->thinking_budget + 1 : 0,
-        .output_count = facts->answers };
+    event->account_id = call->identity.account_id;
+    event->key_id = call->identity.key_id;
+    event->model_index = call->model_index;
+    event->api = (int32_t)call->api;
+    event->policy_ver = call->policy->version;
+    event->stream = facts->stream;
+    event->body_bytes = call->body_bytes;
+    event->input_bytes_bound = facts_input_tokens_bound(facts);
+    event->input_counted = facts->input_tokens;
+    event->input_unbounded = facts_input_unbounded(facts);
+    event->output_limit = facts->output_limit;
+    event->output_floor = facts->thinking_budget ? facts->thinking_budget + 1 : 0;
+    event->output_count = facts->answers;
     /* Words for a tier that we do not know are held at twice the list price. */
     const int64_t pct = facts_price_multiplier_pct(facts);
     event->price_multiplier_pct = call->multiplier_pct = pct ? pct : 200;
@@ -133,9 +134,18 @@ fill_event(struct call *call, struct call_event *event)
 static void
 ask_gate(struct call *call, enum reason found)
 {
-    struct event event = { .kind = EVENT_CALL };
+    struct event event;
+    memset(&event, 0, sizeof event); /* its padding, too: events are compared byte for byte */
+    event.kind = EVENT_CALL;
     if (found == REASON_OK) {
         fill_event(call, &event.call);
+        if (call_refused_again(call, &event.call)) {
+            return;
+        }
+        call->asked = arena_alloc(&call->arena, sizeof *call->asked); /* NULL: is not remembered */
+        if (call->asked) {
+            memcpy(call->asked, &event.call, sizeof event.call);
+        }
     } else {
         event.call = (struct call_event){ .account_id = call->identity.account_id,
             .key_id = call->identity.key_id,
@@ -196,6 +206,9 @@ call_on_decision(void *user, const struct verdict *verdict)
         trail_note(TRAIL_REFUSED, call->identity.account_id, (int64_t)verdict->refusal.reason,
             verdict->refusal.ledger_id);
         const bool found = verdict->refusal.reason == call->found;
+        if (!call->head_sent) {
+            call_refused_first(call, verdict);
+        }
         call_refuse(call, &verdict->refusal, found ? call->detail : (struct slice){ 0 });
         return;
     }

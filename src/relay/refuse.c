@@ -147,6 +147,39 @@ refuse_in_stream(struct call *call, const struct refusal *refusal, struct slice 
     buf_free(&out);
 }
 
+int
+call_render_refusal(const struct call *call, const struct refusal *refusal, struct slice detail,
+    struct buf *headers, struct buf *body)
+{
+    const struct refusal_listener listener = { .dialect = api_dialect(call->api),
+        .codex = call->codex && call->api == API_RESPONSES,
+        .session_protocol = client_speaks_sessions(net_exchange_head(call->exchange)),
+        .account = slice_str(call->identity.account),
+        .request_id = slice_str(call->request_id),
+        .now_ms = clock_wall_ms() };
+    const int status = refusal_render(refusal, detail, &listener, headers, body);
+    add(headers, "x-tidegate-payer", call->payer == PAYER_USER ? SLICE("user") : SLICE("company"));
+    if (!http_write_header_i64(
+            headers, SLICE("x-tidegate-cost-micros"), max_i64(0, call->cost_micros))) {
+        headers->failed = true;
+    }
+    return status;
+}
+
+void
+call_send_refusal(struct call *call, enum reason reason, int status, const struct buf *headers,
+    const struct buf *body)
+{
+    const bool whole = !headers->failed && !body->failed;
+    const struct slice piece = buf_slice(body);
+    call_count_refusal(reason);
+    call_answered(call, whole ? status : 503);
+    net_send_head(call->exchange, whole ? status : 503, buf_slice(headers), (int64_t)body->len);
+    net_send(call->exchange, &piece, 1);
+    net_end(call->exchange);
+    call_free(call);
+}
+
 void
 call_refuse(struct call *call, const struct refusal *refusal, struct slice detail)
 {
@@ -155,34 +188,20 @@ call_refuse(struct call *call, const struct refusal *refusal, struct slice detai
     if (refusal->ledger_id) {
         call_name_by(call, refusal->ledger_id);
     }
-    const struct refusal_listener listener = { .dialect = api_dialect(call->api),
-        .codex = call->codex && call->api == API_RESPONSES,
-        .session_protocol = client_speaks_sessions(net_exchange_head(call->exchange)),
-        .account = slice_str(call->identity.account),
-        .request_id = slice_str(call->request_id),
-        .now_ms = clock_wall_ms() };
-    struct buf headers = { 0 }, body = { 0 };
-    const int status = refusal_render(refusal, detail, &listener, &headers, &body);
-    add(&headers, "x-tidegate-payer", call->payer == PAYER_USER ? SLICE("user") : SLICE("company"));
-    if (!http_write_header_i64(
-            &headers, SLICE("x-tidegate-cost-micros"), max_i64(0, call->cost_micros))) {
-        headers.failed = true;
-    }
-    log_refusal(call, refusal, call->head_sent ? call->client_status : status);
-    call_count_refusal(refusal->reason);
     if (call->head_sent) {
+        log_refusal(call, refusal, call->client_status);
+        call_count_refusal(refusal->reason);
         refuse_in_stream(call, refusal, detail);
-    } else {
-        const bool whole = !headers.failed && !body.failed;
-        call_answered(call, whole ? status : 503);
-        net_send_head(call->exchange, whole ? status : 503, buf_slice(&headers), (int64_t)body.len);
-        const struct slice piece = buf_slice(&body);
-        net_send(call->exchange, &piece, 1);
+        net_end(call->exchange);
+        call_free(call);
+        return;
     }
-    net_end(call->exchange);
+    struct buf headers = { 0 }, body = { 0 };
+    const int status = call_render_refusal(call, refusal, detail, &headers, &body);
+    log_refusal(call, refusal, status);
+    call_send_refusal(call, refusal->reason, status, &headers, &body);
     buf_free(&headers);
     buf_free(&body);
-    call_free(call);
 }
 
 void

@@ -76,6 +76,12 @@ on_trim_timer(struct net_timer *timer)
     }
 }
 
+static void
+on_report_timer(struct net_timer *timer)
+{
+    refusals_report(list_entry(timer, struct relay_loop, report_timer));
+}
+
 struct relay_loop *
 relay_loop_start(struct relay *relay, struct net_loop *loop, struct replies *replies)
 {
@@ -88,6 +94,7 @@ relay_loop_start(struct relay *relay, struct net_loop *loop, struct replies *rep
         list_init(&made->free_calls);
         net_timer_init(&made->stop_timer, loop, on_stop_timer);
         net_timer_init(&made->trim_timer, loop, on_trim_timer);
+        net_timer_init(&made->report_timer, loop, on_report_timer);
         made->spares.bytes_max =
             (size_t)min_i64(SPARES_BYTES_MAX, relay->bodies->max_bytes / SPARES_SHARE);
     }
@@ -100,6 +107,8 @@ relay_loop_stop(struct relay_loop *loop)
     net_timer_stop(&loop->stop_timer);
     on_stop_timer(&loop->stop_timer);
     net_timer_stop(&loop->trim_timer);
+    net_timer_stop(&loop->report_timer);
+    refusals_free(loop);
     policy_unref(loop->policy);
     while (!list_empty(&loop->free_calls)) {
         struct call *call = list_entry(loop->free_calls.next, struct call, node);

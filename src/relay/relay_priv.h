@@ -20,6 +20,7 @@
 #define ERROR_BYTES_MAX ((size_t)1 << 20)    /* an upstream's error body */
 #define HOLD_BACK_BYTES ((size_t)64 << 10)   /* of an event whose end has not come yet */
 #define CLOSED_ROUTES_MAX 256
+#define KNOWN_REFUSALS 64
 #define SPARES_TRIM_MS (5 * SECOND_MS)
 #define SPENT_ROUTE_MS (5 * MINUTE_MS)  /* a route whose money is gone, where it does not say until when */
 
@@ -41,6 +42,8 @@ struct relay {
     struct attempts attempts; /* wrong keys */
 };
 
+struct known_refusal;
+
 struct known_identity {
     struct identity identity;
     char key_hash[HASH_HEX + 1];
@@ -56,6 +59,8 @@ struct relay_loop {
     struct list free_calls;
     size_t free_count;
     struct net_timer stop_timer, trim_timer;
+    struct net_timer report_timer; /* of repeats */
+    struct known_refusal *refusals; /* KNOWN_REFUSALS, once there is one; see again.c */
     struct spares spares;          /* of bodies, heads and answers */
     struct policy *policy;         /* the newest that this loop has seen, with a reference */
     int64_t requests;              /* numbers those that have no hold */
@@ -115,6 +120,7 @@ struct call {
 
     /* the gate */
     struct reply_to ticket;
+    struct call_event *asked;      /* in the arena: gone once an answer streams */
     bool ticket_open;              /* a verdict is awaited */
     int64_t asked_mono_us;         /* since then */
     int64_t hold_id, thread_id;    /* hold_id 0: nothing to settle */
@@ -257,7 +263,21 @@ void call_log_trace(const struct call *call, struct log_line *line);
 /* With its outcome set, when all is over. */
 void call_log(const struct call *call);
 
+/* --- again.c: refusals given without asking */
+/* Refuses the call if this very event was refused and still would be: true, and the call is gone. */
+bool call_refused_again(struct call *call, const struct call_event *event);
+/* Remembers a refusal of the gate. */
+void call_refused_first(struct call *call, const struct verdict *verdict);
+void refusals_report(struct relay_loop *loop);
+void refusals_free(struct relay_loop *loop);
+
 /* --- refuse.c */
+/* Appends headers and body as call's client is told; answers the status. */
+int call_render_refusal(const struct call *call, const struct refusal *refusal,
+    struct slice detail, struct buf *headers, struct buf *body);
+/* A rendered refusal is the whole answer; the call is gone afterwards. */
+void call_send_refusal(struct call *call, enum reason reason, int status,
+    const struct buf *headers, const struct buf *body);
 void call_refuse(struct call *call, const struct refusal *refusal, struct slice detail);
 void call_refuse_reason(struct call *call, enum reason reason, struct slice detail);
 /* Headers that every answer of ours carries. */

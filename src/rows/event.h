@@ -156,6 +156,10 @@ struct verdict {
     enum verdict_kind kind;
     struct reply_to reply;
     struct refusal refusal;      /* REFUSED, WAIT */
+    /* CALL refused, and for how long the same event would be: while the wall clock is within
+     * [same_from_ms, same_until_ms) and engine_meter_mark of its subject says meter_mark. 0, 0 = ask. */
+    int64_t same_from_ms, same_until_ms;
+    uint64_t meter_mark;
     /* CALL allowed: */
     int64_t hold_id;             /* also the request id */
     int64_t thread_id;

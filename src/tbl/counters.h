@@ -88,6 +88,8 @@
         "Model calls decided at the gate.")                                                        \
     X(CALLS_REFUSED, COUNTER, "tidegate_calls_total", "verdict=\"refused\"",                       \
         "Model calls decided at the gate.")                                                        \
+    X(REFUSALS_REPEATED, COUNTER, "tidegate_refusals_repeated_total", "",                          \
+        "Model calls refused again without asking the gate, since nothing had changed.")           \
     X(CALLS_WAITED, COUNTER, "tidegate_calls_waited_total", "",                                    \
         "Model calls that stood in a waiting line first.")                                         \
     X(CALLS_WAITING, GAUGE, "tidegate_calls_waiting", "", "Model calls in a waiting line now.")    \

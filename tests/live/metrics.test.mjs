@@ -444,6 +444,12 @@ describe('calls', () => {
         return { [refused(class_)]: 1, [answered('chat', status)]: 1, ...more };
       });
     }
+    await until('the minute is not about to end', () => Date.now() % 60_000 < 55_000, 8000 * SLOW);
+    const same = small('chat');
+    assert.equal((await send(gateway, tight, same)).status, 402);
+    await changes(gateway, () => send(gateway, tight, same), {
+      [refused('spent')]: 1, [answered('chat', 402)]: 1, ...turned_away, refusals_repeated_total: 1,
+    });
     assert.match(gateway.log(), / event=refused request=req_\S+ reason=budget_spent status=402 account=tight key=key_\d+ api=chat /);
   });
 

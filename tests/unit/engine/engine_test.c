@@ -104,6 +104,78 @@ a_refusal_costs_no_commit(void **state)
 }
 
 static void
+a_refusal_says_how_long_it_holds(void **state)
+{
+    struct house *house = *state;
+    add_limit(house->policy, "day", COUNT_COST, PER_ACCOUNT, WINDOW_DAY, 50);
+    add_limit(house->policy, "mine", COUNT_IN_FLIGHT, PER_ACCOUNT, WINDOW_CONCURRENCY, 1);
+    house_start(house);
+    const struct verdict allowed = ask_allowed(house, house_call(house, MODEL_FREE, 100, 0, 'a'));
+    ask_allowed(house, a_settle(allowed.hold_id, 100, 0)); /* now the account has its meters */
+    const struct verdict spent = ask(house, house_call(house, MODEL_PAID, 100, 0, 'a'));
+    assert_int_equal(spent.refusal.reason, REASON_COST_SPENT);
+    if (house->shared) {
+        assert_int_equal(spent.same_until_ms, 0); /* others may change what nobody here hears of */
+        return;
+    }
+    assert_true(spent.same_until_ms > spent.same_from_ms);
+    assert_int_equal(spent.same_from_ms / MINUTE_MS, (spent.same_until_ms - 1) / MINUTE_MS);
+    assert_true(spent.meter_mark == engine_meter_mark(house->engine, spent.refusal.subject_id));
+
+    /* A refusal moves no mark, nor does a call of nobody's meters that it shares. */
+    const struct verdict again = ask(house, house_call(house, MODEL_PAID, 100, 0, 'a'));
+    assert_true(again.meter_mark == spent.meter_mark);
+    /* What is held, and what is given back, does. */
+    const struct verdict held = ask_allowed(house, house_call(house, MODEL_FREE, 100, 0, 'a'));
+    const uint64_t with_hold = engine_meter_mark(house->engine, spent.refusal.subject_id);
+    assert_true(with_hold != spent.meter_mark);
+    const struct verdict full = ask(house, house_call(house, MODEL_FREE, 100, 0, 'a'));
+    assert_int_equal(full.refusal.reason, REASON_IN_FLIGHT);
+    assert_int_equal(full.same_until_ms, 0); /* whoever is in flight may end at any time */
+    ask_allowed(house, a_settle(held.hold_id, 100, 0));
+    assert_true(engine_meter_mark(house->engine, spent.refusal.subject_id) != with_hold);
+}
+
+/* The refusal may have been decided before or after what its own batch commits: it holds for no one else. */
+static void
+a_refusal_beside_a_change_is_not_given_again(void **state)
+{
+    struct house *house = *state;
+    add_limit(house->policy, "day", COUNT_COST, PER_ACCOUNT, WINDOW_DAY, 50);
+    add_limit(house->policy, "mine", COUNT_IN_FLIGHT, PER_ACCOUNT, WINDOW_CONCURRENCY, 10);
+    house_start(house);
+    ask_allowed(house, house_call(house, MODEL_FREE, 100, 0, 'a'));
+    atomic_store(&faults.commit_waits, true);
+    submit(house, house_call(house, MODEL_FREE, 100, 0, 'a'));
+    UNTIL(atomic_load(&faults.commits_waiting) == 1);
+    submit(house, house_call(house, MODEL_FREE, 100, 0, 'a'));
+    const uint32_t slot = submit(house, house_call(house, MODEL_PAID, 100, 0, 'a'));
+    atomic_store(&faults.commit_waits, false);
+    struct verdict refused = { 0 };
+    for (int i = 0; i < 3; i++) {
+        const struct verdict verdict = await(house);
+        refused = verdict.reply.slot == slot ? verdict : refused;
+    }
+    assert_int_equal(refused.refusal.reason, REASON_COST_SPENT);
+    assert_true(refused.meter_mark != engine_meter_mark(house->engine, refused.refusal.subject_id));
+}
+
+static void
+refusals_that_loops_gave_again_are_counted(void **state)
+{
+    struct house *house = *state;
+    add_limit(house->policy, "day", COUNT_COST, PER_ACCOUNT, WINDOW_DAY, 50);
+    house_start(house);
+    const struct verdict spent = ask(house, house_call(house, MODEL_PAID, 100, 0, 'a'));
+    assert_true(engine_refused_again(house->engine, spent.refusal.ledger_id, 7));
+    UNTIL(books_of(house).refusals == 8);
+    assert_true(engine_refused_again(house->engine, spent.refusal.ledger_id, 2)); /* written before: counted on */
+    UNTIL(books_of(house).refusals == 10);
+    assert_int_equal(books_of(house).kinds[LEDGER_REFUSAL], 1);
+    assert_true(engine_refused_again(house->engine, spent.refusal.ledger_id + 1, 2)); /* nobody's */
+}
+
+static void
 refusals_of_different_kinds_are_told_apart(void **state)
 {
     struct house *house = *state;
@@ -352,6 +424,9 @@ static const struct CMUnitTest tests[] = {
     CASE_WITH("no verdict before its commit", no_verdict_before_its_commit, house_in_memory, house_end),
     CASE_WITH("calls at once share a commit", calls_at_once_share_a_commit, house_in_memory, house_end),
     BOTH("a refusal costs no commit, and is written within a second", a_refusal_costs_no_commit),
+    ALL("a refusal says how long it holds", a_refusal_says_how_long_it_holds),
+    BOTH("a refusal beside a change is not given again", a_refusal_beside_a_change_is_not_given_again),
+    ALL("refusals that loops gave again are counted", refusals_that_loops_gave_again_are_counted),
     BOTH("refusals of different kinds are told apart", refusals_of_different_kinds_are_told_apart),
     BOTH("settlements wait for company", settlements_wait_for_company),
     CASE_WITH("new work is bounded, settlements are not", new_work_is_bounded_settlements_are_not, house_in_memory, house_end),
