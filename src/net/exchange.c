@@ -106,7 +106,8 @@ net_body_read(struct net_exchange *exchange)
         return;
     }
     conn->body_wanted = true;
-    conn->input_mono_ms = net_loop_mono_ms(exchange->loop);
+    conn->input_mono_ms = conn->body_mono_ms = net_loop_mono_ms(exchange->loop);
+    conn->body_bytes = 0;
     if (conn->continue_due && !conn->body_done && !conn->head_sent && conn->in.len == 0) {
         net_conn_out(conn, SLICE("HTTP/1.1 100 Continue\r\n\r\n"));
     }

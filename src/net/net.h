@@ -70,7 +70,8 @@ struct net_options {
                                       * beyond it 429 and closed; 0 = no bound */
     /* 0 = none. */
     int64_t head_deadline_ms;   /* from the first byte of a head to its end */
-    int64_t body_deadline_ms;   /* between two pieces of a body that the app lets come */
+    int64_t body_deadline_ms;   /* of a body that the app lets come: between two pieces, and for all of it, plus a
+                                 * second for every 64 KB that came */
     int64_t idle_ms;            /* a connection without a request */
     int64_t write_deadline_ms;  /* no byte taken by the client, or no sign of life from its machine, for so
                                  * long: gone */

@@ -263,6 +263,7 @@ struct net_conn {
     char *room; /* the app's, for the next room_bytes of the body */
     size_t room_bytes;
     int64_t input_mono_ms;  /* the last step forward of reading */
+    int64_t body_mono_ms, body_bytes; /* since when the body may come, and what has come of it */
     int64_t output_mono_ms; /* the last byte the client took while more waited */
     int64_t linger_mono_ms, linger_left_bytes;
     struct net_peer peer;

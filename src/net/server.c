@@ -14,6 +14,9 @@
 #define LINGER_SILENT_MS   (2 * SECOND_MS)  /* for one that does not */
 #define LINGER_EXTRA_BYTES (64 * 1024)      /* beyond the largest body */
 
+#define BODY_BYTES_A_SECOND                                                                        \
+    (64 * 1024) /* a body that comes faster may take longer than its deadline */
+
 static const struct net_refusal head_late = { 408, "invalid_request_error", "head_deadline",
     "The head of the request did not arrive in time." };
 static const struct net_refusal body_late = { 408, "invalid_request_error", "body_deadline",
@@ -47,6 +50,15 @@ due_after(int64_t from_mono_ms, int64_t deadline_ms)
     return deadline_ms > 0 ? from_mono_ms + deadline_ms : NET_NEVER_MONO_MS;
 }
 
+/* Between two pieces, and of all: a body that drips has used up its time, however steadily it does. */
+static int64_t
+body_due(const struct net_conn *conn, int64_t deadline_ms)
+{
+    const int64_t earned_ms = conn->body_bytes * SECOND_MS / BODY_BYTES_A_SECOND;
+    return min_i64(due_after(conn->input_mono_ms, deadline_ms),
+        due_after(conn->body_mono_ms + earned_ms, deadline_ms));
+}
+
 static int64_t
 input_due(const struct net_conn *conn)
 {
@@ -56,8 +68,7 @@ input_due(const struct net_conn *conn)
     case CONN_TLS:
     case CONN_HEAD: return due_after(conn->input_mono_ms, options->head_deadline_ms);
     case CONN_BUSY:
-        return wants_input(conn) ? due_after(conn->input_mono_ms, options->body_deadline_ms)
-                                 : NET_NEVER_MONO_MS;
+        return wants_input(conn) ? body_due(conn, options->body_deadline_ms) : NET_NEVER_MONO_MS;
     case CONN_LINGER:
         return min_i64(conn->linger_mono_ms + LINGER_MS, conn->input_mono_ms + LINGER_SILENT_MS);
     case CONN_CLOSED: break;
@@ -292,6 +303,7 @@ feed_body(struct net_conn *conn, struct slice bytes)
         conn->body_done = result == HTTP_DONE;
         if (used > 0) {
             conn->input_mono_ms = now_mono_ms(conn);
+            conn->body_bytes += (int64_t)used;
         }
     }
     conn->body_told = conn->body_done;

@@ -62,7 +62,7 @@
     X(UNPRICED, "unpriced", WORD, "refuse_under_cost_limits | allow | refuse", "refuse_under_cost_limits", NULL, NULL, \
         "What becomes of calls to models without a price.")                                                           \
     X(HEAD_DEADLINE, "head_deadline", DURATION, NULL, "10s", "100ms", "10m", "A request's head must be complete by then.") \
-    X(BODY_DEADLINE, "body_deadline", DURATION, NULL, "60s", "100ms", "1h", "A request's body must be complete by then.") \
+    X(BODY_DEADLINE, "body_deadline", DURATION, NULL, "60s", "100ms", "1h", "A request's body must be complete by then, and has a second more for every 64 KB of it that came.") \
     X(IDLE_DEADLINE, "idle_deadline", DURATION, NULL, "75s", "100ms", "1h",                                           \
         "How long a client's connection may wait for its next request.")                                              \
     X(HEAD_MAX, "head_max", BYTES, NULL, "32KB", "1KB", "1MB", "The largest head of a request.")                      \
