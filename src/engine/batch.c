@@ -12,11 +12,40 @@
 #define CONFLICT_RETRIES 8
 #define LEASE_MS         (10 * SECOND_MS)
 
+static void
+tell_clock(const struct engine *engine, enum steady_news news)
+{
+    const long long by_s = (long long)(engine->clock.by_ms / SECOND_MS);
+    switch (news) {
+    case STEADY_NO_NEWS: break;
+    case STEADY_BACK:
+        log_line(LOG_WARN, "clock",
+            "the wall clock stands %lld s before the time of the books, which does not go back: it runs a tenth "
+            "slower until the clock has caught up",
+            by_s);
+        break;
+    case STEADY_AHEAD:
+        log_line(LOG_WARN, "clock",
+            "the wall clock was set %lld s ahead: the books follow once it has stood so for %lld s",
+            by_s, (long long)(STEADY_DOUBT_MS / SECOND_MS));
+        break;
+    case STEADY_BELIEVED:
+        log_line(LOG_WARN, "clock", "the books follow the wall clock, %lld s ahead", by_s);
+        break;
+    case STEADY_AGREED:
+        log_line(LOG_INFO, "clock", "the wall clock agrees with the time of the books again");
+        break;
+    }
+}
+
 /* Never earlier than before, also over a restart: the high-water mark is stored with each batch. */
 int64_t
 engine_now_ms(struct engine *engine)
 {
-    engine->node.high_water_ms = max_i64(engine->node.high_water_ms, clock_wall_ms());
+    enum steady_news news = STEADY_NO_NEWS;
+    engine->node.high_water_ms = steady_next(
+        &engine->clock, clock_wall_ms(), clock_mono_ms(), engine->node.high_water_ms, &news);
+    tell_clock(engine, news);
     return engine->node.high_water_ms;
 }
 

@@ -5,6 +5,7 @@
 
 #include "base/list.h"
 #include "base/map.h"
+#include "base/steady.h"
 #include "core/core.h"
 #include "engine/cache.h"
 #include "engine/engine.h"
@@ -107,6 +108,7 @@ struct engine {
 
     /* The thread's own: */
     struct node_row node;
+    struct steady clock; /* of the books: never back, and no jump ahead is believed at once */
     unsigned char signal_key[32];
     struct ids ids;
     struct learned_table learned;
