@@ -336,7 +336,9 @@ engine_turn(struct engine *engine)
     if (broken) {
         batch_refuse_all(engine, count);
     } else {
+        __atomic_store_n(&engine->batch_since_mono_ms, mono_ms, __ATOMIC_RELEASE);
         batch_run(engine, count);
+        __atomic_store_n(&engine->batch_since_mono_ms, 0, __ATOMIC_RELEASE);
     }
     drop_unused_policies(engine);
     /* What could not be written stays an open hold: the next start books it. */
@@ -381,6 +383,7 @@ engine_make(const struct engine_options *options, struct engine **out)
     pthread_condattr_init(&monotonic);
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     pthread_cond_init(&engine->work_came, &monotonic);
+    pthread_cond_init(&engine->watch_wake, &monotonic);
     pthread_cond_init(&engine->policy_done, NULL);
     pthread_condattr_destroy(&monotonic);
     for (uint32_t i = 0; i < options->loop_count; i++) {
@@ -410,6 +413,7 @@ engine_free(struct engine *engine)
     work_end(&engine->work);
     arena_free(&engine->arena);
     pthread_cond_destroy(&engine->work_came);
+    pthread_cond_destroy(&engine->watch_wake);
     pthread_cond_destroy(&engine->policy_done);
     pthread_mutex_destroy(&engine->lock);
     free(engine->outboxes);
@@ -445,6 +449,11 @@ engine_open(const struct engine_options *options, struct engine **out, struct en
         engine_free(engine);
         return status;
     }
+    if (watch_start(engine) != STATUS_OK) {
+        slice_to_cstr(SLICE("cannot start the engine's threads"), error->text, sizeof error->text);
+        (void)engine_close(engine); /* nothing was asked of it yet */
+        return STATUS_FULL;
+    }
     *out = engine;
     return STATUS_OK;
 }
@@ -460,6 +469,7 @@ engine_close(struct engine *engine)
     pthread_cond_signal(&engine->work_came);
     pthread_mutex_unlock(&engine->lock);
     pthread_join(engine->thread, NULL);
+    watch_stop(engine);
     const int64_t unwritten_count = (int64_t)engine->parked.count + (int64_t)engine->queue.count;
     engine_free(engine);
     return unwritten_count;
@@ -543,6 +553,11 @@ engine_state(struct engine *engine, struct engine_state *state)
 {
     pthread_mutex_lock(&engine->lock);
     *state = engine->state;
+    if (engine->store_slow && state->store_ok) {
+        state->store_ok = false;
+        slice_to_cstr(
+            SLICE("its disk does not answer"), state->store_error, sizeof state->store_error);
+    }
     state->queued = (int64_t)(engine->queue.count + engine->parked.count);
     state->waiting = __atomic_load_n(&engine->waiter_count, __ATOMIC_RELAXED);
     pthread_mutex_unlock(&engine->lock);

@@ -26,6 +26,8 @@
 #define ENGINE_QUEUE_MAX 16384
 #define ENGINE_WAITERS_MAX 8192  /* in all waiting lines */
 #define ENGINE_COMPANY_MS 10
+/* A batch that takes longer: the store counts as one that cannot write, for work that is queued behind it. */
+#define ENGINE_STORE_DEADLINE_MS 5000
 
 struct engine;
 

@@ -106,6 +106,13 @@ struct engine {
     int64_t identity_version; /* atomic */
     uint64_t meter_marks[METER_MARKS]; /* atomic; see again.c */
 
+    /* watch.c's: */
+    pthread_t watch;
+    pthread_cond_t watch_wake;
+    bool watch_runs;
+    bool watch_stops, store_slow;  /* under the lock */
+    int64_t batch_since_mono_ms;   /* atomic: since when the batch is being written; 0 = none is */
+
     /* The thread's own: */
     struct node_row node;
     struct steady clock; /* of the books: never back, and no jump ahead is believed at once */
@@ -185,6 +192,10 @@ void lines_mark_all(struct engine *engine);
 /* Queues heads that are to try again; refuses those whose time is over. */
 void lines_turn(struct engine *engine);
 void lines_free(struct engine *engine);
+
+/* --- watch.c: refuses what waits behind a disk that does not answer. */
+MUST_USE enum status watch_start(struct engine *engine);
+void watch_stop(struct engine *engine);
 
 /* --- refusals.c: 0 where there is no room to remember it. */
 int64_t refusals_note(

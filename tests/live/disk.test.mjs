@@ -1,0 +1,199 @@
+// Goal: whatever the disk does, nothing is dispatched that is not on the books, streams go on as far as they
+// may, and the gateway works again when the disk does, without a restart, its books complete.
+// Method: the shipped binary over a disk that fails by order (disk_fault.c), while calls and streams run.
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import fs from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import { after, before, test } from 'node:test';
+
+import {
+  ASAN,
+  Gateway,
+  Mock,
+  PROVIDER_SECRETS,
+  SLOW,
+  ask,
+  assertBooks,
+  callOf,
+  modelsOn,
+  ownLimit,
+  run,
+  send,
+  sleep,
+  until,
+} from './harness.mjs';
+
+let mock;
+let gateway;
+let key;
+let orders;
+const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'tidegate-disk-'));
+
+/** What the disk does from now on. */
+function disk(order) {
+  const fd = fs.openSync(orders, 'r+');
+  fs.writeSync(fd, order.padEnd(8, '\0'), 0);
+  fs.closeSync(fd);
+}
+
+async function launch() {
+  await gateway.launch({
+    env: {
+      ...PROVIDER_SECRETS,
+      LD_PRELOAD: path.join(dir, 'disk_fault.so'),
+      DISK_FAULT_UNDER: gateway.store,
+      DISK_FAULT_ORDERS: orders,
+      /* The sanitizer's runtime wants to be the first library. */
+      ...(ASAN && { ASAN_OPTIONS: `${process.env.ASAN_OPTIONS ?? ''}:verify_asan_link_order=0` }),
+    },
+  });
+}
+
+before(async () => {
+  const source = path.join(import.meta.dirname, 'disk_fault.c');
+  const made = spawnSync(
+    process.env.CC ?? 'cc',
+    ['-shared', '-fPIC', '-O1', '-o', path.join(dir, 'disk_fault.so'), source, '-ldl'],
+    { encoding: 'utf8' },
+  );
+  assert.equal(made.status, 0, made.stderr);
+  orders = path.join(dir, 'orders');
+  fs.writeFileSync(orders, '-'.padEnd(64, '\0'));
+  mock = await Mock.start();
+  gateway = await Gateway.start(mock, {
+    models: modelsOn({ 'gpt-live': 'openai', slow: 'openai' }),
+    limits: {
+      month: { counts: 'cost', per: 'account', window: 'month', cap: '1000 USD' },
+      parallel: { counts: 'in_flight', per: 'account', cap: 1000 },
+    },
+  });
+  key = gateway.member('ada');
+  await mock.models({ 'gpt-live': 'tokens=20', slow: 'tokens=400,tps=400' });
+  await gateway.program.end('SIGTERM');
+  await launch();
+});
+after(async () => {
+  disk('-');
+  await gateway?.stop();
+  await mock?.stop();
+  fs.rmSync(dir, { recursive: true, force: true });
+});
+
+const call = (options) =>
+  send(gateway, key, callOf('chat', 'gpt-live', { limit: ownLimit() }), options);
+const stream = (options) =>
+  send(gateway, key, callOf('chat', 'slow', { limit: ownLimit() + 1000, stream: true }), options);
+const ready = async () => (await ask(`${gateway.url}/readyz`, { method: 'GET' })).status === 200;
+
+async function assertSound() {
+  await assertBooks(gateway, mock);
+  const report = run(['check', '--store', gateway.store, '--json']);
+  assert.equal(report.code, 0, report.out + report.err);
+}
+
+const faults = { 'no space left': 'F', 'a read-only file system': 'R', 'writes that fail': 'W', 'syncs that fail': 'S' };
+for (const [name, order] of Object.entries(faults)) {
+  test(`${name}: new work is refused, streams end well, and all goes on when the disk does`, async () => {
+    let begun = 0;
+    const running = [1, 2, 3].map(() => stream({ onEvent: () => begun++ }));
+    await until('the streams run', () => begun > 20);
+    disk(order);
+    const refused = await until('a call is refused', async () => {
+      const answer = await call();
+      return answer.status !== 200 && answer;
+    });
+    assert.equal(refused.status, 503, refused.text);
+    assert.equal(refused.json.error.code, 'store_unavailable');
+    assert.equal(await ready(), false);
+    for (const answer of await Promise.all(running)) {
+      assert.equal(answer.status, 200);
+      assert.ok(answer.clean, 'a stream that ran came to a clean end');
+    }
+    const heard = (await mock.journal()).length;
+    for (let i = 0; i < 5; i++) {
+      assert.equal((await call()).status, 503);
+    }
+    assert.equal((await mock.journal()).length, heard, 'nothing was dispatched');
+    disk('-');
+    await until('it takes work again', ready);
+    assert.equal((await call()).status, 200);
+    await assertSound();
+    gateway.program.alive();
+  });
+}
+
+test('a disk that takes its time: calls wait, none is refused, streams do not notice', async () => {
+  let tokens = 0;
+  const running = stream({ onEvent: () => tokens++ });
+  await until('the stream runs', () => tokens > 20);
+  disk('D00010');
+  const waiting = [call(), call(), call()];
+  const before_sync = tokens;
+  await sleep(400);
+  const heard = (await mock.journal()).filter((entry) => entry.limit < 1000 + 900).length;
+  assert.ok(tokens > before_sync, 'tokens flow while a sync is awaited');
+  for (const answer of await Promise.all(waiting)) {
+    assert.equal(answer.status, 200, answer.text);
+  }
+  disk('-');
+  assert.ok((await running).clean);
+  assert.ok((await mock.journal()).length > heard);
+  await assertSound();
+});
+
+test('a disk that does not answer: what is queued behind it is refused, nothing leaves, all is booked later', async () => {
+  await until('nothing is open', () => gateway.openHolds() === 0);
+  const heard = (await mock.journal()).length;
+  disk('D00065');
+  const first = call({ limit_ms: 60_000 * SLOW }); // its own hold is being written: it waits
+  await sleep(300);
+  const queued = await Promise.all([call(), call(), call()]);
+  assert.equal((await mock.journal()).length, heard, 'nothing left before its hold was written');
+  for (const answer of queued) {
+    assert.equal(answer.status, 503, answer.text);
+    assert.equal(answer.json.error.code, 'store_unavailable');
+  }
+  assert.equal(await ready(), false);
+  disk('-');
+  assert.equal((await first).status, 200, 'it was allowed once it was on the books');
+  await until('it takes work again', ready);
+  assert.equal((await call()).status, 200);
+  assert.match(gateway.log(), /disk has not answered for 5 s/);
+  await assertSound();
+});
+
+test('a log whose last page is torn: what was before it is there, and the books agree', async () => {
+  for (const [name, tear] of Object.entries({
+    cut: (file, size) => fs.truncateSync(file, size - 1000),
+    garbled: (file, size) => {
+      const fd = fs.openSync(file, 'r+');
+      fs.writeSync(fd, Buffer.alloc(600, 0x5a), 0, 600, size - 600);
+      fs.closeSync(fd);
+    },
+    'begun and not ended': (file) => fs.appendFileSync(file, Buffer.alloc(2000, 0x17)),
+  })) {
+    const running = [stream(), stream()];
+    for (let i = 0; i < 5; i++) {
+      assert.equal((await call()).status, 200);
+    }
+    await gateway.kill();
+    await Promise.all(running);
+    await mock.settled(20_000 * SLOW);
+    const rows = () => gateway.rows('SELECT id FROM ledger').length;
+    const whole = rows();
+    const log = `${gateway.store}-wal`;
+    fs.rmSync(`${gateway.store}-shm`, { force: true });
+    tear(log, fs.statSync(log).size);
+    await launch();
+    const report = run(['check', '--store', gateway.store, '--json']);
+    assert.equal(report.code, 0, `${name}: ${report.out}`);
+    assert.ok(rows() >= whole - 6, `${name}: at most the last batch is lost`);
+    if (name === 'begun and not ended') {
+      assert.ok(rows() >= whole, 'nothing that was acknowledged is lost');
+    }
+    assert.equal((await call()).status, 200);
+    await gateway.booked();
+  }
+});
