@@ -52,6 +52,14 @@ secret_mint(const char *prefix, char *out, size_t out_size)
 }
 
 void
+secret_base64(struct slice secret, char *out, size_t out_size)
+{
+    check(out_size >= SECRET_BASE64_BYTES(secret.len));
+    (void)sodium_bin2base64(out, out_size, (const unsigned char *)secret.ptr, secret.len,
+        sodium_base64_VARIANT_ORIGINAL);
+}
+
+void
 secret_random(void *out, size_t len)
 {
     randombytes_buf(out, len);

@@ -17,5 +17,8 @@ void secret_keyed_hash_hex(
  * NUL beyond the prefix must fit into out_size. */
 void secret_mint(const char *prefix, char *out, size_t out_size);
 void secret_random(void *out, size_t len);
+/* Base64 with padding and a NUL, for what must not stay behind elsewhere. */
+#define SECRET_BASE64_BYTES(len) (((len) + 2) / 3 * 4 + 1)
+void secret_base64(struct slice secret, char *out, size_t out_size);
 void secret_wipe(void *secret, size_t len);
 bool secret_eq(struct slice a, struct slice b);

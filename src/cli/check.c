@@ -185,6 +185,18 @@ add_server(struct buf *out, const struct policy *policy)
         control_path(policy, path, sizeof(path)) ? path : "?");
 }
 
+static void
+add_proxies(struct buf *out, const struct policy *policy)
+{
+    for (int32_t i = 0; i < policy->provider_count; i++) {
+        const struct provider *provider = &policy->providers[i];
+        if (provider->proxy) {
+            buf_addf(out, "  It reaches %s through the proxy %s.\n", provider->name,
+                provider->proxy->name);
+        }
+    }
+}
+
 /* False: a pair of files cannot be used, and it was said. */
 static bool
 add_certificates(struct buf *out, const struct policy *policy)
@@ -218,6 +230,7 @@ add_all(struct buf *out, const struct policy *policy, const char *file, struct s
     buf_addf(out, "%s is right.\n\nThe gateway\n", file);
     add_server(out, policy);
     buf_add_slice(out, certificates);
+    add_proxies(out, policy);
     buf_addf(out, "\nModels (%d), and what a million tokens cost\n", (int)policy->model_count);
     add_models(out, policy);
     buf_addf(out, "\nLimits (%d)\n", (int)policy->limit_count);

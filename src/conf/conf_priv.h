@@ -71,6 +71,14 @@ bool host_is_loopback(const char *host);
 /* "127.0.0.1:8080", "[::1]:8080", "localhost:8080"; host is numeric. */
 MUST_USE bool address_parse(struct arena *arena, struct slice text, const char **host, uint16_t *port);
 
+/* ---- proxy.c ---- */
+/* The proxy of a provider whose URL is known. */
+void conf_proxy(struct conf *conf, const struct node *map, struct provider *provider);
+/* Whether a list such as "localhost,.example.com,10.0.0.0/8,host:8443" has this host. */
+bool no_proxy_covers(struct slice list, const char *host, uint16_t port);
+/* providers.c: capitals, so that no token is taken for a name and repeated. */
+bool env_name_valid(const char *name);
+
 /* ---- prices.c, litellm.c ---- */
 struct price_row {
     struct price price;

@@ -75,8 +75,7 @@ credential_set(struct conf *conf, const struct node *node, struct slice secret, 
     credential->from = CREDENTIAL_SECRET;
 }
 
-/* Capitals, so that no token is taken for a name and repeated. */
-static bool
+bool
 env_name_valid(const char *name)
 {
     const size_t len = strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_");
@@ -387,6 +386,7 @@ provider_read(struct conf *conf, const struct node *map, struct provider *provid
     provider->on_abort = (enum on_abort)conf_number(
         conf, map, OPTION_PROVIDER_ON_ABORT, facts ? facts->on_abort : ON_ABORT_BILLS_ALL);
     provider_ca_file(conf, map, provider);
+    conf_proxy(conf, map, provider);
     provider->connect_ms = conf_number(conf, map, OPTION_PROVIDER_CONNECT_DEADLINE, 0);
     provider->first_byte_ms = conf_number(conf, map, OPTION_PROVIDER_FIRST_BYTE_DEADLINE, 0);
     provider->between_bytes_ms = conf_number(conf, map, OPTION_PROVIDER_BETWEEN_BYTES_DEADLINE, 0);

@@ -45,13 +45,26 @@ net_dial_cancel(struct net_call *call)
     call->addresses = NULL;
 }
 
+/* Who is called up: the proxy, where there is one. */
+static const char *
+dialled_host(const struct net_call *call)
+{
+    return call->pool->proxy_host ? call->pool->proxy_host : call->pool->host;
+}
+
+static uint16_t
+dialled_port(const struct net_call *call)
+{
+    return call->pool->proxy_host ? call->pool->proxy_port : call->pool->port;
+}
+
 static void
 opened(struct net_call *call)
 {
     struct net_upstream *upstream = call->upstream;
     const union net_address *address = &call->addresses->list[call->address_index];
     if (call->address_index > 0) {
-        net_resolve_prefer(call->loop, call->pool->host, address);
+        net_resolve_prefer(call->loop, dialled_host(call), address);
     }
     call->upstream = NULL;
     net_dial_cancel(call);
@@ -98,6 +111,16 @@ queue_handshake(struct net_call *call)
     net_handshakes_add(&call->loop->handshakes_out, &call->handshake);
 }
 
+void
+net_dial_through(struct net_call *call)
+{
+    if (call->pool->tls) {
+        queue_handshake(call);
+    } else {
+        opened(call);
+    }
+}
+
 /* ---- TCP ---- */
 
 static void
@@ -113,6 +136,10 @@ on_connecting_ready(struct net_sock *sock, int events)
         handshake(call);
         return;
     }
+    if (call->stage == CALL_PROXY) {
+        net_proxy_ready(call);
+        return;
+    }
     if (call->stage != CALL_CONNECTING) {
         return; /* waits for its turn; what has happened is seen then */
     }
@@ -120,10 +147,11 @@ on_connecting_ready(struct net_sock *sock, int events)
     if (error != 0) {
         char text[96];
         try_next_address(call, uv_strerror_r(uv_translate_sys_error(error), text, sizeof(text)));
-    } else if (call->pool->tls) {
-        queue_handshake(call);
+    } else if (call->pool->proxy_host) {
+        call->stage = CALL_PROXY;
+        net_proxy_ask(call);
     } else {
-        opened(call);
+        net_dial_through(call);
     }
 }
 
@@ -191,7 +219,8 @@ try_next_address(struct net_call *call, const char *why)
         call->address_index++;
         if (call->address_index >= call->addresses->count) {
             net_call_fail(call, call->lacking ? NET_FAIL_HERE : NET_FAIL_CONNECT,
-                "connect to %s:%u: %s", call->pool->host, (unsigned)call->pool->port, why);
+                "connect to %s%s:%u: %s", call->pool->proxy_host ? "proxy " : "",
+                dialled_host(call), (unsigned)dialled_port(call), why);
             return;
         }
         why = connect_to(call, &call->addresses->list[call->address_index], text, sizeof(text));
@@ -205,7 +234,8 @@ on_resolved(struct net_resolve *resolve, const struct net_addresses *addresses, 
 {
     struct net_call *call = list_entry(resolve, struct net_call, resolve);
     if (!addresses) {
-        net_call_fail(call, NET_FAIL_DNS, "%s: %s", call->pool->host, why);
+        net_call_fail(call, NET_FAIL_DNS, "%s%s: %s", call->pool->proxy_host ? "proxy " : "",
+            dialled_host(call), why);
         return;
     }
     call->addresses = malloc(sizeof(*call->addresses));
@@ -217,9 +247,9 @@ on_resolved(struct net_resolve *resolve, const struct net_addresses *addresses, 
     for (int i = 0; i < addresses->count; i++) {
         union net_address *address = &call->addresses->list[i];
         if (address->any.sa_family == AF_INET) {
-            address->v4.sin_port = htons(call->pool->port);
+            address->v4.sin_port = htons(dialled_port(call));
         } else {
-            address->v6.sin6_port = htons(call->pool->port);
+            address->v6.sin6_port = htons(dialled_port(call));
         }
     }
     call->stage = CALL_CONNECTING;
@@ -238,6 +268,7 @@ net_dial_late(struct net_call *call)
         [CALL_NEW] = "connecting",
         [CALL_RESOLVING] = "looking up the name",
         [CALL_CONNECTING] = "connecting",
+        [CALL_PROXY] = "waiting for the proxy",
         [CALL_TLS_QUEUED] = "waiting to begin a TLS handshake",
         [CALL_TLS] = "the TLS handshake",
     };
@@ -257,5 +288,5 @@ net_dial(struct net_call *call)
     call->stage = CALL_RESOLVING;
     call->resolve.on_done = on_resolved;
     net_call_arm(call);
-    net_resolve(call->loop, call->pool->host, &call->resolve);
+    net_resolve(call->loop, dialled_host(call), &call->resolve);
 }

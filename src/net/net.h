@@ -175,6 +175,10 @@ struct net_target {
     bool tls;
     const char *ca_file;       /* PEM; NULL = the system's roots; read once, by its name */
     const char *credential_id; /* connections are never shared between credentials */
+    /* The HTTP proxy that opens a tunnel to it; NULL = straight. */
+    const char *proxy_host;
+    uint16_t proxy_port;
+    const char *proxy_authorization; /* the value of its header; a secret; NULL = none */
 };
 struct net_deadlines { /* 0 = none */
     int64_t connect_ms;       /* from the start to an open connection: name, addresses, TLS */

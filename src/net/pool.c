@@ -10,6 +10,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/secret.h"
+
 #define IDLE_MS         (60 * SECOND_MS)
 #define IDLE_MAX        64               /* of one pool; then the longest idle goes */
 #define UNUSED_MS       (10 * MINUTE_MS) /* a pool with its TLS session, since its last call */
@@ -28,6 +30,11 @@ key_of(const struct net_target *target)
     for (size_t i = 0; i < countof(parts); i++) {
         key = hash_pair(key, hash_bytes(parts[i]) + (parts[i].ptr != NULL)); /* none is not "" */
     }
+    if (target->proxy_host) {
+        key = hash_pair(hash_pair(key, target->proxy_port),
+            hash_pair(hash_bytes(slice_str(target->proxy_host)),
+                hash_bytes(slice_str(target->proxy_authorization))));
+    }
     return key;
 }
 
@@ -42,7 +49,10 @@ pool_fits(const struct net_pool *pool, const struct net_target *target)
 {
     return pool->port == target->port && pool->tls == target->tls
            && same_text(pool->host, target->host) && same_text(pool->ca_file, target->ca_file)
-           && same_text(pool->credential_id, target->credential_id);
+           && same_text(pool->credential_id, target->credential_id)
+           && pool->proxy_port == target->proxy_port
+           && same_text(pool->proxy_host, target->proxy_host)
+           && same_text(pool->proxy_authorization, target->proxy_authorization);
 }
 
 static char *
@@ -62,7 +72,9 @@ static struct net_pool *
 pool_make(const struct net_target *target, uint64_t key)
 {
     const size_t text_bytes = slice_str(target->host).len + slice_str(target->ca_file).len
-                              + slice_str(target->credential_id).len + 3;
+                              + slice_str(target->credential_id).len
+                              + slice_str(target->proxy_host).len
+                              + slice_str(target->proxy_authorization).len + 5;
     struct net_pool *pool = calloc(1, sizeof(*pool) + text_bytes);
     if (pool) {
         char *end = pool->text;
@@ -74,6 +86,10 @@ pool_make(const struct net_target *target, uint64_t key)
         pool->host = keep_text(&end, target->host);
         pool->ca_file = keep_text(&end, target->ca_file);
         pool->credential_id = keep_text(&end, target->credential_id);
+        pool->proxy_host = keep_text(&end, target->proxy_host);
+        pool->proxy_port = target->proxy_port;
+        pool->proxy_authorization = keep_text(&end, target->proxy_authorization);
+        pool->text_bytes = text_bytes;
     }
     return pool;
 }
@@ -87,6 +103,7 @@ pool_free(struct net_loop *loop, struct net_pool *pool)
     }
     list_remove(&pool->node);
     net_tls_forget_session(pool);
+    secret_wipe(pool->text, pool->text_bytes);
     free(pool);
 }
 

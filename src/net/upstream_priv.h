@@ -50,7 +50,10 @@ struct net_pool {
     int64_t used_mono_ms;
     uint16_t port;
     bool tls;
+    uint16_t proxy_port;
     const char *host, *ca_file, *credential_id; /* in `text` */
+    const char *proxy_host, *proxy_authorization; /* the latter a secret */
+    size_t text_bytes;
     char text[];
 };
 
@@ -88,6 +91,7 @@ enum call_stage {
     CALL_NEW,
     CALL_RESOLVING,
     CALL_CONNECTING,
+    CALL_PROXY,      /* the tunnel is asked for */
     CALL_TLS_QUEUED, /* new handshakes are bounded in their rate */
     CALL_TLS,
     CALL_OPEN,
@@ -138,8 +142,16 @@ void net_dial(struct net_call *call);
 void net_dial_cancel(struct net_call *call);
 int64_t net_dial_due(const struct net_call *call);
 void net_dial_late(struct net_call *call);
+/* The way is open: on to TLS, or to the call. */
+void net_dial_through(struct net_call *call);
 /* Its turn to begin the handshake has come. */
 void net_dial_handshake(struct net_handshake *turn);
+
+/* ---- proxy.c: a tunnel, asked for by CONNECT */
+
+/* The connection to the proxy stands. Ends in net_dial_through or net_call_fail. */
+void net_proxy_ask(struct net_call *call);
+void net_proxy_ready(struct net_call *call);
 
 /* ---- tls_client.c */
 

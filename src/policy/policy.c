@@ -32,6 +32,14 @@ credential_wipe(struct credential *credential)
     }
 }
 
+static void
+proxy_wipe(struct proxy *proxy)
+{
+    if (proxy && proxy->authorization) {
+        secret_wipe(proxy->authorization, strlen(proxy->authorization));
+    }
+}
+
 void
 policy_unref(struct policy *policy)
 {
@@ -46,6 +54,7 @@ policy_unref(struct policy *policy)
     for (int32_t i = 0; i < policy->provider_count; i++) {
         credential_wipe(&policy->providers[i].company);
         credential_wipe(&policy->providers[i].user);
+        proxy_wipe(policy->providers[i].proxy);
     }
     arena_free(&policy->arena);
     free(policy);

@@ -40,6 +40,13 @@ struct credential {
     struct header_pair headers[8]; /* attribute spend, e.g. X-HF-Bill-To */
 };
 
+struct proxy {
+    const char *host;
+    uint16_t port;
+    const char *name;       /* for people: the host, with the port where it is not 80 */
+    char *authorization;    /* what Proxy-Authorization says; never logged, wiped on free; NULL = nothing */
+};
+
 struct provider {
     const char *name;
     enum dialect dialect;
@@ -52,6 +59,7 @@ struct provider {
                               * "/v1" ("/v1" or "/v1beta/openai" + "/chat/completions"), of
                               * DIALECT_ANTHROPIC with it ("" + "/v1/messages") */
     const char *ca_file;     /* NULL = the system's roots */
+    struct proxy *proxy;     /* NULL = straight */
     const char *limit_field; /* chat's output limit where a body has none: "max_tokens", "max_completion_tokens" */
     enum on_abort on_abort;
     struct credential company, user;

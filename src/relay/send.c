@@ -96,8 +96,10 @@ void
 call_send(struct call *call)
 {
     const struct provider *provider = call_provider(call);
+    const struct proxy *proxy = provider->proxy;
     const struct net_target target = { provider->host, provider->port, provider->tls,
-        provider->ca_file, provider->company.id };
+        provider->ca_file, provider->company.id, proxy ? proxy->host : NULL,
+        proxy ? proxy->port : 0, proxy ? proxy->authorization : NULL };
     const struct net_deadlines deadlines = { provider->connect_ms, provider->first_byte_ms,
         provider->between_bytes_ms };
     const struct slice body = buf_slice(&call->body);

@@ -99,6 +99,10 @@
         "Allows http to a host that is not this machine.")                                                            \
     X(PROVIDER_CA_FILE, "providers.*.ca_file", TEXT, "the path of a PEM file", NULL, NULL, NULL,                      \
         "Certificates to trust instead of the system's.")                                                             \
+    X(PROVIDER_PROXY, "providers.*.proxy", ANY, "none, a URL such as http://proxy.example:3128, or {env: NAME} of a variable that holds one", NULL, NULL, NULL, \
+        "The proxy that tunnels to it; without it by HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY of the environment.") \
+    X(PROXY_ENV, "providers.*.proxy.env", TEXT, "the name of an environment variable", OPTION_REQUIRED, NULL, NULL,   \
+        "The environment variable that holds the URL, with a user name and password if the proxy wants them.")        \
     X(PROVIDER_ON_ABORT, "providers.*.on_abort", WORD, "bills_all | stops", NULL, NULL, NULL,                         \
         "Whether it bills the whole answer when we hang up (then we read on), or stops; bills_all where nothing is known.") \
     X(PROVIDER_CREDENTIALS, "providers.*.credentials", MAP, "a mapping such as {company: {env: OPENAI_API_KEY}}", NULL, NULL, NULL, \

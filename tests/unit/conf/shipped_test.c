@@ -121,6 +121,7 @@ sample_loads(void **state)
 {
     (void)setenv("OPENAI_API_KEY", "sk-a", 1);
     (void)setenv("ANTHROPIC_API_KEY", "sk-b", 1);
+    (void)setenv("COMPANY_PROXY", "http://ada:pass%40word@proxy.example:3128", 1);
     struct policy *policy = load(conf_sample());
     assert_int_equal(policy->limit_count, 4);
     assert_int_equal(policy->provider_count, 2);
@@ -222,6 +223,9 @@ sample_shows_every_option(void **state)
     }
     assert_string_equal(provider_of(policy, "huggingface")->company.secret, "hf_secret");
     assert_int_equal(policy->price_count, 2);
+    const struct proxy *proxy = provider_of(policy, "huggingface")->proxy;
+    assert_string_equal(proxy->name, "proxy.example:3128");
+    assert_string_equal(proxy->authorization, "Basic YWRhOnBhc3NAd29yZA==");
     policy_unref(policy);
 
     report.name = "sample";
