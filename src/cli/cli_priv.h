@@ -136,6 +136,29 @@ void findings_json(const char *file, const char *text);
 /* The members of a JSON object, in micro-USD per million tokens; no price is null. */
 void prices_json(struct buf *out, const struct price_set *set);
 
+/* --- price_diff.c: two price books beside each other; what is made borrows the ids of both */
+enum price_change_kind { PRICE_ADDED, PRICE_REMOVED, PRICE_CHANGED };
+struct price_change {
+    enum price_change_kind kind;
+    const char *id, *field;      /* field: of a change */
+    int64_t above_input_tokens;  /* of a tier; 0 = the base */
+    int64_t old, new;            /* micro-USD per million tokens where `money`, -1 = no price; else tokens, tiers */
+    bool money, steep;           /* steep: by more than 4 times, or to or from nothing */
+};
+struct price_diff {
+    struct price_change *changes;
+    size_t count, cap, added, removed, changed, steep;
+    bool failed;                 /* out of memory */
+};
+MUST_USE bool price_diff_make(const struct policy *old, const struct policy *new, struct price_diff *diff);
+void price_diff_free(struct price_diff *diff);
+/* As a table on standard output; steep_only: what wants a look, removed models among it. */
+void price_diff_print(const struct price_diff *diff, bool steep_only);
+/* Members of an object that has begun, each with a comma before it. */
+void price_diff_json(struct buf *out, const struct price_diff *diff);
+/* "+25.0 %"; "" where there is nothing to compare with. */
+void price_change_text(int64_t old, int64_t new, char out[48]);
+
 /* --- sentences.c: limits and prices as sentences; pure */
 void limit_sentence(const struct limit *limit, struct buf *out);
 /* "$3.00 in, $15.00 out; cached $0.30 read, $3.75 written, $6.00 for an hour" */

@@ -55,49 +55,174 @@ tell_import(const struct conf_import *import)
     (void)fputs(".\n", stderr);
 }
 
+struct import_options {
+    const char *file, *to, *config;
+    bool json, dry_run, yes;
+};
+
+/* A book that is checked, and what it is compared with. */
+struct import_work {
+    struct buf book; /* in our form */
+    struct conf_import import;
+    struct policy *old, *new;
+    const char *old_name;
+    bool replaces; /* old_name is the file that would be written */
+    struct price_diff diff;
+};
+
 static void
-tell_import_json(const struct conf_import *import, const char *out_file)
+tell_import_json(const struct import_options *options, const struct import_work *work, bool written)
 {
+    const struct conf_import *import = &work->import;
     struct buf out = { 0 };
     buf_addf(&out,
-        "{\"ok\":true,\"taken\":%d,\"left_out\":{\"other_mode\":%d,\"unpriced\":%d,\"odd_name\":%d},\"out\":",
-        import->taken, import->other_mode, import->unpriced, import->odd_name);
-    buf_add_json(&out, slice_str(out_file));
+        "{\"ok\":%s,\"taken\":%d,\"left_out\":{\"other_mode\":%d,\"unpriced\":%d,\"odd_name\":%d},\"out\":",
+        written || options->dry_run ? "true" : "false", import->taken, import->other_mode,
+        import->unpriced, import->odd_name);
+    if (options->to) {
+        buf_add_json(&out, slice_str(options->to));
+    } else {
+        buf_add_str(&out, "null");
+    }
+    buf_addf(&out, ",\"written\":%s,\"compared_with\":", written ? "true" : "false");
+    buf_add_json(&out, slice_str(work->old_name));
+    price_diff_json(&out, &work->diff);
     buf_add_str(&out, "}\n");
     text_print(&out);
     buf_free(&out);
 }
 
-struct import_options {
-    const char *file, *to;
-    bool json;
-};
+static enum status
+load_policy(const char *config, struct policy **policy, struct conf_error *error)
+{
+    const bool file = config || access(CONFIG_FILE_DEFAULT, F_OK) == 0;
+    return file ? conf_load_file_without_secrets(
+               config ? config : CONFIG_FILE_DEFAULT, policy, error)
+                : conf_sandbox(ANY_PORT, SANDBOX_STORE, SANDBOX_LISTEN, policy, error);
+}
+
+/* The file that would be replaced, else the book in force. */
+static enum status
+load_old(const struct import_options *options, struct import_work *work, struct conf_error *error)
+{
+    struct buf text = { 0 };
+    work->replaces = options->to && access(options->to, F_OK) == 0;
+    if (!work->replaces) {
+        work->old_name = "the book in force";
+        if (load_policy(options->config, &work->old, error) == STATUS_OK) {
+            return STATUS_OK;
+        }
+        /* The configuration may wait for the very file that is to be written. */
+        work->old_name = "the built-in book";
+        return conf_sandbox(ANY_PORT, SANDBOX_STORE, SANDBOX_LISTEN, &work->old, error);
+    }
+    work->old_name = options->to;
+    enum status status = STATUS_IO;
+    if (read_file(options->to, &text)) {
+        status = conf_prices_book(options->to, buf_slice(&text), &work->old, error);
+    } else {
+        (void)snprintf(
+            error->text, sizeof(error->text), "%.500s: %s", options->to, strerror(errno));
+    }
+    buf_free(&text);
+    return status;
+}
+
+/* Reads both books and compares them; what is wrong with either is in the error. */
+static enum status
+import_compare(const struct import_options *options, struct slice text, struct import_work *work,
+    struct conf_error *error)
+{
+    enum status status = conf_prices_import(options->file, text, &work->book, &work->import, error);
+    if (status == STATUS_OK) {
+        status = conf_prices_book(options->file, buf_slice(&work->book), &work->new, error);
+    }
+    if (status == STATUS_OK) {
+        status = load_old(options, work, error);
+    }
+    if (status == STATUS_OK && !price_diff_make(work->old, work->new, &work->diff)) {
+        (void)snprintf(error->text, sizeof(error->text), "out of memory");
+        status = STATUS_FULL;
+    }
+    return status;
+}
+
+static void
+tell_diff(const struct import_work *work, bool all)
+{
+    const struct price_diff *diff = &work->diff;
+    if (all || work->replaces) {
+        price_diff_print(diff, !all);
+        (void)fflush(stdout);
+    }
+    (void)fprintf(stderr, "Against %s: %zu added, %zu removed, %zu changed", work->old_name,
+        diff->added, diff->removed, diff->changed);
+    if (diff->steep > 0) {
+        (void)fprintf(stderr, "; %zu by more than 4 times (marked with !)", diff->steep);
+    }
+    (void)fputs(".\n", stderr);
+}
+
+/* A file in use is not replaced by prices that somebody should look at first. */
+static bool
+wants_a_look(const struct import_options *options, const struct import_work *work)
+{
+    return work->replaces && !options->yes && (work->diff.steep > 0 || work->diff.removed > 0);
+}
+
+static int
+import_write(const struct import_options *options, const struct import_work *work)
+{
+    const bool wait = !options->dry_run && wants_a_look(options, work);
+    int exit_status = EXIT_OK;
+    bool written = false;
+    if (wait) {
+        exit_status = EXIT_FAILED;
+    } else if (!options->dry_run) {
+        written = file_replace(options->to, buf_slice(&work->book), FOR_ALL);
+        if (!written) {
+            return cli_fail("%s: %s", options->to, strerror(errno));
+        }
+    }
+    if (options->json) {
+        tell_import_json(options, work, written);
+    } else {
+        tell_import(&work->import);
+        tell_diff(work, options->dry_run);
+    }
+    return wait ? cli_fail("%s stays as it was: prices moved by more than 4 times, or models are "
+                           "gone; --dry-run shows all, --yes takes them",
+               options->to)
+                : exit_status;
+}
 
 static int
 import_book(const struct import_options *options, struct slice text)
 {
-    struct buf book = { 0 };
-    struct conf_import import;
+    struct import_work work = { 0 };
     struct conf_error error;
     int exit_status = EXIT_OK;
-    if (conf_prices_import(options->file, text, &book, &import, &error) != STATUS_OK) {
+    const bool compares = options->to || options->dry_run;
+    const enum status status =
+        compares ? import_compare(options, text, &work, &error)
+                 : conf_prices_import(options->file, text, &work.book, &work.import, &error);
+    if (status != STATUS_OK) {
         exit_status = EXIT_FAILED;
         if (options->json) {
             findings_json(options->file, error.text);
         } else {
             (void)fprintf(stderr, "%s\n", error.text);
         }
-    } else if (!options->to) {
-        text_print(&book);
-        tell_import(&import);
-    } else if (!file_replace(options->to, buf_slice(&book), FOR_ALL)) {
-        exit_status = cli_fail("%s: %s", options->to, strerror(errno));
-    } else if (options->json) {
-        tell_import_json(&import, options->to);
+    } else if (compares) {
+        exit_status = import_write(options, &work);
     } else {
-        tell_import(&import);
+        text_print(&work.book);
+        tell_import(&work.import);
     }
-    buf_free(&book);
+    price_diff_free(&work.diff);
+    policy_unref(work.old);
+    policy_unref(work.new);
+    buf_free(&work.book);
     return exit_status;
 }
 
@@ -109,6 +234,9 @@ command_prices_import(struct cli *cli, int argc, char **argv)
     const struct argument arguments[] = {
         { "FILE", ARGUMENT_WORD, &options.file, true },
         { "--out", ARGUMENT_TEXT, &options.to, false },
+        { "--config", ARGUMENT_TEXT, &options.config, false },
+        { "--dry-run", ARGUMENT_FLAG, &options.dry_run, false },
+        { "--yes", ARGUMENT_FLAG, &options.yes, false },
         { "--json", ARGUMENT_FLAG, &options.json, false },
     };
     if (!arguments_parse(cli, argc, argv, arguments, countof(arguments), &exit_status)) {
@@ -243,11 +371,7 @@ command_prices_list(struct cli *cli, int argc, char **argv)
     }
     struct policy *policy = NULL;
     struct conf_error error;
-    const bool file = config || access(CONFIG_FILE_DEFAULT, F_OK) == 0;
-    const enum status status =
-        file
-            ? conf_load_file_without_secrets(config ? config : CONFIG_FILE_DEFAULT, &policy, &error)
-            : conf_sandbox(ANY_PORT, SANDBOX_STORE, SANDBOX_LISTEN, &policy, &error);
+    const enum status status = load_policy(config, &policy, &error);
     if (status != STATUS_OK) {
         (void)fprintf(stderr, "%s\n", error.text);
         return EXIT_FAILED;

@@ -47,3 +47,6 @@ struct conf_import {
 };
 MUST_USE enum status conf_prices_import(const char *name, struct slice json, struct buf *out,
     struct conf_import *import, struct conf_error *error);
+/* The prices of such a book, sorted by id, in a policy that has nothing else. */
+MUST_USE enum status conf_prices_book(
+    const char *name, struct slice json, struct policy **book, struct conf_error *error);

@@ -401,3 +401,43 @@ conf_prices_import(const char *name, struct slice json, struct buf *out, struct 
     free(report);
     return status;
 }
+
+enum status
+conf_prices_book(const char *name, struct slice json, struct policy **out, struct conf_error *error)
+{
+    struct report *report = calloc(1, sizeof *report);
+    struct conf *conf = calloc(1, sizeof *conf);
+    struct policy *made = policy_new();
+    struct arena arena = { 0 };
+    struct price_book book = { 0 };
+    enum status status = STATUS_FULL;
+    *out = NULL;
+    (void)snprintf(error->text, sizeof error->text, "out of memory");
+    if (report && conf && made) {
+        report->name = name;
+        report->language = "JSON";
+        conf->policy = made;
+        conf->arena = &made->arena;
+        const struct node *root = doc_read(report, json, &arena);
+        if (root) {
+            prices_read(report, root, &arena, &book);
+        }
+        if (!root || !report_clean(report)) {
+            report_render(report, error);
+            status = STATUS_INVALID;
+        } else {
+            book_keep(conf, &book);
+            status =
+                made->price_count == book.count && !conf->report.memory ? STATUS_OK : STATUS_FULL;
+        }
+    }
+    if (status == STATUS_OK) {
+        *out = made;
+    } else {
+        policy_unref(made);
+    }
+    arena_free(&arena);
+    free(conf);
+    free(report);
+    return status;
+}

@@ -84,10 +84,14 @@
         "                  take for a formula begins with an apostrophe\n"                                       \
         "--ndjson          a JSON object a line\n"                                                               \
         COMMAND_DOOR_LINES)                                                                                      \
-    X(prices_import, "prices import", "FILE [--out FILE] [--json]",                                              \
-        "check a price book (ours or LiteLLM's) and write it in our form",                                       \
-        "--out FILE        default: standard output\n"                                                           \
-        "--json            what was taken and left out, or what is wrong, as JSON; without --out the book is\n")                                                          \
+    X(prices_import, "prices import", "FILE [--out FILE] [--config FILE] [--dry-run] [--yes] [--json]",          \
+        "check a price book (ours or LiteLLM's), compare it, and write it in our form",                          \
+        "--out FILE        where to; default: standard output, without a comparison. What is compared is the\n"   \
+        "                  file that is there, else the book in force\n"                                         \
+        COMMAND_CONFIG_LINE                                                                                      \
+        "--dry-run         every model added or removed, every price old and new; writes nothing\n"              \
+        "--yes             replaces a file also where a price moves by more than 4 times or a model is gone\n"   \
+        "--json            what was taken and left out and all changes, or what is wrong, as JSON\n")            \
     X(prices_list, "prices list", "[WORD]",                                                                      \
         "the price book in force, or the ids with WORD in them",                                                 \
         COMMAND_CONFIG_LINE                                                                                      \

@@ -492,6 +492,68 @@ describe('what a person types', () => {
     fs.rmSync(file);
   });
 
+  test('an import is compared with the file that it replaces, and steep moves want a yes', () => {
+    const file = path.join(dir, 'new.json');
+    const out = path.join(dir, 'book.json');
+    const usd = 1_000_000;
+    const cached = { cache_read: 200_000, cache_write: usd, cache_write_1h: usd }; // else they are the input's
+    const book = (models) => JSON.stringify({ unit: 'micro-USD per million tokens', models });
+    const old = [
+      { id: 'a', input: 2 * usd, output: 8 * usd, ...cached },
+      { id: 'b', input: usd, output: usd, ...cached, tiers: [{ above_input_tokens: 200_000, input: 2 * usd, output: 2 * usd, ...cached }] },
+      { id: 'c', input: usd, output: usd, ...cached },
+    ];
+    const put = (models) => fs.writeFileSync(file, book(models));
+    const move = (more, ...options) => {
+      put(more);
+      return run(['prices', 'import', file, '--out', out, ...options], here);
+    };
+    assert.equal(move(old).code, 0);
+    const kept = fs.readFileSync(out, 'utf8');
+
+    const mild = structuredClone(old);
+    mild[0].input = 2.5 * usd;
+    mild[0].output = 6 * usd;
+    mild[1].tiers[0].output = 8 * usd;
+    mild.push({ id: 'd', input: 1, output: 1 });
+    const dry = move(mild, '--dry-run');
+    assert.equal(dry.code, 0, dry.err);
+    const lines = dry.out.split('\n').slice(1, -1).map((line) => line.split('\t'));
+    assert.deepEqual(lines, [
+      ['a', 'input', '$2.00', '$2.50', '+25.0 %'],
+      ['a', 'output', '$8.00', '$6.00', '-25.0 %'],
+      ['b', 'output over 200000 in', '$2.00', '$8.00', '+300.0 %'],
+      ['d', '(added)', '', '', ''],
+    ]);
+    assert.match(dry.err, /^Against .*book\.json: 1 added, 0 removed, 3 changed\.$/m);
+    assert.equal(fs.readFileSync(out, 'utf8'), kept, 'it was dry');
+    assert.equal(move(mild).code, 0);
+    assert.notEqual(fs.readFileSync(out, 'utf8'), kept);
+
+    for (const [what, change] of [
+      ['more than 4 times dearer', (models) => (models[0].input = 10 * usd + 1)],
+      ['less than a quarter', (models) => (models[0].output = usd)],
+      ['to nothing', (models) => (models[2].input = 0)],
+      ['a model is gone', (models) => models.splice(2, 1)],
+    ]) {
+      const steep = structuredClone(mild);
+      change(steep);
+      const before_it = fs.readFileSync(out, 'utf8');
+      const refused = move(steep);
+      assert.equal(refused.code, 1, what);
+      assert.match(refused.err, /book\.json stays as it was: .*--dry-run shows all, --yes takes them/);
+      assert.match(refused.out, what === 'a model is gone' ? /\nc\t\(removed\)/ : / !\n/, what);
+      assert.equal(fs.readFileSync(out, 'utf8'), before_it);
+      const told = JSON.parse(move(steep, '--json').out);
+      assert.deepEqual([told.ok, told.written, told.steep + told.removed.length], [false, false, 1]);
+      assert.equal(move(steep, '--yes').code, 0);
+      assert.notEqual(fs.readFileSync(out, 'utf8'), before_it);
+      assert.equal(move(mild, '--yes').code, 0);
+    }
+    assert.equal(run(['prices', 'list', '--json'], here).code, 0);
+    [file, out].forEach((name) => fs.rmSync(name));
+  });
+
   test('a command without a gateway or books is one clear sentence', () => {
     const done = run(['status'], here);
     assert.equal(done.code, 1);
@@ -577,8 +639,10 @@ limits: {day: {counts: cost, per: account, window: day, cap: 1 USD}}
     const done = run(['prices', 'import', file, '--out', out], here);
     assert.deepEqual([done.code, done.out], [0, '']);
     assert.match(done.err, /^1 models taken, 3 left out: 1 not billed by tokens .*, 1 without a price per token .*, 1 with a name /);
+    assert.match(done.err, /^Against the book in force: 1 added, \d+ removed, 0 changed\.$/m);
     assert.deepEqual(JSON.parse(run(['prices', 'import', file, '--out', out, '--json'], here).out),
-      { ok: true, taken: 1, left_out: { other_mode: 1, unpriced: 1, odd_name: 1 }, out });
+      { ok: true, taken: 1, left_out: { other_mode: 1, unpriced: 1, odd_name: 1 }, out, written: true, compared_with: out,
+        added: [], removed: [], changed: [], steep: 0 });
     assert.equal(JSON.parse(run(['prices', 'import', file], here).out).models.length, 1);
     fs.writeFileSync(file, '{"models": [{"id": "a", "input": -1, "output": 1}]}');
     const wrong = run(['prices', 'import', file, '--json'], here);
