@@ -184,29 +184,51 @@ close_orphan(struct engine *engine, int64_t hold_id)
     return STATUS_OK;
 }
 
-/* One transaction of at most ENGINE_BATCH_MAX orphans; *after moves on. NOT_FOUND: no more. */
+/* Orphans in order of their holds, and the row that ends them because it makes no sense. */
+struct orphans {
+    int64_t ids[ENGINE_BATCH_MAX];
+    int32_t count;
+    int64_t damaged_id; /* 0 = none */
+};
+
+/* NOT_FOUND: there are no more behind them. */
 static enum status
-close_some(struct engine *engine, int64_t *after)
+find_orphans(struct engine *engine, int64_t after, int32_t max, struct orphans *orphans)
+{
+    orphans->count = 0;
+    orphans->damaged_id = 0;
+    while (orphans->count < max) {
+        struct hold_row hold = { 0 };
+        const enum status status = store_hold_orphan(
+            engine->store, engine->node.node_id, engine->node.epoch, after, &hold);
+        if (status == STATUS_INVALID && hold.hold_id > after) {
+            orphans->damaged_id = hold.hold_id; /* a row, not a page: those behind it can be read */
+        }
+        if (status != STATUS_OK) {
+            return status;
+        }
+        after = hold.hold_id;
+        orphans->ids[orphans->count++] = after;
+    }
+    return STATUS_OK;
+}
+
+/* One transaction of at most `max` orphans. NOT_FOUND: no more. A row that makes no sense among them:
+ * STATUS_INVALID, and none is closed. */
+static enum status
+close_some(struct engine *engine, int64_t after, int32_t max, struct orphans *orphans)
 {
     enum status status = batch_begin(engine);
     if (status == STATUS_OK) {
         status = batch_open(engine);
     }
-    if (status != STATUS_OK) {
-        return status;
+    const enum status found =
+        status == STATUS_OK ? find_orphans(engine, after, max, orphans) : STATUS_OK;
+    if (found != STATUS_OK && found != STATUS_NOT_FOUND) {
+        status = found;
     }
-    enum status found = STATUS_OK;
-    for (int i = 0; i < ENGINE_BATCH_MAX && status == STATUS_OK; i++) {
-        struct hold_row hold;
-        found = store_hold_orphan(
-            engine->store, engine->node.node_id, engine->node.epoch, *after, &hold);
-        if (found != STATUS_OK) {
-            status = found == STATUS_NOT_FOUND ? STATUS_OK : found;
-            break;
-        }
-        *after = hold.hold_id;
-        status = close_orphan(engine, hold.hold_id);
-        engine->state.orphans_closed++;
+    for (int32_t i = 0; status == STATUS_OK && i < orphans->count; i++) {
+        status = close_orphan(engine, orphans->ids[i]);
     }
     if (status == STATUS_OK) {
         status = batch_end(engine);
@@ -215,16 +237,41 @@ close_some(struct engine *engine, int64_t *after)
         batch_abandon(engine);
         return status;
     }
+    engine->state.orphans_closed += orphans->count;
     return found;
+}
+
+/* A hold that cannot be read cannot be booked. It stays, and what it holds counts against its limits for
+ * good: the gateway serves, and says so at every start. */
+static void
+leave_damaged(struct engine *engine, int64_t hold_id)
+{
+    log_line(LOG_ERROR, "engine",
+        "the call req_%lld was in flight when the gateway before this one died, and is not booked: %s",
+        (long long)hold_id, store_last_error(engine->store));
 }
 
 enum status
 start_close_orphans(struct engine *engine, struct engine_error *error)
 {
+    struct orphans orphans;
     int64_t after = 0;
+    int32_t max = ENGINE_BATCH_MAX;
     enum status status = STATUS_OK;
     while (status == STATUS_OK) {
-        status = close_some(engine, &after);
+        orphans = (struct orphans){ 0 };
+        status = close_some(engine, after, max, &orphans);
+        max = ENGINE_BATCH_MAX;
+        if (status == STATUS_OK) {
+            after = orphans.ids[orphans.count - 1];
+        } else if (orphans.damaged_id != 0 && orphans.count > 0) {
+            max = orphans.count; /* those before it, then it alone */
+            status = STATUS_OK;
+        } else if (orphans.damaged_id != 0) {
+            leave_damaged(engine, orphans.damaged_id);
+            after = orphans.damaged_id;
+            status = STATUS_OK;
+        }
     }
     if (engine->state.orphans_closed > 0) {
         log_line(LOG_WARN, "engine",

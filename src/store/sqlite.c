@@ -248,6 +248,7 @@ sqlite_store_open(const char *path, const struct store_options *options, struct 
         .readers = &sqlite_reader_ops,
         .exclusive = true };
     sqlite->lock_fd = -1;
+    sqlite->options = *options;
     sqlite->read_max_ms = options->read_max_ms > 0 ? options->read_max_ms : STORE_READ_MAX_MS;
     enum status status = sqlite_resolve_path(path, &sqlite->path, error);
     check(status != STATUS_OK || sqlite->path);
@@ -325,12 +326,73 @@ renew_lease(struct sqlite_db *db, const struct node_row *node)
 }
 
 static enum status
+read_node(struct sqlite_db *db, struct node_row *node)
+{
+    const int64_t node_id = STORE_NODE_ID;
+    struct query query = query_start(db, STATEMENT_NODE_GET);
+    query_i64(&query, node_id);
+    const enum status status = query_next(&query);
+    const bool intact = status != STATUS_OK || row_node(&query, node);
+    return query_finish(&query, status, intact, "node", &node_id);
+}
+
+/* The writer's own settings, and the log's length told to the checkpointer. */
+static enum status
+connect_writer(struct sqlite_store *sqlite, struct sqlite_db *db)
+{
+    enum status status = sqlite_connect(
+        db, sqlite->path, SQLITE_OPEN_READWRITE, &sqlite->options, sqlite->base.last_error);
+    if (status != STATUS_OK) {
+        return status;
+    }
+    status = db_exec(db, "PRAGMA cache_size = -" WRITER_CACHE_KIB_TEXT);
+    if (status != STATUS_OK) {
+        db_close(db);
+        return status;
+    }
+    (void)sqlite3_wal_hook(db->handle, note_log_pages, sqlite->checkpointer);
+    return STATUS_OK;
+}
+
+/* After a commit that failed nothing is assumed: a connection of its own reads whether the batch is in
+ * the store, by the number that its transaction wrote first. One that is there after all was told to
+ * its callers as refused: its holds are booked by the next start, and nothing more is written until
+ * then. */
+static enum status
+resolve_uncertain(struct sqlite_store *sqlite)
+{
+    struct sqlite_db db;
+    struct node_row node = { 0 };
+    enum status status = connect_writer(sqlite, &db);
+    if (status != STATUS_OK) {
+        return status;
+    }
+    db_close(&sqlite->db);
+    sqlite->db = db;
+    status = read_node(&sqlite->db, &node);
+    if (status != STATUS_OK) {
+        return status;
+    }
+    if (node.batch_no >= sqlite->uncertain_batch_no) {
+        return store_fail(sqlite->base.last_error, STATUS_IO,
+            "a batch is in the store whose commit was told to have failed: restart the gateway, which "
+            "books what it holds");
+    }
+    sqlite->uncertain_batch_no = 0;
+    return STATUS_OK;
+}
+
+static enum status
 sqlite_begin(struct store *store, const struct node_row *node)
 {
-    struct sqlite_db *db = &sqlite_store_of(store)->db;
-    enum status status = db_exec(db, "BEGIN IMMEDIATE");
+    struct sqlite_store *sqlite = sqlite_store_of(store);
+    enum status status = sqlite->uncertain_batch_no != 0 ? resolve_uncertain(sqlite) : STATUS_OK;
     if (status == STATUS_OK) {
-        status = renew_lease(db, node);
+        status = db_exec(&sqlite->db, "BEGIN IMMEDIATE");
+    }
+    if (status == STATUS_OK) {
+        sqlite->batch_no = node->batch_no;
+        status = renew_lease(&sqlite->db, node);
         if (status != STATUS_OK) {
             sqlite_rollback(store);
         }
@@ -351,6 +413,9 @@ sqlite_commit(struct store *store)
     const enum status status = db_exec(&sqlite->db, "COMMIT");
     if (status == STATUS_OK && sqlite->checkpointer) {
         checkpointer_turn(sqlite->checkpointer, &sqlite->db, store->trouble);
+    }
+    if (status == STATUS_IO) {
+        sqlite->uncertain_batch_no = sqlite->batch_no;
     }
     return status;
 }
@@ -416,17 +481,6 @@ signal_key(struct sqlite_db *db, unsigned char key[SIGNAL_KEY_BYTES])
     }
     secret_wipe(hex, sizeof(hex));
     return status;
-}
-
-static enum status
-read_node(struct sqlite_db *db, struct node_row *node)
-{
-    const int64_t node_id = STORE_NODE_ID;
-    struct query query = query_start(db, STATEMENT_NODE_GET);
-    query_i64(&query, node_id);
-    const enum status status = query_next(&query);
-    const bool intact = status != STATUS_OK || row_node(&query, node);
-    return query_finish(&query, status, intact, "node", &node_id);
 }
 
 static enum status

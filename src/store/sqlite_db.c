@@ -81,7 +81,9 @@ fault_of(int code)
     case SQLITE_MISMATCH:
     case SQLITE_ERROR: /* our statements are right, so a table or column is missing */
     case SQLITE_SCHEMA:
-        return (struct fault){ STATUS_INVALID, "the store is damaged; restore a backup" };
+        return (struct fault){ STATUS_INVALID,
+            "the store is damaged; `tidegate check --store` tells what is wrong with it, `tidegate "
+            "restore` puts a backup in its place" };
     default: return (struct fault){ STATUS_IO, "check the disk that it is on" };
     }
 }
@@ -104,8 +106,9 @@ enum status
 db_damaged(struct sqlite_db *db, const char *table, int64_t id)
 {
     return store_fail(db->error_text, STATUS_INVALID,
-        "the store is damaged: table %s, row %lld makes no sense; restore a backup", table,
-        (long long)id);
+        "the store is damaged: table %s, row %lld makes no sense; `tidegate check --store` tells what "
+        "else is, and `tidegate restore --force FILE` can restore a backup",
+        table, (long long)id);
 }
 
 /* --- Queries. */

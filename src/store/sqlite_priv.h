@@ -114,6 +114,9 @@ struct sqlite_store {
     struct store base; /* first */
     bool made_here;    /* the file is ours, and no epoch has begun on it: removed if none does */
     bool started;
+    struct store_options options;
+    int64_t batch_no;           /* of the transaction that writes */
+    int64_t uncertain_batch_no; /* its commit failed; 0 = none did */
     struct sqlite_db db;
     char *path;
     int lock_fd;

@@ -199,3 +199,25 @@ test('after the next start the orphans are booked and the books agree again', as
   assert.equal(report.open_holds, 0);
   assert.equal(report.calls, 15);
 });
+
+test('a call in flight whose row was damaged does not stop the next start, and is told', async () => {
+  await mock.models({ slow: 'tokens=600,tps=300' });
+  const running = [1, 2, 3].map((i) =>
+    send(gateway, key, callOf('chat', 'slow', { limit: 2000 + i, stream: true })),
+  );
+  await until('three are in flight', () => gateway.openHolds() === 3);
+  await gateway.kill();
+  await Promise.all(running);
+  const [, { hold_id }] = gateway.rows('SELECT hold_id FROM hold ORDER BY hold_id');
+  sql(gateway.store, `UPDATE hold SET parts = 'x' WHERE hold_id = ${hold_id}`);
+  await mock.settled(20_000);
+  await gateway.launch();
+  assert.match(gateway.log(), new RegExp(`the call req_${hold_id} was in flight .* is not booked`));
+  assert.match(gateway.log(), new RegExp(`table hold, row ${hold_id} makes no sense; .*check --store`));
+  assert.equal(gateway.openHolds(), 1, 'the other two are booked');
+  assert.equal((await call('gpt-live', 'thread-1')).status, 200);
+  const report = check();
+  assert.equal(report.code, 1);
+  assert.ok(report.findings.some((finding) => finding.message.includes(`table hold, row ${hold_id}`)));
+  assert.ok(report.findings.some((finding) => finding.what === 'held'), 'what it holds is told too');
+});

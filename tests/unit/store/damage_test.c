@@ -256,7 +256,7 @@ a_damaged_file_is_an_answer(void **state)
     int count = 0;
     struct store_reader *reader = world_reader(world);
     EXPECT(world, store_read_ledger(reader, &filter, take_any, &count), STATUS_INVALID);
-    assert_non_null(strstr(store_reader_error(reader), "restore a backup"));
+    assert_non_null(strstr(store_reader_error(reader), "a backup"));
     world_reader_close(world);
 }
 
