@@ -5,8 +5,8 @@
 
 #include "conf/doc_priv.h"
 
-static void
-report_addv(struct report *report, int line, int column, const char *format, va_list args)
+static void PRINTF_LIKE(4, 0)
+    report_addv(struct report *report, int line, int column, const char *format, va_list args)
 {
     if (report->count == FINDINGS_MAX) {
         report->dropped++;

@@ -20,19 +20,42 @@ fuzz_build() {
     ninja -C "$FUZZ_BUILD" "${programs[@]}" >&2
 }
 
-# fuzz_one TARGET SECONDS: new inputs go to a scratch corpus; a finding is kept under <build>/findings.
+# fuzz_one TARGET SECONDS: new inputs go to a scratch corpus; a finding is kept under <build>/findings. Fails too
+# when a function that the target names was not reached.
 fuzz_one() {
-    local target=$1 seconds=$2 found=$FUZZ_BUILD/findings/$1 fresh=$FUZZ_BUILD/corpus/$1 extra=()
+    local target=$1 seconds=$2 found=$FUZZ_BUILD/findings/$1 fresh=$FUZZ_BUILD/corpus/$1 extra=() code=0
+    local told=$FUZZ_BUILD/told-$target
     mkdir -p "$found" "$fresh" "$ROOT/fuzz/corpus/$target"
     [ -f "$ROOT/fuzz/$target.dict" ] && extra+=("-dict=$ROOT/fuzz/$target.dict")
     timeout -k 10 $((seconds + 120)) "$FUZZ_BUILD/fuzz/fuzz_$target" -max_total_time="$seconds" -timeout=10 \
-        -rss_limit_mb=2048 -max_len=65536 -print_final_stats=1 -artifact_prefix="$found/" "${extra[@]}" \
-        "$fresh" "$ROOT/fuzz/corpus/$target" </dev/null
+        -rss_limit_mb=2048 -max_len=65536 -print_final_stats=1 -print_coverage=1 -artifact_prefix="$found/" \
+        "${extra[@]}" "$fresh" "$ROOT/fuzz/corpus/$target" </dev/null >"$told" 2>&1 || code=$?
+    grep -v '^ *UNCOVERED_\|^COVERED_FUNC' "$told" || true
+    [ "$code" = 0 ] || return "$code"
+    fuzz_reaches "$target" "$told"
+}
+
+# Functions that clang has put into their callers are not told apart: a target names those of other files.
+fuzz_reaches() {
+    local target=$1 told=$2 name missing=''
+    for name in $(sed -n '1s#^/\* reaches: \(.*\) \*/.*#\1#p' "$ROOT/fuzz/$target.c"); do
+        grep -q "^COVERED_FUNC: .* $name " "$told" || missing+=" $name"
+    done
+    [ -z "$missing" ] || { echo "$target did not reach$missing"; return 1; }
 }
 
 run_fuzz() {
-    local wanted=${1:-} seconds=${2:-60} target failed=0 none=1
-    case $wanted in ''|*[!0-9]*) ;; *) seconds=$wanted; wanted= ;; esac
+    local wanted='' seconds=60 target failed=0 none=1
+    while [ $# -gt 0 ]; do
+        case $1 in
+            --all) wanted='' ;;
+            --seconds) seconds=${2-}; shift ;;
+            -*) die "fuzz knows --all and --seconds N, not '$1'" ;;
+            *) wanted=$1 ;;
+        esac
+        shift
+    done
+    case $seconds in ''|*[!0-9]*) die "--seconds wants a number" ;; esac
     install_deps --checks
     [ -n "$(fuzz_targets)" ] || die "fuzz/targets lists no target whose source is there"
     fuzz_build || die "the fuzz targets do not build"
@@ -40,7 +63,7 @@ run_fuzz() {
         [ -z "$wanted" ] || [ "$target" = "$wanted" ] || continue
         none=0
         say "fuzzing $target for $seconds s"
-        fuzz_one "$target" "$seconds" || { failed=1; say "$target: see $FUZZ_BUILD/findings/$target"; }
+        fuzz_one "$target" "$seconds" || { failed=1; say "$target: see above, and $FUZZ_BUILD/findings/$target"; }
     done < <(fuzz_targets)
     [ "$none" = 0 ] || die "no target '$wanted'; there are: $(fuzz_targets | tr '\n' ' ')"
     return "$failed"
