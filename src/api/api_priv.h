@@ -155,6 +155,8 @@ MUST_USE bool fields_of_body(struct ask *ask, const struct field *fields, size_t
 MUST_USE bool fields_of_query(struct ask *ask, const struct field *fields, size_t count);
 
 /* --- put.c: JSON and answers */
+#define ROUTES_SHOWN 64 /* that are left alone, or failed of late */
+
 void put_open(struct buf *out, const char *key, char bracket); /* key NULL: an item, or the whole */
 void put_close(struct buf *out, char bracket);
 void put_text(struct buf *out, const char *key, const char *text);

@@ -48,6 +48,28 @@ put_gateway(struct api_plane *api, const struct ask *ask, struct buf *out)
     put_close(out, '}');
 }
 
+/* Routes that failed of late, or are left alone: the operator's affair. */
+static void
+put_routes(struct api_plane *api, const struct ask *ask, struct buf *out)
+{
+    struct relay_route routes[ROUTES_SHOWN];
+    const bool told = ask->may_read_all && api->options.relay;
+    const int count = told ? relay_routes_resting(api->options.relay, routes, ROUTES_SHOWN) : 0;
+    put_open(out, "routes", '[');
+    for (int i = 0; i < count; i++) {
+        const struct relay_route *route = &routes[i];
+        put_open(out, NULL, '{');
+        put_text(out, "provider", route->provider);
+        put_text(out, "upstream_model", route->model);
+        put_text(out, "state", route->probing ? "probing" : route->cooling ? "cooling" : "failing");
+        put_text(out, "cause", route->cause);
+        put_i64(out, "failures", route->failures);
+        put_i64(out, "opens_in_ms", route->opens_in_ms);
+        put_close(out, '}');
+    }
+    put_close(out, ']');
+}
+
 struct calls {
     struct buf *out;
     const struct names *names;
@@ -88,6 +110,7 @@ get_status(struct api_worker *worker, struct ask *ask)
     struct buf *out = answer_begin(ask, 200);
     struct calls calls = { out, &worker->names, shown };
     put_gateway(worker->api, ask, out);
+    put_routes(worker->api, ask, out);
     put_open(out, "calls", '[');
     if (store_read_ledger(worker->reader, &filter, put_call, &calls) != STATUS_OK) {
         worker_read_failed(worker, ask);

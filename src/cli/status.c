@@ -196,11 +196,46 @@ print_meters(struct json_object *meters)
 }
 
 static void
+print_routes(struct json_object *routes)
+{
+    static const struct column columns[] = {
+        { "PROVIDER", COLUMN_LEFT },
+        { "MODEL THERE", COLUMN_LEFT },
+        { "STATE", COLUMN_LEFT },
+        { "CAUSE", COLUMN_LEFT },
+        { "FAILED IN A ROW", COLUMN_RIGHT },
+        { "ASKED AGAIN IN", COLUMN_LEFT },
+    };
+    struct table table;
+    table_start(&table, columns, countof(columns));
+    for (size_t i = 0; i < json_count(routes); i++) {
+        struct json_object *route = json_item(routes, i);
+        const int64_t opens_in_ms = json_number(route, "opens_in_ms");
+        char wait[48] = "";
+        if (opens_in_ms > 0) {
+            text_duration(opens_in_ms, wait);
+        }
+        table_cell(&table, json_text(route, "provider"));
+        table_cell(&table, json_text(route, "upstream_model"));
+        table_cell(&table, json_text(route, "state"));
+        table_cell(&table, json_text(route, "cause"));
+        table_cell_i64(&table, json_number(route, "failures"));
+        table_cell(&table, wait);
+    }
+    table_print(&table, output_is_terminal());
+}
+
+static void
 print_status(struct json_object *answer)
 {
+    struct json_object *routes = json_member(answer, "routes");
     struct json_object *calls = json_member(answer, "calls");
     struct json_object *meters = json_member(answer, "meters");
     print_gateway(json_member(answer, "gateway"));
+    if (json_count(routes)) {
+        (void)printf("\nRoutes that fail or are left alone\n");
+        print_routes(routes);
+    }
     (void)printf(json_count(calls) ? "\nLast calls\n" : "\nNo calls yet.\n");
     if (json_count(calls)) {
         print_calls(calls);

@@ -391,6 +391,8 @@ provider_read(struct conf *conf, const struct node *map, struct provider *provid
     provider->first_byte_ms = conf_number(conf, map, OPTION_PROVIDER_FIRST_BYTE_DEADLINE, 0);
     provider->between_bytes_ms = conf_number(conf, map, OPTION_PROVIDER_BETWEEN_BYTES_DEADLINE, 0);
     provider->drain_max_ms = conf_number(conf, map, OPTION_PROVIDER_DRAIN_MAX, conf->drain_max_ms);
+    provider->cooldown_after = (int32_t)conf_number(conf, map, OPTION_PROVIDER_COOLDOWN_AFTER, 0);
+    provider->cooldown_max_ms = conf_number(conf, map, OPTION_PROVIDER_COOLDOWN_MAX, 0);
     provider_credentials(conf, map, facts, provider);
 }
 

@@ -65,6 +65,8 @@ struct provider {
     struct credential company, user;
     int64_t connect_ms, first_byte_ms, between_bytes_ms; /* deadlines */
     int64_t drain_max_ms;
+    int32_t cooldown_after;      /* failures in a row until a route to it is left alone; 0 = never */
+    int64_t cooldown_max_ms;     /* the longest that our own rule leaves it alone */
 };
 
 enum tier { TIER_FREE, TIER_PREMIUM };

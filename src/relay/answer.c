@@ -76,7 +76,7 @@ on_head(struct net_call *upstream, const struct http_head *head, void *user)
     if (call->state == CALL_SEND) {
         call->state = CALL_ANSWER;
     }
-    route_worked(call, call->route_index);
+    route_answered(call, false);
     const bool again = !call->streaming && call_may_follow_billed(call);
     if (call->all_sent && !again) { /* megabytes that nobody needs again */
         call_free_body(call);
@@ -141,18 +141,21 @@ on_fail(struct net_call *upstream, enum net_fail why, bool all_sent, const char 
     const bool answered = call->upstream_status >= 300 || call->tap.end != ANSWER_OPEN;
     if (!answered) {
         call_attempt_failed(call, why, detail);
+        if (why != NET_FAIL_HERE) {
+            route_failed(call);
+        }
     }
     if (call->streaming) {
         stream_upstream_end(call, false);
     } else if (!all_sent && call->upstream_status == 0 && call->state == CALL_SEND) {
-        call_next_route(call,
-            why == NET_FAIL_HERE ? REASON_OVERLOADED : REASON_UPSTREAM_UNREACHABLE, true, 0, 0);
+        call_next_route(
+            call, why == NET_FAIL_HERE ? REASON_OVERLOADED : REASON_UPSTREAM_UNREACHABLE, true, 0);
     } else if (call->upstream_status >= 300) {
         call_answer_whole(call); /* the status says enough; its body broke off */
     } else {
         call_next_route(call,
             why == NET_FAIL_TIMEOUT ? REASON_UPSTREAM_TIMEOUT : REASON_UPSTREAM_BROKEN, false,
-            call->upstream_status, 0);
+            call->upstream_status);
     }
 }
 
@@ -277,6 +280,25 @@ reason_of_class(enum upstream_class class_)
     }
 }
 
+/* What an error says of its route. One that is the request's own fault says that the route is well. */
+static void
+note_route(struct call *call)
+{
+    const struct judgement *judgement = &call->judgement;
+    switch (judgement->class_) {
+    case UPSTREAM_SPENT: route_asked(call, COOLDOWN_SPENT, judgement->wait_ms); return;
+    case UPSTREAM_BUSY:
+    case UPSTREAM_FAILING:
+        if (judgement->wait_ms > 0) {
+            route_asked(call, COOLDOWN_ASKED, judgement->wait_ms);
+        } else {
+            route_failed(call);
+        }
+        return;
+    default: route_answered(call, true); return;
+    }
+}
+
 static void
 answer_error(struct call *call)
 {
@@ -289,9 +311,10 @@ answer_error(struct call *call)
     if (judgement->class_ == UPSTREAM_SPENT && judgement->wait_ms == 0) {
         judgement->wait_ms = SPENT_ROUTE_MS;
     }
+    note_route(call);
     if (call->exchange && judgement->next_route) {
-        call_next_route(call, reason_of_class(judgement->class_), judgement->unbilled,
-            call->upstream_status, judgement->wait_ms);
+        call_next_route(
+            call, reason_of_class(judgement->class_), judgement->unbilled, call->upstream_status);
         return;
     }
     call_upstream_failed(call, reason_of_class(judgement->class_));
@@ -306,14 +329,17 @@ call_answer_whole(struct call *call)
         return;
     }
     const bool json = tap_body(&call->tap, buf_slice(&call->answer));
-    if (!json) {
+    if (json) {
+        route_answered(call, true);
+    } else {
         call_attempt_failed(call, NET_FAIL_MALFORMED, "the answer is no JSON object");
+        route_failed(call);
     }
     if (finish_without_client(call, !json)) {
         return;
     }
     if (!json) {
-        call_next_route(call, REASON_UPSTREAM_BROKEN, false, call->upstream_status, 0);
+        call_next_route(call, REASON_UPSTREAM_BROKEN, false, call->upstream_status);
         return;
     }
     const bool costed = call->hold_id != 0;

@@ -130,6 +130,7 @@ call_free(struct call *call)
         replies_forget(loop->replies, call->ticket);
     }
     net_timer_stop(&call->timer);
+    route_give_back(call);
     if (call->exchange) {
         net_close(call->exchange);
     }

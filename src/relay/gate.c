@@ -118,8 +118,7 @@ fill_event(struct call *call, struct call_event *event)
     /* Words for a tier that we do not know are held at twice the list price. */
     const int64_t pct = facts_price_multiplier_pct(facts);
     event->price_multiplier_pct = call->multiplier_pct = pct ? pct : 200;
-    event->routes_closed = call->routes_closed =
-        routes_closed(call, clock_wall_ms(), &event->routes_open_ms);
+    event->routes_closed = call->routes_closed = routes_closed(call, &event->routes_open_ms);
     const int64_t speed_pct = price_words_pct((struct slice){ 0 }, facts->speed);
     call->speed_pct = speed_pct ? speed_pct : 200;
     fill_thread(call, event);

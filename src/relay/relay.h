@@ -47,3 +47,14 @@ void relay_request(struct relay_loop *loop, struct net_exchange *exchange, const
 bool relay_owns_path(struct slice path);
 /* Calls that are not settled yet; for draining. */
 int64_t relay_calls_open(const struct relay *relay);
+
+/* A route that failed of late, or that is left alone for a while (relay/cooldown.h). */
+struct relay_route {
+    char provider[64], model[NAME_MAX_BYTES + 1];
+    const char *cause;     /* why it is left alone: failing, asked, spent; "none" */
+    int32_t failures;      /* in a row */
+    int64_t opens_in_ms;   /* 0 = the next call is to ask it whether it is well again */
+    bool cooling, probing; /* left alone; a call asks it now */
+};
+/* Any thread. How many there are, at most `routes_max`. */
+int relay_routes_resting(const struct relay *relay, struct relay_route *routes, int routes_max);

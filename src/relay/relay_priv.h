@@ -6,6 +6,7 @@
 #include "base/list.h"
 #include "base/map.h"
 #include "base/spares.h"
+#include "relay/cooldown.h"
 #include "relay/relay.h"
 #include "wire/facts.h"
 #include "wire/headers.h"
@@ -19,15 +20,15 @@
 #define ANSWER_BYTES_MAX ((size_t)64 << 20)  /* an answer that is read whole */
 #define ERROR_BYTES_MAX ((size_t)1 << 20)    /* an upstream's error body */
 #define HOLD_BACK_BYTES ((size_t)64 << 10)   /* of an event whose end has not come yet */
-#define CLOSED_ROUTES_MAX 256
+#define KNOWN_ROUTES_MAX 256
 #define KNOWN_REFUSALS 64
 #define SPARES_TRIM_MS (5 * SECOND_MS)
 #define SPENT_ROUTE_MS (5 * MINUTE_MS)  /* a route whose money is gone, where it does not say until when */
 
-/* A provider's own wait: its route is left alone until then. Shared by all loops. */
-struct closed_route {
-    uint64_t hash;       /* of provider, credential and upstream model; 0 = free */
-    int64_t until_ms;
+/* A route that failed of late, or is left alone. Shared by all loops. */
+struct known_route {
+    struct cooldown cooldown; /* times are clock_mono_ms() */
+    char provider[64], model[NAME_MAX_BYTES + 1];
 };
 
 struct relay {
@@ -36,9 +37,11 @@ struct relay {
     int loop_count;
     int64_t calls_open;  /* atomic */
     int64_t stop_mono_ms; /* atomic; when calls still open are ended; 0 = not stopping */
-    void *lock;          /* of closed and attempts */
-    struct closed_route closed[CLOSED_ROUTES_MAX];
-    int64_t closed_count; /* atomic; those in use: mostly none, and then nobody takes the lock */
+    void *lock;          /* of routes and attempts */
+    uint64_t route_hashes[KNOWN_ROUTES_MAX]; /* of routes: provider, credential, upstream model; 0 = free */
+    struct known_route routes[KNOWN_ROUTES_MAX];
+    int64_t clocks_apart_ms; /* wall - mono, under the lock */
+    int64_t known_routes; /* atomic; those in use: mostly none, and then nobody takes the lock */
     struct attempts attempts; /* wrong keys */
 };
 
@@ -136,6 +139,8 @@ struct call {
     struct net_call *upstream;
     bool all_sent, upstream_paused;
     bool client_full; /* past the high-water mark, and on_drained has not come yet */
+    bool probes;                   /* it asks a route that cooled down whether that is well again */
+    int64_t sent_mono_ms;          /* when this attempt began */
     struct buf request_head;
     struct splices splices;
     int upstream_status;
@@ -196,7 +201,7 @@ void call_send(struct call *call);
 /* The attempt failed: the next open route, or the failure is told. `unbilled`: in a way that cost nothing;
  * else it is booked first, and only so many may follow (models.*.billed_retries). */
 void call_next_route(
-    struct call *call, enum reason failed, bool unbilled, int status, int64_t closed_for_ms);
+    struct call *call, enum reason failed, bool unbilled, int status);
 /* Whether an attempt that may be billed may be followed by another: then its body is kept. */
 bool call_may_follow_billed(const struct call *call);
 
@@ -283,10 +288,17 @@ void call_refuse_reason(struct call *call, enum reason reason, struct slice deta
 /* Headers that every answer of ours carries. */
 void answer_common_headers(const struct call *call, struct buf *out);
 
-/* --- routes.c: a provider's own waits */
-uint32_t routes_closed(struct call *call, int64_t now_ms, int64_t *opens_ms);
-void route_close(struct call *call, int32_t route_index, int64_t wait_ms);
-void route_worked(struct call *call, int32_t route_index);
+/* --- routes.c: routes that are left alone for a while */
+/* Bit i: route i cannot serve this call now; when the soonest of those that wait opens, 0 = unknown. */
+uint32_t routes_closed(struct call *call, int64_t *wall_opens_ms);
+/* The call goes to its route now. False: another call asks that one first, whether it is well again. */
+MUST_USE bool route_take(struct call *call);
+/* What became of that: it failed; its provider said when to come again; it answered (to its end); or nothing
+ * was learned. */
+void route_failed(struct call *call);
+void route_asked(struct call *call, enum cooldown_cause cause, int64_t wait_ms);
+void route_answered(struct call *call, bool whole);
+void route_give_back(struct call *call);
 const struct route *call_route(const struct call *call);
 const struct provider *call_provider(const struct call *call);
 

@@ -1,10 +1,15 @@
-/* relay/routes.c: routes that wait out a limit of their own. A hint shared by all loops: it only spares
- * attempts that would fail; whether a call may start is the gate's alone. */
+/* relay/routes.c: routes that are left alone for a while (cooldown.h). Shared by all loops and kept over
+ * reloads of the configuration, but not over restarts: it only spares attempts that would fail; whether a call
+ * may start is the gate's alone. */
 #include "relay/relay_priv.h"
 
 #include <pthread.h>
 
 #include "base/clock.h"
+#include "log/log.h"
+#include "log/metrics.h"
+
+#define CLOCKS_SLACK_MS 50
 
 const struct route *
 call_route(const struct call *call)
@@ -18,40 +23,68 @@ call_provider(const struct call *call)
     return &call->policy->providers[call_route(call)->provider];
 }
 
+/* A route is what its name, its place, its credential and its model are: when one of them is changed, what was
+ * known of it means nothing any more. */
 static uint64_t
 route_hash(const struct call *call, int32_t route_index)
 {
     const struct route *route = &call->policy->models[call->model_index].routes[route_index];
     const struct provider *provider = &call->policy->providers[route->provider];
-    const uint64_t who = hash_pair(
-        hash_bytes(slice_str(provider->name)), hash_bytes(slice_str(provider->company.id)));
-    return hash_pair(who, hash_bytes(slice_str(route->model))) | 1;
+    const struct credential *credential = &provider->company;
+    uint64_t hash = hash_pair(
+        hash_bytes(slice_str(provider->name)), hash_bytes(slice_str(provider->host_header)));
+    hash = hash_pair(hash, hash_bytes(slice_str(provider->base_path)));
+    hash = hash_pair(hash, hash_bytes(slice_str(credential->id ? credential->id : "")));
+    hash = hash_pair(hash, hash_bytes(slice_str(credential->secret ? credential->secret : "")));
+    return hash_pair(hash, hash_bytes(slice_str(route->model))) | 1;
 }
 
-static struct closed_route *
-closed_find(struct relay *relay, uint64_t hash, bool make)
+static struct known_route *
+known_find(struct relay *relay, uint64_t hash)
 {
-    struct closed_route *oldest = &relay->closed[0];
-    for (int i = 0; i < CLOSED_ROUTES_MAX; i++) {
-        if (relay->closed[i].hash == hash) {
-            return &relay->closed[i];
-        }
-        if (relay->closed[i].until_ms < oldest->until_ms) {
-            oldest = &relay->closed[i];
+    for (int i = 0; i < KNOWN_ROUTES_MAX; i++) {
+        if (relay->route_hashes[i] == hash) {
+            return &relay->routes[i];
         }
     }
-    if (!make) {
-        return NULL;
-    }
-    __atomic_fetch_add(&relay->closed_count, oldest->hash == 0, __ATOMIC_RELEASE);
-    *oldest = (struct closed_route){ .hash = hash };
-    return oldest;
+    return NULL;
 }
 
+/* A free place, else that of the one that opens first: a hint lost costs an attempt. */
+static struct known_route *
+known_make(struct relay *relay, const struct call *call, int32_t route_index, uint64_t hash)
+{
+    const struct route *route = &call->policy->models[call->model_index].routes[route_index];
+    int place = 0;
+    for (int i = 0; i < KNOWN_ROUTES_MAX && relay->route_hashes[place] != 0; i++) {
+        const bool sooner =
+            relay->routes[i].cooldown.until_ms < relay->routes[place].cooldown.until_ms;
+        place = relay->route_hashes[i] == 0 || sooner ? i : place;
+    }
+    __atomic_fetch_add(&relay->known_routes, relay->route_hashes[place] == 0, __ATOMIC_RELEASE);
+    struct known_route *known = &relay->routes[place];
+    *known = (struct known_route){ .cooldown.until_ms = 0 };
+    relay->route_hashes[place] = hash;
+    (void)slice_to_cstr(slice_str(call->policy->providers[route->provider].name), known->provider,
+        sizeof known->provider);
+    (void)slice_to_cstr(slice_str(route->model), known->model, sizeof known->model);
+    return known;
+}
+
+static void
+known_forget_idle(struct relay *relay, const struct known_route *known)
+{
+    if (cooldown_idle(&known->cooldown)) {
+        relay->route_hashes[known - relay->routes] = 0;
+        __atomic_fetch_sub(&relay->known_routes, 1, __ATOMIC_RELEASE);
+    }
+}
+
+/* Mostly none is known, and then nobody takes the lock. */
 static bool
-none_closed(const struct relay *relay)
+none_known(const struct relay *relay)
 {
-    return __atomic_load_n(&relay->closed_count, __ATOMIC_ACQUIRE) == 0;
+    return __atomic_load_n(&relay->known_routes, __ATOMIC_ACQUIRE) == 0;
 }
 
 /* Those whose provider does not speak the call's API. */
@@ -68,15 +101,30 @@ routes_of_others(const struct call *call)
     return closed;
 }
 
+/* The same moment is told in the same words to all, so that a refusal which repeats is known as one: the two
+ * clocks are read one after the other, and only a step of the wall's is worth a new difference. */
+static int64_t
+wall_of(struct relay *relay, int64_t mono_ms)
+{
+    const int64_t apart_ms = clock_wall_ms() - clock_mono_ms();
+    if (apart_ms - relay->clocks_apart_ms > CLOCKS_SLACK_MS
+        || relay->clocks_apart_ms - apart_ms > CLOCKS_SLACK_MS) {
+        relay->clocks_apart_ms = apart_ms;
+    }
+    return mono_ms + relay->clocks_apart_ms;
+}
+
 /* Bit i: route i cannot serve this call now. */
 uint32_t
-routes_closed(struct call *call, int64_t now_ms, int64_t *opens_ms)
+routes_closed(struct call *call, int64_t *wall_opens_ms)
 {
     struct relay *relay = call->loop->relay;
     const struct model *model = &call->policy->models[call->model_index];
+    const int64_t now_ms = clock_mono_ms();
     uint32_t closed = routes_of_others(call);
-    *opens_ms = 0;
-    if (none_closed(relay)) {
+    int64_t soonest_ms = 0;
+    *wall_opens_ms = 0;
+    if (none_known(relay)) {
         return closed;
     }
     pthread_mutex_lock(relay->lock);
@@ -84,42 +132,148 @@ routes_closed(struct call *call, int64_t now_ms, int64_t *opens_ms)
         if (closed & (UINT32_C(1) << i)) {
             continue;
         }
-        const struct closed_route *known = closed_find(relay, route_hash(call, i), false);
-        if (known && known->until_ms > now_ms) {
+        const struct known_route *known = known_find(relay, route_hash(call, i));
+        const int64_t opens_ms = known ? cooldown_opens_ms(&known->cooldown, now_ms) : 0;
+        if (opens_ms) {
             closed |= UINT32_C(1) << i;
-            *opens_ms = *opens_ms ? min_i64(*opens_ms, known->until_ms) : known->until_ms;
+            soonest_ms = soonest_ms ? min_i64(soonest_ms, opens_ms) : opens_ms;
         }
     }
+    *wall_opens_ms = soonest_ms ? wall_of(relay, soonest_ms) : 0;
     pthread_mutex_unlock(relay->lock);
     return closed;
 }
 
-/* For as long as the provider asked; without a wait of its own only this call passes it by. */
-void
-route_close(struct call *call, int32_t route_index, int64_t wait_ms)
+bool
+route_take(struct call *call)
 {
     struct relay *relay = call->loop->relay;
-    call->routes_closed |= UINT32_C(1) << route_index;
-    if (wait_ms <= 0) {
+    bool taken = true;
+    call->sent_mono_ms = clock_mono_ms();
+    call->probes = false;
+    if (none_known(relay)) {
+        return true;
+    }
+    pthread_mutex_lock(relay->lock);
+    struct known_route *known = known_find(relay, route_hash(call, call->route_index));
+    if (known) {
+        taken = cooldown_take(&known->cooldown, call->sent_mono_ms, &call->probes);
+    }
+    pthread_mutex_unlock(relay->lock);
+    return taken;
+}
+
+static void
+tell_cooling(const struct call *call, enum cooldown_cause cause, int32_t failures, int64_t wait_ms)
+{
+    struct log_line line;
+    counter_add(cause == COOLDOWN_FAILING ? COUNTER_COOLDOWNS_FAILING
+                : cause == COOLDOWN_SPENT ? COUNTER_COOLDOWNS_SPENT
+                                          : COUNTER_COOLDOWNS_ASKED,
+        1);
+    log_begin(&line, LOG_WARN, "route");
+    log_str(&line, "provider", slice_str(call_provider(call)->name));
+    log_str(&line, "upstream_model", slice_str(call_route(call)->model));
+    log_str(&line, "cause", slice_str(cooldown_cause_word(cause)));
+    log_i64(&line, "failures", failures);
+    log_i64(&line, "wait_ms", wait_ms);
+    log_str(&line, "request", slice_str(call->request_id));
+    log_str(&line, "msg", SLICE("this route is asked by nobody for so long"));
+    log_end(&line);
+}
+
+void
+route_failed(struct call *call)
+{
+    struct relay *relay = call->loop->relay;
+    const struct provider *provider = call_provider(call);
+    const uint64_t hash = route_hash(call, call->route_index);
+    const struct cooldown_rule rule = { provider->cooldown_after, provider->cooldown_max_ms, hash };
+    const int64_t now_ms = clock_mono_ms();
+    pthread_mutex_lock(relay->lock);
+    struct known_route *known = known_find(relay, hash);
+    if (!known) {
+        known = known_make(relay, call, call->route_index, hash);
+    }
+    const bool cools = cooldown_failed(&known->cooldown, &rule, call->sent_mono_ms, now_ms);
+    const struct cooldown cooldown = known->cooldown;
+    pthread_mutex_unlock(relay->lock);
+    call->probes = false;
+    if (cools) {
+        tell_cooling(call, COOLDOWN_FAILING, cooldown.failures, cooldown.until_ms - now_ms);
+    }
+}
+
+void
+route_asked(struct call *call, enum cooldown_cause cause, int64_t wait_ms)
+{
+    struct relay *relay = call->loop->relay;
+    const uint64_t hash = route_hash(call, call->route_index);
+    pthread_mutex_lock(relay->lock);
+    struct known_route *known = known_find(relay, hash);
+    if (!known) {
+        known = known_make(relay, call, call->route_index, hash);
+    }
+    cooldown_asked(&known->cooldown, cause, wait_ms, clock_mono_ms());
+    pthread_mutex_unlock(relay->lock);
+    call->probes = false;
+    tell_cooling(call, cause, 0, wait_ms);
+}
+
+void
+route_answered(struct call *call, bool whole)
+{
+    struct relay *relay = call->loop->relay;
+    call->probes = false;
+    if (none_known(relay)) {
         return;
     }
     pthread_mutex_lock(relay->lock);
-    closed_find(relay, route_hash(call, route_index), true)->until_ms = clock_wall_ms() + wait_ms;
+    struct known_route *known = known_find(relay, route_hash(call, call->route_index));
+    if (known) {
+        cooldown_answered(&known->cooldown, whole);
+        known_forget_idle(relay, known);
+    }
     pthread_mutex_unlock(relay->lock);
 }
 
 void
-route_worked(struct call *call, int32_t route_index)
+route_give_back(struct call *call)
 {
     struct relay *relay = call->loop->relay;
-    if (none_closed(relay)) {
+    if (!call->probes) {
         return;
     }
+    call->probes = false;
     pthread_mutex_lock(relay->lock);
-    struct closed_route *closed = closed_find(relay, route_hash(call, route_index), false);
-    if (closed) {
-        __atomic_fetch_sub(&relay->closed_count, 1, __ATOMIC_RELEASE);
-        *closed = (struct closed_route){ 0 };
+    struct known_route *known = known_find(relay, route_hash(call, call->route_index));
+    if (known) {
+        cooldown_give_back(&known->cooldown);
     }
     pthread_mutex_unlock(relay->lock);
+}
+
+int
+relay_routes_resting(const struct relay *relay, struct relay_route *routes, int routes_max)
+{
+    const int64_t now_ms = clock_mono_ms();
+    int count = 0;
+    pthread_mutex_lock(relay->lock);
+    for (int i = 0; i < KNOWN_ROUTES_MAX && count < routes_max; i++) {
+        const struct known_route *known = &relay->routes[i];
+        const struct cooldown *cooldown = &known->cooldown;
+        if (relay->route_hashes[i] == 0 || (!cooldown->failures && !cooldown->until_ms)) {
+            continue;
+        }
+        struct relay_route *route = &routes[count++];
+        *route = (struct relay_route){ .cause = cooldown_cause_word(cooldown->cause),
+            .failures = cooldown->failures,
+            .opens_in_ms = max_i64(0, cooldown->until_ms - now_ms),
+            .cooling = cooldown->until_ms != 0,
+            .probing = cooldown->until_ms != 0 && cooldown->probe_until_ms > now_ms };
+        (void)slice_to_cstr(slice_str(known->provider), route->provider, sizeof route->provider);
+        (void)slice_to_cstr(slice_str(known->model), route->model, sizeof route->model);
+    }
+    pthread_mutex_unlock(relay->lock);
+    return count;
 }

@@ -110,6 +110,10 @@ call_send(struct call *call)
     call->upstream_status = 0;
     call->input_told = false;
     tap_start(&call->tap, call->api); /* nothing of an attempt before belongs to this one */
+    if (!route_take(call)) {
+        call_next_route(call, REASON_ROUTES_COOLING, true, 0);
+        return;
+    }
     bool good = splice_body(call);
     good = good && write_head(call, (int64_t)splices_length(&call->splices, body));
     struct splice_walk walk = { 0 };
@@ -127,7 +131,7 @@ call_send(struct call *call)
         counter_add(COUNTER_ATTEMPTS, 1);
         counter_add(COUNTER_REROUTES, call->attempts > 1);
     } else {
-        call_next_route(call, REASON_OVERLOADED, true, 0, 0);
+        call_next_route(call, REASON_OVERLOADED, true, 0);
     }
 }
 
@@ -202,10 +206,11 @@ ask_for_next(struct call *call, int32_t next, int status)
 }
 
 void
-call_next_route(
-    struct call *call, enum reason failed, bool unbilled, int status, int64_t closed_for_ms)
+call_next_route(struct call *call, enum reason failed, bool unbilled, int status)
 {
-    route_close(call, call->route_index, closed_for_ms);
+    route_give_back(call);
+    call->routes_closed |= UINT32_C(1)
+                           << call->route_index; /* whatever it waits, not for this call */
     const int32_t next = next_open_route(call);
     const bool follows = unbilled || call_may_follow_billed(call);
     call->failed = failed;

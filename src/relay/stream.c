@@ -298,7 +298,11 @@ take_event(struct call *call, const struct sse_event *event, struct slice raw, s
     }
     if (tapped.kind == TAP_ERROR) {
         call_attempt_failed(call, NET_FAIL_CLOSED, "its stream ended with an error event");
+        route_failed(call);
         counter_add(COUNTER_STREAMS_CUT, call->state != CALL_DRAIN);
+    }
+    if (tapped.kind == TAP_TERMINAL) {
+        route_answered(call, true);
     }
     if (call->state == CALL_DRAIN) {
         return true;
@@ -487,6 +491,7 @@ stream_upstream_end(struct call *call, bool whole)
     const bool finished = call->tap.end != ANSWER_OPEN;
     if (!finished && whole) {
         call_attempt_failed(call, NET_FAIL_CLOSED, "its stream ended without a last event");
+        route_failed(call);
     }
     if (!call->exchange) {
         settle_at_end(call, finished ? CUT_NONE : CUT_BROKEN, REASON_OK, NULL);

@@ -52,6 +52,14 @@
         "Requests that broke a rule of HTTP.")                                                     \
     X(REQUESTS_LATE, COUNTER, "tidegate_requests_late_total", "",                                  \
         "Requests whose head or body did not arrive in time.")                                     \
+    X(COOLDOWNS_FAILING, COUNTER, "tidegate_route_cooldowns_total", "cause=\"failing\"",          \
+        "Routes that began to be left alone, by what for: failures in a row, a wait that the provider asked for, spent money there.") \
+    X(COOLDOWNS_ASKED, COUNTER, "tidegate_route_cooldowns_total", "cause=\"asked\"",              \
+        "Routes that began to be left alone, by what for: failures in a row, a wait that the provider asked for, spent money there.") \
+    X(COOLDOWNS_SPENT, COUNTER, "tidegate_route_cooldowns_total", "cause=\"spent\"",              \
+        "Routes that began to be left alone, by what for: failures in a row, a wait that the provider asked for, spent money there.") \
+    X(ROUTES_COOLING, GAUGE, "tidegate_routes_cooling", "",                                        \
+        "Routes that are left alone now.")                                                         \
     X(KEY_FAILURES, COUNTER, "tidegate_key_failures_total", "",                                    \
         "Requests without a key that is known and valid.")                                         \
     X(BODY_BYTES_BUFFERED, GAUGE, "tidegate_body_buffered_bytes", "",                              \

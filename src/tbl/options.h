@@ -124,6 +124,10 @@
     X(PROVIDER_BETWEEN_BYTES_DEADLINE, "providers.*.between_bytes_deadline", DURATION, NULL, "5m", "100ms", "1h",     \
         "The longest silence inside an answer.")                                                                      \
     X(PROVIDER_DRAIN_MAX, "providers.*.drain_max", DURATION, NULL, NULL, "0s", "1h", "drain_max of this provider alone.") \
+    X(PROVIDER_COOLDOWN_AFTER, "providers.*.cooldown_after", COUNT, NULL, "3", "0", "1000",                           \
+        "So many failures in a row (no connection, no answer in time, a broken one, 5xx) and a route to it is left alone: for 1s, twice as long with each further failure. 0: never.") \
+    X(PROVIDER_COOLDOWN_MAX, "providers.*.cooldown_max", DURATION, NULL, "60s", "1s", "1h",                           \
+        "The longest that a failing route is left alone, unless the provider itself asked for more.")                 \
     X(PROVIDER_BALANCE, "providers.*.balance", LATER, NULL, NULL, NULL, NULL,                                         \
         "balances do not exist in this version yet; take 'balance' out")
 

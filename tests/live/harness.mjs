@@ -106,10 +106,18 @@ export const PROVIDER_SECRETS = {
   LIVE_SECOND_KEY: 'sk-company-second-13aa90fe',
 };
 
-/** Providers on the mock: `openai` and `anthropic` stop billing on abort, `bills-*` do not. */
+/**
+ * Providers on the mock: `openai` and `anthropic` stop billing on abort, `bills-*` do not. Faults of one test
+ * must not cool a route down for the next one.
+ */
 export function providersOn(mock) {
-  const openai = { dialect: 'openai', apis: ['chat', 'responses'], base_url: `${mock.url}/v1` };
-  const anthropic = { dialect: 'anthropic', base_url: mock.url };
+  const openai = {
+    dialect: 'openai',
+    apis: ['chat', 'responses'],
+    base_url: `${mock.url}/v1`,
+    cooldown_after: 0,
+  };
+  const anthropic = { dialect: 'anthropic', base_url: mock.url, cooldown_after: 0 };
   const of = (env) => ({ company: { env } });
   return {
     openai: { ...openai, on_abort: 'stops', credentials: of('LIVE_OPENAI_KEY') },

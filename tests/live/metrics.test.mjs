@@ -24,7 +24,7 @@ const UNREACHABLE = {
 const BY_LUCK = new Set(['engine_queued_events']);
 
 /* Readings themselves change these, and so does when the engine takes what; they are judged one by one. */
-const RESTLESS = /^(connections_(open|total)|connections_reused_total|requests_total|bytes_total|events_total|batches_total|commits_total|input_estimates_total|holds_extended_total|config_last_reload_success_timestamp_seconds|engine_queued_events|store_wal_bytes)\b/;
+const RESTLESS = /^(connections_(open|total)|connections_reused_total|requests_total|bytes_total|events_total|batches_total|commits_total|input_estimates_total|holds_extended_total|config_last_reload_success_timestamp_seconds|engine_queued_events|store_wal_bytes|routes_cooling)\b/;
 
 const seen = new Set();
 const rows = new Set();
@@ -128,9 +128,11 @@ describe('calls', () => {
         nobody: { ...providers.openai, base_url: `http://127.0.0.1:${await freePort()}/v1` },
         slow: { ...providers.openai, first_byte_deadline: '300ms' },
         vectors: { ...providers.openai, apis: ['embeddings'] },
+        cools: { ...providers.openai, cooldown_after: 1 },
       },
       models: modelsOn({
         'gpt-live': 'openai', 'claude-live': 'anthropic', dead: 'nobody', slow: 'slow', waits: 'openai', vectors: 'vectors',
+        'cools-failing': 'cools', 'cools-asked': 'cools', 'cools-spent': 'cools',
         two: [['openai', 'flaky'], ['second', 'steady']],
       }),
       plans: { free: {}, tight: {}, paced: {} },
@@ -224,6 +226,26 @@ describe('calls', () => {
         assert.equal(answer.status, status, answer.text);
         const sum = await booked(gateway, mock, answer.request_id);
         return { ...sum, [answered('embeddings', status)]: 1, attempts_total: 1, ...more };
+      });
+    }
+  });
+
+  test('routes that are left alone are counted by what for', async () => {
+    for (const [cause, words, status, more] of [
+      ['failing', 'status=500', 500, {}],
+      ['asked', 'status=429,retry_after=30', 429, { [refused('wait')]: 1 }],
+      ['spent', 'error=quota', 402, { [refused('spent')]: 1 }],
+    ]) {
+      await mock.models({ [`cools-${cause}`]: words });
+      await changes(gateway, () => call('chat', {}, `cools-${cause}`), async (answer) => {
+        assert.equal(answer.status, status, answer.text);
+        const [row] = await gateway.rowsOf(answer.request_id);
+        return {
+          [verdict('allowed')]: 1, [answered('chat', status)]: 1, [failed('status')]: 1, attempts_total: 1,
+          cost_estimated_micro_usd_total: row.estimated_micros,
+          [name('route_cooldowns_total', { cause })]: 1,
+          ...more,
+        };
       });
     }
   });
