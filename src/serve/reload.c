@@ -54,6 +54,9 @@ reload_fixed_changes(const struct policy *old, const struct policy *new, struct 
         { "head_max", old->head_bytes_max == new->head_bytes_max },
         { "headers_max", old->headers_max == new->headers_max },
         { "connections_max", old->connections_max == new->connections_max },
+        { "connections_per_address", old->connections_per_address == new->connections_per_address },
+        { "write_deadline", old->write_deadline_ms == new->write_deadline_ms },
+        { "bodies_max", old->bodies_bytes_max == new->bodies_bytes_max },
         /* the sockets take no larger body than at the start; a lower bound holds at once */
         { "body_max", old->body_bytes_max >= new->body_bytes_max },
     };

@@ -41,6 +41,8 @@ names_what_differs(void **state)
         { "", "durability: os\ncontrol: c.sock\nloops: 3\nlog: json\n", "durability, control, loops, log" },
         { "", "head_deadline: 1s\nbody_deadline: 1s\nidle_deadline: 1s\n", "head_deadline, body_deadline, idle_deadline" },
         { "", "head_max: 1KB\nheaders_max: 9\nconnections_max: 9\n", "head_max, headers_max, connections_max" },
+        { "", "connections_per_address: 9\nwrite_deadline: 3s\nbodies_max: 100MB\n",
+            "connections_per_address, write_deadline, bodies_max" },
         { "", "body_max: 64MB\n", "body_max" },
         { "", "body_max: 1MB\n", "" }, /* a lower bound holds at once */
     };
