@@ -7,7 +7,9 @@
 #include <sys/socket.h>
 
 #define PEER_SILENT_MS (60 * SECOND_MS) /* a machine that shows no sign of life */
-#define ATTEMPT_MS_MIN 250              /* for one address, however many there are */
+#define ATTEMPT_MS_MAX                                                                             \
+    2500 /* while there is another: what takes longer is a lost packet, or nobody */
+#define ATTEMPT_MS_MIN 250 /* for one address, however many there are */
 
 static void try_next_address(struct net_call *call, const char *why);
 
@@ -204,9 +206,10 @@ set_attempt_due(struct net_call *call)
     const int64_t now = net_loop_mono_ms(call->loop);
     const int64_t due = connect_due(call);
     const int left = call->addresses->count - call->address_index;
-    call->attempt_due_mono_ms = due == NET_NEVER_MONO_MS || left <= 1
-                                    ? due
-                                    : now + max_i64(ATTEMPT_MS_MIN, (due - now) / left);
+    call->attempt_due_mono_ms =
+        due == NET_NEVER_MONO_MS || left <= 1
+            ? due
+            : now + min_i64(ATTEMPT_MS_MAX, max_i64(ATTEMPT_MS_MIN, (due - now) / left));
 }
 
 /* Goes on behind the address that did not answer; `why` is what was wrong with it. */
@@ -218,6 +221,7 @@ try_next_address(struct net_call *call, const char *why)
         drop_attempt(call);
         call->address_index++;
         if (call->address_index >= call->addresses->count) {
+            net_resolve_doubt(call->loop, dialled_host(call));
             net_call_fail(call, call->lacking ? NET_FAIL_HERE : NET_FAIL_CONNECT,
                 "connect to %s%s:%u: %s", call->pool->proxy_host ? "proxy " : "",
                 dialled_host(call), (unsigned)dialled_port(call), why);

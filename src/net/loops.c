@@ -131,6 +131,7 @@ on_async(uv_async_t *async)
     if (net_stopping(loop->net)) {
         see_stop(loop);
     }
+    net_lookups_deliver(loop);
     if (loop->net->app->on_wake) {
         loop->net->app->on_wake(loop);
     }
@@ -265,6 +266,7 @@ open_loop(struct net *net, int index)
     list_init(&loop->conns);
     list_init(&loop->exchanges);
     list_init(&loop->calls);
+    list_init(&loop->lookups_done);
     loop->read_bytes = malloc(NET_READ_BYTES);
     loop->listeners = calloc((size_t)net->options.listen_count + 1, sizeof(*loop->listeners));
     if (!loop->read_bytes || !loop->listeners || uv_loop_init(&loop->uv) != 0) {
@@ -305,9 +307,11 @@ net_open(const struct net_options *options, const struct net_app *app, void *use
     }
     if (net) {
         net->tls_mutex_open = uv_mutex_init(&net->tls_mutex) == 0;
+        net->lookups = net_lookups_open();
         net->peers_mutex_open = uv_mutex_init(&net->peers_mutex) == 0;
     }
-    if (!net || !net->loops || !net->ports || !net->tls_mutex_open || !net->peers_mutex_open) {
+    if (!net || !net->loops || !net->ports || !net->tls_mutex_open || !net->lookups
+        || !net->peers_mutex_open) {
         (void)snprintf(error->text, sizeof(error->text), "cannot start the loops: out of memory");
         net_free(net);
         return STATUS_FULL;
@@ -376,6 +380,7 @@ net_free(struct net *net)
     for (size_t i = 0; net->signals_open && i < countof(net->signals); i++) {
         uv_close((uv_handle_t *)&net->signals[i], NULL);
     }
+    net_lookups_close(net->lookups);
     for (int i = 0; i < net->loop_count; i++) {
         free_loop(&net->loops[i]);
     }

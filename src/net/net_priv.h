@@ -140,6 +140,8 @@ struct net_loop {
     struct map pool_of; /* hash of what must not be mixed -> struct net_pool */
     struct net_timer pool_timer; /* ends idle connections */
     struct map names; /* hash of the host -> struct net_name */
+    struct list lookups_done; /* struct net_ask; under the mutex of net->lookups */
+    atomic_bool lookups_told; /* some are there */
     int name_count;
     struct net_handshakes handshakes_out, handshakes_in; /* to providers, of clients */
     char *cipher_bytes; /* NET_READ_BYTES of TLS records, of cipher_owner */
@@ -181,6 +183,7 @@ struct net {
     bool peers_mutex_open;
     uv_mutex_t peers_mutex;
     struct map peer_counts; /* of addresses: block -> connections */
+    struct net_lookups *lookups; /* of names, for all loops */
     bool signals_open;
     uv_signal_t signals[3];
     void (*on_signal)(struct net *net, int signal_number);

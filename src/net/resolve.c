@@ -1,19 +1,25 @@
-/* net/resolve.c: names to addresses: one question at a time a name, its answer kept for a while. */
+/* net/resolve.c: names to addresses: one question at a time a name, its answer kept for a while.
+ *
+ * An answer that has expired is still better than none: a call waits a moment for a newer one, then goes on
+ * with what was true before; so it does where the question fails. Who cannot connect to any of a name's
+ * addresses makes them expire. */
 #include "net/upstream_priv.h"
 
 #include <arpa/inet.h>
-#include <netdb.h>
 #include <stdlib.h>
 
-#define TTL_MS    (30 * SECOND_MS)
-#define NAMES_MAX 256
+#define TTL_MS        (30 * SECOND_MS)
+#define STALE_MS      (10 * MINUTE_MS) /* an answer is of use so long after it expired */
+#define STALE_WAIT_MS 300              /* for a newer one */
+#define AGAIN_MS      (2 * SECOND_MS) /* after a question that failed while there was an old answer */
+#define NAMES_MAX     256
 
 struct net_name {
-    uv_getaddrinfo_t request;
-    struct net_loop *loop;
+    struct net_ask ask;
+    struct net_timer patience; /* runs out where an old answer is at hand */
     uint64_t key;
     bool asking;
-    int64_t expires_mono_ms;
+    int64_t answered_mono_ms, expires_mono_ms;
     struct net_addresses addresses;
     struct list waiters; /* struct net_resolve */
     char host[];
@@ -35,21 +41,6 @@ numeric(const char *host, union net_address *address)
 }
 
 static void
-take_answer(struct net_name *name, const struct addrinfo *answer)
-{
-    name->addresses.count = 0;
-    for (; answer && name->addresses.count < NET_ADDRESSES_MAX; answer = answer->ai_next) {
-        union net_address *address = &name->addresses.list[name->addresses.count];
-        if ((answer->ai_family == AF_INET || answer->ai_family == AF_INET6)
-            && answer->ai_addrlen <= sizeof(*address)) {
-            memset(address, 0, sizeof(*address));
-            memcpy(address, answer->ai_addr, answer->ai_addrlen);
-            name->addresses.count++;
-        }
-    }
-}
-
-static void
 tell(struct net_name *name, const char *why)
 {
     struct list waiters;
@@ -67,20 +58,38 @@ tell(struct net_name *name, const char *why)
     }
 }
 
-static void
-on_answer(uv_getaddrinfo_t *request, int status, struct addrinfo *answer)
+static bool
+has_old_answer(const struct net_name *name)
 {
-    struct net_name *name = request->data;
-    char text[96] = "the name has no address";
+    return name->addresses.count > 0
+           && net_loop_mono_ms(name->ask.loop) < name->answered_mono_ms + TTL_MS + STALE_MS;
+}
+
+static void
+on_patience_over(struct net_timer *timer)
+{
+    struct net_name *name = list_entry(timer, struct net_name, patience);
+    tell(name, ""); /* the question goes on */
+}
+
+static void
+on_answer(struct net_ask *ask)
+{
+    struct net_name *name = list_entry(ask, struct net_name, ask);
+    const int64_t now = net_loop_mono_ms(ask->loop);
     name->asking = false;
-    take_answer(name, status == 0 ? answer : NULL);
-    uv_freeaddrinfo(answer);
-    /* A failure is not kept: whoever asks next asks anew. */
-    name->expires_mono_ms = name->addresses.count > 0 ? net_loop_mono_ms(name->loop) + TTL_MS : 0;
-    if (status != 0) {
-        (void)uv_strerror_r(status, text, sizeof(text));
+    net_timer_stop(&name->patience);
+    if (ask->found.count > 0) {
+        name->addresses = ask->found;
+        name->answered_mono_ms = now;
+        name->expires_mono_ms = now + TTL_MS;
+    } else if (has_old_answer(name)) {
+        name->expires_mono_ms = now + AGAIN_MS;
+    } else { /* a failure is not kept: whoever asks next asks anew */
+        name->addresses.count = 0;
+        name->expires_mono_ms = 0;
     }
-    tell(name, text);
+    tell(name, ask->why);
 }
 
 static void
@@ -128,9 +137,11 @@ name_of(struct net_loop *loop, const char *host)
         name = NULL;
     }
     if (name) {
-        name->loop = loop;
+        name->ask.loop = loop;
+        name->ask.on_answer = on_answer;
+        list_init(&name->ask.node);
+        net_timer_init(&name->patience, loop, on_patience_over);
         name->key = key;
-        name->request.data = name;
         list_init(&name->waiters);
         memcpy(name->host, host, text.len + 1);
     }
@@ -157,19 +168,23 @@ net_resolve(struct net_loop *loop, const char *host, struct net_resolve *resolve
     }
     list_push_back(&name->waiters, &resolve->node);
     if (!name->asking) {
-        const struct addrinfo hints = {
-            .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_ADDRCONFIG
-        };
-        name->asking = true;
-        const int status =
-            uv_getaddrinfo(&loop->uv, &name->request, on_answer, name->host, NULL, &hints);
-        if (status != 0) { /* a name that no resolver could take, or no memory */
-            char text[96];
-            name->asking = false;
-            name->addresses.count = 0;
-            name->expires_mono_ms = 0;
-            tell(name, uv_strerror_r(status, text, sizeof(text)));
+        name->asking = net_lookup(loop->net->lookups, name->host, &name->ask);
+        if (!name->asking) {
+            tell(name, "no memory or thread to look it up with");
+            return;
         }
+    }
+    if (has_old_answer(name) && name->patience.due_mono_ms == 0) {
+        net_timer_start(&name->patience, STALE_WAIT_MS);
+    }
+}
+
+void
+net_resolve_doubt(struct net_loop *loop, const char *host)
+{
+    struct net_name *name = map_get(&loop->names, hash_bytes(slice_str(host)));
+    if (name && strcmp(name->host, host) == 0) {
+        name->expires_mono_ms = 0;
     }
 }
 
@@ -208,8 +223,8 @@ net_resolve_close(struct net_loop *loop)
     uint64_t key = 0;
     void *value = NULL;
     for (size_t cursor = 0; map_next(&loop->names, &cursor, &key, &value);) {
-        check(!((struct net_name *)value)->asking); /* the loop has run until none was */
-        free(value);
+        net_timer_stop(&((struct net_name *)value)->patience);
+        free(value); /* questions that are open know it no more */
     }
     map_free(&loop->names);
 }

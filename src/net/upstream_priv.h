@@ -22,6 +22,23 @@ struct net_addresses {
     union net_address list[NET_ADDRESSES_MAX];
 };
 
+/* ---- lookups.c: the system asked, off the loops */
+
+struct net_ask { /* lives until its answer, or net_lookups_close */
+    struct list node;
+    struct net_loop *loop;
+    void (*on_answer)(struct net_ask *ask); /* on its loop */
+    struct net_addresses found; /* none: `why` */
+    char why[96];
+};
+
+struct net_lookups *net_lookups_open(void); /* NULL when no memory */
+void net_lookups_close(struct net_lookups *lookups);
+/* False: neither memory nor a thread, and on_answer never comes. */
+MUST_USE bool net_lookup(struct net_lookups *lookups, const char *host, struct net_ask *ask);
+/* Brings the loop what was found for it. */
+void net_lookups_deliver(struct net_loop *loop);
+
 struct net_resolve {
     struct list node; /* on the name's waiters; list_remove() cancels */
     /* `addresses` NULL: `why` says what is wrong with the name. Neither outlives the callback. */
@@ -33,6 +50,8 @@ struct net_resolve {
 void net_resolve(struct net_loop *loop, const char *host, struct net_resolve *resolve);
 /* This address of the name answered: the next connections try it first. */
 void net_resolve_prefer(struct net_loop *loop, const char *host, const union net_address *address);
+/* None of its addresses answered: they are looked up again before their time. */
+void net_resolve_doubt(struct net_loop *loop, const char *host);
 void net_resolve_close(struct net_loop *loop);
 
 /* ---- pool.c: connections that wait for their next call, by everything that must not be mixed */

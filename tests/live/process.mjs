@@ -60,9 +60,10 @@ export async function until(what, probe, limit_ms = 5000 * SLOW, pause_ms = 10) 
 export class Program {
   /**
    * `file_blocks`: no file of it may grow beyond so many blocks of 512 bytes; writing then fails.
-   * `files`: it may have so many open; `memory_kb`: its address space.
+   * `files`: it may have so many open; `memory_kb`: its address space. `resolv_conf`: a file that it alone
+   * sees as /etc/resolv.conf, which wants the right to mount.
    */
-  constructor(name, args, { env = {}, cwd, file_blocks = 0, files = 0, memory_kb = 0 } = {}) {
+  constructor(name, args, { env = {}, cwd, file_blocks = 0, files = 0, memory_kb = 0, resolv_conf } = {}) {
     this.name = name;
     this.out = '';
     this.err = '';
@@ -70,9 +71,12 @@ export class Program {
       file_blocks && `trap '' XFSZ; ulimit -f ${file_blocks}`,
       files && `ulimit -n ${files}`,
       memory_kb && `ulimit -v ${memory_kb}`,
+      resolv_conf && `mount --bind '${resolv_conf}' /etc/resolv.conf`,
     ].filter(Boolean);
-    const bounded = ['-c', [...limits, 'exec "$0" "$@"'].join('; '), BIN, ...args];
-    this.child = spawn(limits.length ? '/bin/sh' : BIN, limits.length ? bounded : args, {
+    const bounded = ['-c', [...limits, 'exec "$0" "$@"'].join(' && '), BIN, ...args];
+    const shell = resolv_conf ? ['unshare', '-m', '/bin/sh', ...bounded] : ['/bin/sh', ...bounded];
+    const [file, ...words] = limits.length ? shell : [BIN, ...args];
+    this.child = spawn(file, words, {
       cwd,
       env: { ...process.env, ...env },
       stdio: ['ignore', 'pipe', 'pipe'],
