@@ -195,6 +195,29 @@ a_checkpoint_that_fails_is_a_trouble_not_an_error(void **state)
     assert_true(over);
 }
 
+/* What SQLite does not do, a disk may: the batch whose commit failed is in the store all the same. */
+static void
+a_batch_that_was_kept_against_its_status_ends_writing(void **state)
+{
+    struct world *world = *state;
+    world->options.full_sync = true;
+    world_open(world);
+    faulty_vfs_arm(1, SQLITE_IOERR_FSYNC, true);
+    expect_status(world, try_batch(world, 1000), STATUS_IO, "a batch whose sync fails");
+    assert_true(faulty_vfs_disarm());
+    char sql[96];
+    (void)snprintf(sql, sizeof(sql), "UPDATE node SET batch_no = %lld",
+        (long long)world->node.batch_no);
+    world_sql(world, sql);
+    for (int i = 0; i < 2; i++) {
+        expect_status(world, try_batch(world, 2000), STATUS_IO, "the batch after it");
+        assert_non_null(strstr(store_last_error(world->store), "restart the gateway"));
+    }
+    world_close(world);
+    world_open(world); /* the restart */
+    expect_status(world, try_batch(world, 3000), STATUS_OK, "after the restart");
+}
+
 static int
 faulty_world(void **state)
 {
@@ -211,5 +234,7 @@ static const struct CMUnitTest tests[] = {
     FAULTY("a batch costs one sync, or none", a_batch_costs_one_sync_or_none),
     FAULTY("a checkpoint that fails is a trouble, not an error",
         a_checkpoint_that_fails_is_a_trouble_not_an_error),
+    FAULTY("a batch that was kept against its status ends writing",
+        a_batch_that_was_kept_against_its_status_ends_writing),
 };
 UNIT_MAIN(tests)
