@@ -1,22 +1,11 @@
-/* store/audit.c: sums over holds and ledger beside what the meters say.
- *
- * What a limit counts shows in its traces, so that it need not be known: a cost limit has calendar
- * windows or stands per thread tree; of the others a bucket's meter carries the time of its last
- * drain, one of calls in flight the window 0. Which subject a call counted against follows from the
- * kind of subject that has meters of the limit. */
-#include "store/audit.h"
+/* store/audit.c: sums over holds and ledger, and what rows say of each other. */
+#include "store/audit_priv.h"
 
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "base/arena.h"
-#include "base/civil.h"
-#include "base/map.h"
-#include "store/inspect_priv.h"
 #include "store/store_priv.h"
-
-#define SURELY_OPEN_MS (23 * HOUR_MS) /* the shortest calendar window */
 
 static const struct {
     const char *word, *help;
@@ -38,63 +27,6 @@ audit_part_help(enum audit_part part)
     return parts[part].help;
 }
 
-/* A meter as it is stored, and as the rows have it. */
-struct sum {
-    int64_t limit_id, subject_id, window_ms;
-    bool stored;
-    struct meter meter;
-    int64_t settled, held, bound, calls;
-    struct sum *same_hash, *next;
-};
-
-/* What a limit counts, as its traces show it. */
-enum form { FORM_CALENDAR_COST, FORM_TREE_COST, FORM_BUCKET, FORM_IN_FLIGHT };
-
-struct known_limit {
-    struct limit_def_row row;
-    bool metered; /* some subject has a meter of it: */
-    enum subject_kind per;
-    bool windowed;       /* a meter of it has a window, or the time of a drain */
-    bool called_without; /* calls counted against it without a window */
-};
-
-struct known_subject {
-    struct subject_row row;
-    bool metered;
-    struct known_subject *same_hash;
-};
-
-/* A call: its hold while it is open, and costs whose row does not say which limits they count for. */
-struct open_call {
-    struct hold_row row;
-    char *inputs;
-    struct open_call *next;
-};
-struct lone_cost {
-    struct ledger_row row;
-    struct lone_cost *same_call, *next;
-};
-
-struct ids {
-    int64_t *items;
-    size_t count, cap;
-};
-
-struct auditing {
-    struct audit *audit;
-    audit_progress *progress;
-    void *user;
-    struct arena arena;
-    bool failed; /* no memory */
-    struct map sums, subjects, subjects_by_name, accounts, keys, threads, holds, lone_by_hold;
-    struct sum *sum_list;
-    struct open_call *open_calls;
-    struct lone_cost *lone_costs;
-    struct known_limit limits[256];
-    size_t limit_count;
-    struct ids resolved;
-};
-
 static void *
 make(struct auditing *auditing, size_t bytes)
 {
@@ -109,20 +41,16 @@ put(struct auditing *auditing, struct map *map, int64_t id, void *value)
     auditing->failed |= !map_put(map, hash_pair((uint64_t)id, 0), value);
 }
 
-static void *
-get(const struct map *map, int64_t id)
+void *
+audit_get(const struct map *map, int64_t id)
 {
     return map_get(map, hash_pair((uint64_t)id, 0));
 }
 
 /* --- Findings. */
 
-static struct audit_finding *find(
-    struct auditing *auditing, enum audit_part part, const char *format, ...) PRINTF_LIKE(3, 4);
-
-/* NULL where there are too many to keep; they are counted. */
-static struct audit_finding *
-find(struct auditing *auditing, enum audit_part part, const char *format, ...)
+struct audit_finding *
+audit_find(struct auditing *auditing, enum audit_part part, const char *format, ...)
 {
     struct audit *audit = auditing->audit;
     va_list args;
@@ -139,8 +67,8 @@ find(struct auditing *auditing, enum audit_part part, const char *format, ...)
     return finding;
 }
 
-static void
-with_amounts(struct audit_finding *finding, bool is_money, int64_t stored, int64_t expected)
+void
+audit_amounts(struct audit_finding *finding, bool is_money, int64_t stored, int64_t expected)
 {
     if (finding) {
         finding->has_amounts = true;
@@ -156,7 +84,7 @@ look_at_id(struct auditing *auditing, const char *what, int64_t id)
 {
     auditing->audit->compared[AUDIT_IDS]++;
     if ((id >> ID_COUNTER_BITS) > auditing->audit->epoch) {
-        (void)find(auditing, AUDIT_IDS,
+        (void)audit_find(auditing, AUDIT_IDS,
             "%s %lld is of epoch %lld, but only %lld were handed out: ids could be given twice",
             what, (long long)id, (long long)(id >> ID_COUNTER_BITS),
             (long long)auditing->audit->epoch);
@@ -168,7 +96,7 @@ look_at_id(struct auditing *auditing, const char *what, int64_t id)
 static void
 on_damage(void *user, const char *what)
 {
-    (void)find(user, AUDIT_FILE, "%s", what);
+    (void)audit_find(user, AUDIT_FILE, "%s", what);
 }
 
 static bool
@@ -216,8 +144,8 @@ static void
 expect_account(struct auditing *auditing, const char *what, int64_t id, int64_t account_id)
 {
     auditing->audit->compared[AUDIT_REFERENCES]++;
-    if (account_id != 0 && !get(&auditing->accounts, account_id)) {
-        (void)find(auditing, AUDIT_REFERENCES,
+    if (account_id != 0 && !audit_get(&auditing->accounts, account_id)) {
+        (void)audit_find(auditing, AUDIT_REFERENCES,
             "%s %lld belongs to account %lld, which is not there", what, (long long)id,
             (long long)account_id);
     }
@@ -244,11 +172,13 @@ on_thread(void *user, const struct thread_row *row)
     put(auditing, &auditing->threads, row->thread_id, auditing);
     expect_account(auditing, "thread", row->thread_id, row->account_id);
     if (row->root_id > row->thread_id) { /* a root is there before its threads */
-        (void)find(auditing, AUDIT_REFERENCES, "thread %lld has a root, %lld, that came after it",
-            (long long)row->thread_id, (long long)row->root_id);
-    } else if (!get(&auditing->threads, row->root_id)) {
-        (void)find(auditing, AUDIT_REFERENCES, "thread %lld has a root, %lld, that is not there",
-            (long long)row->thread_id, (long long)row->root_id);
+        (void)audit_find(auditing, AUDIT_REFERENCES,
+            "thread %lld has a root, %lld, that came after it", (long long)row->thread_id,
+            (long long)row->root_id);
+    } else if (!audit_get(&auditing->threads, row->root_id)) {
+        (void)audit_find(auditing, AUDIT_REFERENCES,
+            "thread %lld has a root, %lld, that is not there", (long long)row->thread_id,
+            (long long)row->root_id);
     }
 }
 
@@ -286,8 +216,8 @@ on_subject(void *user, const struct subject_row *row)
     }
 }
 
-static struct known_limit *
-limit_by_id(struct auditing *auditing, int64_t limit_id)
+struct known_limit *
+audit_limit(struct auditing *auditing, int64_t limit_id)
 {
     for (size_t i = 0; i < auditing->limit_count; i++) {
         if (auditing->limits[i].row.limit_id == limit_id) {
@@ -327,18 +257,18 @@ static void
 on_meter(void *user, const struct meter_row *row)
 {
     struct auditing *auditing = user;
-    struct known_subject *subject = get(&auditing->subjects, row->subject_id);
+    struct known_subject *subject = audit_get(&auditing->subjects, row->subject_id);
     auditing->audit->compared[AUDIT_FILE]++;
     auditing->audit->compared[AUDIT_REFERENCES]++;
     if (!subject) {
-        (void)find(auditing, AUDIT_REFERENCES, "meters of subject %lld, which is not there",
+        (void)audit_find(auditing, AUDIT_REFERENCES, "meters of subject %lld, which is not there",
             (long long)row->subject_id);
         return;
     }
     subject->metered = true;
     for (int32_t i = 0; i < row->meter_count; i++) {
         const struct meter *meter = &row->meters[i];
-        struct known_limit *limit = limit_by_id(auditing, meter->limit_id);
+        struct known_limit *limit = audit_limit(auditing, meter->limit_id);
         struct sum *sum = sum_of(auditing, meter->limit_id, row->subject_id, meter->window_ms);
         auditing->audit->meter_count++;
         if (limit) {
@@ -365,11 +295,12 @@ on_hold(void *user, const struct hold_row *row)
     look_at_id(auditing, "hold", row->hold_id);
     expect_account(auditing, "hold", row->hold_id, row->account_id);
     if (row->epoch > audit->epoch) {
-        (void)find(auditing, AUDIT_IDS, "hold %lld is of epoch %lld, but only %lld were handed out",
-            (long long)row->hold_id, (long long)row->epoch, (long long)audit->epoch);
+        (void)audit_find(auditing, AUDIT_IDS,
+            "hold %lld is of epoch %lld, but only %lld were handed out", (long long)row->hold_id,
+            (long long)row->epoch, (long long)audit->epoch);
     }
-    if (!get(&auditing->keys, row->key_id)) {
-        (void)find(auditing, AUDIT_REFERENCES, "hold %lld is of key %lld, which is not there",
+    if (!audit_get(&auditing->keys, row->key_id)) {
+        (void)audit_find(auditing, AUDIT_REFERENCES, "hold %lld is of key %lld, which is not there",
             (long long)row->hold_id, (long long)row->key_id);
     }
     if (!call) {
@@ -385,7 +316,7 @@ on_hold(void *user, const struct hold_row *row)
     for (int32_t i = 0; i < row->part_count; i++) {
         const struct hold_part *part = &row->parts[i];
         struct sum *sum = sum_of(auditing, part->limit_id, part->subject_id, part->window_ms);
-        struct known_limit *limit = limit_by_id(auditing, part->limit_id);
+        struct known_limit *limit = audit_limit(auditing, part->limit_id);
         if (limit) {
             limit->called_without |= part->window_ms == 0;
         }
@@ -444,18 +375,6 @@ limit_of_call(struct auditing *auditing, struct slice name, int64_t hold_id)
     return NULL;
 }
 
-static enum form
-form_of(const struct known_limit *limit)
-{
-    if (limit->metered && limit->per == SUBJECT_TREE) {
-        return FORM_TREE_COST;
-    }
-    if (limit->called_without) {
-        return limit->windowed ? FORM_BUCKET : FORM_IN_FLIGHT;
-    }
-    return limit->windowed || !limit->metered ? FORM_CALENDAR_COST : FORM_IN_FLIGHT;
-}
-
 static struct known_subject *
 subject_of_call(
     struct auditing *auditing, const struct known_limit *limit, const struct ledger_row *row)
@@ -468,9 +387,8 @@ subject_of_call(
     return map_get(&auditing->subjects_by_name, subject_hash(per, account_id, number));
 }
 
-/* Adds the cost of `row` to the meters of the limits in `inputs`. */
-static void
-book(struct auditing *auditing, const struct ledger_row *row, struct slice inputs)
+void
+audit_book(struct auditing *auditing, const struct ledger_row *row, struct slice inputs)
 {
     struct slice rest = inputs;
     struct slice name;
@@ -487,7 +405,7 @@ book(struct auditing *auditing, const struct ledger_row *row, struct slice input
         }
         const struct known_subject *subject = subject_of_call(auditing, limit, row);
         if (!subject) {
-            (void)find(auditing, AUDIT_REFERENCES,
+            (void)audit_find(auditing, AUDIT_REFERENCES,
                 "ledger row %lld counted for limit '%s', but its subject is not there",
                 (long long)row->id, limit->row.name);
             continue;
@@ -512,7 +430,7 @@ keep_lone_cost(struct auditing *auditing, const struct ledger_row *row)
     struct lone_cost *cost = make(auditing, sizeof(*cost));
     if (cost) {
         *cost = (struct lone_cost){ .row = *row,
-            .same_call = get(&auditing->lone_by_hold, row->hold_id),
+            .same_call = audit_get(&auditing->lone_by_hold, row->hold_id),
             .next = auditing->lone_costs };
         cost->row.inputs = (struct slice){ 0 };
         auditing->lone_costs = cost;
@@ -523,10 +441,10 @@ keep_lone_cost(struct auditing *auditing, const struct ledger_row *row)
 static void
 book_call(struct auditing *auditing, const struct ledger_row *row)
 {
-    book(auditing, row, row->inputs);
-    for (struct lone_cost *cost = get(&auditing->lone_by_hold, row->hold_id); cost;
+    audit_book(auditing, row, row->inputs);
+    for (struct lone_cost *cost = audit_get(&auditing->lone_by_hold, row->hold_id); cost;
          cost = cost->same_call) {
-        book(auditing, &cost->row, row->inputs);
+        audit_book(auditing, &cost->row, row->inputs);
         cost->row.cost_micros = 0;
     }
 }
@@ -564,8 +482,8 @@ on_ledger(void *user, const struct ledger_row *row)
     const bool last = inputs_name_limits(row->inputs); /* a call's last row alone has them */
     if (last && row->kind != LEDGER_ADJUST) {
         keep_resolved(auditing, row->hold_id);
-        if (get(&auditing->holds, row->hold_id)) {
-            (void)find(auditing, AUDIT_ONCE,
+        if (audit_get(&auditing->holds, row->hold_id)) {
+            (void)audit_find(auditing, AUDIT_ONCE,
                 "the call req_%lld is booked (ledger row %lld) and its hold is open all the same: "
                 "the next start would book it once more",
                 (long long)row->hold_id, (long long)row->id);
@@ -576,190 +494,6 @@ on_ledger(void *user, const struct ledger_row *row)
     } else if (row->cost_micros != 0) {
         keep_lone_cost(auditing, row);
     }
-}
-
-/* --- After all rows. */
-
-static int
-compare_ids(const void *a, const void *b)
-{
-    const int64_t left = *(const int64_t *)a;
-    const int64_t right = *(const int64_t *)b;
-    return left < right ? -1 : left > right;
-}
-
-static void
-judge_resolved(struct auditing *auditing)
-{
-    struct ids *ids = &auditing->resolved;
-    auditing->audit->compared[AUDIT_ONCE] = (int64_t)ids->count;
-    auditing->audit->call_count = (int64_t)ids->count;
-    if (ids->count > 1) {
-        qsort(ids->items, ids->count, sizeof(*ids->items), compare_ids);
-    }
-    for (size_t i = 1; i < ids->count; i++) {
-        if (ids->items[i] == ids->items[i - 1]) {
-            (void)find(auditing, AUDIT_ONCE, "the call req_%lld is booked twice",
-                (long long)ids->items[i]);
-        }
-    }
-}
-
-/* Of a call that is still open: its hold says which limits it counts for. */
-static void
-judge_lone_costs(struct auditing *auditing)
-{
-    for (struct lone_cost *cost = auditing->lone_costs; cost; cost = cost->next) {
-        const struct open_call *call = get(&auditing->holds, cost->row.hold_id);
-        if (call) {
-            book(auditing, &cost->row, call->row.inputs);
-        }
-    }
-}
-
-static void
-name_subject(const struct auditing *auditing, int64_t subject_id, char out[96])
-{
-    const struct known_subject *subject = get(&auditing->subjects, subject_id);
-    if (!subject) {
-        (void)snprintf(out, 96, "subject %lld, which is not there", (long long)subject_id);
-        return;
-    }
-    const struct subject_row *row = &subject->row;
-    switch (row->kind) {
-    case SUBJECT_GATEWAY: (void)snprintf(out, 96, "the gateway"); break;
-    case SUBJECT_ACCOUNT:
-        (void)snprintf(out, 96, "account %lld", (long long)row->account_id);
-        break;
-    case SUBJECT_KEY: (void)snprintf(out, 96, "key_%.40s", row->name); break;
-    case SUBJECT_TREE: (void)snprintf(out, 96, "the tree of thr_%.40s", row->name); break;
-    default: (void)snprintf(out, 96, "model %.80s", row->name); break;
-    }
-}
-
-static void
-name_sum(struct auditing *auditing, const struct sum *sum, char out[320])
-{
-    char subject[96];
-    char window[32] = "";
-    const struct known_limit *limit = limit_by_id(auditing, sum->limit_id);
-    name_subject(auditing, sum->subject_id, subject);
-    if (sum->window_ms != 0) {
-        civil_rfc3339(sum->window_ms, false, window);
-    }
-    (void)snprintf(out, 320, "limit '%s' of %s%s%s", limit ? limit->row.name : "(replaced)",
-        subject, window[0] ? ", window from " : "", window);
-}
-
-/* A window that is over may have left its row; one that cannot be over must be there. */
-static bool
-must_be_stored(const struct auditing *auditing, const struct sum *sum)
-{
-    const struct known_subject *subject = get(&auditing->subjects, sum->subject_id);
-    const int64_t now_ms = auditing->audit->high_water_ms;
-    return sum->calls > 0 || !subject || !subject->metered || sum->window_ms == 0
-           || now_ms - sum->window_ms < SURELY_OPEN_MS;
-}
-
-static void
-judge_missing(struct auditing *auditing, const struct known_limit *limit, const struct sum *sum)
-{
-    char where[320];
-    if (form_of(limit) == FORM_BUCKET || !must_be_stored(auditing, sum)) {
-        return;
-    }
-    name_sum(auditing, sum, where);
-    with_amounts(find(auditing, sum->calls > 0 ? AUDIT_HELD : AUDIT_SETTLED,
-                     "%s: its meter is not there, though calls count against it", where),
-        form_of(limit) != FORM_IN_FLIGHT, 0, sum->settled + sum->held);
-}
-
-static void
-judge_cost(struct auditing *auditing, const struct sum *sum)
-{
-    char where[320];
-    name_sum(auditing, sum, where);
-    auditing->audit->compared[AUDIT_SETTLED]++;
-    auditing->audit->compared[AUDIT_HELD]++;
-    if (sum->meter.settled != sum->settled) {
-        with_amounts(find(auditing, AUDIT_SETTLED,
-                         "%s: its meter has settled %s than the ledger has "
-                         "booked; %s",
-                         where, sum->meter.settled > sum->settled ? "more" : "less",
-                         sum->meter.settled > sum->settled
-                             ? "calls are refused too early, or rows of the ledger are missing"
-                             : "more may be spent than its cap"),
-            true, sum->meter.settled, sum->settled);
-    }
-    if (sum->meter.held != sum->held || sum->meter.bound != sum->bound) {
-        const bool held = sum->meter.held != sum->held;
-        with_amounts(
-            find(auditing, AUDIT_HELD, "%s: its meter %s %s than open holds do; %s", where,
-                held ? "holds" : "is bound to",
-                sum->meter.held > sum->held || sum->meter.bound > sum->bound ? "more" : "less",
-                sum->meter.held > sum->held || sum->meter.bound > sum->bound
-                    ? "what is held for nobody is never given back"
-                    : "calls in flight may pass its cap"),
-            true, held ? sum->meter.held : sum->meter.bound, held ? sum->held : sum->bound);
-    }
-}
-
-static void
-judge_in_flight(struct auditing *auditing, const struct sum *sum)
-{
-    char where[320];
-    auditing->audit->compared[AUDIT_IN_FLIGHT]++;
-    if (sum->meter.held == sum->held) {
-        return;
-    }
-    name_sum(auditing, sum, where);
-    with_amounts(find(auditing, AUDIT_IN_FLIGHT,
-                     "%s: its meter counts %s calls in flight than there "
-                     "are open holds",
-                     where, sum->meter.held > sum->held ? "more" : "fewer"),
-        false, sum->meter.held, sum->held);
-}
-
-static void
-judge_sums(struct auditing *auditing)
-{
-    for (const struct sum *sum = auditing->sum_list; sum; sum = sum->next) {
-        const struct known_limit *limit = limit_by_id(auditing, sum->limit_id);
-        if (!limit) {
-            continue; /* it was replaced: nothing is decided by its meters any more */
-        }
-        if (!sum->stored) {
-            judge_missing(auditing, limit, sum);
-            continue;
-        }
-        switch (form_of(limit)) {
-        case FORM_CALENDAR_COST:
-        case FORM_TREE_COST: judge_cost(auditing, sum); break;
-        case FORM_IN_FLIGHT: judge_in_flight(auditing, sum); break;
-        case FORM_BUCKET: break; /* its level drains with time: no sum of rows */
-        }
-    }
-}
-
-static void
-judge_node(struct auditing *auditing, const struct inspected *inspected)
-{
-    auditing->audit->compared[AUDIT_IDS]++;
-    if (inspected->started && inspected->node.epoch > inspected->epoch) {
-        (void)find(auditing, AUDIT_IDS,
-            "the gateway's row is of epoch %lld, the last one handed "
-            "out is %lld",
-            (long long)inspected->node.epoch, (long long)inspected->epoch);
-    }
-}
-
-static void
-judge(struct auditing *auditing, const struct inspected *inspected)
-{
-    judge_node(auditing, inspected);
-    judge_resolved(auditing);
-    judge_lone_costs(auditing);
-    judge_sums(auditing);
 }
 
 /* --- All of it. */
@@ -801,7 +535,7 @@ audit_file(struct auditing *auditing, const char *path, struct store_error *erro
         return store_fail(error->text, STATUS_FULL, "no memory to check %s", path);
     }
     if (status == STATUS_OK) {
-        judge(auditing, &inspected);
+        audit_judge(auditing, &inspected);
     }
     return auditing->failed ? store_fail(error->text, STATUS_FULL, "no memory to check %s", path)
                             : status;

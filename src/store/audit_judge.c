@@ -1,0 +1,213 @@
+/* store/audit_judge.c: what the meters say beside what the rows add up to.
+ *
+ * What a limit counts shows in its traces, so that it need not be known: a cost limit has calendar
+ * windows or stands per thread tree; of the others a bucket's meter carries the time of its last
+ * drain, one of calls in flight the window 0. Which subject a call counted against follows from the
+ * kind of subject that has meters of the limit. */
+#include "store/audit_priv.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/civil.h"
+
+#define SURELY_OPEN_MS (23 * HOUR_MS) /* the shortest calendar window */
+
+/* What a limit counts, as its traces show it. */
+enum form { FORM_CALENDAR_COST, FORM_TREE_COST, FORM_BUCKET, FORM_IN_FLIGHT };
+
+static enum form
+form_of(const struct known_limit *limit)
+{
+    if (limit->metered && limit->per == SUBJECT_TREE) {
+        return FORM_TREE_COST;
+    }
+    if (limit->called_without) {
+        return limit->windowed ? FORM_BUCKET : FORM_IN_FLIGHT;
+    }
+    return limit->windowed || !limit->metered ? FORM_CALENDAR_COST : FORM_IN_FLIGHT;
+}
+
+/* --- After all rows. */
+
+static int
+compare_ids(const void *a, const void *b)
+{
+    const int64_t left = *(const int64_t *)a;
+    const int64_t right = *(const int64_t *)b;
+    return left < right ? -1 : left > right;
+}
+
+static void
+judge_resolved(struct auditing *auditing)
+{
+    struct ids *ids = &auditing->resolved;
+    auditing->audit->compared[AUDIT_ONCE] = (int64_t)ids->count;
+    auditing->audit->call_count = (int64_t)ids->count;
+    if (ids->count > 1) {
+        qsort(ids->items, ids->count, sizeof(*ids->items), compare_ids);
+    }
+    for (size_t i = 1; i < ids->count; i++) {
+        if (ids->items[i] == ids->items[i - 1]) {
+            (void)audit_find(auditing, AUDIT_ONCE, "the call req_%lld is booked twice",
+                (long long)ids->items[i]);
+        }
+    }
+}
+
+/* Of a call that is still open: its hold says which limits it counts for. */
+static void
+judge_lone_costs(struct auditing *auditing)
+{
+    for (struct lone_cost *cost = auditing->lone_costs; cost; cost = cost->next) {
+        const struct open_call *call = audit_get(&auditing->holds, cost->row.hold_id);
+        if (call) {
+            audit_book(auditing, &cost->row, call->row.inputs);
+        }
+    }
+}
+
+static void
+name_subject(const struct auditing *auditing, int64_t subject_id, char out[96])
+{
+    const struct known_subject *subject = audit_get(&auditing->subjects, subject_id);
+    if (!subject) {
+        (void)snprintf(out, 96, "subject %lld, which is not there", (long long)subject_id);
+        return;
+    }
+    const struct subject_row *row = &subject->row;
+    switch (row->kind) {
+    case SUBJECT_GATEWAY: (void)snprintf(out, 96, "the gateway"); break;
+    case SUBJECT_ACCOUNT:
+        (void)snprintf(out, 96, "account %lld", (long long)row->account_id);
+        break;
+    case SUBJECT_KEY: (void)snprintf(out, 96, "key_%.40s", row->name); break;
+    case SUBJECT_TREE: (void)snprintf(out, 96, "the tree of thr_%.40s", row->name); break;
+    default: (void)snprintf(out, 96, "model %.80s", row->name); break;
+    }
+}
+
+static void
+name_sum(struct auditing *auditing, const struct sum *sum, char out[320])
+{
+    char subject[96];
+    char window[32] = "";
+    const struct known_limit *limit = audit_limit(auditing, sum->limit_id);
+    name_subject(auditing, sum->subject_id, subject);
+    if (sum->window_ms != 0) {
+        civil_rfc3339(sum->window_ms, false, window);
+    }
+    (void)snprintf(out, 320, "limit '%s' of %s%s%s", limit ? limit->row.name : "(replaced)",
+        subject, window[0] ? ", window from " : "", window);
+}
+
+/* A window that is over may have left its row; one that cannot be over must be there. */
+static bool
+must_be_stored(const struct auditing *auditing, const struct sum *sum)
+{
+    const struct known_subject *subject = audit_get(&auditing->subjects, sum->subject_id);
+    const int64_t now_ms = auditing->audit->high_water_ms;
+    return sum->calls > 0 || !subject || !subject->metered || sum->window_ms == 0
+           || now_ms - sum->window_ms < SURELY_OPEN_MS;
+}
+
+static void
+judge_missing(struct auditing *auditing, const struct known_limit *limit, const struct sum *sum)
+{
+    char where[320];
+    if (form_of(limit) == FORM_BUCKET || !must_be_stored(auditing, sum)) {
+        return;
+    }
+    name_sum(auditing, sum, where);
+    audit_amounts(audit_find(auditing, sum->calls > 0 ? AUDIT_HELD : AUDIT_SETTLED,
+                      "%s: its meter is not there, though calls count against it", where),
+        form_of(limit) != FORM_IN_FLIGHT, 0, sum->settled + sum->held);
+}
+
+static void
+judge_cost(struct auditing *auditing, const struct sum *sum)
+{
+    char where[320];
+    name_sum(auditing, sum, where);
+    auditing->audit->compared[AUDIT_SETTLED]++;
+    auditing->audit->compared[AUDIT_HELD]++;
+    if (sum->meter.settled != sum->settled) {
+        audit_amounts(audit_find(auditing, AUDIT_SETTLED,
+                          "%s: its meter has settled %s than the ledger has "
+                          "booked; %s",
+                          where, sum->meter.settled > sum->settled ? "more" : "less",
+                          sum->meter.settled > sum->settled
+                              ? "calls are refused too early, or rows of the ledger are missing"
+                              : "more may be spent than its cap"),
+            true, sum->meter.settled, sum->settled);
+    }
+    if (sum->meter.held != sum->held || sum->meter.bound != sum->bound) {
+        const bool held = sum->meter.held != sum->held;
+        audit_amounts(
+            audit_find(auditing, AUDIT_HELD, "%s: its meter %s %s than open holds do; %s", where,
+                held ? "holds" : "is bound to",
+                sum->meter.held > sum->held || sum->meter.bound > sum->bound ? "more" : "less",
+                sum->meter.held > sum->held || sum->meter.bound > sum->bound
+                    ? "what is held for nobody is never given back"
+                    : "calls in flight may pass its cap"),
+            true, held ? sum->meter.held : sum->meter.bound, held ? sum->held : sum->bound);
+    }
+}
+
+static void
+judge_in_flight(struct auditing *auditing, const struct sum *sum)
+{
+    char where[320];
+    auditing->audit->compared[AUDIT_IN_FLIGHT]++;
+    if (sum->meter.held == sum->held) {
+        return;
+    }
+    name_sum(auditing, sum, where);
+    audit_amounts(audit_find(auditing, AUDIT_IN_FLIGHT,
+                      "%s: its meter counts %s calls in flight than there "
+                      "are open holds",
+                      where, sum->meter.held > sum->held ? "more" : "fewer"),
+        false, sum->meter.held, sum->held);
+}
+
+static void
+judge_sums(struct auditing *auditing)
+{
+    for (const struct sum *sum = auditing->sum_list; sum; sum = sum->next) {
+        const struct known_limit *limit = audit_limit(auditing, sum->limit_id);
+        if (!limit) {
+            continue; /* it was replaced: nothing is decided by its meters any more */
+        }
+        if (!sum->stored) {
+            judge_missing(auditing, limit, sum);
+            continue;
+        }
+        switch (form_of(limit)) {
+        case FORM_CALENDAR_COST:
+        case FORM_TREE_COST: judge_cost(auditing, sum); break;
+        case FORM_IN_FLIGHT: judge_in_flight(auditing, sum); break;
+        case FORM_BUCKET: break; /* its level drains with time: no sum of rows */
+        }
+    }
+}
+
+static void
+judge_node(struct auditing *auditing, const struct inspected *inspected)
+{
+    auditing->audit->compared[AUDIT_IDS]++;
+    if (inspected->started && inspected->node.epoch > inspected->epoch) {
+        (void)audit_find(auditing, AUDIT_IDS,
+            "the gateway's row is of epoch %lld, the last one handed "
+            "out is %lld",
+            (long long)inspected->node.epoch, (long long)inspected->epoch);
+    }
+}
+
+void
+audit_judge(struct auditing *auditing, const struct inspected *inspected)
+{
+    judge_node(auditing, inspected);
+    judge_resolved(auditing);
+    judge_lone_costs(auditing);
+    judge_sums(auditing);
+}

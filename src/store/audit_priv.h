@@ -1,0 +1,74 @@
+/* store/audit_priv.h: what an audit gathers (audit.c) and judges (audit_judge.c). */
+#pragma once
+
+#include "base/arena.h"
+#include "base/map.h"
+#include "store/audit.h"
+#include "store/inspect_priv.h"
+
+/* A meter as it is stored, and as the rows have it. */
+struct sum {
+    int64_t limit_id, subject_id, window_ms;
+    bool stored;
+    struct meter meter;
+    int64_t settled, held, bound, calls;
+    struct sum *same_hash, *next;
+};
+
+struct known_limit {
+    struct limit_def_row row;
+    bool metered; /* some subject has a meter of it: */
+    enum subject_kind per;
+    bool windowed;       /* a meter of it has a window, or the time of a drain */
+    bool called_without; /* calls counted against it without a window */
+};
+
+struct known_subject {
+    struct subject_row row;
+    bool metered;
+    struct known_subject *same_hash;
+};
+
+/* A call: its hold while it is open, and costs whose row does not say which limits they count for. */
+struct open_call {
+    struct hold_row row;
+    char *inputs;
+    struct open_call *next;
+};
+struct lone_cost {
+    struct ledger_row row;
+    struct lone_cost *same_call, *next;
+};
+
+struct ids {
+    int64_t *items;
+    size_t count, cap;
+};
+
+struct auditing {
+    struct audit *audit;
+    audit_progress *progress;
+    void *user;
+    struct arena arena;
+    bool failed; /* no memory */
+    struct map sums, subjects, subjects_by_name, accounts, keys, threads, holds, lone_by_hold;
+    struct sum *sum_list;
+    struct open_call *open_calls;
+    struct lone_cost *lone_costs;
+    struct known_limit limits[256];
+    size_t limit_count;
+    struct ids resolved;
+};
+
+/* NULL where there are too many to keep; they are counted. */
+struct audit_finding *audit_find(
+    struct auditing *auditing, enum audit_part part, const char *format, ...) PRINTF_LIKE(3, 4);
+/* `finding` may be NULL. */
+void audit_amounts(struct audit_finding *finding, bool is_money, int64_t stored, int64_t expected);
+void *audit_get(const struct map *map, int64_t id);
+/* NULL: no definition has this number any more. */
+struct known_limit *audit_limit(struct auditing *auditing, int64_t limit_id);
+/* Adds the cost of `row` to the meters of the limits in `inputs`. */
+void audit_book(struct auditing *auditing, const struct ledger_row *row, struct slice inputs);
+/* After all rows: the findings. */
+void audit_judge(struct auditing *auditing, const struct inspected *inspected);
