@@ -278,7 +278,8 @@ choose_bounds(struct gateway *gateway)
     gateway->connections_max = policy->connections_max;
     if (descriptors > 0 && room < policy->connections_max) {
         gateway->connections_max = (int32_t)max_i64(1, room);
-        log_line(LOG_WARN, "start",
+        /* By little, the start line's number is word enough. */
+        log_line(room < policy->connections_max / 20 * 19 ? LOG_WARN : LOG_DEBUG, "start",
             "connections_max is lowered from %d to %d: this process may open %lld files, and a connection needs one "
             "for its client and one for its provider; raise the limit of open files (ulimit -Hn, LimitNOFILE=)",
             policy->connections_max, gateway->connections_max, (long long)descriptors);

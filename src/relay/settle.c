@@ -3,6 +3,7 @@
 
 #include "base/secret.h"
 #include "log/trail.h"
+#include "log/log.h"
 #include "price/price.h"
 
 /* Few kinds of text take less than three bytes a token. Where less would be wrong, not just likely, the
@@ -180,6 +181,10 @@ call_settle(struct call *call, const struct ending *ending)
     trail_note(TRAIL_SETTLED, call->hold_id, (int64_t)ending->reason, cost.micros);
     call->hold_id = 0;
     call->cost_micros = money_add(call->earlier_micros, cost.micros);
-    const bool taken = engine_submit(call->loop->relay->engine, &event);
-    check(taken); /* settlements always fit: their number is bounded by calls in flight */
+    /* They always fit, since their number is bounded by calls in flight, as long as there is memory. */
+    if (!engine_submit(call->loop->relay->engine, &event)) {
+        log_line(LOG_ERROR, "engine",
+            "no memory to settle %s: its hold stays open until the next start, which books it whole",
+            call->request_id);
+    }
 }
