@@ -8,6 +8,8 @@
 #include "wire/refusal.h"
 #include "wire/stream_end.h"
 
+#define REFUSALS_LOGGED_A_SECOND 50 /* a loop, of those that have no row in the ledger */
+
 #define OWN_HEADERS_BYTES 512 /* most answers' headers of ours take less */
 
 static void
@@ -97,6 +99,26 @@ already_logged(struct relay_loop *loop, int64_t ledger_id)
     return known;
 }
 
+/* A client that sends nonsense as fast as it can shall not fill the log: what is left out is told with the
+ * next line. True: this one is written. */
+static bool
+line_allowed(struct relay_loop *loop)
+{
+    const int64_t second = net_loop_mono_ms(loop->loop) / SECOND_MS;
+    if (loop->logged.second != second) {
+        if (loop->logged.left_out > 0) {
+            log_line(LOG_WARN, "refused", "%lld more refusals of a loop were not logged",
+                (long long)loop->logged.left_out);
+        }
+        loop->logged.second = second;
+        loop->logged.lines = loop->logged.left_out = 0;
+    }
+    const bool allowed = loop->logged.lines < REFUSALS_LOGGED_A_SECOND;
+    loop->logged.lines += allowed;
+    loop->logged.left_out += !allowed;
+    return allowed;
+}
+
 static void
 log_refusal(struct call *call, const struct refusal *refusal, int status)
 {
@@ -109,6 +131,9 @@ log_refusal(struct call *call, const struct refusal *refusal, int status)
     }
     if (guessed || already_logged(call->loop, refusal->ledger_id)) {
         return; /* repeats are counted in the books, not in the log */
+    }
+    if (refusal->ledger_id == 0 && !line_allowed(call->loop)) {
+        return;
     }
     struct log_line line;
     log_begin(&line, LOG_INFO, "refused");

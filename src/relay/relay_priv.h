@@ -68,6 +68,9 @@ struct relay_loop {
     struct policy *policy;         /* the newest that this loop has seen, with a reference */
     int64_t requests;              /* numbers those that have no hold */
     int64_t logged_refusals[64];   /* ledger ids whose line was written: repeats write none */
+    struct {                       /* refusals that no ledger row bounds */
+        int64_t second, lines, left_out;
+    } logged;
 };
 
 enum call_state {
