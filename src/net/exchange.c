@@ -23,14 +23,16 @@ net_exchange_make(struct net_conn *conn, const struct http_head *head, struct sl
     /* A head has room for a hundred headers; most have twenty. */
     const size_t kept_bytes =
         offsetof(struct http_head, headers) + head->header_count * sizeof(head->headers[0]);
-    struct net_exchange *exchange = malloc(sizeof(*exchange) + kept_bytes + head_bytes.len);
-    if (!exchange) {
+    struct net_exchange *exchange = malloc(sizeof(*exchange));
+    struct http_head *kept = malloc(kept_bytes + head_bytes.len);
+    if (!exchange || !kept) {
+        free(exchange);
+        free(kept);
         return NULL;
     }
     *exchange = (struct net_exchange){ .conn = conn, .loop = conn->sock.loop, .tag = conn->tag };
     exchange->peer = conn->peer;
-    exchange->head = (struct http_head *)(void *)(exchange + 1);
-    struct http_head *kept = exchange->head;
+    exchange->head = kept;
     char *bytes = (char *)kept + kept_bytes;
     memcpy(kept, head, kept_bytes);
     memcpy(bytes, head_bytes.ptr, head_bytes.len);
@@ -53,7 +55,16 @@ void
 net_exchange_free(struct net_exchange *exchange)
 {
     list_remove(&exchange->node);
+    free(exchange->head);
     free(exchange);
+}
+
+void
+net_head_forget(struct net_exchange *exchange)
+{
+    check(exchange->head_sent);
+    free(exchange->head);
+    exchange->head = NULL;
 }
 
 void
@@ -77,7 +88,8 @@ net_exchange_loop(const struct net_exchange *exchange)
 const struct http_head *
 net_exchange_head(const struct net_exchange *exchange)
 {
-    return exchange->head;
+    static const struct http_head forgotten;
+    return exchange->head ? exchange->head : &forgotten;
 }
 
 int

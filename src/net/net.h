@@ -134,6 +134,9 @@ void net_exchange_set_user(struct net_exchange *exchange, void *user);
 void *net_exchange_user(const struct net_exchange *exchange);
 struct net_loop *net_exchange_loop(const struct net_exchange *exchange);
 const struct http_head *net_exchange_head(const struct net_exchange *exchange);
+/* Once an answer's head is sent: the request's is not kept for as long as its body streams. From now
+ * on it is an empty one. */
+void net_head_forget(struct net_exchange *exchange);
 int net_exchange_tag(const struct net_exchange *exchange);
 /* Numeric address without port; "unix" for a unix socket. */
 struct slice net_exchange_peer(const struct net_exchange *exchange);

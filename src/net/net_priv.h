@@ -272,8 +272,7 @@ struct net_conn {
     struct net_peer peer;
 };
 
-/* One block: this, then the head (with header_count headers only), then the bytes it points
- * into. */
+/* Its head is a block of its own: the head, with header_count headers only, and the bytes it points into. */
 struct net_exchange {
     struct list node;
     struct net_conn *conn; /* NULL once nothing can be sent any more */

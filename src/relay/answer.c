@@ -91,6 +91,9 @@ on_head(struct net_call *upstream, const struct http_head *head, void *user)
     if (call->streaming && call->state == CALL_ANSWER) {
         stream_begin(call);
     }
+    if (call->streaming && call->head_sent && call->all_sent && call->exchange) {
+        net_head_forget(call->exchange); /* no other attempt reads it from here on */
+    }
 }
 
 static void

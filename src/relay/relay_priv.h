@@ -145,7 +145,6 @@ struct call {
     bool probes;                   /* it asks a route that cooled down whether that is well again */
     int64_t sent_mono_ms;          /* when this attempt began */
     struct buf request_head;
-    struct splices splices;
     int upstream_status;
     enum reason failed;            /* between two routes: why the attempt before was given up, */
     bool failed_billed;            /* and whether it may be billed */

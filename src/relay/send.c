@@ -81,15 +81,14 @@ absent_output_field(const struct call *call)
 }
 
 static bool
-splice_body(struct call *call)
+splice_body(struct call *call, struct splices *splices)
 {
     const struct route *route = call_route(call);
     const struct splice_wishes wishes = { .model = slice_str(route->model),
         .output_limit = call->output_limit,
         .absent_field = absent_output_field(call),
         .usage = call->api == API_CHAT };
-    return splices_make(
-        &call->facts, &wishes, buf_slice(&call->body), &call->arena, &call->splices);
+    return splices_make(&call->facts, &wishes, buf_slice(&call->body), &call->arena, splices);
 }
 
 void
@@ -114,11 +113,12 @@ call_send(struct call *call)
         call_next_route(call, REASON_ROUTES_COOLING, true, 0);
         return;
     }
-    bool good = splice_body(call);
-    good = good && write_head(call, (int64_t)splices_length(&call->splices, body));
+    struct splices splices;
+    bool good = splice_body(call, &splices);
+    good = good && write_head(call, (int64_t)splices_length(&splices, body));
     struct splice_walk walk = { 0 };
     while (good && piece_count < PIECES_MAX
-           && splices_next(&call->splices, body, &walk, &pieces[piece_count])) {
+           && splices_next(&splices, body, &walk, &pieces[piece_count])) {
         piece_count++;
     }
     if (good) {
