@@ -86,7 +86,8 @@ json_key_is(struct slice raw, struct slice plain)
     if (raw.len <= plain.len) {
         return slice_eq(raw, plain);
     }
-    return raw.len <= 6 * plain.len && json_escaped_key_is(raw, plain);
+    const bool begins = plain.len > 0 && (raw.ptr[0] == plain.ptr[0] || raw.ptr[0] == '\\');
+    return begins && raw.len <= 6 * plain.len && json_escaped_key_is(raw, plain);
 }
 bool json_same(struct slice raw_a, struct slice raw_b);
 /* Equal for all that json_same calls equal. Not keyed: bound what is hashed. */

@@ -466,23 +466,23 @@ bool
 tap_body(struct tap *tap, struct slice body)
 {
     tap_start(tap, tap->api);
-    struct json_value root;
-    if (!json_check(body, &root)) {
-        return false;
-    }
     struct tapped tapped = { .kind = TAP_OTHER };
     struct chat_chunk chunk = { .tap = tap, .tapped = &tapped };
-    tap->end = ANSWER_DONE;
+    struct json_value root;
+    const bool chat = tap->api != API_RESPONSES && tap->api != API_MESSAGES
+                      && tap->api != API_COUNT_TOKENS;
+    /* Chat is checked as it is read. */
+    if (chat ? !tap_chat(tap, body, &chunk) : !json_check(body, &root)) {
+        tap_start(tap, tap->api);
+        return false; /* not JSON, or no object */
+    }
     switch (tap->api) {
     case API_RESPONSES: tap_responses_body(tap, root.text, &tapped); break;
     case API_MESSAGES: tap_message_body(tap, root.text, &tapped); break;
     case API_COUNT_TOKENS: tap_count_body(tap, root.text); break;
-    default:
-        if (!tap_chat(tap, root.text, &chunk)) {
-            tap_start(tap, tap->api);
-            return false; /* an answer is an object */
-        }
+    default: break;
     }
+    tap->end = tap->end == ANSWER_OPEN ? ANSWER_DONE : tap->end;
     tap->in_tool_arguments = false;
     return true;
 }
