@@ -81,8 +81,9 @@ refusals_add(struct engine *engine, int64_t ledger_id, int64_t count)
             return;
         }
     }
-    log_line(LOG_DEBUG, "engine", "%lld repeats of refusal req_%lld are not counted: too many kinds",
-        (long long)count, (long long)ledger_id);
+    log_line(LOG_DEBUG, "engine",
+        "%lld repeats of refusal req_%lld are not counted: too many kinds", (long long)count,
+        (long long)ledger_id);
 }
 
 bool

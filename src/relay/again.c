@@ -54,8 +54,7 @@ static void
 report(struct relay_loop *loop, struct known_refusal *known)
 {
     if (known->unreported > 0
-        && engine_refused_again(
-            loop->relay->engine, known->refusal.ledger_id, known->unreported)) {
+        && engine_refused_again(loop->relay->engine, known->refusal.ledger_id, known->unreported)) {
         known->unreported = 0;
     }
 }
@@ -117,7 +116,8 @@ call_refused_first(struct call *call, const struct verdict *verdict)
             place = known;
             break;
         }
-        const bool sooner = !place || known->until_ms < place->until_ms; /* a free one is the soonest */
+        const bool sooner =
+            !place || known->until_ms < place->until_ms; /* a free one is the soonest */
         place = sooner ? known : place;
     }
     forget(loop, place);
@@ -163,7 +163,7 @@ call_refused_again(struct call *call, const struct call_event *event)
     for (uint64_t probe = 0; loop->refusals && probe < PROBES && !known; probe++) {
         struct known_refusal *probed = &loop->refusals[(hash + probe) % KNOWN_REFUSALS];
         known = probed->hash == hash && memcmp(&probed->event, event, sizeof *event) == 0 ? probed
-                                                                                         : NULL;
+                                                                                          : NULL;
     }
     if (!known) {
         return false;
@@ -180,7 +180,6 @@ call_refused_again(struct call *call, const struct call_event *event)
     }
     counter_add(COUNTER_CALLS_REFUSED, 1);
     counter_add(COUNTER_REFUSALS_REPEATED, 1);
-    call_send_refusal(
-        call, known->refusal.reason, known->status, &known->headers, &known->body);
+    call_send_refusal(call, known->refusal.reason, known->status, &known->headers, &known->body);
     return true;
 }

@@ -469,8 +469,8 @@ tap_body(struct tap *tap, struct slice body)
     struct tapped tapped = { .kind = TAP_OTHER };
     struct chat_chunk chunk = { .tap = tap, .tapped = &tapped };
     struct json_value root;
-    const bool chat = tap->api != API_RESPONSES && tap->api != API_MESSAGES
-                      && tap->api != API_COUNT_TOKENS;
+    const bool chat =
+        tap->api != API_RESPONSES && tap->api != API_MESSAGES && tap->api != API_COUNT_TOKENS;
     /* Chat is checked as it is read. */
     if (chat ? !tap_chat(tap, body, &chunk) : !json_check(body, &root)) {
         tap_start(tap, tap->api);
