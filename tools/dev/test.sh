@@ -2,8 +2,9 @@
 # is made from it alone. What a suite prints is kept under <build>/test-logs/<suite>/.
 
 FUZZ_SECONDS=20
-SUITES="rooms lint unit live clients fuzz"
+SUITES="rooms lint unit live clients tsan coverage fuzz"
 NODE_FOLDERS="live fault browser"
+TSAN_WORDS="exitcode=99:second_deadlock_stack=1:suppressions=$ROOT/tools/dev/tsan.supp"
 
 # note STATUS SUITE FILE NAME [DETAIL]: one result that comes from this script itself.
 note() { printf '%s\t%s\t%s\t%s\t%s\n' "$1" "$2" "$3" "$4" "${5:-}" >>"$RESULTS"; }
@@ -29,9 +30,10 @@ suite_told() {
             n["skip"] ? ", " n["skip"] " skipped" : "" }' "$RESULTS" >&2
 }
 
-# unit_suite SUITE FOLDER: the programs that meson knows, run by `meson test`.
+# unit_suite SUITE FOLDER [ROOM...]: the programs that meson knows, or those of some rooms, run by `meson test`.
 unit_suite() {
-    local suite=$1 folder=$2 logs=$LOGS/$1 slower=1 names=() code=0 program file tap exit_code
+    local suite=$1 folder=$2 logs=$LOGS/$1 slower=1 names=() code=0 program file tap exit_code room
+    shift 2
     mkdir -p "$logs"
     [ "$suite" = unit ] || slower=4
     [ -z "$LONG" ] || slower=$((slower * 20))
@@ -40,8 +42,10 @@ unit_suite() {
         [ ${#names[@]} -gt 0 ] || return 0
     elif [ -z "$(meson test -C "$folder" --list 2>/dev/null)" ]; then
         return 0
+    else
+        for room in "$@"; do names+=(--suite "$room"); done
     fi
-    TIDEGATE_BIN=$ROOT/$folder/tidegate TIDEGATE_RECORD=$ROOT/$logs \
+    TIDEGATE_BIN=$ROOT/$folder/tidegate TIDEGATE_RECORD=$ROOT/$logs TSAN_OPTIONS="$TSAN_WORDS" \
         timeout -k 20 $((900 * slower)) meson test -C "$folder" --no-rebuild --timeout-multiplier "$slower" \
         --wrapper "$ROOT/tools/dev/record" --num-processes "$(nproc)" "${names[@]}" \
         </dev/null >"$logs/meson.log" 2>&1 || code=$?
@@ -72,7 +76,7 @@ node_suite() {
     local suite=$1 binary=$2 logs=$LOGS/$1 file out code limit=420 report lines
     shift 2
     mkdir -p "$logs"
-    case $suite in *-asan) limit=900 ;; esac
+    case $suite in *-asan|*-tsan) limit=900 ;; esac
     [ -z "$LONG" ] || limit=7200
     for file in "$@"; do
         case $file in *"$FILTER"*) ;; *) continue ;; esac
@@ -82,6 +86,7 @@ node_suite() {
             TIDEGATE_LOGS=$ROOT/$out.d \
             ASAN_OPTIONS="log_path=$ROOT/$out.sanitizer:detect_leaks=1:exitcode=99" \
             UBSAN_OPTIONS="log_path=$ROOT/$out.sanitizer:halt_on_error=1:print_stacktrace=1" \
+            TSAN_OPTIONS="log_path=$ROOT/$out.sanitizer:$TSAN_WORDS" \
             timeout -k 15 "$limit" node --test --test-concurrency=1 \
             --test-reporter="$ROOT/tools/dev/reporter.mjs" --test-reporter-destination="$out.results" \
             --test-reporter=tap --test-reporter-destination="$out.tap" \
@@ -113,6 +118,38 @@ node_suite() {
 node_files() {
     local folder
     for folder in "$@"; do ls "tests/$folder"/*.test.mjs 2>/dev/null || true; done
+}
+
+# Engine, loops, log and store under ThreadSanitizer: their units, and one gateway under everything at once.
+tsan_suite() {
+    mkdir -p "$LOGS/tsan"
+    if ! build_tsan_tree >"$LOGS/tsan/build.log" 2>&1; then
+        note fail tsan "$TSAN_BUILD" "the tree builds with ThreadSanitizer" "see $LOGS/tsan/build.log"
+        { echo "=== tsan: build"; tail -60 "$LOGS/tsan/build.log"; } >>"$FAILURES"
+        suite_told tsan
+        return 0
+    fi
+    # shellcheck disable=SC2086 # a list of rooms
+    unit_suite unit-tsan "$TSAN_BUILD" $TSAN_ROOMS
+    if use_node; then
+        TIDEGATE_ASAN=1 node_suite live-tsan "$TSAN_BUILD/tidegate" tests/race/*.test.mjs
+    else
+        note fail live-tsan tests/race "Node can be installed" "see above"
+    fi
+}
+
+# A table, and no bar: a fall is for people to see.
+coverage_suite() {
+    mkdir -p "$LOGS/coverage"
+    if coverage_build >"$LOGS/coverage/build.log" 2>&1 && coverage_run >"$LOGS/coverage/run.log" 2>&1; then
+        coverage_table >"$LOGS/coverage/table.txt"
+        cat "$LOGS/coverage/table.txt" >&2
+        note pass coverage src "the coverage of $COVERAGE_ROOMS is told"
+    else
+        note fail coverage src "the coverage of $COVERAGE_ROOMS is told" "see $LOGS/coverage"
+        { echo "=== coverage"; tail -40 "$LOGS"/coverage/*.log; } >>"$FAILURES"
+    fi
+    suite_told coverage
 }
 
 fuzz_suite() {
@@ -267,6 +304,12 @@ run_tests() {
             [ -z "${TIDEGATE_CLIENTS_SKIP:-}" ] || say "clients: ${TIDEGATE_CLIENTS_SKIP}"
             node_suite clients "$BUILD/tidegate" "${files[@]}"
         fi
+    fi
+    if suite_wanted tsan && [ "$plain" = 1 ]; then
+        tsan_suite
+    fi
+    if suite_wanted coverage && [ "$plain" = 1 ] && [ -z "$FILTER" ]; then
+        coverage_suite
     fi
     if suite_wanted fuzz && [ "$plain" = 1 ]; then
         fuzz_suite
