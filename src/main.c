@@ -124,6 +124,7 @@ on_loop_start(struct net_loop *net_loop)
     trail_thread("loop", index);
     crash_thread();
     replies_init(&loop->replies, gateway->engine, (uint32_t)index);
+    loop->replies.by_turns = true;
     loop->relay = relay_loop_start(gateway->relay, net_loop, &loop->replies);
     loop->api = api_loop_start(gateway->api, net_loop);
     check(
@@ -160,6 +161,13 @@ on_wake(struct net_loop *net_loop)
     replies_deliver(&loop->replies);
     relay_loop_wake(loop->relay);
     api_deliver(loop->api);
+}
+
+static void
+on_turn_end(struct net_loop *net_loop)
+{
+    struct gateway_loop *loop = net_loop_user(net_loop);
+    replies_turn_end(&loop->replies);
 }
 
 static void
@@ -204,6 +212,7 @@ static const struct net_app gateway_app = {
     .on_loop_start = on_loop_start,
     .on_loop_stop = on_loop_stop,
     .on_wake = on_wake,
+    .on_turn_end = on_turn_end,
     .on_request = on_request,
     .on_body = on_body,
     .on_gone = on_gone,

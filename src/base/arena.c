@@ -27,12 +27,31 @@ struct arena_block {
     alignas(ARENA_ALIGN_BYTES) char bytes[];
 };
 
+/* One that a reset has kept, if it is large enough. */
+static struct arena_block *
+take_spare(struct arena *arena, size_t bytes)
+{
+    struct arena_block *block = arena->spare;
+    if (!block || block->size < bytes) {
+        return NULL;
+    }
+    arena->spare = block->older;
+    block->older = arena->blocks;
+    block->used = 0;
+    arena->blocks = block;
+    return block;
+}
+
 static struct arena_block *
 block_with_room(struct arena *arena, size_t bytes)
 {
     struct arena_block *newest = arena->blocks;
     if (newest && newest->size - newest->used >= bytes) {
         return newest;
+    }
+    struct arena_block *spare = take_spare(arena, bytes);
+    if (spare) {
+        return spare;
     }
     size_t size = newest ? ARENA_BLOCK_LATER_BYTES : ARENA_BLOCK_FIRST_BYTES;
     if (size < bytes) {
@@ -100,13 +119,33 @@ arena_copy(struct arena *arena, struct slice text)
     return slice_of(copy, copy ? text.len : 0);
 }
 
+static void
+free_spare(struct arena *arena)
+{
+    while (arena->spare) {
+        struct arena_block *block = arena->spare;
+        arena->spare = block->older;
+        free(block);
+    }
+}
+
 void
 arena_reset(struct arena *arena)
 {
     struct arena_block *block = arena->blocks;
+    size_t kept_bytes = 0;
+    for (const struct arena_block *spare = arena->spare; spare; spare = spare->older) {
+        kept_bytes += spare->size;
+    }
     while (block && block->older) {
         struct arena_block *older = block->older;
-        free(block);
+        if (kept_bytes + block->size <= arena->keep_bytes) {
+            kept_bytes += block->size;
+            block->older = arena->spare;
+            arena->spare = block;
+        } else {
+            free(block);
+        }
         block = older;
     }
     if (block) {
@@ -120,6 +159,7 @@ void
 arena_free(struct arena *arena)
 {
     arena_reset(arena);
+    free_spare(arena);
     free(arena->blocks);
     arena->blocks = NULL;
 }

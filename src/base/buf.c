@@ -93,20 +93,38 @@ buf_add_char(struct buf *buf, char c)
     buf_add(buf, &c, 1);
 }
 
-void
-buf_add_i64(struct buf *buf, int64_t value)
+size_t
+i64_text(int64_t value, char text[I64_TEXT_BYTES])
 {
-    char digits[20]; /* 19 of the widest number and its sign */
+    static const char pairs[] =
+        "0001020304050607080910111213141516171819"
+        "2021222324252627282930313233343536373839"
+        "4041424344454647484950515253545556575859"
+        "6061626364656667686970717273747576777879"
+        "8081828384858687888990919293949596979899";
+    char digits[I64_TEXT_BYTES];
     size_t start = sizeof(digits);
     uint64_t left = value < 0 ? 0 - (uint64_t)value : (uint64_t)value;
-    do {
-        digits[--start] = (char)('0' + left % 10);
-        left /= 10;
-    } while (left > 0);
+    while (left >= 10) {
+        start -= 2;
+        memcpy(digits + start, pairs + 2 * (left % 100), 2);
+        left /= 100;
+    }
+    if (left > 0 || start == sizeof(digits)) {
+        digits[--start] = (char)('0' + left);
+    }
     if (value < 0) {
         digits[--start] = '-';
     }
-    buf_add(buf, digits + start, sizeof(digits) - start);
+    memcpy(text, digits + start, sizeof(digits) - start);
+    return sizeof(digits) - start;
+}
+
+void
+buf_add_i64(struct buf *buf, int64_t value)
+{
+    char digits[I64_TEXT_BYTES];
+    buf_add(buf, digits, i64_text(value, digits));
 }
 
 void

@@ -26,6 +26,9 @@ void buf_add_slice(struct buf *buf, struct slice text);
 void buf_add_str(struct buf *buf, const char *text);
 void buf_add_char(struct buf *buf, char c);
 void buf_add_i64(struct buf *buf, int64_t value);
+/* Its decimal digits, without a NUL; returns how many. */
+#define I64_TEXT_BYTES 20 /* 19 of the widest number and its sign */
+size_t i64_text(int64_t value, char text[I64_TEXT_BYTES]);
 void buf_addf(struct buf *buf, const char *format, ...) PRINTF_LIKE(2, 3);
 /* Adds `text` as a JSON string with quotes; invalid UTF-8 becomes U+FFFD. */
 void buf_add_json(struct buf *buf, struct slice text);

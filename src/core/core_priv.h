@@ -88,7 +88,9 @@ const struct policy *core_policy_exact(const struct core *core, int64_t version)
 const struct policy *core_policy_at(const struct core *core, int64_t version);
 /* JSON is written into memory of the caller: a buf over it never grows, and is not freed. */
 struct buf buf_over(char *room, size_t room_bytes);
-void buf_add_number(struct buf *buf, const char *name, int64_t value);
+/* A further member of an object: ,"name":value. The name needs no escapes. */
+void buf_add_member(struct buf *buf, struct slice name, int64_t value);
+#define buf_add_number(buf, name, value) buf_add_member((buf), SLICE(name), (value))
 enum on_abort on_abort_of(const struct provider *provider, bool stream);
 const struct route *hold_route(const struct policy *policy, const struct hold_row *hold);
 const struct limit *hold_part_limit(const struct core *core, const struct policy *policy,

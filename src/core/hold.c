@@ -3,8 +3,6 @@
  * nothing. */
 #include "core/core_priv.h"
 
-#include <stdio.h>
-
 static struct hold_row *
 open_hold(struct core *core, int64_t hold_id)
 {
@@ -363,6 +361,22 @@ learn_ratio(int64_t *ratio_milli, int64_t bytes, int64_t tokens)
     *ratio_milli += (seen - *ratio_milli) / 8;
 }
 
+/* When a thread was last used is told to the minute, so that its row is not written for that alone
+ * with each of its calls. */
+static void
+learn_input(const struct core *core, struct thread_slot *thread, int64_t input, int64_t bytes)
+{
+    struct thread_row *row = &thread->row;
+    const bool same = row->last_input == input && row->last_input_bytes == bytes;
+    if (same && core->now_ms < row->last_ms + MINUTE_MS) {
+        return;
+    }
+    row->last_input = input;
+    row->last_input_bytes = bytes;
+    row->last_ms = max_i64(row->last_ms, core->now_ms);
+    thread->slot.dirty = true;
+}
+
 static void
 learn(struct core *core, const struct hold_row *hold, const struct settle_event *settle)
 {
@@ -382,10 +396,7 @@ learn(struct core *core, const struct hold_row *hold, const struct settle_event 
     const bool talks =
         hold->bound_output > 0; /* embeddings say nothing about the thread's next turn */
     if (talks && thread && thread->slot.state != SLOT_ABSENT && input > 0) {
-        thread->row.last_input = input;
-        thread->row.last_input_bytes = hold->body_bytes;
-        thread->row.last_ms = max_i64(thread->row.last_ms, core->now_ms);
-        thread->slot.dirty = true;
+        learn_input(core, thread, input, hold->body_bytes);
     }
 }
 
@@ -404,21 +415,23 @@ flags_of_cost(const struct cost *cost)
 static struct slice
 inputs_at_end(const struct core *core, const struct hold_row *hold)
 {
-    char held[96];
+    char room[96];
     const struct slice inputs = hold->inputs;
     if (inputs.len < 2 || inputs.ptr[inputs.len - 1] != '}') {
         return inputs;
     }
-    const int len = snprintf(held, sizeof(held), ",\"held_micros\":%lld,\"held_output\":%lld}",
-        (long long)hold->held_micros, (long long)hold->held_output);
-    char *text = arena_alloc(core->work->arena, inputs.len + (size_t)len);
+    struct buf held = buf_over(room, sizeof room);
+    buf_add_number(&held, "held_micros", hold->held_micros);
+    buf_add_number(&held, "held_output", hold->held_output);
+    buf_add_char(&held, '}');
+    char *text = arena_alloc(core->work->arena, inputs.len + held.len);
     if (!text) {
         core->work->failed = true;
         return inputs;
     }
     memcpy(text, inputs.ptr, inputs.len - 1);
-    memcpy(text + inputs.len - 1, held, (size_t)len);
-    return slice_of(text, inputs.len - 1 + (size_t)len);
+    memcpy(text + inputs.len - 1, held.ptr, held.len);
+    return slice_of(text, inputs.len - 1 + held.len);
 }
 
 static void

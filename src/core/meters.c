@@ -1,8 +1,6 @@
 /* core/meters.c: meters inside their subject's row, and limits bound to them. */
 #include "core/core_priv.h"
 
-#include <stdio.h>
-
 struct meter *
 meter_find(struct meter_row *row, int64_t limit_id, int64_t window_ms)
 {
@@ -173,7 +171,7 @@ applied_subject(const struct limit *limit, const struct caller *caller, struct a
     }
     applied->subject_name[0] = '\0';
     if (number) {
-        snprintf(applied->subject_name, sizeof applied->subject_name, "%lld", (long long)number);
+        applied->subject_name[i64_text(number, applied->subject_name)] = '\0';
     }
 }
 
@@ -202,7 +200,9 @@ applied_read_meter(struct core *core, struct applied *applied)
     }
     /* Time never goes back for a meter: a clock that stepped back stays in the window it was in. */
     const int64_t now_ms = max_i64(core->now_ms, applied->slot->row.seen_ms);
-    applied->window = limit_window(applied->limit, now_ms);
+    if (now_ms != core->now_ms) {
+        applied->window = limit_window(applied->limit, now_ms);
+    }
     const bool bucket = applied->limit->window == WINDOW_BUCKET;
     const struct meter *meter =
         bucket

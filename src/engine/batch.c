@@ -71,8 +71,22 @@ batch_begin(struct engine *engine)
     engine->node.batch_no++;
     engine->node.lease_until_ms = now_ms + LEASE_MS;
     engine->transaction_open = false;
+    engine->cache_used = false;
     /* A store that failed is tried each time, whatever is asked of it. */
     return engine->exclusive && !engine->store_down ? STATUS_OK : batch_open(engine);
+}
+
+/* After somebody else's write: rows that were taken from the cache may be old ones. */
+static enum status
+distrust_cache(struct engine *engine)
+{
+    const int64_t foreign_writes = store_foreign_writes(engine->store);
+    if (foreign_writes == engine->foreign_writes) {
+        return STATUS_OK;
+    }
+    engine->foreign_writes = foreign_writes;
+    cache_clear(&engine->cache);
+    return engine->cache_used ? STATUS_CONFLICT : STATUS_OK;
 }
 
 enum status
@@ -83,7 +97,7 @@ batch_open(struct engine *engine)
     }
     const enum status status = store_begin(engine->store, &engine->node);
     engine->transaction_open = status == STATUS_OK;
-    return status;
+    return status == STATUS_OK ? distrust_cache(engine) : status;
 }
 
 void
@@ -145,6 +159,7 @@ static enum status
 load_row(struct engine *engine, const struct need *need)
 {
     if (cache_load(&engine->cache, need, &engine->work)) {
+        engine->cache_used = true;
         return STATUS_OK;
     }
     const enum status status = batch_open(engine);

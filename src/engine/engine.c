@@ -1,7 +1,6 @@
 /* engine/engine.c: the queue, the thread, the boxes of verdicts. */
 #include "engine/engine_priv.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <time.h>
 
@@ -11,7 +10,8 @@
 #include "log/metrics.h"
 #include "log/trail.h"
 
-#define CLOSE_TRIES_MS (2 * SECOND_MS) /* for settlements that a broken store does not take */
+#define ARENA_KEEP_BYTES ((size_t)2 << 20) /* a large batch's rows */
+#define CLOSE_TRIES_MS   (2 * SECOND_MS)   /* for settlements that a broken store does not take */
 
 static bool
 ring_grow(struct ring *ring)
@@ -75,8 +75,19 @@ queue_push(struct engine *engine, const struct queued *item)
     return true;
 }
 
-bool
-engine_submit(struct engine *engine, const struct event *event)
+/* Whether the sleeping thread must be woken for it. Called under the lock. */
+static bool
+wakes(const struct engine *engine, const struct queued *item)
+{
+    if (!engine->sleeping) {
+        return false;
+    }
+    return !event_is_lazy(&item->event)
+           || item->queued_mono_ms + ENGINE_COMPANY_MS < engine->sleep_until_mono_ms;
+}
+
+static bool
+submit(struct engine *engine, const struct event *event, bool at_once)
 {
     struct queued item = { .event = *event, .queued_mono_ms = clock_mono_ms() };
     if (event->kind == EVENT_ADMIN && event->admin.note.len) {
@@ -91,9 +102,10 @@ engine_submit(struct engine *engine, const struct event *event)
     const bool new_work = event->kind == EVENT_CALL || event->kind == EVENT_IDENTIFY;
     const bool full = engine->queue.count + engine->parked.count >= ENGINE_QUEUE_MAX;
     const bool taken = !(new_work && full) && queue_push(engine, &item);
-    const bool wakes = taken && (engine->queue.count == 1 || engine->urgent_count == 1);
+    const bool wakes_it = taken && at_once && wakes(engine, &item);
+    engine->sleeping &= !wakes_it; /* once is enough */
     pthread_mutex_unlock(&engine->lock);
-    if (wakes) {
+    if (wakes_it) {
         pthread_cond_signal(
             &engine->work_came); /* after the lock: who wakes would wait for it at once */
     }
@@ -101,6 +113,30 @@ engine_submit(struct engine *engine, const struct event *event)
         free(item.note);
     }
     return taken;
+}
+
+bool
+engine_submit(struct engine *engine, const struct event *event)
+{
+    return submit(engine, event, true);
+}
+
+bool
+engine_submit_quietly(struct engine *engine, const struct event *event)
+{
+    return submit(engine, event, false);
+}
+
+void
+engine_rouse(struct engine *engine)
+{
+    pthread_mutex_lock(&engine->lock);
+    const bool sleeps = engine->sleeping;
+    engine->sleeping = false;
+    pthread_mutex_unlock(&engine->lock);
+    if (sleeps) {
+        pthread_cond_signal(&engine->work_came);
+    }
 }
 
 void
@@ -157,12 +193,20 @@ engine_post(struct engine *engine, const struct verdict *verdict)
     }
     struct outbox *box = &engine->outboxes[verdict->reply.loop];
     pthread_mutex_lock(&box->lock);
-    const bool first = box->first == box->end;
     outbox_reserve(box);
     box->verdicts[box->end++] = *verdict;
     pthread_mutex_unlock(&box->lock);
-    if (first && engine->wake) {
-        engine->wake(engine->wake_user, verdict->reply.loop);
+    box->wake_due = true;
+}
+
+void
+engine_wake_loops(struct engine *engine)
+{
+    for (uint32_t loop = 0; engine->wake && loop < engine->loop_count; loop++) {
+        if (engine->outboxes[loop].wake_due) {
+            engine->wake(engine->wake_user, loop);
+        }
+        engine->outboxes[loop].wake_due = false;
     }
 }
 
@@ -233,27 +277,37 @@ sleep_ms(const struct engine *engine, int64_t mono_ms)
     return sleep;
 }
 
+/* Sleeps `ms` at most, -1 = until woken. A thread that was at work lately does not sleep for longer
+ * than a settlement may wait, so that nobody has to wake it for one. */
+static void
+sleep_for(struct engine *engine, int64_t mono_ms, int64_t ms)
+{
+    const bool dozes = ms < 0 && engine->worked_lately;
+    const int64_t until_ms = ms < 0 && !dozes ? INT64_MAX : mono_ms + (dozes ? ENGINE_COMPANY_MS : ms);
+    engine->worked_lately &= !dozes;
+    engine->sleep_until_mono_ms = until_ms;
+    engine->sleeping = true;
+    if (until_ms == INT64_MAX) {
+        pthread_cond_wait(&engine->work_came, &engine->lock);
+    } else {
+        const struct timespec until = { .tv_sec = until_ms / 1000,
+            .tv_nsec = (long)(until_ms % 1000) * 1000000L };
+        (void)pthread_cond_timedwait(&engine->work_came, &engine->lock, &until);
+    }
+    engine->sleeping = false;
+}
+
 /* Called under the lock; returns with it held. */
 static void
 wait_for_work(struct engine *engine)
 {
     while (!engine->change.asked) {
         const int64_t mono_ms = clock_mono_ms();
-        const int64_t sleep = sleep_ms(engine, mono_ms);
-        if (sleep == 0) {
+        const int64_t ms = sleep_ms(engine, mono_ms);
+        if (ms == 0) {
             return;
         }
-        if (sleep < 0) {
-            pthread_cond_wait(&engine->work_came, &engine->lock);
-            continue;
-        }
-        struct timespec until;
-        const int64_t until_ms = mono_ms + sleep;
-        until.tv_sec = until_ms / 1000;
-        until.tv_nsec = (long)(until_ms % 1000) * 1000000L;
-        if (pthread_cond_timedwait(&engine->work_came, &engine->lock, &until) == ETIMEDOUT) {
-            return;
-        }
+        sleep_for(engine, mono_ms, ms);
     }
 }
 
@@ -270,6 +324,7 @@ take_batch(struct engine *engine, bool broken)
         engine->urgent_count -= !event_is_lazy(&engine->batch[count++].event);
     }
     counter_set(COUNTER_SETTLEMENTS_WAITING, (int64_t)engine->parked.count);
+    engine->worked_lately |= count > 0;
     counter_add(COUNTER_BATCHES, count > 0);
     counter_add(COUNTER_EVENTS, count);
     if (count > 0) {
@@ -340,6 +395,7 @@ engine_turn(struct engine *engine)
         batch_run(engine, count);
         __atomic_store_n(&engine->batch_since_mono_ms, 0, __ATOMIC_RELEASE);
     }
+    engine_wake_loops(engine); /* once a batch, when all of it can be taken */
     drop_unused_policies(engine);
     /* What could not be written stays an open hold: the next start books it. */
     return !(engine->closing && (all_written || mono_ms >= engine->give_up_mono_ms));
@@ -371,6 +427,7 @@ engine_make(const struct engine_options *options, struct engine **out)
         return STATUS_FULL;
     }
     engine->store = options->store;
+    engine->arena.keep_bytes = ARENA_KEEP_BYTES;
     engine->exclusive = store_is_exclusive(options->store);
     cache_init(&engine->cache);
     engine->wake = options->wake;

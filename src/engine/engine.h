@@ -55,6 +55,9 @@ int64_t engine_close(struct engine *engine);
 /* Any thread. The event is copied; admin.note too. False: the queue is full (only for CALL and
  * IDENTIFY; the other kinds always fit, since their number is bounded by calls in flight). */
 MUST_USE bool engine_submit(struct engine *engine, const struct event *event);
+/* The same, but the thread may sleep on: the caller rouses it soon. For those who submit many. */
+MUST_USE bool engine_submit_quietly(struct engine *engine, const struct event *event);
+void engine_rouse(struct engine *engine);
 #define ENGINE_NO_REPLY UINT32_MAX /* reply.loop of events whose verdict nobody waits for */
 /* The loop's thread: moves at most `max` verdicts into `out`; returns how many. */
 uint32_t engine_take(struct engine *engine, uint32_t loop, struct verdict *out, uint32_t max);

@@ -43,6 +43,7 @@ struct outbox {
     pthread_mutex_t lock;
     struct verdict *verdicts;
     uint32_t first, end, cap; /* those in [first, end) wait to be taken */
+    bool wake_due;            /* the thread's: its loop has not been told yet */
 };
 
 struct policy_change { /* of the one who waits in engine_set_policy */
@@ -95,6 +96,9 @@ struct engine {
     struct ring parked;  /* settlements that wait for a store that can write */
     size_t urgent_count; /* of the queue: events that start a commit at once */
     struct repeats repeats;
+    bool sleeping; /* the thread waits, and nobody has woken it yet */
+    int64_t sleep_until_mono_ms;
+    bool worked_lately;
     bool stopping;
     struct policy_change change; /* set by engine_set_policy, answered by the thread */
     pthread_cond_t policy_done;
@@ -103,7 +107,7 @@ struct engine {
 
     uint32_t loop_count;
     struct outbox *outboxes;
-    int64_t identity_version; /* atomic */
+    int64_t identity_version;          /* atomic */
     uint64_t meter_marks[METER_MARKS]; /* atomic; see again.c */
 
     /* watch.c's: */
@@ -114,8 +118,8 @@ struct engine {
     int64_t batch_since_mono_ms;   /* atomic: since when the batch is being written; 0 = none is */
 
     /* The thread's own: */
-    struct node_row node;
-    struct steady clock; /* of the books: never back, and no jump ahead is believed at once */
+    struct node_row node; /* its high_water_ms is the clock of the batches */
+    struct steady clock;  /* of the books: never back, and no jump ahead is believed at once */
     unsigned char signal_key[32];
     struct ids ids;
     struct learned_table learned;
@@ -124,9 +128,11 @@ struct engine {
     size_t policy_count, policy_cap;
     struct arena arena;
     struct work work;
-    bool exclusive;        /* the store: see store_is_exclusive */
-    struct cache cache;    /* empty unless it is */
-    bool transaction_open; /* of this batch */
+    bool exclusive;         /* the store: see store_is_exclusive */
+    struct cache cache;     /* empty unless it is */
+    bool transaction_open;  /* of this batch */
+    bool cache_used;        /* likewise */
+    int64_t foreign_writes; /* of the store, as far as the cache knows */
     struct core core;
     struct queued batch[ENGINE_BATCH_MAX];
     struct verdict verdicts[ENGINE_BATCH_MAX];
@@ -210,8 +216,7 @@ void refusals_written(struct engine *engine, bool committed);
 void refusals_add(struct engine *engine, int64_t ledger_id, int64_t count);
 
 /* --- again.c: refusals that loops may give again without asking. */
-void again_decided(
-    const struct engine *engine, const struct queued *item, struct verdict *verdict);
+void again_decided(const struct engine *engine, const struct queued *item, struct verdict *verdict);
 void again_committed(struct engine *engine);
 void again_forget_all(struct engine *engine);
 void again_take_reports(struct engine *engine);
@@ -224,5 +229,6 @@ void count_booked(const struct verdict *verdict, const struct usage *usage);
 
 /* --- engine.c */
 void engine_post(struct engine *engine, const struct verdict *verdict);
+void engine_wake_loops(struct engine *engine); /* those that something was posted to */
 void engine_park(struct engine *engine, const struct queued *item);
 void engine_queue_waiter(struct engine *engine, struct waiter *waiter);

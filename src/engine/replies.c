@@ -5,7 +5,8 @@
 
 #include "log/log.h"
 
-#define NO_SLOT UINT32_MAX
+#define NO_SLOT      UINT32_MAX
+#define ROUSE_EVENTS 32 /* so many are worth a batch also before the turn is over */
 
 void
 replies_init(struct replies *replies, struct engine *engine, uint32_t loop)
@@ -49,6 +50,30 @@ slot_free(struct replies *replies, uint32_t index)
     replies->open_count--;
 }
 
+void
+replies_turn_end(struct replies *replies)
+{
+    if (replies->submitted) {
+        replies->submitted = 0;
+        engine_rouse(replies->engine);
+    }
+}
+
+static bool
+submit_event(struct replies *replies, const struct event *event)
+{
+    if (!replies->by_turns) {
+        return engine_submit(replies->engine, event);
+    }
+    if (!engine_submit_quietly(replies->engine, event)) {
+        return false;
+    }
+    if (++replies->submitted == ROUSE_EVENTS) {
+        replies_turn_end(replies);
+    }
+    return true;
+}
+
 bool
 replies_submit(struct replies *replies, struct event *event,
     void (*on_verdict)(void *user, const struct verdict *verdict), void *user,
@@ -66,7 +91,7 @@ replies_submit(struct replies *replies, struct event *event,
     slot->user = user;
     event->reply = (struct reply_to){ replies->loop, index, slot->generation };
     *ticket = event->reply;
-    if (!engine_submit(replies->engine, event)) {
+    if (!submit_event(replies, event)) {
         slot_free(replies, index);
         return false;
     }

@@ -19,6 +19,8 @@ struct replies {
     struct reply_slot *slots;
     uint32_t cap, free_head;
     uint32_t open_count;
+    bool by_turns;      /* the loop says when its turn ends: see replies_turn_end */
+    uint32_t submitted; /* in this turn, and the engine was not roused */
 };
 
 void replies_init(struct replies *replies, struct engine *engine, uint32_t loop);
@@ -32,5 +34,8 @@ MUST_USE bool replies_submit(struct replies *replies, struct event *event,
     struct reply_to *ticket);
 /* The one who waited is gone: a call allowed for it later is given back untouched. */
 void replies_forget(struct replies *replies, struct reply_to ticket);
+/* For loops that set by_turns: what a turn submits is one batch of the engine's, not one for the first
+ * event and one for the others. Call it before the loop waits. */
+void replies_turn_end(struct replies *replies);
 /* Takes all verdicts of this loop and hands them out. Call it when the loop is woken. */
 void replies_deliver(struct replies *replies);

@@ -115,7 +115,11 @@ end_turn(struct net_loop *loop)
 static void
 on_prepare(uv_prepare_t *prepare)
 {
-    end_turn(prepare->data);
+    struct net_loop *loop = prepare->data;
+    end_turn(loop);
+    if (loop->running && loop->net->app->on_turn_end) {
+        loop->net->app->on_turn_end(loop);
+    }
 }
 
 static void

@@ -49,6 +49,8 @@ struct net_app {
     void (*on_loop_stop)(struct net_loop *loop);
     /* Someone called net_loop_wake: coalesced, at most once a turn; net_stop wakes, too. */
     void (*on_wake)(struct net_loop *loop);
+    /* The loop is about to wait: what its turn has gathered goes out now. May be NULL. */
+    void (*on_turn_end)(struct net_loop *loop);
     /* A request. The head has room for its header_count headers only: never copy it whole. */
     void (*on_request)(struct net_exchange *exchange, const struct http_head *head);
     void (*on_body)(struct net_exchange *exchange, struct slice piece, bool last);

@@ -7,27 +7,17 @@
 
 #define FIELD_END      ','
 #define ENTRY_END      ';'
-#define I64_DIGITS_MAX 20 /* 19 of the widest number and its sign */
 
 /* --- Writing. */
 
 static char *
 put_i64(char *at, int64_t value, char end)
 {
-    char digits[I64_DIGITS_MAX];
-    size_t start = sizeof(digits);
-    uint64_t left = value < 0 ? 0 - (uint64_t)value : (uint64_t)value;
-    do {
-        digits[--start] = (char)('0' + left % 10);
-        left /= 10;
-    } while (left > 0);
-    if (value < 0) {
-        digits[--start] = '-';
-    }
-    memcpy(at, digits + start, sizeof(digits) - start);
-    at += sizeof(digits) - start;
-    *at = end;
-    return at + 1;
+    char digits[I64_TEXT_BYTES];
+    const size_t len = i64_text(value, digits);
+    memcpy(at, digits, len);
+    at[len] = end;
+    return at + len + 1;
 }
 
 void

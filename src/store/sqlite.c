@@ -95,6 +95,9 @@ sqlite_connect(struct sqlite_db *db, const char *path, int open_flags,
     (void)sqlite3_db_config(db->handle, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
     /* What must hold whatever the file is; journal_mode comes when we know that it is ours. */
     status = db_exec(db, "PRAGMA cell_size_check = ON; PRAGMA temp_store = MEMORY;"
+                         /* a hold's pages would be written once more, to be wiped; what they
+                          * held is in the ledger, too */
+                         "PRAGMA secure_delete = OFF;"
                          "PRAGMA journal_size_limit = " LOG_KEPT_BYTES_TEXT);
     if (status == STATUS_OK) {
         status = db_exec(
@@ -233,12 +236,21 @@ free_store(struct sqlite_store *sqlite)
     free(sqlite);
 }
 
+/* Nobody reads SQLite's sums of memory, and each allocation would take a lock for them. */
+static void
+configure_library(void)
+{
+    (void)sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0); /* in vain where SQLite is in use already */
+}
+
 static const struct store_ops sqlite_ops;
 
 enum status
 sqlite_store_open(const char *path, const struct store_options *options, struct store **store,
     struct store_error *error)
 {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    (void)pthread_once(&once, configure_library);
     struct sqlite_store *sqlite = calloc(1, sizeof(*sqlite));
     if (!sqlite) {
         return store_fail(error->text, STATUS_FULL, "no memory for a store");
@@ -306,6 +318,15 @@ sqlite_rollback(struct store *store)
     (void)sqlite3_exec(db->handle, "ROLLBACK", NULL, NULL, NULL);
 }
 
+/* A statement that makes or ends a transaction. */
+static enum status
+run_frame(struct sqlite_db *db, enum statement_id id)
+{
+    struct query query = query_start(db, id);
+    int64_t changed_count = 0;
+    return query_run(&query, &changed_count);
+}
+
 static enum status
 renew_lease(struct sqlite_db *db, const struct node_row *node)
 {
@@ -322,6 +343,19 @@ renew_lease(struct sqlite_db *db, const struct node_row *node)
             "epoch %lld of node %lld is over: another gateway has taken the store",
             (long long)node->epoch, (long long)node->node_id);
     }
+    return status;
+}
+
+/* The lock keeps other gateways out, but not a shell. */
+static enum status
+see_foreign_writes(struct sqlite_store *sqlite)
+{
+    struct query query = query_start(&sqlite->db, STATEMENT_DATA_VERSION);
+    const enum status status = query_next(&query);
+    const int64_t version = status == STATUS_OK ? column_i64(&query) : sqlite->data_version;
+    query_end(&query);
+    sqlite->base.foreign_writes += sqlite->data_version && version != sqlite->data_version;
+    sqlite->data_version = version;
     return status;
 }
 
@@ -388,14 +422,18 @@ sqlite_begin(struct store *store, const struct node_row *node)
     struct sqlite_store *sqlite = sqlite_store_of(store);
     enum status status = sqlite->uncertain_batch_no != 0 ? resolve_uncertain(sqlite) : STATUS_OK;
     if (status == STATUS_OK) {
-        status = db_exec(&sqlite->db, "BEGIN IMMEDIATE");
+        status = run_frame(&sqlite->db, STATEMENT_BEGIN_WRITE);
     }
+    if (status != STATUS_OK) {
+        return status;
+    }
+    sqlite->batch_no = node->batch_no;
+    status = see_foreign_writes(sqlite);
     if (status == STATUS_OK) {
-        sqlite->batch_no = node->batch_no;
         status = renew_lease(&sqlite->db, node);
-        if (status != STATUS_OK) {
-            sqlite_rollback(store);
-        }
+    }
+    if (status != STATUS_OK) {
+        sqlite_rollback(store);
     }
     return status;
 }
@@ -410,7 +448,7 @@ static enum status
 sqlite_commit(struct store *store)
 {
     struct sqlite_store *sqlite = sqlite_store_of(store);
-    const enum status status = db_exec(&sqlite->db, "COMMIT");
+    const enum status status = run_frame(&sqlite->db, STATEMENT_COMMIT);
     if (status == STATUS_OK && sqlite->checkpointer) {
         checkpointer_turn(sqlite->checkpointer, &sqlite->db, store->trouble);
     }

@@ -30,6 +30,7 @@ struct checkpointer {
     enum status status; /* of the last passes; read after DONE */
     /* The writer's: */
     int every_pages;
+    struct log_room room;
     int log_pages, next_at_pages;
 };
 
@@ -186,6 +187,7 @@ finish_rest(struct checkpointer *checkpointer, struct sqlite_db *writer, char tr
 void
 checkpointer_turn(struct checkpointer *checkpointer, struct sqlite_db *writer, char trouble[512])
 {
+    log_make_room(writer, checkpointer->log_pages, checkpointer->every_pages, &checkpointer->room);
     switch (atomic_load(&checkpointer->state)) {
     case CHECKPOINT_IDLE:
         if (checkpointer->log_pages >= checkpointer->next_at_pages) {

@@ -3,7 +3,7 @@
 
 static const char *const statement_sql[] = {
 #define STATEMENT_SQL(name, sql) [STATEMENT_##name] = sql,
-    STATEMENTS(STATEMENT_SQL)
+    STATEMENTS(STATEMENT_SQL) SQLITE_STATEMENTS(STATEMENT_SQL)
 #undef STATEMENT_SQL
 };
 _Static_assert(countof(statement_sql) == STATEMENT_COUNT, "a text each");
@@ -130,7 +130,7 @@ query_i64(struct query *query, int64_t value)
 {
     if (query->status == STATUS_OK) {
         const int code = sqlite3_bind_int64(query->statement, ++query->bound_count, value);
-        query->status = db_status(query->db, code);
+        query->status = code == SQLITE_OK ? STATUS_OK : db_status(query->db, code);
     }
 }
 
@@ -140,7 +140,7 @@ query_slice(struct query *query, struct slice text)
     if (query->status == STATUS_OK) {
         const int code = sqlite3_bind_text64(query->statement, ++query->bound_count,
             text.len > 0 ? text.ptr : "", text.len, SQLITE_STATIC, SQLITE_UTF8);
-        query->status = db_status(query->db, code);
+        query->status = code == SQLITE_OK ? STATUS_OK : db_status(query->db, code);
     }
 }
 

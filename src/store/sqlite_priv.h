@@ -7,6 +7,7 @@
  *   sqlite_read.c        the reader door
  *   sqlite_checkpoint.c  copying the log back, beside the writer
  *   sqlite_home.c        is it the file that the last gateway wrote
+ *   sqlite_log.c         room behind the log's end
  *   migrate.c            schema versions      lock.c  one gateway a store */
 #pragma once
 
@@ -108,6 +109,17 @@ MUST_USE enum status home_write(struct sqlite_db *db, const char *path);
 void home_reach_file(struct sqlite_db *db, const char *path);
 void home_leave(struct sqlite_db *db);
 
+/* --- sqlite_log.c */
+
+struct log_room {
+    int64_t end_bytes; /* of the log's file, as far as it is known; it may be longer */
+    bool over;         /* it cannot be made: not tried again */
+};
+/* Between two transactions of the writer: keeps some room behind a log of `log_pages`, which begins
+ * anew at about `pages_max`. */
+void log_make_room(
+    struct sqlite_db *writer, int log_pages, int pages_max, struct log_room *room);
+
 /* --- The engine. */
 
 struct sqlite_store {
@@ -123,6 +135,7 @@ struct sqlite_store {
     struct checkpointer *checkpointer;
     struct buf inputs, packed, packed_2; /* reused by every row */
     int32_t read_max_ms;
+    int64_t data_version; /* as of the last begin; 0 = none yet */
     atomic_int reader_count;
 };
 

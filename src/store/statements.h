@@ -7,7 +7,7 @@
  * column's type. */
 #pragma once
 
-#define COLUMNS_NODE "node_id, epoch, lease_until_ms, batch_no, high_water_ms, config_hash"
+#define COLUMNS_NODE    "node_id, epoch, lease_until_ms, batch_no, high_water_ms, config_hash"
 #define COLUMNS_ACCOUNT "account_id, name, plan, organisation, state, created_ms, version"
 #define COLUMNS_KEY                                                                                \
     "key_id, account_id, hash_hex, label, shown, role, revoked, thread_required, created_ms, "     \
@@ -16,7 +16,7 @@
     "thread_id, account_id, root_id, kind, sig_hash, created_ms, last_ms, last_input, "            \
     "last_input_bytes, version"
 #define COLUMNS_SUBJECT "subject_id, kind, account_id, name"
-#define COLUMNS_METER "subject_id, node_id, packed, seen_ms, version"
+#define COLUMNS_METER   "subject_id, node_id, packed, seen_ms, version"
 #define COLUMNS_HOLD                                                                               \
     "hold_id, node_id, epoch, account_id, key_id, thread_id, root_id, payer, state, on_abort, "    \
     "model, parts, attempts, held_micros, bound_micros, est_micros, est_input, input_bound, "      \
@@ -28,9 +28,8 @@
     "cache_write_1h_tokens, output_tokens, reasoning_tokens, provider_cost_micros, usage_known, "  \
     "cost_micros, est_micros, bound_micros, started_ms, estimator, reason, status, flags, "        \
     "policy_ver, price_ver, inputs"
-#define COLUMNS_REFUSAL                                                                            \
-    "account_id, key_id, model, limit_id, reason, minute_ms, count, ledger_id"
-#define COLUMNS_ISSUED "id_hash, account_id, provider, at_ms"
+#define COLUMNS_REFUSAL   "account_id, key_id, model, limit_id, reason, minute_ms, count, ledger_id"
+#define COLUMNS_ISSUED    "id_hash, account_id, provider, at_ms"
 #define COLUMNS_LIMIT_DEF "limit_id, name, fingerprint, since_ms"
 
 #define STATEMENTS(X)                                                                              \
@@ -131,20 +130,27 @@
                         "WHERE account_id = $1 AND minute_ms >= $2 "                               \
                         "ORDER BY minute_ms, account_id, key_id, limit_id, model, reason")         \
     /* the audit, which reads all there is */                                                      \
-    X(READ_ALL_LIMIT_DEFS, "SELECT " COLUMNS_LIMIT_DEF " FROM limit_def ORDER BY limit_id")             \
-    X(READ_ALL_THREADS, "SELECT " COLUMNS_THREAD " FROM thread ORDER BY thread_id")                     \
-    X(READ_ALL_SUBJECTS, "SELECT " COLUMNS_SUBJECT " FROM subject ORDER BY subject_id")                 \
-    X(READ_ALL_METERS, "SELECT " COLUMNS_METER " FROM meter ORDER BY subject_id, node_id")              \
-    X(READ_ALL_ISSUED, "SELECT " COLUMNS_ISSUED " FROM issued ORDER BY id_hash")                        \
-    X(READ_ALL_REFUSALS, "SELECT " COLUMNS_REFUSAL " FROM refusal "                                     \
-                    "ORDER BY account_id, minute_ms, key_id, limit_id, model, reason")             \
-    X(READ_LEDGER_NEWEST, "SELECT id FROM ledger ORDER BY id DESC LIMIT 1")                             \
-    X(READ_LEDGER_AFTER, "SELECT " COLUMNS_LEDGER " FROM ledger WHERE id > $1 AND id <= $2 "            \
-                    "ORDER BY id LIMIT $3")
+    X(READ_ALL_LIMIT_DEFS, "SELECT " COLUMNS_LIMIT_DEF " FROM limit_def ORDER BY limit_id")        \
+    X(READ_ALL_THREADS, "SELECT " COLUMNS_THREAD " FROM thread ORDER BY thread_id")                \
+    X(READ_ALL_SUBJECTS, "SELECT " COLUMNS_SUBJECT " FROM subject ORDER BY subject_id")            \
+    X(READ_ALL_METERS, "SELECT " COLUMNS_METER " FROM meter ORDER BY subject_id, node_id")         \
+    X(READ_ALL_ISSUED, "SELECT " COLUMNS_ISSUED " FROM issued ORDER BY id_hash")                   \
+    X(READ_ALL_REFUSALS, "SELECT " COLUMNS_REFUSAL " FROM refusal "                                \
+                         "ORDER BY account_id, minute_ms, key_id, limit_id, model, reason")        \
+    X(READ_LEDGER_NEWEST, "SELECT id FROM ledger ORDER BY id DESC LIMIT 1")                        \
+    X(READ_LEDGER_AFTER, "SELECT " COLUMNS_LEDGER " FROM ledger WHERE id > $1 AND id <= $2 "       \
+                         "ORDER BY id LIMIT $3")
+
+/* SQLite's alone: a writer says so at the beginning; a number that other connections' commits
+ * change. */
+#define SQLITE_STATEMENTS(X)                                                                       \
+    X(BEGIN_WRITE, "BEGIN IMMEDIATE")                                                              \
+    X(COMMIT, "COMMIT")                                                                            \
+    X(DATA_VERSION, "PRAGMA data_version")
 
 enum statement_id {
 #define STATEMENT_ENUM(name, sql) STATEMENT_##name,
-    STATEMENTS(STATEMENT_ENUM)
+    STATEMENTS(STATEMENT_ENUM) SQLITE_STATEMENTS(STATEMENT_ENUM)
 #undef STATEMENT_ENUM
         STATEMENT_COUNT
 };

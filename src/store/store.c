@@ -69,6 +69,12 @@ store_is_exclusive(const struct store *store)
     return store->exclusive;
 }
 
+int64_t
+store_foreign_writes(const struct store *store)
+{
+    return store->foreign_writes;
+}
+
 enum status
 store_node_start(struct store *store, int64_t now_ms, const char *config_hash,
     struct node_row *node, unsigned char signal_key[32])

@@ -48,6 +48,9 @@ const char *store_trouble(const struct store *store);
 
 /* Whether nobody else writes to it as long as it is open: what was read stays true until we write. */
 bool store_is_exclusive(const struct store *store);
+/* Grows with each store_begin that finds that somebody wrote to an exclusive store all the same, a shell
+ * say: what was read before it may not be true any more. */
+int64_t store_foreign_writes(const struct store *store);
 
 /* Hands out the next epoch durably (one transaction of its own) and reads what the engine starts from:
  * high_water_ms is the later of the stored one and now_ms, batch_no goes on. STATUS_FULL: epochs are used up. */

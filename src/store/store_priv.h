@@ -17,6 +17,7 @@ struct store {
     enum store_state state;
     bool exclusive; /* see store_is_exclusive */
     const char *file; /* the engine's own; NULL = none */
+    int64_t foreign_writes;
     char last_error[512];
     char trouble[512];
     char note[512];

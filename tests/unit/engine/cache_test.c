@@ -10,7 +10,7 @@
 #include "store/sqlite_priv.h"
 
 /* Each event in a commit of its own: a begin and a commit for two events, what they change, and no reads. */
-#define STATEMENTS_A_CALL 16
+#define STATEMENTS_A_CALL 18
 
 /* --- The cache alone. */
 
@@ -204,6 +204,25 @@ a_refusal_asks_the_store_for_nothing(void **state)
     assert_true(atomic_load(&faults.begins) - begins <= 2);
 }
 
+static void
+a_write_from_outside_is_seen(void **state)
+{
+    struct house *house = *state;
+    add_limit(house->policy, "day", COUNT_COST, PER_ACCOUNT, WINDOW_DAY, 10000);
+    house_start(house);
+    ask_allowed(house, house_call(house, MODEL_PAID, 100, 0, 'a'));
+    sqlite3 *shell = NULL;
+    assert_int_equal(sqlite3_open(house->url + strlen("sqlite:"), &shell), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(shell, "UPDATE account SET state = 1, version = version + 1",
+                         NULL, NULL, NULL),
+        SQLITE_OK);
+    assert_int_equal(sqlite3_close(shell), SQLITE_OK);
+    /* Rows of before decide nothing that is written. */
+    const struct verdict verdict = ask(house, house_call(house, MODEL_PAID, 100, 0, 'a'));
+    assert_int_equal(verdict.refusal.reason, REASON_ACCOUNT_BANNED);
+    assert_int_equal(books_of(house).hold_count, 1);
+}
+
 /* Runs of all prepared statements so far. The engine must be asleep. */
 static int64_t
 statements_run(struct house *house)
@@ -246,6 +265,8 @@ static const struct CMUnitTest tests[] = {
     CASE("what was not used for longest leaves first", what_was_not_used_for_longest_leaves_first),
     BOTH("what is kept is what the store has, whatever fails", what_is_kept_is_what_the_store_has),
     BOTH("a refusal asks the store for nothing", a_refusal_asks_the_store_for_nothing),
+    CASE_WITH(
+        "a write from outside is seen", a_write_from_outside_is_seen, house_on_disk, house_end),
     CASE_WITH("a call of a known thread takes few statements",
         a_call_of_a_known_thread_takes_few_statements, house_on_disk, house_end),
 };

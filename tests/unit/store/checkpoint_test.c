@@ -87,6 +87,54 @@ an_old_snapshot_only_puts_it_off(void **state)
     }
 }
 
+static void
+copy_file(const char *from, const char *to)
+{
+    char bytes[65536];
+    FILE *in = fopen(from, "rb");
+    FILE *out = fopen(to, "wb");
+    assert_true(in && out);
+    size_t len = 0;
+    while ((len = fread(bytes, 1, sizeof(bytes), in)) > 0) {
+        assert_int_equal(fwrite(bytes, 1, len, out), len);
+    }
+    assert_int_equal(fclose(in) + fclose(out), 0);
+}
+
+/* What a crash would leave is what the files are between two batches. */
+static void
+a_long_log_seldom_grows_and_is_read_to_its_end(void **state)
+{
+    struct world *world = *state;
+    char from[160];
+    char to[160];
+    int64_t id = 0;
+    int growths = 0;
+    int64_t pages = 0;
+    write_batches(world, &id, 100); /* a short log is as long as what is in it */
+    for (int i = 0; i < 600; i++) {
+        const int64_t pages_before = pages;
+        write_batches(world, &id, 1);
+        pages = log_pages(world);
+        growths += pages > pages_before;
+    }
+    assert_in_range(growths, 1, 60);
+    for (int i = 0; i < 2; i++) {
+        (void)snprintf(from, sizeof(from), "%s%s", world->path, i ? "-wal" : "");
+        (void)snprintf(to, sizeof(to), "%s.copy%s", world->path, i ? "-wal" : "");
+        copy_file(from, to);
+    }
+    (void)snprintf(to, sizeof(to), "%s.copy", world->path);
+    sqlite3 *copy = NULL;
+    sqlite3_stmt *count = NULL;
+    assert_int_equal(sqlite3_open(to, &copy), SQLITE_OK);
+    assert_int_equal(
+        sqlite3_prepare_v2(copy, "SELECT count(*) FROM ledger", -1, &count, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_step(count), SQLITE_ROW);
+    assert_int_equal(sqlite3_column_int64(count, 0), id);
+    assert_int_equal(sqlite3_finalize(count) + sqlite3_close(copy), SQLITE_OK);
+}
+
 /* --- Readers beside the writer. */
 
 struct watch {
@@ -151,6 +199,8 @@ static const struct CMUnitTest tests[] = {
         "the log starts anew under load", the_log_starts_anew_under_load, small_log, world_end),
     CASE_WITH(
         "an old snapshot only puts it off", an_old_snapshot_only_puts_it_off, small_log, world_end),
+    CASE_WITH("a long log seldom grows, and is read to its end after a crash",
+        a_long_log_seldom_grows_and_is_read_to_its_end, world_on_disk, world_end),
     CASE_WITH(
         "readers see whole batches (sqlite)", readers_see_whole_batches, small_log, world_end),
     CASE_WITH("readers see whole batches (memory)", readers_see_whole_batches, world_in_memory,
