@@ -168,7 +168,7 @@ describe('names of providers', { skip: !may_mount && 'wants the right to mount a
     dns.names['many.example'] = { addresses: ['127.0.0.31'] };
     dns.release();
     assert.deepEqual([...new Set((await Promise.all(calls)).map((answer) => answer.status))], [200]);
-    assert.equal(dns.asked['many.example'], 1);
+    assert.ok(dns.asked['many.example'] <= 2, 'at most one a loop');
   });
 
   test('a name with several addresses: the next one is tried, and remembered', async () => {
