@@ -53,15 +53,18 @@ keep() { # NOTE SUBJECT JSON: into the file of measurements
 
 # What --url and the like are for SUBJECT and MODEL: into the array TARGET.
 aim() {
-    local keys=$RUN/keys
+    local keys=$RUN/keys nginx=http://127.0.0.1:$NGINX tidegate=http://127.0.0.1:$TIDEGATE
+    if [ "${CLIENT_TLS:-0}" = 1 ]; then
+        nginx=https://127.0.0.1:$NGINX_TLS tidegate=https://127.0.0.1:$TIDEGATE_TLS
+    fi
     if [ "$1" = nginx ]; then
-        TARGET=(--url "http://127.0.0.1:$NGINX/$2/v1/chat/completions" --pid "subject:$NGINX_WORKER")
+        TARGET=(--url "$nginx/$2/v1/chat/completions" --pid "subject:$NGINX_WORKER")
     else
         [ "$2" = refused ] && keys=$RUN/keys-spent
-        TARGET=(--url "http://127.0.0.1:$TIDEGATE/v1/chat/completions" --keys "$keys" --threads yes
+        TARGET=(--url "$tidegate/v1/chat/completions" --keys "$keys" --threads yes
             --model "$2" --pid "subject:$TIDEGATE_PID")
     fi
-    TARGET+=(--pid "upstream:$UPSTREAM_PID")
+    TARGET+=(--pid "upstream:$UPSTREAM_PID" --ca "$RUN/cert.pem")
 }
 
 # load NOTE SUBJECT MODEL MODE [OPTION VALUE]...: sets LINE. A window in which calls failed is no measurement.
@@ -222,24 +225,28 @@ measure_idle() {
 
 # Each in a process of its own, so that no earlier row's memory is there to be used again.
 measure_memory() {
-    local block subject model streams blocks=$((BLOCKS > 3 ? 3 : BLOCKS))
+    local block subject way model streams blocks=$((BLOCKS > 3 ? 3 : BLOCKS))
     local -A each=()
     for block in $(seq 1 "$blocks"); do
-        for model in idle tls_idle; do
+        for way in idle tls_idle both_sides; do
+            model=${way/both_sides/tls_idle}
             streams=$([ "$model" = idle ] && echo "$IDLE_STREAMS" || echo "$TLS_STREAMS")
             stop_tidegate
             stop_nginx
             start_nginx
             start_tidegate
             for subject in tidegate nginx; do
+                CLIENT_TLS=$([ "$way" = both_sides ] && echo 1 || echo 0)
                 hold "$subject" "$model" "$streams" 1000
-                each[$subject-$model]+=" $(field subject_kb_each "$LINE")"
+                CLIENT_TLS=0
+                each[$subject-$way]+=" $(field subject_kb_each "$LINE")"
                 let_go
             done
         done
     done
     row "memory a plain stream" KB below 6 4 "${each[tidegate-idle]}" "${each[nginx-idle]}"
     row "memory a TLS stream to the provider" KB below 35 28 "${each[tidegate-tls_idle]}" "${each[nginx-tls_idle]}"
+    row "memory a stream, TLS on both sides" KB below 60 48 "${each[tidegate-both_sides]}" "${each[nginx-both_sides]}"
 }
 
 measure_latency() {
@@ -275,9 +282,6 @@ print_table() {
     echo '| row | tidegate | nginx | compared | bar | goal | reached |'
     echo '|---|---|---|---|---|---|---|'
     sed 's/\t/ | /g; s/^/| /; s/$/ |/' "$RESULTS"
-    if wants_row memory; then
-        echo '| memory a stream, TLS on both sides | not measured: no TLS listeners in this version | | | ≤ 60 | ≤ 48 | – |'
-    fi
 }
 
 machine() {

@@ -14,6 +14,8 @@ TLS_STREAM=$((BASE_PORT + 4))
 TLS_IDLE=$((BASE_PORT + 5))
 NGINX=$((BASE_PORT + 10))
 TIDEGATE=$((BASE_PORT + 11))
+TIDEGATE_TLS=$((BASE_PORT + 12))
+NGINX_TLS=$((BASE_PORT + 13))
 
 UPSTREAM_PID='' NGINX_PID='' NGINX_WORKER='' TIDEGATE_PID='' HOLDER_PID=''
 
@@ -22,7 +24,7 @@ give_up() { note "$*"; exit 1; }
 
 fill_in() { # TEMPLATE FILE
     local name script=''
-    for name in RUN WHOLE STREAM IDLE TLS_STREAM TLS_IDLE NGINX TIDEGATE; do
+    for name in RUN WHOLE STREAM IDLE TLS_STREAM TLS_IDLE NGINX NGINX_TLS TIDEGATE TIDEGATE_TLS; do
         script+="s|@$name@|${!name}|g;"
     done
     sed "$script" "$1" >"$2"
