@@ -15,6 +15,7 @@
 #include <sys/stat.h>
 
 #include "base/civil.h"
+#include "log/log.h"
 
 #define SMALL_LOG_BYTES (4 << 20) /* copied back at a start within a few milliseconds */
 #define HOME_BYTES      1200
@@ -77,6 +78,7 @@ judge_copy(struct sqlite_db *db, const char *path, struct slice from, bool has_l
             "takes this one as it is",
             (int)(from.len > 150 ? 150 : from.len), from.ptr);
     }
+    log_line(LOG_WARN, "store", "%.300s is a copy: its books are checked before they are used", path);
     (void)snprintf(url, sizeof(url), "sqlite:%s", path);
     const enum status status = store_audit(url, NULL, NULL, &audit, &error);
     if (status != STATUS_OK) {
