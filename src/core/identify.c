@@ -24,13 +24,21 @@ end_user(struct core *core, const struct event *event)
         return slot;
     }
     struct account_row row = { .account_id = ids_take(core->ids), .created_ms = core->now_ms };
-    const char *plan = event->identify.act_plan;
-    if (!plan[0] || !policy_has_plan(core->policy, slice_str(plan))) {
-        plan = core->policy->default_plan;
-    }
+    const char *plan =
+        event->identify.act_plan[0] ? event->identify.act_plan : core->policy->default_plan;
     slice_to_cstr(slice_str(event->identify.act_for), row.name, sizeof row.name);
     slice_to_cstr(slice_str(plan), row.plan, sizeof row.plan);
     return work_new_account(core->work, &row);
+}
+
+/* A template that is misspelt must not become the default one: nobody would notice. */
+static bool
+template_is_missing(struct core *core, const struct event *event)
+{
+    const struct account_slot *known = work_account_name(core->work, event->identify.act_for);
+    const char *plan = event->identify.act_plan;
+    return (!known || known->slot.state == SLOT_ABSENT) && plan[0]
+           && !policy_has_plan(core->policy, slice_str(plan));
 }
 
 static bool
@@ -66,6 +74,10 @@ decide_identify(struct core *core, const struct event *event, struct verdict *ve
     if (!owner_banned && may_act_for(&key->row, event->identify.act_for)) {
         if (!name_valid(slice_str(event->identify.act_for))) {
             refuse(verdict, REASON_ACCOUNT_UNKNOWN);
+            return;
+        }
+        if (template_is_missing(core, event)) {
+            refuse(verdict, REASON_PLAN_UNKNOWN);
             return;
         }
         account = end_user(core, event);

@@ -37,7 +37,7 @@
     X(cut_after, -1, 0, 10000000, "breaks the connection off after so many tokens")                \
     X(torn, 0, 0, 1, "cut_after breaks off within an event")                                       \
     X(end_after, -1, 0, 10000000, "ends the body after so many tokens, without a last event")      \
-    X(error_after, -1, 0, 10000000, "an error event after so many tokens")                         \
+    X(error_after, -1, 0, 10000000, "an error event after so many tokens; no stream: an unbilled error") \
     X(stall_after, -1, 0, 10000000, "goes silent after so many tokens")                            \
     X(stall_ms, 0, 0, 3600000, "goes on so long after the stall; 0: never")                        \
     X(bill_after_cut, 0, 0, 1, "a client that goes away is billed the whole answer")               \

@@ -292,6 +292,11 @@ break_whole(struct mock_call *call)
     call->entry->bill = bill_so_far(call, min_i64(at, call->answer.token_count));
     if (behaviour->error_after == at) {
         const int status = mock_stream_error_status(&call->answer);
+        const bool timeout = status == 408 || status == 504 || status == 524;
+        if (!timeout && !behaviour->bill_failed) {
+            call->entry->bill =
+                (struct mock_bill){ 0 }; /* no provider charges for an error alone */
+        }
         buf_clear(out);
         mock_error_body(api_dialect(call->api), behaviour, status, NULL, call->serial, out);
         mock_call_answer(call, status, "application/json", SLICE(""), buf_slice(out));

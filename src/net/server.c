@@ -616,7 +616,8 @@ net_conns_over(const struct net_loop *loop)
 {
     for (const struct list *node = loop->conns.next; node != &loop->conns; node = node->next) {
         const struct net_conn *conn = list_entry(node, const struct net_conn, node);
-        const bool waits = conn->state == CONN_IDLE || conn->state == CONN_HEAD;
+        const bool waits =
+            conn->state == CONN_IDLE || conn->state == CONN_HEAD || conn->state == CONN_TLS;
         if (!waits || !conn->while_stopping) {
             return false;
         }

@@ -233,7 +233,7 @@ void
 call_refuse_reason(struct call *call, enum reason reason, struct slice detail)
 {
     const bool passes = reason == REASON_OVERLOADED || reason == REASON_MEMORY_FULL
-                        || reason == REASON_ROUTES_COOLING;
+                        || reason == REASON_ROUTES_COOLING || reason == REASON_DRAINING;
     const struct refusal refusal = { .reason = reason, .retry_after_ms = passes ? SECOND_MS : 0 };
     call_refuse(call, &refusal, detail);
 }

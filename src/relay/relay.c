@@ -219,6 +219,10 @@ relay_request(struct relay_loop *loop, struct net_exchange *exchange, const stru
         net_close(exchange);
         return;
     }
+    if (net_stopping(net_loop_net(loop->loop))) {
+        call_refuse_reason(call, REASON_DRAINING, (struct slice){ 0 });
+        return;
+    }
     const struct http_header *encoding = http_find(head, SLICE("content-encoding"));
     bool pending = false;
     const enum reason reason = identity_find(call, head, &pending);

@@ -21,6 +21,7 @@
     X(KEY_ATTEMPTS, "key_attempts", "address", 429, WAIT, "Too many wrong keys came from this address.")             \
     X(ACCOUNT_BANNED, "account_banned", "account", 403, FORBID, "This account is banned.")                           \
     X(ACCOUNT_UNKNOWN, "account_unknown", "account", 404, ABSENT, "There is no such account.")                       \
+    X(PLAN_UNKNOWN, "plan_not_found", "account", 400, BAD, "x-tidegate-plan names a plan that is not there, so the account was not made.") \
     X(MODEL_UNKNOWN, "model_not_found", "model", 404, ABSENT, "There is no such model here.")                        \
     X(MODEL_FORBIDDEN, "model_not_allowed", "model", 403, FORBID, "This key may not use that model.")                \
     X(API_NOT_SERVED, "api_not_served", "model", 404, ABSENT, "This model is not served at this endpoint.")          \

@@ -270,11 +270,12 @@ add_headers(struct buf *headers, const struct refusal *refusal, enum voice voice
     if (short_wait && wait_s == 0) {
         wait_s = WAIT_UNKNOWN_S;
     }
-    if (!short_wait) {
+    const bool elsewhere = refusal->reason == REASON_DRAINING; /* another gateway serves by then */
+    if (!short_wait && !elsewhere) {
         add_header(headers, SLICE("x-should-retry"), SLICE("false"));
     }
     /* Codex would sleep as long as a retry-after says, though its own form tells it the time. */
-    const bool may_wait = class_ == REASON_CLASS_SPENT || class_ == REASON_CLASS_WAIT;
+    const bool may_wait = class_ == REASON_CLASS_SPENT || class_ == REASON_CLASS_WAIT || elsewhere;
     if (may_wait && wait_s > 0 && voice != VOICE_CODEX_LIMIT) {
         const bool written = http_write_header_i64(headers, SLICE("retry-after"), wait_s);
         check(written);

@@ -162,6 +162,23 @@ describe('who is not served', () => {
     }
   });
 
+  test('a plan that is none makes no account of another plan', async () => {
+    gateway.addAccount('store');
+    const service = gateway.addKey('store', '--role', 'service', '--may-act-for', 'store-*').secret;
+    const call = (account, plan) =>
+      send(gateway, service, small('chat'), {
+        headers: { 'x-tidegate-account': account, ...(plan && { 'x-tidegate-plan': plan }) },
+      });
+    const answer = await call('store-ann', 'platinum');
+    assertRefusal(answer, 'chat', { status: 400, code: 'plan_not_found', words: /x-tidegate-plan/ });
+    const { accounts } = await gateway.admin('/api/admin/accounts');
+    assert.ok(!accounts.some(({ name }) => name === 'store-ann'));
+    assert.equal((await call('store-ann')).status, 200, 'without one it is the default');
+    assert.equal((await call('store-ann', 'platinum')).status, 200, 'it is a template, for new ones alone');
+    await gateway.booked();
+    await mock.clear();
+  });
+
   test('a service key acts for the end users of its prefix, and for no others', async () => {
     gateway.addAccount('shop');
     const service = gateway.addKey('shop', '--role', 'service', '--may-act-for', 'shop-*').secret;

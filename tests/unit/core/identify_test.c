@@ -35,7 +35,7 @@ who_a_key_speaks_for(void **state)
         { "a service key for its own account", 'c', "", "", REASON_OK, "ann", "free", false },
         { "for a new end user", 'c', "user-1", "", REASON_OK, "user-1", "free", true },
         { "for a new end user of a plan", 'c', "user-1", "pro", REASON_OK, "user-1", "pro", true },
-        { "of a plan that is none", 'c', "user-1", "platinum", REASON_OK, "user-1", "free", true },
+        { "of a plan that is none", 'c', "user-1", "platinum", REASON_PLAN_UNKNOWN, "", "", false },
         { "for a name outside its prefix", 'c', "bob", "", REASON_OK, "ann", "free", false },
         { "for its prefix alone", 'c', "user-", "", REASON_OK, "user-", "free", true },
         { "for a name with a control character", 'c', "user-\x01", "", REASON_ACCOUNT_UNKNOWN, "", "", false },

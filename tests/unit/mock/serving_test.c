@@ -256,7 +256,9 @@ whole_answers_break_too(void **state)
     } rows[] = {
         { "tokens=50,cut_after=9", "HTTP/1.1 200", "9", false },
         { "tokens=50,end_after=9", "HTTP/1.1 200", "9", false },
-        { "tokens=50,error_after=9", "HTTP/1.1 500", "9", true },
+        { "tokens=50,error_after=9", "HTTP/1.1 500", "0", true },
+        { "tokens=50,error_after=9,bill_failed=1", "HTTP/1.1 500", "9", true },
+        { "tokens=50,error_after=9,status=504", "HTTP/1.1 504", "9", true },
         { "tokens=50,stall_after=9,stall_ms=20", "HTTP/1.1 200", "50", true },
     };
     struct buf answer = { 0 };
