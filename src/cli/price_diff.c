@@ -117,6 +117,7 @@ price_diff_make(const struct policy *old, const struct policy *new, struct price
             compare_models(diff, left, right);
         } else {
             const struct price *one = order < 0 ? left : right;
+            check(one); /* one of both is left */
             const struct price_change change = { .kind = order < 0 ? PRICE_REMOVED : PRICE_ADDED,
                 .id = one->id,
                 .old = one->base.input,

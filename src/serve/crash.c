@@ -11,7 +11,6 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -338,11 +337,12 @@ crash_forbid_dumps(bool dumpable)
 void
 crash_thread(void)
 {
-    /* Never given back: who is named here lives as long as the process. */
-    void *stack = mmap(
-        NULL, STACK_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
-    const stack_t own = { .ss_sp = stack, .ss_size = STACK_BYTES };
-    if (stack != MAP_FAILED) {
+    /* Never given back: who asks for one lives as long as the process. Untouched, it takes no memory. */
+    static char stacks[TRAIL_THREADS_MAX][STACK_BYTES];
+    static _Atomic int taken = 0;
+    const int index = atomic_fetch_add_explicit(&taken, 1, memory_order_relaxed);
+    if (index < TRAIL_THREADS_MAX) {
+        const stack_t own = { .ss_sp = stacks[index], .ss_size = STACK_BYTES };
         (void)sigaltstack(&own, NULL); /* without it, on the stack that is there */
     }
 }

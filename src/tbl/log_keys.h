@@ -34,6 +34,9 @@
     X("reason", "Why it was refused or how it failed; see REFUSALS.")                              \
     X("certificate_until", "When a listener's certificate ends.")                                  \
     X("failure", "What the last attempt that failed met.")                                         \
+    X("cause", "Why a route is left alone for a while.")                                           \
+    X("failures", "How often it failed in a row.")                                                 \
+    X("wait_ms", "How long it is left alone.")                                                     \
     X("client_gone", "Whether the client left before the end.")                                    \
     X("limit", "The limit that a call was refused by; amounts in its unit, micro-USD of money.")   \
     X("used", "What is used of it.")                                                               \
