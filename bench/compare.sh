@@ -223,21 +223,13 @@ $name is not measured, or not in full: ${REASON[$name]}."
 }
 
 write_results() {
-    local title="## Beside other gateways" file=bench/RESULTS.md
-    [ -f "$file" ] || echo '# Numbers of the relay' >"$file"
-    awk -v title="$title" '/^## / { skip = index($0, title) == 1 } !skip' "$file" | sed -e :a -e '/^\n*$/{$d;N;ba' -e '}' >"$RUN/results.md"
     {
-        cat "$RUN/results.md"
-        echo
-        echo "$title"
-        echo
-        echo "Measured on $(date -u +%Y-%m-%d) with \`./dev bench compare\`, $BLOCKS blocks, load average before: $LOAD_BEFORE, after: $(cut -d' ' -f1-3 /proc/loadavg)."
+        echo "Measured on $(date -u +%Y-%m-%d) with \`./dev bench compare\`, blocks: $BLOCKS, load average before: $LOAD_BEFORE, after: $(cut -d' ' -f1-3 /proc/loadavg)."
         echo "$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -1), one core for the gateway, one for generator and provider; Node $(node --version 2>/dev/null | sed 's/^v//'), Python $("$COMPARE_PYTHON/bin/python" --version 2>/dev/null | sed 's/^Python //')."
         echo "Ours with five limits in force and its books on disk; the others without keys, budgets or logs. claude-code-router is asked in Anthropic's dialect, and translates. A stream has 50 chunks a second; $STREAMS of them at once."
         echo
         print_table
-    } >"$file"
-    note "$file is written"
+    } | write_chapter 'Beside other gateways'
 }
 
 stop_everything() {

@@ -299,17 +299,12 @@ versions() {
 
 write_results() {
     {
-        echo '# Numbers of the relay'
-        echo
         echo "Measured on $(date -u +%Y-%m-%d) with \`./dev bench relay${ASKED:+ $(sed 's| *[^ ]*$||' <<<"$ASKED")}\`."
         echo "Machine: $(machine). Load average before: $LOAD_BEFORE, after: $(cut -d' ' -f1-3 /proc/loadavg)."
         echo "Versions: $(versions)."
         echo
         print_table
-        echo
-        echo 'What each row is and how it is measured: [README.md](README.md).'
-    } >bench/RESULTS.md
-    note "bench/RESULTS.md is written"
+    } | write_chapter 'The relay, beside nginx'
 }
 
 LOAD_BEFORE=$(cut -d' ' -f1-3 /proc/loadavg)

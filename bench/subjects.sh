@@ -122,3 +122,13 @@ start_all() {
     start_nginx
     start_tidegate
 }
+
+# write_chapter TITLE: standard input becomes that chapter of bench/RESULTS.md, in the place of an older one.
+write_chapter() {
+    local file=bench/RESULTS.md text
+    text=$(cat)
+    [ -f "$file" ] || printf '# Numbers\n\nWhat each row is and how it is measured: [README.md](README.md).\n' >"$file"
+    awk -v title="## $1" '/^## / { skip = $0 == title } !skip' "$file" >"$RUN/results.md"
+    { cat "$RUN/results.md"; printf '\n## %s\n\n%s\n' "$1" "$text"; } | cat -s >"$file"
+    note "$file is written"
+}
