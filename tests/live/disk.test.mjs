@@ -128,16 +128,16 @@ test('a disk that takes its time: calls wait, none is refused, streams do not no
   let tokens = 0;
   const running = stream({ onEvent: () => tokens++ });
   await until('the stream runs', () => tokens > 20);
-  disk('D00010');
+  disk('D00400');
   const waiting = [call(), call(), call()];
   const before_sync = tokens;
   await sleep(400);
   const heard = (await mock.journal()).filter((entry) => entry.limit < 1000 + 900).length;
   assert.ok(tokens > before_sync, 'tokens flow while a sync is awaited');
+  disk('-');
   for (const answer of await Promise.all(waiting)) {
     assert.equal(answer.status, 200, answer.text);
   }
-  disk('-');
   assert.ok((await running).clean);
   assert.ok((await mock.journal()).length > heard);
   await assertSound();
@@ -146,7 +146,7 @@ test('a disk that takes its time: calls wait, none is refused, streams do not no
 test('a disk that does not answer: what is queued behind it is refused, nothing leaves, all is booked later', async () => {
   await until('nothing is open', () => gateway.openHolds() === 0);
   const heard = (await mock.journal()).length;
-  disk('D00065');
+  disk('D00400');
   const first = call({ limit_ms: 60_000 * SLOW }); // its own hold is being written: it waits
   await sleep(300);
   const queued = await Promise.all([call(), call(), call()]);

@@ -2,7 +2,7 @@
  *
  * Files whose path begins with DISK_FAULT_UNDER fail as the first bytes of the file DISK_FAULT_ORDERS say:
  * "-" nothing; "F" no space, "R" read-only, "W" writes fail with EIO, "S" syncs fail with EIO, "D00030" a sync
- * takes 30 tenths of a second. The file is mapped: an order holds from the next call on. */
+ * takes 30 tenths of a second, or until the order changes. The file is mapped: an order holds from the next call on. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -65,9 +65,10 @@ sync_fails(int fd)
         for (int i = 0; i < 5; i++) {
             digits[i] = orders[1 + i];
         }
-        const long tenths = strtol(digits, NULL, 10);
-        const struct timespec pause = { tenths / 10, tenths % 10 * 100000000L };
-        (void)nanosleep(&pause, NULL);
+        const struct timespec pause = { 0, 20000000L };
+        for (long left = strtol(digits, NULL, 10) * 5; left > 0 && orders[0] == 'D'; left--) {
+            (void)nanosleep(&pause, NULL); /* until the order changes */
+        }
     }
     if (order == 'S' || order == 'R') {
         errno = order == 'S' ? EIO : EROFS;
