@@ -25,6 +25,7 @@ struct net_lookups {
     uv_cond_t wanted;
     int refs; /* net and each thread */
     int thread_count, idle_count;
+    int queue_count; /* idle threads are woken, but not awake yet */
     bool closing;
     struct list queue, running; /* struct lookup */
 };
@@ -129,6 +130,7 @@ look_up(struct net_lookups *lookups, struct lookup *lookup)
     struct net_addresses found = { 0 };
     struct addrinfo *answer = NULL;
     list_remove(&lookup->node);
+    lookups->queue_count--;
     list_push_back(&lookups->running, &lookup->node);
     uv_mutex_unlock(&lookups->mutex);
     const int status = getaddrinfo(lookup->host, NULL, &hints, &answer);
@@ -207,14 +209,16 @@ net_lookup(struct net_lookups *lookups, const char *host, struct net_ask *ask)
     if (!lookup) {
         const size_t host_bytes = strlen(host) + 1;
         lookup = calloc(1, sizeof(*lookup) + host_bytes);
-        good = lookup != NULL
-               && (lookups->idle_count > 0 || lookups->thread_count >= THREADS_MAX
-                   || start_thread(lookups) || lookups->thread_count > 0);
+        good =
+            lookup != NULL
+            && (lookups->idle_count > lookups->queue_count || lookups->thread_count >= THREADS_MAX
+                || start_thread(lookups) || lookups->thread_count > 0);
         if (good) {
             memcpy(lookup->host, host, host_bytes);
             list_init(&lookup->asks);
             list_init(&lookup->node);
             list_push_back(&lookups->queue, &lookup->node);
+            lookups->queue_count++;
             uv_cond_signal(&lookups->wanted);
         } else {
             free(lookup);
