@@ -195,18 +195,22 @@ engine_post(struct engine *engine, const struct verdict *verdict)
     pthread_mutex_lock(&box->lock);
     outbox_reserve(box);
     box->verdicts[box->end++] = *verdict;
-    pthread_mutex_unlock(&box->lock);
     box->wake_due = true;
+    pthread_mutex_unlock(&box->lock);
 }
 
 void
 engine_wake_loops(struct engine *engine)
 {
     for (uint32_t loop = 0; engine->wake && loop < engine->loop_count; loop++) {
-        if (engine->outboxes[loop].wake_due) {
+        struct outbox *box = &engine->outboxes[loop];
+        pthread_mutex_lock(&box->lock);
+        const bool due = box->wake_due;
+        box->wake_due = false;
+        pthread_mutex_unlock(&box->lock);
+        if (due) {
             engine->wake(engine->wake_user, loop);
         }
-        engine->outboxes[loop].wake_due = false;
     }
 }
 
@@ -283,7 +287,8 @@ static void
 sleep_for(struct engine *engine, int64_t mono_ms, int64_t ms)
 {
     const bool dozes = ms < 0 && engine->worked_lately;
-    const int64_t until_ms = ms < 0 && !dozes ? INT64_MAX : mono_ms + (dozes ? ENGINE_COMPANY_MS : ms);
+    const int64_t until_ms =
+        ms < 0 && !dozes ? INT64_MAX : mono_ms + (dozes ? ENGINE_COMPANY_MS : ms);
     engine->worked_lately &= !dozes;
     engine->sleep_until_mono_ms = until_ms;
     engine->sleeping = true;

@@ -43,7 +43,7 @@ struct outbox {
     pthread_mutex_t lock;
     struct verdict *verdicts;
     uint32_t first, end, cap; /* those in [first, end) wait to be taken */
-    bool wake_due;            /* the thread's: its loop has not been told yet */
+    bool wake_due;            /* its loop has not been told yet */
 };
 
 struct policy_change { /* of the one who waits in engine_set_policy */
@@ -114,8 +114,8 @@ struct engine {
     pthread_t watch;
     pthread_cond_t watch_wake;
     bool watch_runs;
-    bool watch_stops, store_slow;  /* under the lock */
-    int64_t batch_since_mono_ms;   /* atomic: since when the batch is being written; 0 = none is */
+    bool watch_stops, store_slow; /* under the lock */
+    int64_t batch_since_mono_ms;  /* atomic: since when the batch is being written; 0 = none is */
 
     /* The thread's own: */
     struct node_row node; /* its high_water_ms is the clock of the batches */
@@ -229,6 +229,7 @@ void count_booked(const struct verdict *verdict, const struct usage *usage);
 
 /* --- engine.c */
 void engine_post(struct engine *engine, const struct verdict *verdict);
-void engine_wake_loops(struct engine *engine); /* those that something was posted to */
+/* Those that something was posted to; whoever posts calls it afterwards. */
+void engine_wake_loops(struct engine *engine);
 void engine_park(struct engine *engine, const struct queued *item);
 void engine_queue_waiter(struct engine *engine, struct waiter *waiter);

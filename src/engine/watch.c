@@ -59,6 +59,7 @@ refuse_queued(struct engine *engine)
             engine_post(engine, &refused[i]);
         }
     } while (count == countof(refused));
+    engine_wake_loops(engine); /* the thread that would do so is the one that waits */
 }
 
 static void
