@@ -1,4 +1,4 @@
-/* api/reload.c: the configuration read again, by the function that main.c lends. */
+/* api/reload.c: the configuration read again, by the function that gateway.c lends. */
 #include "api/api_priv.h"
 
 void

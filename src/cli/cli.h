@@ -3,7 +3,7 @@
  *
  * Commands talk HTTP to the running gateway over its control socket. Where none runs, those that work on
  * the books open the store themselves, if nobody holds it, and ask the same control plane in this process:
- * main.c lends it as a function, since only main.c knows all rooms. */
+ * main.c lends it as a function, since only it and gateway.c know all rooms. */
 #pragma once
 
 #include "base/buf.h"
@@ -52,7 +52,7 @@ const struct command *command_find(const struct cli *cli, int argc, char **argv,
 /* Picks and runs; the exit status. */
 int cli_main(struct cli *cli, int argc, char **argv);
 
-/* --- every command; serve and mock are main.c's */
+/* --- every command; serve is gateway.c's, mock main.c's */
 #define COMMAND_DECLARE(id, words, arguments, summary, details)                                    \
     int command_##id(struct cli *cli, int argc, char **argv);
 COMMANDS(COMMAND_DECLARE)
