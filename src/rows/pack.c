@@ -5,8 +5,8 @@
  * change. */
 #include "rows/pack.h"
 
-#define FIELD_END      ','
-#define ENTRY_END      ';'
+#define FIELD_END ','
+#define ENTRY_END ';'
 
 /* --- Writing. */
 

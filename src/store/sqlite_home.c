@@ -78,7 +78,8 @@ judge_copy(struct sqlite_db *db, const char *path, struct slice from, bool has_l
             "takes this one as it is",
             (int)(from.len > 150 ? 150 : from.len), from.ptr);
     }
-    log_line(LOG_WARN, "store", "%.300s is a copy: its books are checked before they are used", path);
+    log_line(
+        LOG_WARN, "store", "%.300s is a copy: its books are checked before they are used", path);
     (void)snprintf(url, sizeof(url), "sqlite:%s", path);
     const enum status status = store_audit(url, NULL, NULL, &audit, &error);
     if (status != STATUS_OK) {
