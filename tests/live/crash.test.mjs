@@ -59,10 +59,10 @@ before(async () => {
     keys.push(gateway.member(account));
   }
   for (const model of ['gpt-live', 'claude-live']) {
-    await mock.models({ [model]: 'tokens=400,tps=250,ttft_ms=30' });
+    await mock.models({ [model]: 'tokens=400,tps=500,ttft_ms=30' });
   }
   for (const model of ['gpt-bills', 'claude-bills']) {
-    await mock.models({ [model]: 'tokens=400,tps=250,ttft_ms=30,bill_after_cut=1' });
+    await mock.models({ [model]: 'tokens=400,tps=500,ttft_ms=30,bill_after_cut=1' });
   }
 });
 after(async () => {
@@ -113,9 +113,9 @@ test(`${ROUNDS} rounds of kill -9 amid ${STREAMS} streams: every call obeys the 
   let orphans = 0;
   let settled = 0;
   for (let round = 1; round <= ROUNDS; round++) {
-    const streams = startStreams(900);
+    const streams = startStreams(450);
     /* Early, amid and late, by turns: when none, some and most have ended. */
-    const until_kill_ms = [2000, 250, 1300, 1750, 700][round % 5] * (1 + Math.random() / 4);
+    const until_kill_ms = [1000, 125, 650, 875, 350][round % 5] * (1 + Math.random() / 4);
     await sleep(until_kill_ms);
     await gateway.kill();
     await Promise.all(streams);
