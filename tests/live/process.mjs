@@ -153,13 +153,18 @@ export function run(args, { env = {}, cwd, limit_ms = 20_000 * SLOW } = {}) {
   return { code: done.status, signal: done.signal, out: done.stdout, err: done.stderr };
 }
 
+/** Below those that systems give to connections of their own accord, so that it stays free while a gateway is down. */
 export async function freePort() {
-  const server = net.createServer();
-  await new Promise((resolve, reject) => {
-    server.on('error', reject);
-    server.listen(0, '127.0.0.1', resolve);
-  });
-  const { port } = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  return port;
+  for (;;) {
+    const port = 12_000 + Math.floor(Math.random() * 20_000);
+    const server = net.createServer();
+    const free = await new Promise((resolve, reject) => {
+      server.on('error', (error) => (error.code === 'EADDRINUSE' ? resolve(false) : reject(error)));
+      server.listen(port, '127.0.0.1', () => resolve(true));
+    });
+    if (free) {
+      await new Promise((resolve) => server.close(resolve));
+      return port;
+    }
+  }
 }

@@ -70,49 +70,71 @@ unit_suite() {
     suite_told "$suite"
 }
 
-# node_suite SUITE BINARY FILE...: each file in a process of its own; sanitizers write to files that must
-# stay empty.
+# node_suite SUITE BINARY FILE...: each file in a process of its own, as many at once as there are cores (most
+# of them wait most of the time); sanitizers write to files that must stay empty.
 node_suite() {
-    local suite=$1 binary=$2 logs=$LOGS/$1 file out code limit=420 report lines
+    local suite=$1 binary=$2 logs=$LOGS/$1 file limit=420 ended running=()
     shift 2
     mkdir -p "$logs"
     case $suite in *-asan|*-tsan) limit=900 ;; esac
     [ -z "$LONG" ] || limit=7200
     for file in "$@"; do
         case $file in *"$FILTER"*) ;; *) continue ;; esac
-        out=$logs/$(basename "$file" .test.mjs)
-        code=0
-        TIDEGATE_BIN=$ROOT/$binary TIDEGATE_SUITE=$suite TIDEGATE_SOURCE_ROOT=$ROOT \
-            TIDEGATE_LOGS=$ROOT/$out.d \
-            ASAN_OPTIONS="log_path=$ROOT/$out.sanitizer:detect_leaks=1:exitcode=99" \
-            UBSAN_OPTIONS="log_path=$ROOT/$out.sanitizer:halt_on_error=1:print_stacktrace=1" \
-            TSAN_OPTIONS="log_path=$ROOT/$out.sanitizer:$TSAN_WORDS" \
-            timeout -k 15 "$limit" node --test --test-concurrency=1 \
-            --test-reporter="$ROOT/tools/dev/reporter.mjs" --test-reporter-destination="$out.results" \
-            --test-reporter=tap --test-reporter-destination="$out.tap" \
-            "$file" </dev/null >"$out.out" 2>"$out.err" || code=$?
-        lines=0
-        if [ -f "$out.results" ]; then
-            cat "$out.results" >>"$RESULTS"
-            lines=$(wc -l <"$out.results")
-        fi
-        if [ "$code" = 124 ] || [ "$code" = 137 ]; then
-            note fail "$suite" "$file" "$file ends in time" "stopped after $limit s"
-        elif [ "$code" != 0 ] && ! grep -q '^fail' "$out.results" 2>/dev/null; then
-            note fail "$suite" "$file" "$file ends well" "exit code $code"
-        elif [ "$lines" = 0 ]; then
-            note fail "$suite" "$file" "$file runs a test" "none was told"
-        fi
-        for report in "$out".sanitizer.*; do
-            [ -s "$report" ] || continue
-            note fail "$suite" "$file" "$file is clean under sanitizers" "$report"
-            { echo "=== $suite: $report"; head -80 "$report"; } >>"$FAILURES"
-        done
-        if [ "$code" != 0 ]; then
-            { echo "=== $suite: $file (exit code $code)"; tail -400 "$out.err"; } >>"$FAILURES"
+        node_file "$suite" "$binary" "$limit" "$file" &
+        running+=("$!")
+        if [ ${#running[@]} -ge "$(nproc)" ]; then
+            wait -n -p ended "${running[@]}"
+            mapfile -t running < <(printf '%s\n' "${running[@]}" | grep -vx "$ended")
         fi
     done
+    [ ${#running[@]} -eq 0 ] || wait "${running[@]}"
+    for file in "$@"; do
+        case $file in *"$FILTER"*) ;; *) continue ;; esac
+        node_told "$suite" "$limit" "$file"
+    done
     suite_told "$suite"
+}
+
+# node_file SUITE BINARY LIMIT FILE: runs it, with all that it says kept beside its name in the logs.
+node_file() {
+    local suite=$1 binary=$2 limit=$3 file=$4 out code=0
+    out=$LOGS/$suite/$(basename "$file" .test.mjs)
+    TIDEGATE_BIN=$ROOT/$binary TIDEGATE_SUITE=$suite TIDEGATE_SOURCE_ROOT=$ROOT \
+        TIDEGATE_LOGS=$ROOT/$out.d \
+        ASAN_OPTIONS="log_path=$ROOT/$out.sanitizer:detect_leaks=1:exitcode=99" \
+        UBSAN_OPTIONS="log_path=$ROOT/$out.sanitizer:halt_on_error=1:print_stacktrace=1" \
+        TSAN_OPTIONS="log_path=$ROOT/$out.sanitizer:$TSAN_WORDS" \
+        timeout -k 15 "$limit" node --test --test-concurrency=1 \
+        --test-reporter="$ROOT/tools/dev/reporter.mjs" --test-reporter-destination="$out.results" \
+        --test-reporter=tap --test-reporter-destination="$out.tap" \
+        "$file" </dev/null >"$out.out" 2>"$out.err" || code=$?
+    echo "$code" >"$out.code"
+}
+
+# node_told SUITE LIMIT FILE: what came of a file that ran.
+node_told() {
+    local suite=$1 limit=$2 file=$3 out code lines=0 report
+    out=$LOGS/$suite/$(basename "$file" .test.mjs)
+    code=$(cat "$out.code" 2>/dev/null || echo 1)
+    if [ -f "$out.results" ]; then
+        cat "$out.results" >>"$RESULTS"
+        lines=$(wc -l <"$out.results")
+    fi
+    if [ "$code" = 124 ] || [ "$code" = 137 ]; then
+        note fail "$suite" "$file" "$file ends in time" "stopped after $limit s"
+    elif [ "$code" != 0 ] && ! grep -q '^fail' "$out.results" 2>/dev/null; then
+        note fail "$suite" "$file" "$file ends well" "exit code $code"
+    elif [ "$lines" = 0 ]; then
+        note fail "$suite" "$file" "$file runs a test" "none was told"
+    fi
+    for report in "$out".sanitizer.*; do
+        [ -s "$report" ] || continue
+        note fail "$suite" "$file" "$file is clean under sanitizers" "$report"
+        { echo "=== $suite: $report"; head -80 "$report"; } >>"$FAILURES"
+    done
+    if [ "$code" != 0 ]; then
+        { echo "=== $suite: $file (exit code $code)"; tail -400 "$out.err"; } >>"$FAILURES"
+    fi
 }
 
 node_files() {
