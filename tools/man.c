@@ -84,7 +84,7 @@ put_example(const char *text)
 
 /* --- tidegate(1). */
 
-/* "--option VALUE    words", "NAME    words"; not a sentence. */
+/* "--option VALUE    words", "NAME    words", "key=VALUE  words"; not a sentence. */
 static bool
 begins_option(const char *line, size_t len)
 {
@@ -95,6 +95,13 @@ begins_option(const char *line, size_t len)
         return true;
     }
     size_t word = 0;
+    while (word < len && ((line[word] >= 'a' && line[word] <= 'z') || line[word] == '_')) {
+        word++;
+    }
+    if (word > 0 && word < len && line[word] == '=') {
+        return true; /* a key and its value */
+    }
+    word = 0;
     while (word < len && line[word] >= 'A' && line[word] <= 'Z') {
         word++;
     }

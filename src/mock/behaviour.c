@@ -1,4 +1,4 @@
-/* mock/behaviour.c: the words of a behaviour, read by the tables of keys_priv.h. */
+/* mock/behaviour.c: the words of a behaviour, read by the tables of tbl/behaviours.h. */
 #include "mock/behaviour_priv.h"
 
 #include <stdio.h>
@@ -35,13 +35,28 @@ static const char *const usage_names[] = {
 #undef USAGE_NAME
 };
 
-static const struct {
-    const char *name;
-    int status;
-} errors[] = {
-#define ERROR_ROW(value, name, status, what) { name, status },
-    MOCK_ERRORS(ERROR_ROW)
-#undef ERROR_ROW
+static const char *const error_names[] = {
+#define ERROR_NAME(value, name, status, what) name,
+    MOCK_ERRORS(ERROR_NAME)
+#undef ERROR_NAME
+};
+
+static const int error_statuses[] = {
+#define ERROR_STATUS(value, name, status, what) status,
+    MOCK_ERRORS(ERROR_STATUS)
+#undef ERROR_STATUS
+};
+
+static const char *const events_names[] = {
+#define EVENTS_NAME(value, name, what) name,
+    MOCK_EVENTS(EVENTS_NAME)
+#undef EVENTS_NAME
+};
+
+static const char *const framing_names[] = {
+#define FRAMING_NAME(value, name, what) name,
+    MOCK_FRAMINGS(FRAMING_NAME)
+#undef FRAMING_NAME
 };
 
 struct mock_behaviour
@@ -109,7 +124,7 @@ static bool
 text_valid(struct slice key, struct slice value)
 {
     int64_t micros = 0;
-    if (slice_eq(key, SLICE("text")) || slice_eq(key, SLICE("args"))
+    if (slice_eq(key, SLICE("text")) || slice_eq(key, SLICE("type")) || slice_eq(key, SLICE("args"))
         || slice_eq(key, SLICE("should_retry")) || slice_starts(key, SLICE("retry_after"))) {
         return percent_valid(value);
     }
@@ -121,6 +136,18 @@ text_valid(struct slice key, struct slice value)
                || (slice_starts(value, SLICE("unified:")) && unified_valid(value));
     }
     return true;
+}
+
+/* -1: not among them. */
+static int
+place_of(struct slice value, const char *const *names, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (slice_eq(value, slice_str(names[i]))) {
+            return (int)i;
+        }
+    }
+    return -1;
 }
 
 static bool
@@ -141,24 +168,31 @@ read_one(struct mock_behaviour *behaviour, struct slice key, struct slice value,
             return true;
         }
     }
-    if (slice_eq(key, SLICE("usage"))) {
-        for (size_t i = 0; i < countof(usage_names); i++) {
-            if (slice_eq(value, slice_str(usage_names[i]))) {
-                behaviour->usage = (enum mock_usage)i;
-                return true;
+    const struct {
+        const char *name;
+        const char *const *names;
+        size_t count;
+    } lists[] = { { "usage", usage_names, countof(usage_names) },
+        { "error", error_names, countof(error_names) },
+        { "events", events_names, countof(events_names) },
+        { "framing", framing_names, countof(framing_names) } };
+    for (size_t i = 0; i < countof(lists); i++) {
+        if (slice_eq(key, slice_str(lists[i].name))) {
+            const int place = place_of(value, lists[i].names, lists[i].count);
+            if (place < 0) {
+                return fail(fault, "this key does not take that value", key, value);
             }
-        }
-        return fail(fault, "this key does not take that value", key, value);
-    }
-    if (slice_eq(key, SLICE("error"))) {
-        for (size_t i = 0; i < countof(errors); i++) {
-            if (slice_eq(value, slice_str(errors[i].name))) {
-                behaviour->error = (enum mock_error)i;
+            switch (i) {
+            case 0: behaviour->usage = (enum mock_usage)place; break;
+            case 1:
+                behaviour->error = (enum mock_error)place;
                 behaviour->error_set = true;
-                return true;
+                break;
+            case 2: behaviour->events = (enum mock_events)place; break;
+            default: behaviour->framing = (enum mock_framing)place; break;
             }
+            return true;
         }
-        return fail(fault, "this key does not take that value", key, value);
     }
     return fail(fault, "unknown key", key, value);
 }
@@ -228,7 +262,7 @@ mock_behaviour_error_status(const struct mock_behaviour *behaviour)
         return 502;
     }
     if (behaviour->error_set) {
-        return errors[behaviour->error].status;
+        return error_statuses[behaviour->error];
     }
     return behaviour->fail_first > 0 ? 500 : 0;
 }
@@ -308,5 +342,17 @@ mock_behaviour_keys_json(struct buf *out)
     buf_add_json(out, SLICE(what));
     MOCK_ERRORS(ERROR_JSON)
 #undef ERROR_JSON
+    buf_add_str(out, "}},\"events\":{\"values\":{");
+#define EVENTS_JSON(value, name, what)                                                             \
+    buf_addf(out, "%s\"%s\":", MOCK_EVENTS_##value == 0 ? "" : ",", name);                         \
+    buf_add_json(out, SLICE(what));
+    MOCK_EVENTS(EVENTS_JSON)
+#undef EVENTS_JSON
+    buf_add_str(out, "}},\"framing\":{\"values\":{");
+#define FRAMING_JSON(value, name, what)                                                            \
+    buf_addf(out, "%s\"%s\":", MOCK_FRAMING_##value == 0 ? "" : ",", name);                        \
+    buf_add_json(out, SLICE(what));
+    MOCK_FRAMINGS(FRAMING_JSON)
+#undef FRAMING_JSON
     buf_add_str(out, "}}}}\n");
 }

@@ -5,7 +5,7 @@
 
 #include "base/slice.h"
 #include "base/units.h"
-#include "mock/keys_priv.h"
+#include "tbl/behaviours.h"
 
 struct arena;
 struct buf;
@@ -24,6 +24,20 @@ enum mock_error {
         MOCK_ERROR_COUNT
 };
 
+enum mock_events {
+#define MOCK_EVENTS_VALUE(value, name, what) MOCK_EVENTS_##value,
+    MOCK_EVENTS(MOCK_EVENTS_VALUE)
+#undef MOCK_EVENTS_VALUE
+        MOCK_EVENTS_COUNT
+};
+
+enum mock_framing {
+#define MOCK_FRAMING_VALUE(value, name, what) MOCK_FRAMING_##value,
+    MOCK_FRAMINGS(MOCK_FRAMING_VALUE)
+#undef MOCK_FRAMING_VALUE
+        MOCK_FRAMING_COUNT
+};
+
 struct mock_behaviour {
 #define MOCK_NUMBER_FIELD(field, unset, least, most, what) int64_t field;
     MOCK_NUMBERS(MOCK_NUMBER_FIELD)
@@ -33,6 +47,8 @@ struct mock_behaviour {
 #undef MOCK_TEXT_FIELD
     enum mock_usage usage;
     enum mock_error error;
+    enum mock_events events;
+    enum mock_framing framing;
     bool error_set; /* `error` was named: the request fails also without a status */
 };
 

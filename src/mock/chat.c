@@ -19,7 +19,8 @@ tells_usage_apart(const struct mock_answer *answer)
 {
     const enum mock_usage usage = answer->behaviour->usage;
     return answer->ask->include_usage
-           && (usage == MOCK_USAGE_ASKED || usage == MOCK_USAGE_MALFORMED);
+           && (usage == MOCK_USAGE_ASKED || usage == MOCK_USAGE_MALFORMED
+               || usage == MOCK_USAGE_NOTHING || usage == MOCK_USAGE_TWICE);
 }
 
 static void
@@ -31,6 +32,12 @@ begin_chunk(struct mock_answer *answer, struct buf *out)
 static void
 end_chunk(const struct mock_answer *answer, struct buf *out)
 {
+    if (answer->behaviour->usage == MOCK_USAGE_GROWING) {
+        buf_add_str(out, "],\"usage\":");
+        mock_usage_chat(answer, out);
+        buf_add_str(out, "}\n\n");
+        return;
+    }
     buf_add_str(out, tells_usage_apart(answer) ? "],\"usage\":null}\n\n" : "]}\n\n");
 }
 
@@ -115,7 +122,7 @@ chat_end(struct mock_answer *answer, struct buf *out)
         mock_usage_chat(answer, out);
     }
     buf_add_char(out, '}');
-    if (usage == MOCK_USAGE_LAST) {
+    if (usage == MOCK_USAGE_LAST || usage == MOCK_USAGE_TWICE) {
         buf_add_str(out, "],\"usage\":");
         mock_usage_chat(answer, out);
         buf_add_str(out, "}\n\n");

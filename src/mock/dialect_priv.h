@@ -52,3 +52,10 @@ void mock_usage_messages(
 void mock_embeddings(
     const struct mock_ask *ask, struct mock_bill bill, enum mock_usage telling, struct buf *out);
 void mock_count_tokens(struct mock_bill bill, struct buf *out);
+
+/* --- oddities of the body: events.c. */
+enum mock_place { MOCK_PLACE_BEGIN, MOCK_PLACE_AMID, MOCK_PLACE_END };
+/* Adds whole `events` as `how` has them at this place of the stream. */
+void mock_events(enum mock_events how, enum mock_place place, struct slice events, struct buf *out);
+/* The same for a body that is not streamed, in its place. */
+void mock_events_whole(enum mock_events how, struct buf *body);

@@ -156,6 +156,9 @@ begin(struct mock_call *call)
         mock_call_later(call, behaviour->ttft_ms, next);
         return;
     }
+    if (behaviour->events == MOCK_EVENTS_WHOLE || behaviour->events == MOCK_EVENTS_STREAMED) {
+        call->ask.stream = behaviour->events == MOCK_EVENTS_STREAMED;
+    }
     next(call); /* an answer waits for ttft_ms in its own way */
 }
 

@@ -87,19 +87,31 @@ messages_close(struct mock_answer *answer, enum mock_part part, struct buf *out)
 }
 
 static void
-messages_end(struct mock_answer *answer, struct buf *out)
+add_message_delta(struct mock_answer *answer, int64_t told_count, struct buf *out)
 {
     buf_addf(out,
         "event: message_delta\ndata: {\"type\":\"message_delta\",\"delta\":{"
         "\"stop_reason\":\"%s\",\"stop_sequence\":null,\"stop_details\":null}",
         stop_reason(answer));
     if (answer->behaviour->usage != MOCK_USAGE_NONE) {
-        const struct mock_bill bill = mock_answer_bill(answer, answer->told_count);
+        const struct mock_bill bill = mock_answer_bill(answer, told_count);
         buf_add_str(out, ",\"usage\":");
         mock_usage_messages(answer, bill.output, true, out);
     }
+    buf_add_str(out, "}\n\n");
+}
+
+static void
+messages_end(struct mock_answer *answer, struct buf *out)
+{
+    const enum mock_usage usage = answer->behaviour->usage;
+    const int64_t told = answer->told_count;
+    if (usage == MOCK_USAGE_GROWING || usage == MOCK_USAGE_TWICE) {
+        add_message_delta(answer, usage == MOCK_USAGE_TWICE ? told : told / 2, out);
+    }
+    add_message_delta(answer, told, out);
     /* Data lines padded with spaces behind the brace are a habit of this provider. */
-    buf_add_str(out, "}\n\nevent: message_stop\ndata: {\"type\":\"message_stop\"       }\n\n");
+    buf_add_str(out, "event: message_stop\ndata: {\"type\":\"message_stop\"       }\n\n");
 }
 
 static void

@@ -3,7 +3,7 @@
  * bill.
  *
  * Model calls (with and without /v1): POST /chat/completions, /responses, /embeddings, /messages,
- * /messages/count_tokens; GET /models. How a call is answered: keys_priv.h, and GET /_mock/keys.
+ * /messages/count_tokens; GET /models. How a call is answered: tbl/behaviours.h, and GET /_mock/keys.
  * Control, without a credential, for tests on the same machine:
  *     GET    /_mock/health            {"ok":true,...}
  *     GET    /_mock/keys              every key of a behaviour

@@ -64,6 +64,8 @@ mock_embeddings(
     buf_add_json(out, ask->model);
     if (telling == MOCK_USAGE_MALFORMED) {
         buf_add_str(out, ",\"usage\":{\"prompt_tokens\":\"12\",\"total_tokens\":1e400}");
+    } else if (telling == MOCK_USAGE_NOTHING) {
+        buf_add_str(out, ",\"usage\":null");
     } else if (telling != MOCK_USAGE_NONE) {
         buf_addf(out, ",\"usage\":{\"prompt_tokens\":%lld,\"total_tokens\":%lld}", input, input);
     }

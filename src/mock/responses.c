@@ -147,7 +147,8 @@ add_response(struct mock_answer *answer, const char *status, bool is_end, struct
         "\"verbosity\":\"medium\"},\"tool_choice\":\"auto\",\"tools\":[],\"top_p\":1,"
         "\"truncation\":\"disabled\",\"usage\":",
         ask->store ? "true" : "false");
-    if (is_end) {
+    const enum mock_usage usage = answer->behaviour->usage;
+    if (is_end || usage == MOCK_USAGE_GROWING || usage == MOCK_USAGE_TWICE) {
         mock_usage_responses(answer, out);
     } else {
         buf_add_str(out, "null");

@@ -35,6 +35,7 @@ mock_call_close(struct mock_call *call)
     net_close(call->exchange);
     mock_answer_free(&call->answer);
     buf_free(&call->body);
+    buf_free(&call->rest);
     arena_free(&call->arena);
     free(call);
 }
@@ -45,7 +46,7 @@ mock_call_drop(struct mock_call *call)
     if (call->entry) {
         call->entry->cut = true;
     }
-    net_abort(call->exchange);
+    mock_send_reset(call);
     mock_call_close(call);
 }
 
@@ -93,9 +94,9 @@ mock_call_answer(struct mock_call *call, int status, const char *content_type,
         call->entry->status = status;
         call->entry->finished = true;
     }
-    net_send_head(call->exchange, status, buf_slice(&head), (int64_t)body.len);
-    (void)net_send(call->exchange, &body, 1); /* whole: there is nothing to wait for */
-    net_end(call->exchange);
+    mock_send_head(call, status, buf_slice(&head), (int64_t)body.len);
+    (void)mock_send(call, body); /* whole: there is nothing to wait for */
+    mock_send_end(call);
     buf_free(&head);
     mock_call_close(call);
 }

@@ -2,7 +2,7 @@
  *
  * One loop, one thread: order of arrival, ids and counters are exact, and nothing needs a lock. A
  * call goes this way: serve.c takes the head and the body, judge.c decides what becomes of it,
- * tell.c tells the answer in time; control.c serves /_mock. */
+ * tell.c tells the answer in time, framing.c puts it into HTTP; control.c serves /_mock. */
 #pragma once
 
 #include "mock/config_priv.h"
@@ -58,11 +58,23 @@ struct mock_call {
     int64_t stalled_ms;                   /* time spent in a stall, not counted as generating */
     bool accepted;                        /* the input is billed */
     bool stalled;                         /* stall_after is behind it */
+    bool chunked;                         /* framing.c frames the body so */
+    int64_t chunk_count;                  /* sent by framing.c */
+    struct buf rest;                      /* of a body that trickles */
+    int64_t trickle_bytes;                /* each time */
     bool blocked;                         /* the client does not keep up: on_drained goes on */
 
     int64_t cursor_n, end_n; /* of a journal being sent: the next entry, and where it stops */
     bool with_bodies, any_sent;
 };
+
+/* framing.c: a head, then its body, then its end; `length` as of net_send_head. */
+void mock_send_head(struct mock_call *call, int status, struct slice headers, int64_t length);
+/* False: the client does not keep up. */
+bool mock_send(struct mock_call *call, struct slice piece);
+void mock_send_end(struct mock_call *call);
+/* Breaks the connection off, by a reset where the words ask for one. */
+void mock_send_reset(struct mock_call *call);
 
 /* serve.c */
 extern const struct net_app mock_app;

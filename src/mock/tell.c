@@ -5,6 +5,7 @@
 
 #define WRITES_A_TURN 4 /* then other streams have their turn */
 #define NEVER         INT64_MAX
+#define TRICKLES      10
 
 static void tick(struct mock_call *call);
 
@@ -89,10 +90,42 @@ write_bytes(struct mock_call *call, struct slice bytes)
     bool room = true;
     while (bytes.len > 0) {
         const struct slice piece = slice_of(bytes.ptr, bytes.len < most ? bytes.len : most);
-        room = net_send(call->exchange, &piece, 1);
+        room = mock_send(call, piece);
         bytes = slice_of(bytes.ptr + piece.len, bytes.len - piece.len);
     }
     return room;
+}
+
+/* Events at a place of the stream, as `events` has them. */
+static bool
+write_events(struct mock_call *call, enum mock_place place, struct slice events)
+{
+    struct buf odd = { 0 };
+    if (call->behaviour.events == MOCK_EVENTS_PLAIN) {
+        return write_bytes(call, events);
+    }
+    mock_events(call->behaviour.events, place, events, &odd);
+    const bool room = write_bytes(call, buf_slice(&odd));
+    buf_free(&odd);
+    return room;
+}
+
+/* The headers of a good answer; its type as the words have it. */
+static struct slice
+good_headers(struct mock_call *call, const char *type)
+{
+    struct buf decoded = { 0 };
+    const struct slice wanted = call->behaviour.type;
+    if (call->behaviour.events == MOCK_EVENTS_PAGE) {
+        type = "text/html; charset=utf-8";
+    }
+    if (wanted.len && mock_percent_decode(wanted, &decoded)) {
+        buf_add_char(&decoded, '\0');
+        type = decoded.failed ? type : decoded.ptr;
+    }
+    const struct slice headers = mock_call_headers(call, 200, type);
+    buf_free(&decoded);
+    return headers;
 }
 
 /* A response may be referred to once it is told to its end. */
@@ -110,7 +143,7 @@ static void
 finish(struct mock_call *call)
 {
     call->entry->finished = true;
-    net_end(call->exchange);
+    mock_send_end(call);
     mock_call_close(call);
 }
 
@@ -121,8 +154,8 @@ send_stream_head(struct mock_call *call)
 {
     bill_accepted(call);
     call->entry->status = 200;
-    net_send_head(call->exchange, 200,
-        mock_call_headers(call, 200, "text/event-stream; charset=utf-8"), NET_LENGTH_CHUNKED);
+    mock_send_head(
+        call, 200, good_headers(call, "text/event-stream; charset=utf-8"), NET_LENGTH_CHUNKED);
 }
 
 static void
@@ -171,7 +204,7 @@ end_stream(struct mock_call *call)
     struct buf *out = &call->mock->out;
     buf_clear(out);
     mock_stream_end(&call->answer, out);
-    (void)write_bytes(call, buf_slice(out));
+    (void)write_events(call, MOCK_PLACE_END, buf_slice(out));
     remember(call);
     finish(call);
 }
@@ -193,7 +226,7 @@ write_tokens(struct mock_call *call, int64_t due)
                 answer, min_i64(due, answer->told_count + call->behaviour.per_event), out);
         }
         bill_told(call);
-        if (!write_bytes(call, buf_slice(out))) {
+        if (!write_events(call, MOCK_PLACE_AMID, buf_slice(out))) {
             call->blocked = true;
             call->next = tick;
             return false;
@@ -238,7 +271,7 @@ begin_stream(struct mock_call *call)
     call->begin_mono_ms = now_mono_ms(call);
     buf_clear(out);
     mock_stream_begin(&call->answer, out);
-    (void)write_bytes(call, buf_slice(out));
+    (void)write_events(call, MOCK_PLACE_BEGIN, buf_slice(out));
     tick(call);
 }
 
@@ -250,16 +283,32 @@ send_whole(struct mock_call *call, struct slice body, struct slice sent)
 {
     if (!net_head_sent(call->exchange)) {
         struct buf head = { 0 };
-        buf_add_slice(&head, mock_call_headers(call, 200, "application/json"));
+        buf_add_slice(&head, good_headers(call, "application/json"));
         if (call->behaviour.gzip) {
             buf_add_str(&head, "content-encoding: gzip\r\n");
         }
         call->entry->status = 200;
-        net_send_head(call->exchange, 200, buf_slice(&head),
+        mock_send_head(call, 200, buf_slice(&head),
             call->behaviour.chunk ? NET_LENGTH_CHUNKED : (int64_t)body.len);
         buf_free(&head);
     }
     (void)write_bytes(call, sent);
+}
+
+static void
+end_told(struct mock_call *call)
+{
+    remember(call);
+    finish(call);
+}
+
+static void
+trickle(struct mock_call *call)
+{
+    const size_t bytes = (size_t)min_i64((int64_t)call->rest.len, call->trickle_bytes);
+    (void)write_bytes(call, slice_of(call->rest.ptr, bytes));
+    buf_consume(&call->rest, bytes);
+    mock_call_later(call, call->behaviour.trickle_ms, call->rest.len > 0 ? trickle : end_told);
 }
 
 static void
@@ -270,16 +319,24 @@ end_whole(struct mock_call *call)
     struct buf packed = { 0 };
     buf_clear(out);
     mock_whole(&call->answer, out);
+    mock_events_whole(behaviour->events, out);
     struct slice body = buf_slice(out);
     if (behaviour->gzip) {
         mock_gzip(body, &packed);
         body = buf_slice(&packed);
     }
     bill_told(call);
+    if (behaviour->trickle_ms > 0) {
+        buf_add_slice(&call->rest, body);
+        call->trickle_bytes = (int64_t)(body.len / TRICKLES + 1);
+        send_whole(call, body, SLICE(""));
+        buf_free(&packed);
+        trickle(call);
+        return;
+    }
     send_whole(call, body, body);
     buf_free(&packed);
-    remember(call);
-    finish(call);
+    end_told(call);
 }
 
 /* Half a body, and then nothing, a break, or an end as if it were whole. */
@@ -377,8 +434,7 @@ mock_tell(struct mock_call *call)
     if (behaviour->keepalive_ms > 0 && !call->ask.stream) {
         bill_accepted(call);
         call->entry->status = 200;
-        net_send_head(call->exchange, 200, mock_call_headers(call, 200, "application/json"),
-            NET_LENGTH_CHUNKED);
+        mock_send_head(call, 200, good_headers(call, "application/json"), NET_LENGTH_CHUNKED);
         keep_alive(call);
         return;
     }

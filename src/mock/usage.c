@@ -37,6 +37,10 @@ void
 mock_usage_chat(const struct mock_answer *answer, struct buf *out)
 {
     const struct mock_behaviour *behaviour = answer->behaviour;
+    if (behaviour->usage == MOCK_USAGE_NOTHING) {
+        buf_add_str(out, "null");
+        return;
+    }
     if (behaviour->usage == MOCK_USAGE_MALFORMED) {
         buf_add_str(out, "{\"prompt_tokens\":\"12\",\"completion_tokens\":-4,"
                          "\"total_tokens\":1e400,\"prompt_tokens_details\":null}");
@@ -61,7 +65,7 @@ void
 mock_usage_responses(const struct mock_answer *answer, struct buf *out)
 {
     const struct mock_behaviour *behaviour = answer->behaviour;
-    if (behaviour->usage == MOCK_USAGE_NONE) {
+    if (behaviour->usage == MOCK_USAGE_NONE || behaviour->usage == MOCK_USAGE_NOTHING) {
         buf_add_str(out, "null");
         return;
     }
@@ -87,6 +91,10 @@ mock_usage_messages(
     const struct mock_answer *answer, int64_t output_tokens, bool is_final, struct buf *out)
 {
     const struct mock_behaviour *behaviour = answer->behaviour;
+    if (behaviour->usage == MOCK_USAGE_NOTHING) {
+        buf_add_str(out, "null");
+        return;
+    }
     if (behaviour->usage == MOCK_USAGE_MALFORMED) {
         buf_add_str(out, "{\"input_tokens\":\"12\",\"cache_read_input_tokens\":1e400,"
                          "\"output_tokens\":-4}");

@@ -193,6 +193,21 @@ net_send_head(struct net_exchange *exchange, int status, struct slice headers, i
     net_conn_wake(conn); /* written with the first bytes of the body, or at the end of the turn */
 }
 
+void
+net_send_bare(struct net_exchange *exchange)
+{
+    struct net_conn *conn = exchange->conn;
+    check(!exchange->head_sent);
+    exchange->head_sent = true;
+    if (!conn) {
+        return;
+    }
+    conn->head_sent = true;
+    conn->continue_due = false;
+    conn->keep_alive = false;
+    conn->answer = ANSWER_UNTIL_CLOSE;
+}
+
 static size_t
 total_bytes(const struct slice *pieces, int piece_count)
 {

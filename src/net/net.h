@@ -160,6 +160,9 @@ void net_body_room(struct net_exchange *exchange, char *room, size_t bytes);
  * Connection, Content-Length or Transfer-Encoding are added here. `length` >= 0, or
  * NET_LENGTH_CHUNKED. */
 void net_send_head(struct net_exchange *exchange, int status, struct slice headers, int64_t length);
+/* In place of net_send_head: what net_send gets is all there is, head and framing included, until the
+ * connection closes behind it; net_abort is then a reset. For a server that plays a faulty one. */
+void net_send_bare(struct net_exchange *exchange);
 /* Sends body bytes (framed here); what the socket does not take at once is copied. One write a
  * call. False: past the high-water mark; stop producing until on_drained. More than the declared
  * length is a bug; for a request that wants no body (HEAD, 204) the bytes are dropped. */

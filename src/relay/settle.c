@@ -19,11 +19,14 @@ tokens_of_text(const struct call *call)
     return min_i64((call->tap.text_bytes * 1000 + ratio - 1) / ratio, TOKENS_MAX);
 }
 
-/* Calls that are not streamed are generated and billed to their end (spec/wire.md section 2). */
+/* Calls that are not streamed are generated and billed to their end (spec/wire.md section 2); so are those
+ * whose provider answered with one body where a stream was asked for. */
 enum on_abort
 call_on_abort(const struct call *call)
 {
-    return call->facts.stream ? call_provider(call)->on_abort : ON_ABORT_BILLS_ALL;
+    const bool answered = call->upstream_status >= 200 && call->upstream_status < 300;
+    const bool streams = call->facts.stream && (call->streaming || !answered);
+    return streams ? call_provider(call)->on_abort : ON_ABORT_BILLS_ALL;
 }
 
 /* The provider keeps the output limit we send, so an estimate never passes it; what it named itself stands. */

@@ -470,6 +470,16 @@ end_broken(struct call *call, enum reason reason, struct slice sentence)
     buf_free(&out);
 }
 
+/* Some close without the empty line behind their last event; others break off within one, which no client
+ * could read. */
+static bool
+is_whole_event(const struct sse_event *event)
+{
+    struct json_value value;
+    return !event->has_data || slice_eq(event->data, SLICE("[DONE]"))
+           || json_check(event->data, &value);
+}
+
 void
 stream_upstream_end(struct call *call, bool whole)
 {
@@ -482,9 +492,9 @@ stream_upstream_end(struct call *call, bool whole)
     struct sse_event event;
     struct outgoing out = { .count = 0 };
     struct buf comment = { 0 };
-    if (sse_end(&call->sse, &event) && call->tap.end == ANSWER_OPEN && whole) {
-        (void)take_event(
-            call, &event, SLICE("\n\n"), &out, &comment); /* some close without the empty line */
+    if (sse_end(&call->sse, &event) && call->tap.end == ANSWER_OPEN && whole
+        && (call->passing || is_whole_event(&event))) {
+        (void)take_event(call, &event, SLICE("\n\n"), &out, &comment);
         out_flush(call, &out);
     }
     buf_free(&comment);

@@ -3,6 +3,8 @@
  * each; "" = none). A command of two words is one row; rows of one first word stand together. */
 #pragma once
 
+#include "tbl/behaviours.h"
+
 #define COMMAND_CONFIG_LINE "--config FILE     the configuration; default: tidegate.yaml in this folder, if it is there\n"
 #define COMMAND_DOOR_LINES                                                                                       \
     "--control PATH    the gateway's control socket (or TIDEGATE_CONTROL); default: tidegate.sock in this\n"     \
@@ -23,9 +25,11 @@
         "run the simulated provider",                                                                            \
         "--host ADDR       default 127.0.0.1\n"                                                                  \
         "--port N          default 0: any free one, told on standard output\n"                                   \
-        "--behave WORDS    for models that are not \"mock:...\", such as tokens=50,tps=200\n"                    \
+        "--behave WORDS    for models that are not \"mock:...\", such as tokens=50,tps=200; see below\n"         \
         "--json            its address as JSON\n"                                                                 \
-        "--journal FILE    a line of JSON for each request that has ended: long runs outgrow /_mock/journal\n")  \
+        "--journal FILE    a line of JSON for each request that has ended: long runs outgrow /_mock/journal\n"   \
+        "WORDS of a behaviour (GET /_mock/keys lists them with their ranges and defaults), parted by commas:\n"  \
+        MOCK_BEHAVIOUR_LINES)                                                                                    \
     X(init, "init", "[FILE] [--force] [--json]",                                                                 \
         "write a commented configuration",                                                                       \
         "FILE              default: tidegate.yaml\n"                                                             \

@@ -14,7 +14,7 @@ export class Events {
 
   feed(text) {
     this.rest += text;
-    for (let end; (end = /\r?\n\r?\n/.exec(this.rest));) {
+    for (let end; (end = /\r\n\r\n|\n\n|\r\r/.exec(this.rest));) {
       this.#block(this.rest.slice(0, end.index));
       this.rest = this.rest.slice(end.index + end[0].length);
     }
@@ -22,7 +22,7 @@ export class Events {
 
   #block(block) {
     const event = { name: '', data: '' };
-    for (const line of block.split(/\r?\n/)) {
+    for (const line of block.split(/\r\n|\n|\r/)) {
       if (line.startsWith(':')) {
         this.comments.push(line.slice(1).trim());
       } else if (line.startsWith('event:')) {
@@ -32,7 +32,12 @@ export class Events {
       }
     }
     if (event.data || event.name) {
-      event.json = event.data.startsWith('{') ? JSON.parse(event.data) : null;
+      try {
+        event.json = event.data.startsWith('{') ? JSON.parse(event.data) : null;
+      } catch {
+        event.json = null; /* a provider's own fault, passed on */
+        event.torn = true;
+      }
       this.list.push(event);
     }
   }
