@@ -343,21 +343,26 @@ describe('the control plane of a gateway', () => {
       onEvent: began,
     });
     await first;
-    own.program.child.kill('SIGTERM');
-    await until('it says that it stops', () => /event=stopping/.test(own.log()));
-    const { gateway: state } = own.command('status');
-    assert.deepEqual([state.stopping, state.calls_open], [true, 1]);
-    assert.match(run(['status', '--control', own.control]).out, /It is stopping: calls in flight may end/);
-    assert.equal((await ask({ socketPath: own.control, path: '/readyz' }, { method: 'GET' })).status, 503);
-    const ready = await ask(`${own.url}/readyz`, { method: 'GET' });
-    assert.equal(ready.status, 503, 'who balances the load sees it first');
-    for (const [path, headers] of [['/v1/chat/completions', {}], ['/v1/messages', { 'anthropic-version': '2023-06-01' }]]) {
-      const late = await ask(own.url + path, { key, headers, body: { model: 'gpt-slow', max_tokens: 5, messages: [] } });
-      assert.equal(late.status, 503, `${late.text} ${late.error}`);
-      assert.match(late.text, /gateway_stopping/);
-      assert.equal(late.headers['retry-after'], '1');
-      assert.equal(late.headers['x-should-retry'], undefined);
-      assert.equal(late.headers.connection, 'close');
+    mock.program.child.kill('SIGSTOP'); // the call lasts until all has been asked
+    try {
+      own.program.child.kill('SIGTERM');
+      await until('it says that it stops', () => /event=stopping/.test(own.log()));
+      const { gateway: state } = own.command('status');
+      assert.deepEqual([state.stopping, state.calls_open], [true, 1]);
+      assert.match(run(['status', '--control', own.control]).out, /It is stopping: calls in flight may end/);
+      assert.equal((await ask({ socketPath: own.control, path: '/readyz' }, { method: 'GET' })).status, 503);
+      const ready = await ask(`${own.url}/readyz`, { method: 'GET' });
+      assert.equal(ready.status, 503, 'who balances the load sees it first');
+      for (const [path, headers] of [['/v1/chat/completions', {}], ['/v1/messages', { 'anthropic-version': '2023-06-01' }]]) {
+        const late = await ask(own.url + path, { key, headers, body: { model: 'gpt-slow', max_tokens: 5, messages: [] } });
+        assert.equal(late.status, 503, `${late.text} ${late.error}`);
+        assert.match(late.text, /gateway_stopping/);
+        assert.equal(late.headers['retry-after'], '1');
+        assert.equal(late.headers['x-should-retry'], undefined);
+        assert.equal(late.headers.connection, 'close');
+      }
+    } finally {
+      mock.program.child.kill('SIGCONT');
     }
     const answer = await call;
     assert.ok(answer.clean && /\[DONE\]/.test(answer.text), answer.text.slice(-300));
