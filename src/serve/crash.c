@@ -44,6 +44,7 @@ static uintptr_t load_base = 0;
 
 static atomic_flag dying = ATOMIC_FLAG_INIT;
 static int dump_fd = -1;
+static bool catches = false; /* written before there are threads */
 
 /* --- Text, without stdio. */
 
@@ -340,6 +341,9 @@ crash_thread(void)
     /* Never given back: who asks for one lives as long as the process. Untouched, it takes no memory. */
     static char stacks[TRAIL_THREADS_MAX][STACK_BYTES];
     static _Atomic int taken = 0;
+    if (!catches) { /* a sanitizer does, with a stack of its own: it unmaps what it finds at a thread's end */
+        return;
+    }
     const int index = atomic_fetch_add_explicit(&taken, 1, memory_order_relaxed);
     if (index < TRAIL_THREADS_MAX) {
         const stack_t own = { .ss_sp = stacks[index], .ss_size = STACK_BYTES };
@@ -359,6 +363,7 @@ crash_open(const char *store_path)
         (void)snprintf(dump_path, sizeof(dump_path), "%s.crash", store_path);
         (void)snprintf(told_path, sizeof(told_path), "%s.crash.told", store_path);
     }
+    catches = true;
     crash_thread();
     struct sigaction action = { .sa_sigaction = on_crash, .sa_flags = SA_SIGINFO | SA_ONSTACK };
     (void)sigfillset(&action.sa_mask);
