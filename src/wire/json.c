@@ -38,25 +38,127 @@ pass_blanks(struct json_cursor *cursor)
 
 /* ---- strings ---- */
 
-/* The first byte at or after `at` that ends a plain run: a quote, a backslash or a control byte. */
-static const char *
-plain_end(const char *at, const char *end)
-{
 #if defined(__SSE2__)
+#define BLOCK_BYTES 64
+
+/* A bit for each quote, backslash or control byte of 16 bytes. */
+static int
+specials(const char *at)
+{
+    const __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)at);
+    const __m128i quotes = _mm_cmpeq_epi8(bytes, _mm_set1_epi8('"'));
+    const __m128i slashes = _mm_cmpeq_epi8(bytes, _mm_set1_epi8('\\'));
+    const __m128i controls = _mm_cmpeq_epi8(_mm_min_epu8(bytes, _mm_set1_epi8(0x1f)), bytes);
+    return _mm_movemask_epi8(_mm_or_si128(_mm_or_si128(quotes, slashes), controls));
+}
+
+/* Of 64 bytes, a bit each, the first lowest. */
+struct block {
+    uint64_t quotes, slashes;
+    uint64_t common;  /* what mostly follows a backslash */
+    bool has_control; /* which is rare enough to be looked for anew */
+};
+
+static struct block
+block_load(const char *at)
+{
     const __m128i quote = _mm_set1_epi8('"');
     const __m128i slash = _mm_set1_epi8('\\');
+    const __m128i line = _mm_set1_epi8('n');
     const __m128i control_max = _mm_set1_epi8(0x1f);
+    __m128i least = _mm_set1_epi8((char)0xff);
+    struct block block = { 0 };
+    for (int i = 0; i < BLOCK_BYTES; i += 16) {
+        const __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)(at + i));
+        const __m128i quotes = _mm_cmpeq_epi8(bytes, quote);
+        const __m128i slashes = _mm_cmpeq_epi8(bytes, slash);
+        const __m128i lines = _mm_cmpeq_epi8(bytes, line);
+        least = _mm_min_epu8(least, bytes);
+        block.quotes |= (uint64_t)(unsigned)_mm_movemask_epi8(quotes) << i;
+        block.slashes |= (uint64_t)(unsigned)_mm_movemask_epi8(slashes) << i;
+        block.common |= (uint64_t)(unsigned)_mm_movemask_epi8(lines) << i;
+    }
+    block.common |= block.quotes | block.slashes;
+    block.has_control =
+        _mm_movemask_epi8(_mm_cmpeq_epi8(_mm_min_epu8(least, control_max), least)) != 0;
+    return block;
+}
+
+/* Those of a block's backslashes that begin an escape: of neighbours every second does not. */
+static uint64_t
+block_escapes(uint64_t slashes)
+{
+    if ((slashes & slashes << 1) == 0) {
+        return slashes;
+    }
+    uint64_t escapes = 0;
+    while (slashes != 0) {
+        const uint64_t lowest = slashes & (0 - slashes);
+        escapes |= lowest;
+        slashes &= ~(lowest | lowest << 1);
+    }
+    return escapes;
+}
+
+/* Without an instruction that not every machine has. */
+static size_t
+count_bits(uint64_t bits)
+{
+    bits -= bits >> 1 & UINT64_C(0x5555555555555555);
+    bits = (bits & UINT64_C(0x3333333333333333)) + (bits >> 2 & UINT64_C(0x3333333333333333));
+    bits = (bits + (bits >> 4)) & UINT64_C(0x0f0f0f0f0f0f0f0f);
+    return (size_t)(bits * UINT64_C(0x0101010101010101) >> 56);
+}
+
+/* As pass_plain, in whole blocks: agents send code, with an escape or two in each line, and a branch for
+ * each would be guessed wrong each time. */
+static const char *
+pass_blocks(const char *at, const char *end, size_t *saved)
+{
+    while (end - at >= BLOCK_BYTES) {
+        const struct block block = block_load(at);
+        if (block.has_control) {
+            return at;
+        }
+        const uint64_t escapes = block_escapes(block.slashes);
+        const uint64_t last = escapes >> (BLOCK_BYTES - 1); /* its letter is in the next block */
+        const uint64_t letters = escapes << 1;
+        const uint64_t rare = (letters & ~block.common) >> 1;
+        const uint64_t stops = (block.quotes & ~letters) | rare;
+        if (stops != 0) {
+            const int stop = __builtin_ctzll(stops);
+            *saved += count_bits(escapes & ((UINT64_C(1) << stop) - 1));
+            return at + stop;
+        }
+        *saved += count_bits(escapes) - (size_t)last;
+        at += BLOCK_BYTES - (ptrdiff_t)last;
+    }
+    return at;
+}
+#endif
+
+/* The first byte at or after `at` that ends a plain run: a quote, a backslash or a control byte. Common
+ * escapes may be passed with it, each adding to *saved the byte that it takes beyond its UTF-8. */
+static const char *
+pass_plain(const char *at, const char *end, size_t *saved)
+{
+#if defined(__SSE2__)
+    if (end - at >= 16) {
+        const int found = specials(at);
+        if (found != 0) { /* keys and most values are short */
+            return at + __builtin_ctz((unsigned)found);
+        }
+        at = pass_blocks(at + 16, end, saved);
+    }
     while (end - at >= 16) {
-        const __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)at);
-        const __m128i special =
-            _mm_or_si128(_mm_or_si128(_mm_cmpeq_epi8(bytes, quote), _mm_cmpeq_epi8(bytes, slash)),
-                _mm_cmpeq_epi8(_mm_min_epu8(bytes, control_max), bytes));
-        const int found = _mm_movemask_epi8(special);
+        const int found = specials(at);
         if (found != 0) {
             return at + __builtin_ctz((unsigned)found);
         }
         at += 16;
     }
+#else
+    (void)saved;
 #endif
     while (at < end && *at != '"' && *at != '\\' && (unsigned char)*at >= 0x20) {
         at++;
@@ -138,7 +240,7 @@ pass_string(struct json_cursor *cursor, struct slice *inside)
     const char *begun = cursor->at + 1;
     const char *at = begun;
     for (;;) {
-        at = plain_end(at, cursor->end);
+        at = pass_plain(at, cursor->end, &cursor->escaped_bytes);
         if (at == cursor->end) {
             cursor->at = at;
             return fail(cursor, "a string does not end");

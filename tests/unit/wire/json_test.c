@@ -5,6 +5,7 @@
 #include "unit.h"
 #include "wire/json.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 /* In memory of its exact size, so that a sanitizer sees a byte too far. */
@@ -305,6 +306,56 @@ whole_numbers_are_strict(void **state)
     }
 }
 
+/* Escapes are passed many bytes at a time: whatever lies at whichever place must be seen as it is alone. */
+static void
+escapes_count_wherever_they_lie(void **state)
+{
+    enum { LEN = 200, TEXT_BYTES = LEN + 64 };
+    static const struct {
+        const char *piece;
+        bool good;
+        size_t saved;
+    } rows[] = {
+        { "\\n", true, 1 },
+        { "\\\"", true, 1 },
+        { "\\\\", true, 1 },
+        { "\\t", true, 1 },
+        { "\\n\\n", true, 2 },
+        { "\\\\\\\"", true, 2 },
+        { "\\\\n\\\\\\n", true, 3 },
+        { "\\\\\\\\\\\\", true, 3 },
+        { "\\u00e9\\n", true, 5 },
+        { "\\n\\u4e2d\\/", true, 5 },
+        { "\\x", false, 0 },
+        { "\\\\\\x", false, 0 },
+        { "\\n\\u12g4", false, 0 },
+        { "\n", false, 0 },
+        { "\\\x01", false, 0 },
+        { "\\n\x1f", false, 0 },
+        { "\\\\\"", false, 0 },
+    };
+    for (size_t i = 0; i < countof(rows); i++) {
+        const size_t piece_bytes = strlen(rows[i].piece);
+        for (size_t at = 0; at + piece_bytes <= LEN; at++) {
+            char text[TEXT_BYTES + 1];
+            char exact[LEN + 2];
+            struct json_value value;
+            memset(exact, 'n', sizeof exact); /* looks like an escape's letter, and is none */
+            exact[0] = exact[LEN + 1] = '"';
+            memcpy(exact + 1 + at, rows[i].piece, piece_bytes);
+            assert_int_equal(passes(slice_of(exact, sizeof exact), &value), rows[i].good);
+
+            (void)snprintf(text, sizeof text, "[%.*s,\"\\n\",\n  \"x\"\n ]   ", LEN + 2, exact);
+            struct json_cursor cursor;
+            json_start(&cursor, slice_str(text));
+            assert_int_equal(json_take(&cursor, &value) && json_finish(&cursor), rows[i].good);
+            if (rows[i].good) {
+                assert_int_equal(cursor.escaped_bytes, rows[i].saved + 1);
+            }
+        }
+    }
+}
+
 static const struct CMUnitTest tests[] = {
     CASE("well-formed texts pass", well_formed_texts_pass),
     CASE("hostile texts are refused", hostile_texts_are_refused),
@@ -312,6 +363,7 @@ static const struct CMUnitTest tests[] = {
     CASE("depth is bounded", depth_is_bounded),
     CASE("containers deep inside keep their kind", objects_and_arrays_deep_inside_keep_their_kind),
     CASE("long strings end where they end", long_strings_end_where_they_end),
+    CASE("escapes count wherever they lie", escapes_count_wherever_they_lie),
     CASE("paths lead to values", paths_lead_to_values),
     CASE("strings are what they stand for", strings_are_what_they_stand_for),
     CASE("whole numbers are strict", whole_numbers_are_strict),
