@@ -423,7 +423,7 @@ inputs_name_limits(struct slice inputs)
     return slice_find(inputs, SLICE("\"limits\":[")) >= 0;
 }
 
-/* An attempt that was billed before the call's last one: it counts for what that counts for. */
+/* A cost whose row does not say what it counts for: for what the call's other rows do. */
 static void
 keep_lone_cost(struct auditing *auditing, const struct ledger_row *row)
 {
@@ -450,20 +450,29 @@ book_call(struct auditing *auditing, const struct ledger_row *row)
 }
 
 static void
-keep_resolved(struct auditing *auditing, int64_t hold_id)
+keep_booked(struct auditing *auditing, const struct ledger_row *row)
 {
-    struct ids *ids = &auditing->resolved;
-    if (ids->count == ids->cap) {
-        const size_t cap = ids->cap ? ids->cap * 2 : 4096;
-        int64_t *grown = realloc(ids->items, cap * sizeof(*grown));
+    struct bookings *booked = &auditing->booked;
+    if (booked->count == booked->cap) {
+        const size_t cap = booked->cap ? booked->cap * 2 : 4096;
+        struct booked *grown = realloc(booked->items, cap * sizeof(*grown));
         if (!grown) {
             auditing->failed = true;
             return;
         }
-        ids->items = grown;
-        ids->cap = cap;
+        booked->items = grown;
+        booked->cap = cap;
     }
-    ids->items[ids->count++] = hold_id;
+    booked->items[booked->count++] =
+        (struct booked){ .hold_id = row->hold_id, .attempt = row->attempt };
+}
+
+/* An attempt that may be billed is booked when the next one begins; the last one with its hold's end. */
+static bool
+ends_open_call(struct auditing *auditing, const struct ledger_row *row)
+{
+    const struct open_call *call = audit_get(&auditing->holds, row->hold_id);
+    return call && row->attempt + 1 >= call->row.attempt_count;
 }
 
 static void
@@ -479,17 +488,17 @@ on_ledger(void *user, const struct ledger_row *row)
         return;
     }
     audit->cost_micros += row->cost_micros;
-    const bool last = inputs_name_limits(row->inputs); /* a call's last row alone has them */
-    if (last && row->kind != LEDGER_ADJUST) {
-        keep_resolved(auditing, row->hold_id);
-        if (audit_get(&auditing->holds, row->hold_id)) {
+    const bool tells = inputs_name_limits(row->inputs);
+    if (tells && row->kind != LEDGER_ADJUST) {
+        keep_booked(auditing, row);
+        if (ends_open_call(auditing, row)) {
             (void)audit_find(auditing, AUDIT_ONCE,
                 "the call req_%lld is booked (ledger row %lld) and its hold is open all the same: "
                 "the next start would book it once more",
                 (long long)row->hold_id, (long long)row->id);
         }
     }
-    if (last) {
+    if (tells) {
         book_call(auditing, row);
     } else if (row->cost_micros != 0) {
         keep_lone_cost(auditing, row);
@@ -510,7 +519,7 @@ auditing_free(struct auditing *auditing)
     map_free(&auditing->holds);
     map_free(&auditing->lone_by_hold);
     arena_free(&auditing->arena);
-    free(auditing->resolved.items);
+    free(auditing->booked.items);
     free(auditing);
 }
 

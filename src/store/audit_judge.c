@@ -31,26 +31,32 @@ form_of(const struct known_limit *limit)
 /* --- After all rows. */
 
 static int
-compare_ids(const void *a, const void *b)
+compare_booked(const void *a, const void *b)
 {
-    const int64_t left = *(const int64_t *)a;
-    const int64_t right = *(const int64_t *)b;
-    return left < right ? -1 : left > right;
+    const struct booked *left = a;
+    const struct booked *right = b;
+    if (left->hold_id != right->hold_id) {
+        return left->hold_id < right->hold_id ? -1 : 1;
+    }
+    return left->attempt < right->attempt ? -1 : left->attempt > right->attempt;
 }
 
 static void
-judge_resolved(struct auditing *auditing)
+judge_booked(struct auditing *auditing)
 {
-    struct ids *ids = &auditing->resolved;
-    auditing->audit->compared[AUDIT_ONCE] = (int64_t)ids->count;
-    auditing->audit->call_count = (int64_t)ids->count;
-    if (ids->count > 1) {
-        qsort(ids->items, ids->count, sizeof(*ids->items), compare_ids);
+    const struct bookings *booked = &auditing->booked;
+    if (booked->count > 1) {
+        qsort(booked->items, booked->count, sizeof(*booked->items), compare_booked);
     }
-    for (size_t i = 1; i < ids->count; i++) {
-        if (ids->items[i] == ids->items[i - 1]) {
+    for (size_t i = 0; i < booked->count; i++) {
+        const struct booked *before = i > 0 ? &booked->items[i - 1] : NULL;
+        const int64_t hold_id = booked->items[i].hold_id;
+        auditing->audit->compared[AUDIT_ONCE]++;
+        if (!before || before->hold_id != hold_id) {
+            auditing->audit->call_count += !audit_get(&auditing->holds, hold_id);
+        } else if (before->attempt == booked->items[i].attempt) {
             (void)audit_find(auditing, AUDIT_ONCE, "the call req_%lld is booked twice",
-                (long long)ids->items[i]);
+                (long long)hold_id);
         }
     }
 }
@@ -207,7 +213,7 @@ void
 audit_judge(struct auditing *auditing, const struct inspected *inspected)
 {
     judge_node(auditing, inspected);
-    judge_resolved(auditing);
+    judge_booked(auditing);
     judge_lone_costs(auditing);
     judge_sums(auditing);
 }

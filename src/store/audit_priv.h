@@ -40,8 +40,13 @@ struct lone_cost {
     struct lone_cost *same_call, *next;
 };
 
-struct ids {
-    int64_t *items;
+/* Attempts that are on the books with the inputs of their call: its last one, and those that were billed before. */
+struct booked {
+    int64_t hold_id;
+    int32_t attempt;
+};
+struct bookings {
+    struct booked *items;
     size_t count, cap;
 };
 
@@ -57,7 +62,7 @@ struct auditing {
     struct lone_cost *lone_costs;
     struct known_limit limits[256];
     size_t limit_count;
-    struct ids resolved;
+    struct bookings booked;
 };
 
 /* NULL where there are too many to keep; they are counted. */

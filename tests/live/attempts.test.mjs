@@ -15,6 +15,7 @@ import {
   ownLimit,
   priced,
   providersOn,
+  run,
   send,
   until,
 } from './harness.mjs';
@@ -216,6 +217,9 @@ describe('a crash', () => {
     await mock.models({ flaky: 'status=504', steady: 'hang=1' });
     const lost = call('two', { stream: true });
     await until('the second attempt is there', async () => (await mock.journal()).length === 2);
+    const check = () => run(['check', '--store', gateway.store], { cwd: gateway.dir });
+    const open = check();
+    assert.equal(open.code, 0, `the books agree while the second attempt runs: ${open.out}`);
     await gateway.kill();
     await lost;
     await gateway.launch();
@@ -228,5 +232,7 @@ describe('a crash', () => {
       ['orphan', 1],
     ]);
     compareBooks(own, journal);
+    const over = check();
+    assert.equal(over.code, 0, `and when it is over: ${over.out}`);
   });
 });
