@@ -599,8 +599,8 @@ open_all(struct gateway *gateway)
 static int64_t
 close_all(struct gateway *gateway)
 {
+    api_stop(gateway->api); /* its threads may be in a reload */
     reload_close(&gateway->reload);
-    api_stop(gateway->api);
     const int64_t unbooked_count = engine_close(gateway->engine);
     api_free(gateway->api);
     relay_free(gateway->relay);

@@ -106,6 +106,17 @@ refuse_openssl(struct net_error *error, const char *what, const char *file, cons
     return refuse_file(error, what, file, text);
 }
 
+/* What is no file, such as a pipe, may never end. NULL: it is one. */
+static const char *
+why_no_file(const char *path)
+{
+    struct stat found;
+    if (stat(path, &found) != 0) {
+        return strerror(errno);
+    }
+    return S_ISREG(found.st_mode) ? NULL : "it is no file";
+}
+
 /* Never asks at the terminal. */
 static int
 no_passphrase(char *out, int size, int writing, void *asked)
@@ -124,9 +135,10 @@ read_key(const char *file, struct net_error *error)
     struct stat found;
     bool asked = false;
     EVP_PKEY *key = NULL;
-    FILE *stream = fopen(file, "rbe");
+    const char *why = why_no_file(file);
+    FILE *stream = why ? NULL : fopen(file, "rbe");
     if (!stream) {
-        refuse_file(error, "private key", file, strerror(errno));
+        refuse_file(error, "private key", file, why ? why : strerror(errno));
         return NULL;
     }
     if (fstat(fileno(stream), &found) == 0 && (found.st_mode & (S_IROTH | S_IWOTH))) {
@@ -235,12 +247,11 @@ make_context(const char *cert_file, const char *key_file, SSL_CTX *before, SSL_C
     if (!made || tickets_index < 0 || !set_rules(made)
         || !set_tickets(made, choose_tickets(before, key))) {
         status = refuse_openssl(error, "certificate", cert_file, "TLS cannot begin");
+    } else if (why_no_file(cert_file)) {
+        status = refuse_file(error, "certificate", cert_file, why_no_file(cert_file));
     } else if (SSL_CTX_use_certificate_chain_file(made, cert_file) != 1) {
-        struct stat found;
-        status = stat(cert_file, &found) != 0
-                     ? refuse_file(error, "certificate", cert_file, strerror(errno))
-                     : refuse_openssl(error, "certificate", cert_file,
-                         "it holds no certificate in PEM form that can be used");
+        status = refuse_openssl(error, "certificate", cert_file,
+            "it holds no certificate in PEM form that can be used");
     } else if (SSL_CTX_use_PrivateKey(made, key) != 1 || SSL_CTX_check_private_key(made) != 1) {
         ERR_clear_error();
         (void)snprintf(error->text, sizeof(error->text),

@@ -55,8 +55,8 @@ judge_booked(struct auditing *auditing)
         if (!before || before->hold_id != hold_id) {
             auditing->audit->call_count += !audit_get(&auditing->holds, hold_id);
         } else if (before->attempt == booked->items[i].attempt) {
-            (void)audit_find(auditing, AUDIT_ONCE, "the call req_%lld is booked twice",
-                (long long)hold_id);
+            (void)audit_find(
+                auditing, AUDIT_ONCE, "the call req_%lld is booked twice", (long long)hold_id);
         }
     }
 }

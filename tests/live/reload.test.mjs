@@ -2,9 +2,11 @@
 // Method: keys stand in files that change while streams and short calls run; the provider's journal tells
 // which key each call came with.
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import fs from 'node:fs';
 import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 
 import { Gateway, Mock, ask, callOf, modelsOn, providersOn, run, send, until } from './harness.mjs';
 
@@ -144,5 +146,29 @@ describe('limits and models that are changed', () => {
     assert.equal(row.model, 'gpt-old');
     assert.ok(row.cost_micros > 1, 'booked by the prices it was allowed under');
     await gateway.stop();
+  });
+});
+
+describe('a pipe in the place of a file', () => {
+  test('is given up after a while; a stop meanwhile is one as any other', async () => {
+    const file = path.join(fs.mkdtempSync('/tmp/tidegate-live-keys-'), 'openai');
+    fs.writeFileSync(file, 'sk-of-a-pipe\n', { mode: 0o600 });
+    const { openai } = providersOn(mock);
+    const gateway = await Gateway.start(mock, {
+      providers: { openai: { ...openai, credentials: { company: { file } } } },
+      models: modelsOn({ 'gpt-live': 'openai' }),
+    });
+    fs.rmSync(file);
+    execFileSync('mkfifo', [file]);
+    const done = run(['reload', '--control', gateway.control]);
+    assert.equal(done.code, 1);
+    assert.match(done.err, /the credential file cannot be read: it is no file, and its text did not come in time/);
+    const asked = ask({ socketPath: gateway.control, path: '/api/admin/reload' }, { method: 'POST' });
+    asked.catch(() => {}); /* it is cut off */
+    await sleep(300);
+    const began = Date.now();
+    await gateway.stop();
+    assert.ok(Date.now() - began < 10_000);
+    fs.rmSync(path.dirname(file), { recursive: true });
   });
 });
