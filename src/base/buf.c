@@ -123,7 +123,8 @@ void
 buf_add_i64(struct buf *buf, int64_t value)
 {
     char digits[I64_TEXT_BYTES];
-    buf_add(buf, digits, i64_text(value, digits));
+    const size_t len = i64_text(value, digits);
+    buf_add(buf, digits, len);
 }
 
 void
