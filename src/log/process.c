@@ -92,7 +92,7 @@ count_descriptors(void)
     if (!folder) {
         return -1;
     }
-    /* cppcheck-suppress readdirCalled: a folder of our own, which no other thread reads */
+    // cppcheck-suppress readdirCalled ; a folder of our own, which no other thread reads
     while (readdir(folder)) {
         count++;
     }

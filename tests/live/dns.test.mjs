@@ -13,7 +13,9 @@ import { after, before, describe, test } from 'node:test';
 
 import { Gateway, Mock, SLOW, callOf, freePort, modelsOn, providersOn, send, until } from './harness.mjs';
 
-const ADDRESS = '127.0.0.153';
+/* Servers of names have one port: addresses of this process alone let runs go on beside each other. */
+const NETWORK = `127.${53 + (process.pid % 200)}.${(process.pid >> 8) % 250}`;
+const ADDRESS = `${NETWORK}.153`;
 const ANSWER = JSON.stringify({
   id: 'chatcmpl-1', object: 'chat.completion', model: 'm',
   choices: [{ index: 0, message: { role: 'assistant', content: 'ok' }, finish_reason: 'stop' }],
@@ -140,8 +142,8 @@ describe('names of providers', { skip: !may_mount && 'wants the right to mount a
   });
 
   test('slow names: calls for them end at their deadline, all others go on meanwhile', async () => {
-    const good = await provider('127.0.0.31');
-    dns.names['good.example'] = { addresses: ['127.0.0.31'] };
+    const good = await provider(`${NETWORK}.31`);
+    dns.names['good.example'] = { addresses: [`${NETWORK}.31`] };
     for (const name of SLOW_NAMES) {
       dns.names[name] = { held: true };
     }
@@ -155,7 +157,7 @@ describe('names of providers', { skip: !may_mount && 'wants the right to mount a
     }
     await until('the log says so', () => /slow-0\.example:\d+: no connection within \d+ ms \(looking up the name\)/.test(gateway.log()));
     for (const name of SLOW_NAMES) {
-      dns.names[name] = { addresses: ['127.0.0.31'] };
+      dns.names[name] = { addresses: [`${NETWORK}.31`] };
     }
     dns.release();
     assert.equal((await call('slow-0')).status, 200, 'once it is answered, all is well');
@@ -165,14 +167,14 @@ describe('names of providers', { skip: !may_mount && 'wants the right to mount a
     dns.names['many.example'] = { held: true };
     const calls = Array.from({ length: 20 }, () => call('many'));
     await until('it is asked for', () => dns.asked['many.example'] >= 1);
-    dns.names['many.example'] = { addresses: ['127.0.0.31'] };
+    dns.names['many.example'] = { addresses: [`${NETWORK}.31`] };
     dns.release();
     assert.deepEqual([...new Set((await Promise.all(calls)).map((answer) => answer.status))], [200]);
     assert.ok(dns.asked['many.example'] <= 2, 'at most one a loop');
   });
 
   test('a name with several addresses: the next one is tried, and remembered', async () => {
-    dns.names['several.example'] = { addresses: ['127.0.0.39', '127.0.0.31'] };
+    dns.names['several.example'] = { addresses: [`${NETWORK}.39`, `${NETWORK}.31`] };
     for (let i = 0; i < 3; i++) {
       assert.equal((await call('several')).status, 200);
     }
@@ -180,12 +182,12 @@ describe('names of providers', { skip: !may_mount && 'wants the right to mount a
   });
 
   test('a name that moves is looked up again once nobody answers where it was; an old answer serves where no new one comes', async () => {
-    const first = await provider('127.0.0.32');
-    const second = await provider('127.0.0.33');
-    dns.names['changing.example'] = { addresses: ['127.0.0.32'] };
+    const first = await provider(`${NETWORK}.32`);
+    const second = await provider(`${NETWORK}.33`);
+    dns.names['changing.example'] = { addresses: [`${NETWORK}.32`] };
     assert.equal((await call('changing')).status, 200);
     assert.equal(first.requests, 1);
-    dns.names['changing.example'] = { addresses: ['127.0.0.33'] };
+    dns.names['changing.example'] = { addresses: [`${NETWORK}.33`] };
     await first.close();
     const seen = [];
     await until('it is found again', async () => seen.push((await call('changing')).status) && second.requests >= 1);
