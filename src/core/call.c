@@ -17,6 +17,7 @@ struct call_state {
     struct applied_set limits;
     struct estimate estimate;
     int32_t route_index;
+    uint32_t closed, foreign; /* routes, bit by bit: not to be asked; of these, they do not know the id */
     int64_t output_limit; /* of one answer, -1 = as the request has it */
     bool lowered;
     int64_t held_output, bound_output, held_micros, bound_micros, est_micros;
@@ -75,9 +76,10 @@ check_identity(struct call_state *state)
     return banned ? REASON_ACCOUNT_BANNED : REASON_OK;
 }
 
-/* Ids of stored state work only for the account they were given to (DESIGN section 7). */
+/* Ids of stored state work only for the account they were given to, and at the provider that gave them
+ * (DESIGN section 7): all other routes are closed for the call. */
 static enum reason
-check_issued(const struct call_state *state)
+check_issued(struct call_state *state)
 {
     if (!state->call->issued_hash[0]) {
         return REASON_OK;
@@ -85,7 +87,19 @@ check_issued(const struct call_state *state)
     const struct issued_slot *issued = work_issued(state->core->work, state->call->issued_hash);
     const bool ours = issued && issued->slot.state != SLOT_ABSENT
                       && issued->row.account_id == state->account->account_id;
-    return ours ? REASON_OK : REASON_ID_UNKNOWN;
+    if (!ours) {
+        return REASON_ID_UNKNOWN;
+    }
+    bool is_known = false;
+    for (int32_t i = 0; i < state->model->route_count; i++) {
+        const struct route *route = &state->model->routes[i];
+        const char *name = state->policy->providers[route->provider].name;
+        const bool is_its = slice_eq(slice_str(name), slice_str(issued->row.provider));
+        state->foreign |= (uint32_t)!is_its << i;
+        is_known = is_known || is_its;
+    }
+    state->closed |= state->foreign;
+    return is_known ? REASON_OK : REASON_ID_ROUTE_GONE;
 }
 
 static enum reason
@@ -262,8 +276,10 @@ refuse_no_route(const struct call_state *state, struct verdict *verdict)
 {
     const int64_t opens_ms = state->call->routes_open_ms;
     const int64_t wait_ms = opens_ms > state->core->now_ms ? opens_ms - state->core->now_ms : 0;
-    refuse(verdict,
-        wait_ms > 0 && wait_ms <= MINUTE_MS ? REASON_ROUTES_COOLING : REASON_ROUTES_EXHAUSTED);
+    const bool waits = wait_ms > 0 && wait_ms <= MINUTE_MS;
+    refuse(verdict, !waits           ? REASON_ROUTES_EXHAUSTED
+                    : state->foreign ? REASON_ID_ROUTE_COOLING
+                                     : REASON_ROUTES_COOLING);
     verdict->refusal.retry_after_ms = wait_ms;
     verdict->refusal.resets_at_ms = wait_ms ? opens_ms : 0;
 }
@@ -274,7 +290,7 @@ check_routes(struct call_state *state, struct verdict *verdict)
 {
     bool any_open = false;
     for (int32_t i = 0; i < state->model->route_count; i++) {
-        if (state->call->routes_closed & (UINT32_C(1) << i)) {
+        if (state->closed & (UINT32_C(1) << i)) {
             continue;
         }
         struct verdict attempt = {
@@ -443,7 +459,7 @@ write_inputs(const struct call_state *state)
     buf_add_number(&out, "lowered_to", state->lowered ? state->output_limit : -1);
     buf_add_number(&out, "answers", call->output_count);
     buf_add_number(&out, "price_pct", call->price_multiplier_pct);
-    buf_add_number(&out, "closed", call->routes_closed);
+    buf_add_number(&out, "closed", state->closed);
     buf_add_str(&out, ",\"limits\":[");
     for (int32_t i = 0; i < state->limits.count; i++) {
         write_limit(&out, &state->limits.items[i], i == 0);
@@ -545,6 +561,7 @@ allow(struct call_state *state, struct verdict *verdict)
     verdict->hold_id = hold.hold_id;
     verdict->thread_id = thread_id;
     verdict->route_index = state->route_index;
+    verdict->routes_foreign = state->foreign;
     verdict->payer = hold.payer;
     verdict->output_limit = state->lowered ? state->output_limit : -1;
     verdict->output_lowered = state->lowered;
@@ -563,8 +580,9 @@ static void
 allow_uncounted(const struct call_state *state, struct verdict *verdict)
 {
     for (int32_t i = 0; i < state->model->route_count; i++) {
-        if (!(state->call->routes_closed & (UINT32_C(1) << i))) {
+        if (!(state->closed & (UINT32_C(1) << i))) {
             verdict->kind = VERDICT_ALLOWED;
+            verdict->routes_foreign = state->foreign;
             verdict->route_index = i;
             verdict->output_limit = -1;
             verdict->output_allowed = INT64_MAX;
@@ -604,7 +622,9 @@ void
 decide_call(struct core *core, const struct event *event, struct verdict *verdict)
 {
     const struct call_event *call = &event->call;
-    struct call_state state = { .core = core, .call = call, .output_limit = -1 };
+    struct call_state state = {
+        .core = core, .call = call, .output_limit = -1, .closed = call->routes_closed
+    };
     state.policy = core_policy_exact(core, call->policy_ver);
     verdict->output_limit = -1;
     if (!state.policy) {

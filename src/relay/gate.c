@@ -215,6 +215,7 @@ call_on_decision(void *user, const struct verdict *verdict)
     call->hold_id = verdict->hold_id;
     call->thread_id = verdict->thread_id;
     call->route_index = verdict->route_index;
+    call->routes_closed |= verdict->routes_foreign;
     call->payer = verdict->payer;
     call->output_limit = verdict->output_limit;
     call->lowered = verdict->output_lowered;

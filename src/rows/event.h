@@ -164,6 +164,7 @@ struct verdict {
     int64_t hold_id;             /* also the request id */
     int64_t thread_id;
     int32_t route_index;
+    uint32_t routes_foreign;     /* bit i: route i does not know the id that the call refers to; no attempt may go there */
     enum payer payer;
     int64_t output_limit;        /* to put into the request; -1 = leave the request as it is */
     bool output_lowered;

@@ -510,6 +510,35 @@ issued_ids_are_their_accounts(void **state)
 }
 
 static void
+an_issued_id_goes_to_the_provider_that_gave_it(void **state)
+{
+    struct gate *gate = *state;
+    struct event event = a_call(MODEL_TWO, 100, -1);
+    event.call.routes_closed = 1;
+    const struct verdict first = expect_allowed(gate, &event);
+    assert_int_equal(first.routes_foreign, 0);
+    struct event settle = a_settle(first.hold_id, 100, 10);
+    set_hash(settle.settle.issued_hash, 'e');
+    expect_allowed(gate, &settle);
+
+    set_hash(event.call.issued_hash, 'e');
+    event.call.routes_closed = 0; /* the first route would do, but for the id */
+    const struct verdict second = expect_allowed(gate, &event);
+    assert_int_equal(second.route_index, 1);
+    assert_int_equal(second.routes_foreign, 1);
+
+    event.call.routes_closed = 2;
+    event.call.routes_open_ms = gate->now_ms + 5000;
+    assert_int_equal(expect_refused(gate, &event, REASON_ID_ROUTE_COOLING).refusal.retry_after_ms, 5000);
+    event.call.routes_open_ms = 0;
+    expect_refused(gate, &event, REASON_ROUTES_EXHAUSTED);
+
+    event = a_call(MODEL_PAID, 100, -1); /* its provider never gave that id */
+    set_hash(event.call.issued_hash, 'e');
+    expect_refused(gate, &event, REASON_ID_ROUTE_GONE);
+}
+
+static void
 an_issued_id_stays_with_whom_it_was_given_to_first(void **state)
 {
     struct gate *gate = *state;
@@ -686,6 +715,7 @@ static const struct CMUnitTest tests[] = {
     CASE_WITH("a service key is one key for all it acts for", a_key_is_one_key_for_all_it_acts_for, gate_make, gate_end),
     CASE_WITH("counting tokens is never metered", counting_tokens_is_free, gate_make, gate_end),
     CASE_WITH("a provider's id works for the account it was issued to", issued_ids_are_their_accounts, gate_make, gate_end),
+    CASE_WITH("a call that refers to an id goes to the provider that gave it", an_issued_id_goes_to_the_provider_that_gave_it, gate_make, gate_end),
     CASE_WITH("an issued id stays with the first", an_issued_id_stays_with_whom_it_was_given_to_first, gate_make, gate_end),
     CASE_WITH("a call is judged by the policy it was asked under", judged_by_its_own_policy, gate_make, gate_end),
     CASE_WITH("a call that outlived its policy is refused", a_call_that_outlived_its_policy_is_refused, gate_make, gate_end),
