@@ -47,12 +47,15 @@ sync_path(const char *path, bool folder, struct store_error *error)
 
 /* An empty file that is ours alone; SQLite writes into it. */
 static enum status
-make_file(const char *path, struct store_error *error)
+make_file(const char *path, bool for_gateway, struct store_error *error)
 {
     (void)unlink(path); /* of a copy that was broken off */
     const int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0) {
         return fail_file(error, path, "made");
+    }
+    if (for_gateway) {
+        give_to_folder_owner(fd, path);
     }
     (void)close(fd);
     return STATUS_OK;
@@ -265,7 +268,7 @@ static enum status
 backup_to(struct copying *copying, const char *to, bool force, int64_t now_ms, struct audit *audit,
     struct store_error *error)
 {
-    enum status status = make_file(copying->to, error);
+    enum status status = make_file(copying->to, false, error);
     if (status == STATUS_OK) {
         status = copy_store(copying, error);
     }
@@ -294,11 +297,15 @@ store_backup(const char *url, const char *to, bool force, int64_t now_ms, audit_
 {
     const char *from = path_of_url(url);
     char fresh[PATH_BYTES];
-    struct stat file;
+    struct stat file, other;
     error->text[0] = '\0';
     *audit = (struct audit){ 0 };
     if (!from || stat(from, &file) != 0) {
         return store_fail(error->text, STATUS_NOT_FOUND, "there is no store at %.300s", url);
+    }
+    if (stat(to, &other) == 0 && other.st_ino == file.st_ino && other.st_dev == file.st_dev) {
+        return store_fail(
+            error->text, STATUS_INVALID, "%.300s is the store itself: name another file", to);
     }
     if (!force && lstat(to, &file) == 0) {
         return store_fail(error->text, STATUS_EXISTS, "%.300s is there already", to);
@@ -331,7 +338,7 @@ set_aside(const char *path, int64_t now_ms, char aside[1024], struct store_error
     for (size_t i = 0; i < countof(ends); i++) {
         (void)snprintf(name, sizeof(name), "%s%s", path, ends[i]);
         (void)snprintf(kept, sizeof(kept), "%s%s", aside, ends[i]);
-        if (link(name, kept) != 0 && (errno != ENOENT || ends[i][0] == '\0')) {
+        if (link(name, kept) != 0 && errno != ENOENT) {
             return fail_file(error, name, "set aside");
         }
     }
@@ -387,14 +394,15 @@ put_in_place(struct copying *copying, const char *path, bool force, int64_t now_
             "its epochs are used up: begin a new store and keep this one for its ledger");
     }
     restored->next_epoch = epoch + 1;
-    enum status status = make_file(copying->to, error);
+    enum status status = make_file(copying->to, true, error);
     if (status == STATUS_OK) {
         status = copy_store(copying, error);
     }
     if (status == STATUS_OK) {
         status = mark_copy(copying->to, 0, epoch, error);
     }
-    if (status == STATUS_OK && replaces) {
+    /* A log without its store, too: SQLite would copy it into whatever takes that name. */
+    if (status == STATUS_OK && (replaces || home_has_log(path))) {
         status = set_aside(path, now_ms, restored->aside, error);
     }
     if (status == STATUS_OK) {

@@ -71,12 +71,20 @@ ensure_file(
     if (errno == ENOENT && options->read_only) {
         return store_fail(error->text, STATUS_NOT_FOUND, "there is no store at %s", path);
     }
+    if (errno == ENOENT && home_has_log(path)) {
+        /* SQLite would take a new file's log for a stale one, and remove it. */
+        return store_fail(error->text, STATUS_INVALID,
+            "the store %s is gone, but its log (-wal) is there: put the store back beside it, or move "
+            "the log away to begin a new one",
+            path);
+    }
     const int fd = errno == ENOENT ? open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600) : -1;
     if (fd < 0) {
         return store_fail(error->text, STATUS_IO,
             "%s cannot be made: %s; check that its folder is there and may be written to", path,
             strerror(errno));
     }
+    give_to_folder_owner(fd, path);
     (void)close(fd);
     *made = true;
     return STATUS_OK;
@@ -420,7 +428,10 @@ static enum status
 sqlite_begin(struct store *store, const struct node_row *node)
 {
     struct sqlite_store *sqlite = sqlite_store_of(store);
-    enum status status = sqlite->uncertain_batch_no != 0 ? resolve_uncertain(sqlite) : STATUS_OK;
+    enum status status = home_look(&sqlite->files, sqlite->path, store->last_error);
+    if (status == STATUS_OK && sqlite->uncertain_batch_no != 0) {
+        status = resolve_uncertain(sqlite);
+    }
     if (status == STATUS_OK) {
         status = run_frame(&sqlite->db, STATEMENT_BEGIN_WRITE);
     }
@@ -581,6 +592,7 @@ sqlite_node_start(struct store *store, int64_t now_ms, const char *config_hash,
     }
     sqlite->started = true;
     home_reach_file(db, sqlite->path);
+    home_remember(&sqlite->files, sqlite->path);
     return STATUS_OK;
 }
 

@@ -13,12 +13,15 @@
 
 #include <stdio.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/civil.h"
+#include "base/clock.h"
 #include "log/log.h"
 
 #define SMALL_LOG_BYTES (4 << 20) /* copied back at a start within a few milliseconds */
 #define HOME_BYTES      1200
+#define LOOK_EVERY_MS   100
 
 bool
 home_has_log(const char *path)
@@ -158,4 +161,41 @@ home_leave(struct sqlite_db *db)
     if (sqlite_meta_put_i64(db, "running", 0) != STATUS_OK || db_exec(db, "COMMIT") != STATUS_OK) {
         (void)sqlite3_exec(db->handle, "ROLLBACK", NULL, NULL, NULL);
     }
+}
+
+/* --- Files that were removed, replaced or moved while they are open take along what is written to them. */
+
+static uint64_t
+inode_of_log(const char *path)
+{
+    char name[4096];
+    const int len = snprintf(name, sizeof(name), "%s-wal", path);
+    return len > 0 && (size_t)len < sizeof(name) ? inode_of(name) : 0;
+}
+
+void
+home_remember(struct home_files *files, const char *path)
+{
+    *files = (struct home_files){ .inodes = { inode_of(path), inode_of_log(path) } };
+}
+
+enum status
+home_look(struct home_files *files, const char *path, char *error_text)
+{
+    const int64_t now_ms = clock_mono_ms();
+    if (now_ms < files->looked_mono_ms + LOOK_EVERY_MS) {
+        return STATUS_OK;
+    }
+    const uint64_t inodes[] = { inode_of(path), inode_of_log(path) };
+    for (size_t i = 0; i < countof(inodes); i++) {
+        if (files->inodes[i] && inodes[i] != files->inodes[i]) {
+            return store_fail(error_text, STATUS_IO,
+                "%.200s%s was removed, moved or replaced under the running gateway: put it back (what "
+                "was removed is in /proc/%ld/fd until the gateway ends), or end the gateway and "
+                "restore a backup",
+                path, i == 0 ? "" : "-wal", (long)getpid());
+        }
+    }
+    files->looked_mono_ms = now_ms;
+    return STATUS_OK;
 }

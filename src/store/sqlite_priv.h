@@ -76,6 +76,8 @@ struct slice column_slice(struct query *query);
 
 MUST_USE enum status lock_take(const char *path, int *lock_fd, struct store_error *error);
 void lock_drop(int lock_fd);
+/* What root makes for a gateway belongs to whom the folder belongs to, or that gateway could not start. */
+void give_to_folder_owner(int fd, const char *path);
 
 /* --- migrate.c: brings an empty or older store to the last of `scripts`, in one transaction. */
 
@@ -109,6 +111,15 @@ MUST_USE enum status home_write(struct sqlite_db *db, const char *path);
 void home_reach_file(struct sqlite_db *db, const char *path);
 void home_leave(struct sqlite_db *db);
 
+struct home_files {
+    uint64_t inodes[2]; /* of the store and its log; 0: not known */
+    int64_t looked_mono_ms;
+};
+/* After the first commit, which made the log. */
+void home_remember(struct home_files *files, const char *path);
+/* Before a batch: STATUS_IO when the names are not those files' any more; looks a few times a second. */
+MUST_USE enum status home_look(struct home_files *files, const char *path, char *error_text);
+
 /* --- sqlite_log.c */
 
 struct log_room {
@@ -131,6 +142,7 @@ struct sqlite_store {
     int64_t uncertain_batch_no; /* its commit failed; 0 = none did */
     struct sqlite_db db;
     char *path;
+    struct home_files files;
     int lock_fd;
     struct checkpointer *checkpointer;
     struct buf inputs, packed, packed_2; /* reused by every row */

@@ -78,6 +78,9 @@ test('a backup is not written over, is named in a folder, and found by the contr
   assert.equal(named.code, 0, named.err);
   assert.match(named.out, /tidegate-\d{8}T\d{6}Z\.db: \d+ KB in .* calls for \$/);
   assert.equal(fs.readdirSync(at('kept')).length, 1);
+  const itself = tidegate('backup', gateway.store, '--force');
+  assert.equal(itself.code, 1);
+  assert.match(itself.err, /is the store itself: name another file/);
   const nowhere = tidegate('backup', at('no/such/folder.db'));
   assert.equal(nowhere.code, 1);
   assert.match(nowhere.err, /cannot be made: No such file/);
@@ -190,6 +193,21 @@ test('a log of another moment than its file is refused', async () => {
   const done = run(['status', '--config', at('mixed.yaml')], { cwd: at('kept') });
   assert.equal(done.code, 1, done.out);
   assert.match(done.err, /a copy of \S+ whose files do not fit each other|malformed/);
+});
+
+test('a log whose store is gone: no new store is begun beside it, and restore moves it aside', () => {
+  fs.copyFileSync(`${gateway.store}-wal`, at('lost.db-wal'));
+  fs.writeFileSync(at('lost.yaml'), JSON.stringify({ ...gateway.config, control: at('lost.sock'), store: `sqlite:${at('lost.db')}` }));
+  const { code, err } = run(['account', 'add', 'eve', '--config', at('lost.yaml')], { cwd: at('kept') });
+  assert.equal(code, 1, err);
+  assert.match(err, /lost\.db is gone, but its log \(-wal\) is there/);
+  assert.ok(!fs.existsSync(at('lost.db')) && fs.existsSync(at('lost.db-wal')));
+
+  const done = tidegate('restore', at('b1.db'), '--to', `sqlite:${at('lost.db')}`, '--json');
+  assert.equal(done.code, 0, done.err);
+  assert.ok(!fs.existsSync(at('lost.db-wal')), 'it is not copied into the store');
+  assert.ok(fs.existsSync(`${json(done).aside}-wal`), 'and it is kept');
+  assert.equal(tidegate('check', '--store', at('lost.db')).code, 0);
 });
 
 test('a first start that fails leaves no store behind', async () => {

@@ -164,6 +164,30 @@ test('a disk that does not answer: what is queued behind it is refused, nothing 
   await assertSound();
 });
 
+test('a store moved away under the gateway: new work is refused until it is back, nothing is lost', async () => {
+  for (const end of ['', '-wal']) {
+    const file = `${gateway.store}${end}`;
+    assert.equal((await call()).status, 200);
+    await gateway.booked();
+    const running = stream();
+    fs.renameSync(file, `${file}.away`);
+    let refused;
+    for (let i = 0; i < 200 && !refused; i++) {
+      const answer = await call();
+      refused = answer.status === 503 && answer;
+    }
+    assert.match(refused?.text ?? '', /store_unavailable/, `${file} is missed`);
+    assert.match(gateway.program.err, /was removed, moved or replaced under the running gateway/);
+    fs.renameSync(`${file}.away`, file);
+    assert.equal((await running).status, 200);
+    await gateway.booked();
+    assert.equal((await call()).status, 200);
+    await gateway.booked();
+    const report = run(['check', '--store', gateway.store, '--json']);
+    assert.equal(report.code, 0, report.out);
+  }
+});
+
 test('a log whose last page is torn: what was before it is there, and the books agree', async () => {
   for (const [name, tear] of Object.entries({
     cut: (file, size) => fs.truncateSync(file, size - 1000),
