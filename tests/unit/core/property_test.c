@@ -21,7 +21,8 @@ enum { LIMIT_DAY, LIMIT_WEEK, LIMIT_TREE, LIMIT_MINE, LIMIT_ALL, LIMIT_RATE, LIM
 struct audit_call {
     int64_t hold_id, account_id, thread_id, root_id;
     int64_t day_ms, week_ms; /* windows it was charged to */
-    int64_t input, held_output, cost;
+    int64_t input, held_output;
+    int64_t cost;            /* of all attempts that were booked */
     int64_t token_micros;    /* price of an input token on its route; output is twice that */
     bool open, two_routes, rerouted;
     bool touched;            /* by an event of this batch: the auditor looks at holds after it */
@@ -37,6 +38,7 @@ struct audit {
         int64_t at_ms, hold_id;
     } requests[2][CALLS_MAX]; /* that left the process, or may have */
     int request_count[2];
+    int billed_reroutes;      /* between two routes of different prices */
     uint64_t random;
 };
 
@@ -117,6 +119,11 @@ some_event(struct audit *audit)
         struct event event = { .kind = EVENT_REROUTE };
         event.reroute = (struct reroute_event){
             .hold_id = call->hold_id, .route_index = (int32_t)draw(audit, 2), .failed_reason = REASON_UPSTREAM_BROKEN };
+        event.reroute.billed = draw(audit, 2) == 0;
+        if (event.reroute.billed) {
+            const int64_t output = (int64_t)draw(audit, (uint64_t)call->held_output + 1);
+            event.reroute.usage = a_settle(call->hold_id, call->input, output).settle.usage;
+        }
         return event;
     }
     if (dice == 7) {
@@ -213,6 +220,12 @@ note(struct audit *audit, const struct event *event, const struct verdict *verdi
     }
     if (event->kind == EVENT_REROUTE) {
         struct audit_call *call = find_call(audit, event->reroute.hold_id);
+        if (event->reroute.billed) { /* at the price of the route that it leaves */
+            const int64_t cost = price_of(call, event->reroute.usage.input, event->reroute.usage.output);
+            assert_int_equal(verdict->cost_micros, cost);
+            call->cost += cost;
+            audit->billed_reroutes += call->two_routes;
+        }
         call->rerouted = true;
         (void)see(audit, call->account_id);
         call->token_micros = !call->two_routes ? call->token_micros : event->reroute.route_index == 0 ? 10 : 1;
@@ -221,8 +234,9 @@ note(struct audit *audit, const struct event *event, const struct verdict *verdi
     struct audit_call *call = find_call(audit, event->settle.hold_id);
     if (call->open) {
         const bool billed = event->settle.dispatched && !event->settle.unbilled;
-        call->cost = billed ? price_of(call, event->settle.usage.input, event->settle.usage.output) : 0;
-        assert_int_equal(verdict->cost_micros, call->cost);
+        const int64_t cost = billed ? price_of(call, event->settle.usage.input, event->settle.usage.output) : 0;
+        assert_int_equal(verdict->cost_micros, cost);
+        call->cost += cost;
         call->open = false;
         (void)see(audit, call->account_id);
         if (!event->settle.dispatched && !call->rerouted) {
@@ -357,6 +371,7 @@ static void
 meters_are_what_the_books_say(void **state)
 {
     static struct audit audit;
+    int billed_reroutes = 0;
     for (uint64_t seed = 1; seed <= SEEDS; seed++) {
         struct gate *gate = NULL;
         gate_make((void **)&gate);
@@ -373,9 +388,11 @@ meters_are_what_the_books_say(void **state)
         seed_running = seed;
         run(&audit);
         assert_true(audit.call_count > 20); /* it was not all refusals */
+        billed_reroutes += audit.billed_reroutes;
         gate_end((void **)&gate);
     }
     seed_running = 0;
+    assert_true(billed_reroutes > SEEDS); /* they were drawn, and there was room for them */
 }
 
 static int
