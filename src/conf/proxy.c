@@ -142,7 +142,7 @@ basic_of(struct conf *conf, struct slice userinfo)
             c = (char)(high * 16 + low);
             i += 2;
         }
-        good = good && (unsigned char)c > 0x20 && c != 0x7f;
+        good = good && (unsigned char)c >= 0x20 && c != 0x7f;
         plain[len++] = c;
     }
     const size_t room = strlen(BASIC) + SECRET_BASE64_BYTES(len);

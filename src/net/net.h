@@ -128,6 +128,8 @@ MUST_USE enum status net_certificates_load(struct net *net, const struct net_lis
     int listen_count, struct net_certificates **loaded, struct net_error *error);
 void net_certificates_use(struct net *net, struct net_certificates *loaded);
 void net_certificates_free(struct net_certificates *loaded);
+/* The files of roots that providers are trusted by are read again, each by the next new connection. */
+void net_trust_again(struct net *net);
 /* Wall time; 0 = a listener without TLS. */
 int64_t net_certificate_expires_ms(struct net *net, int listen_index);
 

@@ -24,8 +24,13 @@ on_new_session(SSL *ssl, SSL_SESSION *session)
     if (!upstream || !upstream->pool) {
         return 0;
     }
+    SSL_CTX *context = SSL_get_SSL_CTX(ssl);
     net_tls_forget_session(upstream->pool);
+    if (SSL_CTX_up_ref(context) != 1) {
+        return 0;
+    }
     upstream->pool->session = session;
+    upstream->pool->session_context = context;
     return 1; /* it is ours now */
 }
 
@@ -51,7 +56,7 @@ make_ssl_context(const char *ca_file)
     return made;
 }
 
-/* The context of these roots, made on first use; with the mutex held. */
+/* The context of these roots, made on first use and after each reload; with the mutex held. */
 static SSL_CTX *
 context_of(struct net *net, const char *ca_file)
 {
@@ -74,6 +79,27 @@ context_of(struct net *net, const char *ca_file)
     made->next = net->tls_contexts;
     net->tls_contexts = made;
     return made->ssl_context;
+}
+
+/* With a reference, since a reload may take it out of the list. */
+static SSL_CTX *
+context_ref(struct net *net, const char *ca_file)
+{
+    uv_mutex_lock(&net->tls_mutex);
+    SSL_CTX *context = context_of(net, ca_file);
+    if (context && SSL_CTX_up_ref(context) != 1) {
+        context = NULL;
+    }
+    uv_mutex_unlock(&net->tls_mutex);
+    return context;
+}
+
+void
+net_trust_again(struct net *net)
+{
+    uv_mutex_lock(&net->tls_mutex);
+    net_tls_free_contexts(net);
+    uv_mutex_unlock(&net->tls_mutex);
 }
 
 void
@@ -114,8 +140,11 @@ static SSL *
 make_ssl(struct net_upstream *upstream, SSL_CTX *context)
 {
     static const unsigned char protocols[] = "\x08http/1.1";
-    const struct net_pool *pool = upstream->pool;
+    struct net_pool *pool = upstream->pool;
     SSL *ssl = SSL_new(context);
+    if (pool->session_context != context) {
+        net_tls_forget_session(pool); /* whoever it was made with is judged again */
+    }
     if (!ssl) {
         return NULL;
     }
@@ -137,9 +166,7 @@ net_tls_open(struct net_upstream *upstream, char detail[NET_DETAIL_BYTES])
     char why[NET_TLS_WHY_BYTES];
 
     ERR_clear_error();
-    uv_mutex_lock(&net->tls_mutex);
-    SSL_CTX *context = context_of(net, ca_file);
-    uv_mutex_unlock(&net->tls_mutex);
+    SSL_CTX *context = context_ref(net, ca_file);
     if (!context) {
         net_tls_why(why, sizeof(why));
         (void)snprintf(detail, NET_DETAIL_BYTES, "cannot read trusted certificates from %s: %s",
@@ -147,6 +174,7 @@ net_tls_open(struct net_upstream *upstream, char detail[NET_DETAIL_BYTES])
         return false;
     }
     SSL *ssl = make_ssl(upstream, context);
+    SSL_CTX_free(context); /* the connection has its own reference */
     struct net_tls *tls = ssl ? net_tls_make(&upstream->sock, upstream->tls, ssl) : NULL;
     if (!tls) {
         net_tls_why(why, sizeof(why));
@@ -180,5 +208,7 @@ void
 net_tls_forget_session(struct net_pool *pool)
 {
     SSL_SESSION_free(pool->session);
+    SSL_CTX_free(pool->session_context);
     pool->session = NULL;
+    pool->session_context = NULL;
 }

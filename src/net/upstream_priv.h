@@ -57,6 +57,7 @@ void net_resolve_close(struct net_loop *loop);
 /* ---- pool.c: connections that wait for their next call, by everything that must not be mixed */
 
 struct ssl_session_st;
+struct ssl_ctx_st;
 
 struct net_pool {
     struct list node; /* on loop->pools, the longest unused first */
@@ -66,6 +67,7 @@ struct net_pool {
     int idle_count;
     struct list idle; /* struct net_upstream, the last used first */
     struct ssl_session_st *session; /* to resume from; NULL = none yet */
+    struct ssl_ctx_st *session_context; /* under whose roots it was made */
     int64_t used_mono_ms;
     uint16_t port;
     bool tls;

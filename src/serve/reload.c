@@ -113,6 +113,7 @@ read_again(struct reload *reload, const char *actor, struct buf *said)
     status = engine_set_policy(reload->engine, policy, &engine_error);
     if (status == STATUS_OK) {
         listeners_use(reload->listeners, certificates);
+        net_trust_again(reload->listeners->net);
         note_reload(reload, actor, config_hash);
         buf_addf(said, "%s is in force", reload->config_path);
         if (fixed_count > 0) {

@@ -98,7 +98,7 @@
     X(PROVIDER_INSECURE, "providers.*.insecure", BOOL, NULL, "false", NULL, NULL,                                     \
         "Allows http to a host that is not this machine.")                                                            \
     X(PROVIDER_CA_FILE, "providers.*.ca_file", TEXT, "the path of a PEM file", NULL, NULL, NULL,                      \
-        "Certificates to trust instead of the system's.")                                                             \
+        "Certificates to trust instead of the system's; a reload reads them again.")                                   \
     X(PROVIDER_PROXY, "providers.*.proxy", ANY, "none, a URL such as http://proxy.example:3128, or {env: NAME} of a variable that holds one", NULL, NULL, NULL, \
         "The proxy that tunnels to it; without it by HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY of the environment.") \
     X(PROXY_ENV, "providers.*.proxy.env", TEXT, "the name of an environment variable", OPTION_REQUIRED, NULL, NULL,   \

@@ -7,8 +7,9 @@ import https from 'node:https';
 import os from 'node:os';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 
-import { Gateway, Mock, callOf, freePort, modelsOn, providersOn, send } from './harness.mjs';
+import { Gateway, Mock, callOf, freePort, modelsOn, providersOn, run, send } from './harness.mjs';
 
 const ANSWER = JSON.stringify({
   id: 'chatcmpl-tls', object: 'chat.completion', model: 'm',
@@ -117,3 +118,34 @@ for (const [what, certificate, ca, options] of [
     assert.match(log, /certificate|TLS|protocol|version/i);
   });
 }
+
+test('roots that a reload reads again: who they vouch for is judged again, resumed or not', async () => {
+  const seen = await provider('good', { keepAliveTimeout: 1 });
+  const trust = (ca) => fs.copyFileSync(path.join(dir, `${ca}.pem`), path.join(dir, 'trusted.pem'));
+  trust('theirs');
+  const gateway = await Gateway.start(mock, {
+    providers: {
+      tls: {
+        ...providersOn(mock).openai,
+        base_url: `https://localhost:${seen.port}/v1`,
+        ca_file: path.join(dir, 'trusted.pem'),
+        cooldown_after: 0,
+      },
+    },
+    models: modelsOn({ 'gpt-live': 'tls' }),
+  });
+  const key = gateway.member('ada');
+  for (const [ca, status] of [['theirs', 502], ['ours', 200], ['theirs', 502], ['ours', 200]]) {
+    trust(ca);
+    assert.equal(run(['reload', '--control', gateway.control]).code, 0);
+    for (let i = 0; i < 4; i++) {
+      for (const server of servers) {
+        server.closeAllConnections();
+      }
+      await sleep(50);
+      const answer = await send(gateway, key, callOf('chat', 'gpt-live'));
+      assert.equal(answer.status, status, `${ca}: ${answer.text}`);
+    }
+  }
+  await gateway.stop();
+});
