@@ -18,7 +18,12 @@ const options = { minutes: 30, streams: 2000, rate: 500, write: false, build: ''
 for (let i = 2; i < process.argv.length; i++) {
   const word = process.argv[i];
   if (['--minutes', '--streams', '--rate'].includes(word)) {
-    options[word.slice(2)] = Number(process.argv[++i]);
+    const number = Number(process.argv[++i]);
+    if (!(number > 0)) {
+      console.error(`soak: ${word} wants a number`);
+      process.exit(2);
+    }
+    options[word.slice(2)] = number;
   } else if (word === '--write') {
     options.write = true;
   } else if (word.startsWith('-')) {

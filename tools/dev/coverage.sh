@@ -43,6 +43,7 @@ coverage_run() {
 }
 
 run_coverage() {
+    [ $# = 0 ] || die "coverage takes no arguments, not '$1'"
     install_deps
     coverage_build || die "the tree does not build with coverage"
     coverage_run || die "a unit test fails: see $COVERAGE_BUILD/meson-logs/testlog.txt"

@@ -45,7 +45,7 @@ fuzz_reaches() {
 }
 
 run_fuzz() {
-    local wanted='' seconds=60 target failed=0 none=1
+    local wanted='' seconds=60 target failed=0
     while [ $# -gt 0 ]; do
         case $1 in
             --all) wanted='' ;;
@@ -58,13 +58,13 @@ run_fuzz() {
     case $seconds in ''|*[!0-9]*) die "--seconds wants a number" ;; esac
     install_deps --checks
     [ -n "$(fuzz_targets)" ] || die "fuzz/targets lists no target whose source is there"
+    [ -z "$wanted" ] || fuzz_targets | grep -qxF -- "$wanted" ||
+        die "no target '$wanted'; there are: $(fuzz_targets | tr '\n' ' ')"
     fuzz_build || die "the fuzz targets do not build"
     while read -r target; do
         [ -z "$wanted" ] || [ "$target" = "$wanted" ] || continue
-        none=0
         say "fuzzing $target for $seconds s"
         fuzz_one "$target" "$seconds" || { failed=1; say "$target: see above, and $FUZZ_BUILD/findings/$target"; }
     done < <(fuzz_targets)
-    [ "$none" = 0 ] || die "no target '$wanted'; there are: $(fuzz_targets | tr '\n' ' ')"
     return "$failed"
 }

@@ -60,6 +60,8 @@ run_lint() {
     local quick=0
     LINT_FAILED=0
     [ "${1:-}" != --quick ] || { quick=1; shift; }
+    local file
+    for file in "$@"; do [ -f "$file" ] || die "lint knows --quick and files, not '$file'"; done
     install_deps --checks
     lint_step rooms tools/rooms
     lint_step cases tools/cases
