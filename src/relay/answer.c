@@ -59,7 +59,7 @@ on_head(struct net_call *upstream, const struct http_head *head, void *user)
     const bool fine = head->status >= 200 && head->status < 300;
     call->upstream_status = head->status;
     call->first_byte_mono_ms = net_loop_mono_ms(call->loop->loop);
-    call->streaming = fine && call->facts.stream && is_event_stream(head);
+    call->streaming = fine && call->stream && is_event_stream(head);
     trail_note(TRAIL_ANSWER, call->hold_id, head->status, call->streaming);
     buf_clear(&call->answer_headers);
     const struct answer_headers rules = { .user_pays = call->payer == PAYER_USER,
@@ -81,15 +81,15 @@ on_head(struct net_call *upstream, const struct http_head *head, void *user)
     if (call->all_sent && !again) { /* megabytes that nobody needs again */
         call_free_body(call);
         call_free_head(call);
-        if (call->streaming) {
-            arena_free(&call->arena); /* it may stay open for long, and its splices are sent */
-        }
     }
     if (call->streaming) {
         sse_start(&call->sse, &call->sse_buf, SSE_DATA_BYTES_MAX);
     }
     if (call->streaming && call->state == CALL_ANSWER) {
         stream_begin(call);
+    }
+    if (call->streaming && call->all_sent) {
+        call_free_asking(call); /* it may stay open for long */
     }
     if (call->streaming && call->head_sent && call->all_sent && call->exchange) {
         net_head_forget(call->exchange); /* no other attempt reads it from here on */

@@ -119,6 +119,15 @@ call_free_head(struct call *call)
     spares_give(&call->loop->spares, &call->request_head);
 }
 
+void
+call_free_asking(struct call *call)
+{
+    arena_free(&call->arena);
+    call->facts = NULL;
+    call->limits_left = NULL;
+    call->asked = NULL;
+}
+
 /* The hold must be resolved and the upstream call dead by now. */
 void
 call_free(struct call *call)
@@ -142,6 +151,7 @@ call_free(struct call *call)
     call_free_head(call);
     spares_give(&loop->spares, &call->answer);
     spares_give(&loop->spares, &call->answer_headers);
+    free(call->failure);
     buf_free(&call->error_head);
     buf_free(&call->sse_buf);
     buf_free(&call->held_back);
@@ -286,7 +296,7 @@ call_on_timer(struct net_timer *timer)
         call_free(call);
         return;
     }
-    if (call->state == CALL_GATE && call->facts.stream && call->exchange) {
+    if (call->state == CALL_GATE && call->stream && call->exchange) {
         stream_show_life(call);
         net_timer_start(&call->timer, WAIT_KEEPALIVE_MS);
     }

@@ -14,7 +14,7 @@ static void call_on_decision(void *user, const struct verdict *verdict);
 static enum reason
 judge_facts(const struct call *call, struct slice *detail)
 {
-    const struct facts *facts = &call->facts;
+    const struct facts *facts = call->facts;
     if (facts->background) {
         return REASON_BACKGROUND;
     }
@@ -39,11 +39,11 @@ model_serves(const struct call *call, const struct model *model, enum api api)
 static enum reason
 find_model(struct call *call, char *detail, size_t detail_size)
 {
-    call->model_index = policy_model_index(call->policy, call->facts.model);
+    call->model_index = policy_model_index(call->policy, call->facts->model);
     if (call->model_index < 0) {
         snprintf(detail, detail_size,
             "\"%.*s\" is not in this gateway's list; GET /v1/models shows what is.",
-            (int)min_i64((int64_t)call->facts.model.len, 100), call->facts.model.ptr);
+            (int)min_i64((int64_t)call->facts->model.len, 100), call->facts->model.ptr);
         return REASON_MODEL_UNKNOWN;
     }
     const struct model *model = &call->policy->models[call->model_index];
@@ -79,14 +79,14 @@ static void
 fill_thread(const struct call *call, struct call_event *event)
 {
     const struct thread_signal signal =
-        thread_signal_find(net_exchange_head(call->exchange), &call->facts);
+        thread_signal_find(net_exchange_head(call->exchange), call->facts);
     event->thread_kind = signal.kind;
     event->thread_named = signal.kind == THREAD_NAMED;
     if (signal.kind == THREAD_KEY_DAY) {
         /* A child that names no thread of its own is one a key, day and parent: else it would escape the
          * parent's tree, or draw everybody else's unnamed calls into it. */
         char day[64];
-        snprintf(day, sizeof day, "%lld:%lld:", (long long)call->identity.key_id,
+        snprintf(day, sizeof day, "%lld:%lld:", (long long)call->key_id,
             (long long)(clock_wall_ms() / DAY_MS));
         keyed(call, day, signal.parent, event->thread_hash);
     } else {
@@ -101,9 +101,9 @@ fill_thread(const struct call *call, struct call_event *event)
 static void
 fill_event(struct call *call, struct call_event *event)
 {
-    const struct facts *facts = &call->facts;
-    event->account_id = call->identity.account_id;
-    event->key_id = call->identity.key_id;
+    const struct facts *facts = call->facts;
+    event->account_id = call->account_id;
+    event->key_id = call->key_id;
     event->model_index = call->model_index;
     event->api = (int32_t)call->api;
     event->policy_ver = call->policy->version;
@@ -146,14 +146,14 @@ ask_gate(struct call *call, enum reason found)
             memcpy(call->asked, &event.call, sizeof event.call);
         }
     } else {
-        event.call = (struct call_event){ .account_id = call->identity.account_id,
-            .key_id = call->identity.key_id,
+        event.call = (struct call_event){ .account_id = call->account_id,
+            .key_id = call->key_id,
             .model_index = call->model_index,
             .found = found,
             .api = (int32_t)call->api,
             .policy_ver = call->policy->version,
             .body_bytes = call->body_bytes,
-            .output_limit = call->facts.output_limit };
+            .output_limit = call->facts->output_limit };
     }
     call->state = CALL_GATE;
     call->asked_mono_us = clock_mono_us();
@@ -171,8 +171,16 @@ call_body_complete(struct call *call)
     char detail[256] = "";
     struct slice told = { 0 };
     call->body_bytes = (int64_t)call->body.len;
+    call->facts = arena_alloc(&call->arena, sizeof *call->facts);
+    if (!call->facts) {
+        call_refuse_reason(call, REASON_MEMORY_FULL, (struct slice){ 0 });
+        return;
+    }
     enum reason reason =
-        facts_read(call->api, buf_slice(&call->body), &call->arena, &call->facts, &fault);
+        facts_read(call->api, buf_slice(&call->body), &call->arena, call->facts, &fault);
+    call->stream = call->facts->stream;
+    call->usage_asked = call->facts->usage_asked;
+    call->answers = call->facts->answers;
     if (reason != REASON_OK) {
         call_refuse_reason(call, reason, slice_str(fault.detail));
         return;
@@ -182,7 +190,7 @@ call_body_complete(struct call *call)
         reason = find_model(call, detail, sizeof detail);
         told = slice_str(detail);
     }
-    trail_note(TRAIL_BODY, call->identity.account_id, call->body_bytes, (int64_t)reason);
+    trail_note(TRAIL_BODY, call->account_id, call->body_bytes, (int64_t)reason);
     if (reason != REASON_OK) {
         call->found = reason;
         call->detail = arena_copy(&call->arena, told);
@@ -202,7 +210,7 @@ call_on_decision(void *user, const struct verdict *verdict)
     histogram_add(HISTOGRAM_GATE, clock_mono_us() - call->asked_mono_us);
     net_timer_stop(&call->timer);
     if (verdict->kind == VERDICT_REFUSED) {
-        trail_note(TRAIL_REFUSED, call->identity.account_id, (int64_t)verdict->refusal.reason,
+        trail_note(TRAIL_REFUSED, call->account_id, (int64_t)verdict->refusal.reason,
             verdict->refusal.ledger_id);
         const bool found = verdict->refusal.reason == call->found;
         if (!call->head_sent) {
@@ -224,8 +232,11 @@ call_on_decision(void *user, const struct verdict *verdict)
     call->held_output = verdict->held_output;
     call->bound_output = verdict->bound_output;
     call->bytes_per_token_milli = verdict->bytes_per_token_milli;
-    call->tightest_requests = verdict->tightest_requests;
-    call->tightest_money = verdict->tightest_money;
+    call->limits_left = arena_alloc(&call->arena, sizeof *call->limits_left);
+    if (call->limits_left) {
+        *call->limits_left =
+            (struct limits_left){ verdict->tightest_requests, verdict->tightest_money };
+    }
     call->ask_at = call->output_allowed == INT64_MAX ? INT64_MAX : call->output_allowed / 2;
     call->attempts = 1;
     if (call->hold_id) {

@@ -47,18 +47,16 @@ header_value(const struct http_head *head, struct slice name)
     return header ? header->value : (struct slice){ 0 };
 }
 
-/* A service key names its end user; from others the header is ignored, and the answer says so. */
-static void
-settle_act_for(struct call *call, struct slice act_for)
-{
-    call->act_for_ignored =
-        act_for.ptr && !slice_eq(act_for, slice_str(call->identity.account)); /* an empty one too */
-}
-
+/* Whose call it is. A service key names its end user; from others the header is ignored, and the answer
+ * says so. */
 static enum reason
-judge(const struct call *call)
+take_identity(struct call *call, const struct identity *identity, struct slice act_for)
 {
-    const struct identity *identity = &call->identity;
+    call->account_id = identity->account_id;
+    call->key_id = identity->key_id;
+    memcpy(call->account, identity->account, sizeof call->account);
+    call->act_for_ignored =
+        act_for.ptr && !slice_eq(act_for, slice_str(call->account)); /* an empty one too */
     if (identity->expires_ms && identity->expires_ms <= clock_wall_ms()) {
         return REASON_KEY_EXPIRED;
     }
@@ -100,9 +98,7 @@ identity_find(struct call *call, const struct http_head *head, bool *pending)
     const struct known_identity *known =
         map_get(&loop->identities, identity_hash(key_hash, act_for));
     if (known && memcmp(known->key_hash, key_hash, HASH_HEX) == 0) {
-        call->identity = known->identity;
-        settle_act_for(call, act_for);
-        return judge(call);
+        return take_identity(call, &known->identity, act_for);
     }
     *pending = true;
     return ask_gate(call, key_hash, act_for, header_value(head, SLICE("x-tidegate-plan")));
@@ -164,11 +160,9 @@ call_on_identity(void *user, const struct verdict *verdict)
         call_refuse(call, &verdict->refusal, (struct slice){ 0 });
         return;
     }
-    call->identity = verdict->identity;
-    settle_act_for(
-        call, header_value(net_exchange_head(call->exchange), SLICE("x-tidegate-account")));
+    const enum reason reason = take_identity(call, &verdict->identity,
+        header_value(net_exchange_head(call->exchange), SLICE("x-tidegate-account")));
     remember(call, verdict);
-    const enum reason reason = judge(call);
     if (reason != REASON_OK) {
         call_refuse_reason(call, reason, (struct slice){ 0 });
         return;

@@ -36,8 +36,10 @@ add_limit_part(struct buf *out, const char *name, const char *field, int64_t val
 static void
 add_limits_left(const struct call *call, struct buf *out)
 {
-    const struct limit_left *limits[] = { &call->tightest_requests, &call->tightest_money };
-    if (!limits[0]->set && !limits[1]->set) {
+    static const struct limits_left none;
+    const struct limits_left *left = call->limits_left ? call->limits_left : &none;
+    const struct limit_left *limits[] = { &left->requests, &left->money };
+    if (!left->requests.set && !left->money.set) {
         return;
     }
     bool more = false;
@@ -141,8 +143,8 @@ log_refusal(struct call *call, const struct refusal *refusal, int status)
     call_log_trace(call, &line);
     log_str(&line, "reason", slice_str(reason_row(refusal->reason)->code));
     log_i64(&line, "status", status);
-    log_str(&line, "account", slice_str(call->identity.account));
-    log_id(&line, "key", "key_", call->identity.key_id);
+    log_str(&line, "account", slice_str(call->account));
+    log_id(&line, "key", "key_", call->key_id);
     log_str(&line, "api", slice_str(api_word(call->api)));
     if (call->model_index >= 0) {
         log_str(&line, "model", slice_str(call->policy->models[call->model_index].name));
@@ -162,8 +164,7 @@ static void
 refuse_in_stream(struct call *call, const struct refusal *refusal, struct slice detail)
 {
     struct buf sentence = { 0 }, out = { 0 };
-    refusal_sentence(
-        refusal, detail, slice_str(call->identity.account), clock_wall_ms(), &sentence);
+    refusal_sentence(refusal, detail, slice_str(call->account), clock_wall_ms(), &sentence);
     stream_end_error(
         &call->tap, refusal->reason, buf_slice(&sentence), slice_str(call->request_id), &out);
     const struct slice piece = buf_slice(&out);
@@ -179,7 +180,7 @@ call_render_refusal(const struct call *call, const struct refusal *refusal, stru
     const struct refusal_listener listener = { .dialect = api_dialect(call->api),
         .codex = call->codex && call->api == API_RESPONSES,
         .session_protocol = client_speaks_sessions(net_exchange_head(call->exchange)),
-        .account = slice_str(call->identity.account),
+        .account = slice_str(call->account),
         .request_id = slice_str(call->request_id),
         .now_ms = clock_wall_ms() };
     const int status = refusal_render(refusal, detail, &listener, headers, body);

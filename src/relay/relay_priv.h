@@ -83,6 +83,10 @@ enum call_state {
     CALL_OVER,
 };
 
+struct limits_left {
+    struct limit_left requests, money; /* the tightest */
+};
+
 /* How a call that went to a provider ended, as it was booked. */
 struct outcome {
     bool set, disputed;
@@ -98,7 +102,8 @@ struct call {
     enum call_state state;
     struct net_exchange *exchange; /* NULL once the client is gone or answered */
     struct policy *policy;         /* one reference */
-    struct identity identity;
+    int64_t account_id, key_id;
+    char account[NAME_MAX_BYTES + 1];
     enum api api;
     bool client_gone, codex;
     void (*then)(struct call *call); /* once the key is known; NULL = a model call */
@@ -112,7 +117,10 @@ struct call {
     /* the request */
     struct buf body;
     struct arena arena;
-    struct facts facts;
+    struct facts *facts;           /* in the arena, as the next: NULL once an answer streams */
+    struct limits_left *limits_left; /* NULL = none to tell of */
+    bool stream, usage_asked;      /* of the facts, for good */
+    int64_t answers;
     int32_t model_index;
     int64_t multiplier_pct, speed_pct, body_bytes;
     int64_t cost_micros;           /* what was booked, of all attempts; -1 = nothing yet */
@@ -135,7 +143,6 @@ struct call {
     int64_t output_limit, est_input;
     int64_t gate_est_input;        /* as the gate had it, before the provider named it */
     bool lowered;
-    struct limit_left tightest_requests, tightest_money;
     struct net_timer timer;        /* keep-alive while waiting; time limit of a drain */
 
     /* the upstream */
@@ -149,7 +156,7 @@ struct call {
     enum reason failed;            /* between two routes: why the attempt before was given up, */
     bool failed_billed;            /* and whether it may be billed */
     bool troubled;                 /* a provider could not be reached, or broke off */
-    char failure[160];             /* of the last attempt that failed, for the log; "" = none */
+    char *failure;                 /* of the last attempt that failed, for the log; NULL = none */
     bool streaming;                /* its answer is an event stream */
     struct buf answer;             /* read whole: not streamed, or an error */
     struct buf answer_headers;     /* what of its head goes to the client */
@@ -172,7 +179,7 @@ struct call {
 };
 
 /* --- identity.c */
-/* Who calls; REASON_OK and call->identity filled, or a refusal. `pending`: a verdict will come. */
+/* Who calls; REASON_OK and the call's account and key filled, or a refusal. `pending`: a verdict will come. */
 enum reason identity_find(struct call *call, const struct http_head *head, bool *pending);
 void identities_clear(struct relay_loop *loop);
 
@@ -180,6 +187,7 @@ void identities_clear(struct relay_loop *loop);
 extern const struct net_handler call_handler;
 void call_free_body(struct call *call);
 void call_free_head(struct call *call); /* of the request: it holds a secret */
+void call_free_asking(struct call *call); /* what only sending needs: facts, splices, room left */
 struct call *call_make(struct relay_loop *loop, struct net_exchange *exchange, enum api api);
 void call_free(struct call *call);
 /* Its request id from now on: that of a hold, or of a row of the ledger. */

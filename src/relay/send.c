@@ -88,7 +88,7 @@ splice_body(struct call *call, struct splices *splices)
         .output_limit = call->output_limit,
         .absent_field = absent_output_field(call),
         .usage = call->api == API_CHAT };
-    return splices_make(&call->facts, &wishes, buf_slice(&call->body), &call->arena, splices);
+    return splices_make(call->facts, &wishes, buf_slice(&call->body), &call->arena, splices);
 }
 
 void
@@ -190,7 +190,7 @@ ask_for_next(struct call *call, int32_t next, int status)
     struct event event = { .kind = EVENT_REROUTE };
     event.reroute = (struct reroute_event){ .hold_id = call->hold_id,
         .route_index = next,
-        .stream = call->facts.stream,
+        .stream = call->stream,
         .failed_status = status,
         .failed_reason = call->failed,
         .billed = call->failed_billed };

@@ -25,7 +25,7 @@ enum on_abort
 call_on_abort(const struct call *call)
 {
     const bool answered = call->upstream_status >= 200 && call->upstream_status < 300;
-    const bool streams = call->facts.stream && (call->streaming || !answered);
+    const bool streams = call->stream && (call->streaming || !answered);
     return streams ? call_provider(call)->on_abort : ON_ABORT_BILLS_ALL;
 }
 

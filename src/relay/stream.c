@@ -93,7 +93,7 @@ tokens_relayed(const struct call *call)
 static int64_t
 step_tokens(const struct call *call)
 {
-    return call->policy->step_tokens * max_i64(1, call->facts.answers);
+    return call->policy->step_tokens * max_i64(1, call->answers);
 }
 
 static void
@@ -261,7 +261,7 @@ end_for_lack_of_room(struct call *call)
     }
     stream_comment_cost(
         &out, drains ? -1 : call->cost_micros, call->payer, SLICE("stopped at a spending limit"));
-    stream_end_length(&seen, &usage, call->facts.usage_asked, &out);
+    stream_end_length(&seen, &usage, call->usage_asked, &out);
     const struct slice piece = buf_slice(&out);
     net_send(call->exchange, &piece, 1);
     buf_free(&out);
@@ -308,7 +308,7 @@ take_event(struct call *call, const struct sse_event *event, struct slice raw, s
         return true;
     }
     tell_exact_input(call);
-    if (tapped.kind == TAP_USAGE_ONLY && !call->facts.usage_asked && !call->passing) {
+    if (tapped.kind == TAP_USAGE_ONLY && !call->usage_asked && !call->passing) {
         buf_clear(&call->held_back); /* the client did not ask for it: we did */
         return true;
     }

@@ -2,6 +2,7 @@
 #include "relay/relay_priv.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "log/log.h"
 #include "log/metrics.h"
@@ -41,6 +42,20 @@ call_count_refusal(enum reason reason)
     counter_add(COUNTER_KEY_FAILURES, of_key || reason == REASON_KEY_ATTEMPTS);
 }
 
+/* Without memory the log says less. */
+static void
+note_failure(struct call *call, const char *detail)
+{
+    struct buf text = { 0 };
+    buf_addf(&text, "%s: %s", call_provider(call)->name, detail);
+    free(call->failure);
+    call->failure = text.failed ? NULL : text.ptr;
+    log_line(LOG_DEBUG, "provider", "%s: %s", call->request_id, buf_cstr(&text));
+    if (text.failed) {
+        buf_free(&text);
+    }
+}
+
 void
 call_attempt_failed(struct call *call, enum net_fail why, const char *detail)
 {
@@ -53,18 +68,16 @@ call_attempt_failed(struct call *call, enum net_fail why, const char *detail)
     default: counter_add(COUNTER_ATTEMPTS_BROKEN, 1); break;
     }
     call->troubled = true;
-    (void)snprintf(
-        call->failure, sizeof(call->failure), "%s: %s", call_provider(call)->name, detail);
-    log_line(LOG_DEBUG, "provider", "%s: %s", call->request_id, call->failure);
+    note_failure(call, detail);
 }
 
 void
 call_attempt_refused(struct call *call)
 {
     counter_add(COUNTER_ATTEMPTS_REFUSED, 1);
-    (void)snprintf(call->failure, sizeof(call->failure), "%s: status %d", call_provider(call)->name,
-        call->upstream_status);
-    log_line(LOG_DEBUG, "provider", "%s: %s", call->request_id, call->failure);
+    char detail[32];
+    (void)snprintf(detail, sizeof(detail), "status %d", call->upstream_status);
+    note_failure(call, detail);
 }
 
 void
@@ -99,7 +112,7 @@ call_cost_disputed(const struct call *call, int64_t provider_micros, int64_t boo
     log_begin(&line, LOG_WARN, "cost_disputed");
     log_str(&line, "request", slice_str(call->request_id));
     call_log_trace(call, &line);
-    log_str(&line, "account", slice_str(call->identity.account));
+    log_str(&line, "account", slice_str(call->account));
     log_str(&line, "model", slice_str(call->policy->models[call->model_index].name));
     log_str(&line, "provider", slice_str(call_provider(call)->name));
     log_str(&line, "upstream_model", slice_str(call_route(call)->model));
@@ -154,8 +167,8 @@ call_log(const struct call *call)
     log_begin(&line, level, "call");
     log_str(&line, "request", slice_str(call->request_id));
     call_log_trace(call, &line);
-    log_str(&line, "account", slice_str(call->identity.account));
-    log_id(&line, "key", "key_", call->identity.key_id);
+    log_str(&line, "account", slice_str(call->account));
+    log_id(&line, "key", "key_", call->key_id);
     log_id(&line, "thread", "thr_", call->thread_id);
     log_str(&line, "api", slice_str(api_word(call->api)));
     log_str(&line, "model", slice_str(call->policy->models[call->model_index].name));
@@ -164,12 +177,12 @@ call_log(const struct call *call)
     log_str(&line, "payer", call->payer == PAYER_USER ? SLICE("user") : SLICE("company"));
     log_i64(&line, "status", call->client_status);
     log_i64(&line, "upstream_status", call->upstream_status);
-    log_bool(&line, "stream", call->facts.stream);
+    log_bool(&line, "stream", call->stream);
     add_figures(call, &line);
     if (outcome->reason != REASON_OK) {
         log_str(&line, "reason", slice_str(reason_row(outcome->reason)->code));
     }
-    if (call->failure[0]) {
+    if (call->failure) {
         log_str(&line, "failure", slice_str(call->failure));
     }
     log_bool(&line, "client_gone", call->client_gone);
