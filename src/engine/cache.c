@@ -9,6 +9,7 @@
 #define BUCKETS         16384
 #define PACKED_MAX      16384 /* bytes; a row that needs more is not kept */
 #define CAP_STEP        128
+#define CAP_STEP_SMALL  32 /* of rows up to 2 * CAP_STEP, of which a thread has three */
 #define SPARE_BYTES_MAX ((size_t)1 << 20)
 #define SPARE_TRIES     8
 
@@ -320,7 +321,8 @@ row_memory(struct cache *cache, size_t len)
             return row;
         }
     }
-    const size_t cap = (len + CAP_STEP - 1) / CAP_STEP * CAP_STEP;
+    const size_t step = len <= 2 * (size_t)CAP_STEP ? CAP_STEP_SMALL : CAP_STEP;
+    const size_t cap = (len + step - 1) / step * step;
     struct cached_row *row = malloc(sizeof *row + cap);
     if (row) {
         row->cap = (uint32_t)cap;

@@ -83,7 +83,7 @@ what_was_not_used_for_longest_leaves_first(void **state)
     assert_true(cache_load(&cache, &last, &work));
     assert_int_equal(work_meter(&work, 1000)->row.meters[0].limit_id, 1000);
     assert_false(cache_load(&cache, &middle, &work));
-    assert_in_range(count_kept(&cache), 2, 20);
+    assert_in_range(count_kept(&cache), 2, 30);
     cache_free(&cache);
     work_end(&work);
     arena_free(&arena);
