@@ -439,6 +439,10 @@ sqlite_begin(struct store *store, const struct node_row *node)
         return status;
     }
     sqlite->batch_no = node->batch_no;
+    if (sqlite->options.full_sync && !sqlite->db.log_seen) { /* without a sync it would never go out */
+        sqlite->db.log_seen = true;
+        (void)log_gather(&sqlite->db);
+    }
     status = see_foreign_writes(sqlite);
     if (status == STATUS_OK) {
         status = renew_lease(&sqlite->db, node);

@@ -8,6 +8,7 @@
  *   sqlite_checkpoint.c  copying the log back, beside the writer
  *   sqlite_home.c        is it the file that the last gateway wrote
  *   sqlite_log.c         room behind the log's end
+ *   sqlite_gather.c      the pages of a commit, written in one piece
  *   migrate.c            schema versions      lock.c  one gateway a store */
 #pragma once
 
@@ -24,6 +25,7 @@ struct sqlite_db {
     sqlite3 *handle;
     sqlite3_stmt *statements[STATEMENT_COUNT]; /* prepared at first use, kept */
     char *error_text;                          /* 512 bytes of the owner */
+    bool log_seen;                             /* log_gather was asked */
 };
 
 /* What db_open sets up: SQLITE_OPEN_* flags; a connection that writes is durable as asked. */
@@ -130,6 +132,11 @@ struct log_room {
  * anew at about `pages_max`. */
 void log_make_room(
     struct sqlite_db *writer, int log_pages, int pages_max, struct log_room *room);
+
+/* --- sqlite_gather.c: in a transaction of a writer that syncs its log with each commit. False: the
+ * log stays as it is. Lasts until the connection is closed. */
+
+bool log_gather(struct sqlite_db *writer);
 
 /* --- The engine. */
 
