@@ -422,19 +422,28 @@ make_thread(struct call_state *state)
     return row.thread_id;
 }
 
+/* Left out where it says nothing: these rows are most of what the store writes. */
+#define add_unusual(buf, name, value, usual)                                                       \
+    do {                                                                                           \
+        if ((value) != (usual)) {                                                                  \
+            buf_add_number(buf, name, value);                                                      \
+        }                                                                                          \
+    } while (0)
+
 static void
 write_limit(struct buf *out, const struct applied *applied, bool first)
 {
     buf_add_str(out, first ? "{\"limit\":" : ",{\"limit\":");
     buf_add_json(out, slice_str(applied->limit->name));
-    buf_add_number(out, "settled", applied->now.settled);
-    buf_add_number(out, "held", applied->now.held);
+    add_unusual(out, "settled", applied->now.settled, 0);
+    add_unusual(out, "held", applied->now.held, 0);
     buf_add_number(out, "cap", applied->cap);
     buf_add_number(out, "window", applied->window.start_ms);
     buf_add_char(out, '}');
 }
 
-/* The inputs of the decision, so that it can be explained and replayed. */
+/* The inputs of the decision, so that it can be explained and replayed. What is not there: stream false,
+ * lowered_to -1, answers 1, price_pct 100, closed, settled and held 0. */
 static struct slice
 write_inputs(const struct call_state *state)
 {
@@ -444,7 +453,7 @@ write_inputs(const struct call_state *state)
     struct buf out = buf_over(room, sizeof room);
     buf_add_str(&out, "{\"v\":1,\"api\":\"");
     buf_add_str(&out, api_word((enum api)call->api));
-    buf_add_str(&out, call->stream ? "\",\"stream\":true" : "\",\"stream\":false");
+    buf_add_str(&out, call->stream ? "\",\"stream\":true" : "\"");
     buf_add_number(&out, "route", state->route_index);
     buf_add_str(&out, ",\"estimator\":\"");
     buf_add_str(&out, estimate->estimator);
@@ -456,10 +465,10 @@ write_inputs(const struct call_state *state)
     buf_add_number(&out, "least", estimate->least);
     buf_add_number(&out, "body_bytes", call->body_bytes);
     buf_add_number(&out, "output_limit", call->output_limit);
-    buf_add_number(&out, "lowered_to", state->lowered ? state->output_limit : -1);
-    buf_add_number(&out, "answers", call->output_count);
-    buf_add_number(&out, "price_pct", call->price_multiplier_pct);
-    buf_add_number(&out, "closed", state->closed);
+    add_unusual(&out, "lowered_to", state->lowered ? state->output_limit : -1, -1);
+    add_unusual(&out, "answers", call->output_count, 1);
+    add_unusual(&out, "price_pct", call->price_multiplier_pct, 100);
+    add_unusual(&out, "closed", state->closed, 0);
     buf_add_str(&out, ",\"limits\":[");
     for (int32_t i = 0; i < state->limits.count; i++) {
         write_limit(&out, &state->limits.items[i], i == 0);

@@ -594,8 +594,8 @@ inputs_of_the_decision_are_kept(void **state)
     const struct hold_row *hold = bank_hold(gate, verdict.hold_id);
     const char expected[] = "{\"v\":1,\"api\":\"chat\",\"stream\":true,\"route\":0,\"estimator\":\"learned\",\"input\":100,"
                             "\"input_bound\":100,\"output_bound\":4000,\"slice\":200,\"least\":50,\"body_bytes\":1000000,"
-                            "\"output_limit\":-1,\"lowered_to\":2450,\"answers\":1,\"price_pct\":100,\"closed\":0,"
-                            "\"limits\":[{\"limit\":\"day \\\"x\\\"\",\"settled\":0,\"held\":0,\"cap\":5000,"
+                            "\"output_limit\":-1,\"lowered_to\":2450,"
+                            "\"limits\":[{\"limit\":\"day \\\"x\\\"\",\"cap\":5000,"
                             "\"window\":1790726400000}]}";
     assert_int_equal(hold->inputs.len, sizeof expected - 1);
     assert_memory_equal(hold->inputs.ptr, expected, sizeof expected - 1);
