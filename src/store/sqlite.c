@@ -318,6 +318,7 @@ static void
 sqlite_rollback(struct store *store)
 {
     struct sqlite_db *db = &sqlite_store_of(store)->db;
+    log_forget(db);
     if (sqlite3_get_autocommit(db->handle) != 0) {
         return; /* SQLite has done so itself, as after a full disk */
     }
@@ -439,9 +440,8 @@ sqlite_begin(struct store *store, const struct node_row *node)
         return status;
     }
     sqlite->batch_no = node->batch_no;
-    if (sqlite->options.full_sync && !sqlite->db.log_seen) { /* without a sync it would never go out */
-        sqlite->db.log_seen = true;
-        (void)log_gather(&sqlite->db);
+    if (sqlite->options.full_sync && !sqlite->db.gather) {
+        log_gather(&sqlite->db); /* a log that is not synced would never go out */
     }
     status = see_foreign_writes(sqlite);
     if (status == STATUS_OK) {

@@ -35,6 +35,7 @@ db_close(struct sqlite_db *db)
     }
     check(sqlite3_close(db->handle) == SQLITE_OK); /* anything else: a statement was left open */
     db->handle = NULL;
+    db->gather = NULL; /* gone with its file */
 }
 
 enum status

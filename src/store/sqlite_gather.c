@@ -103,22 +103,30 @@ gather_close(sqlite3_file *log)
     return log->pMethods->xClose(log);
 }
 
-bool
+void
+log_forget(struct sqlite_db *writer)
+{
+    if (writer->gather) {
+        writer->gather->len = 0;
+    }
+}
+
+void
 log_gather(struct sqlite_db *writer)
 {
     sqlite3_file *log = NULL;
     if (sqlite3_file_control(writer->handle, "main", SQLITE_FCNTL_JOURNAL_POINTER, &log)
             != SQLITE_OK
         || !log || !log->pMethods) {
-        return false;
+        return;
     }
     /* Where sectors must be filled SQLite writes on after its sync: that log stays as it is. */
     if (!(log->pMethods->xDeviceCharacteristics(log) & SQLITE_IOCAP_POWERSAFE_OVERWRITE)) {
-        return false;
+        return;
     }
     struct gather *gather = malloc(sizeof *gather);
     if (!gather) {
-        return false; /* each page on its own, then */
+        return; /* each page on its own, then */
     }
     gather->real = log->pMethods;
     gather->methods = *log->pMethods;
@@ -130,5 +138,5 @@ log_gather(struct sqlite_db *writer)
     gather->methods.xFileSize = gather_size;
     gather->len = 0;
     log->pMethods = &gather->methods;
-    return true;
+    writer->gather = gather;
 }

@@ -25,7 +25,7 @@ struct sqlite_db {
     sqlite3 *handle;
     sqlite3_stmt *statements[STATEMENT_COUNT]; /* prepared at first use, kept */
     char *error_text;                          /* 512 bytes of the owner */
-    bool log_seen;                             /* log_gather was asked */
+    struct gather *gather;                     /* the log's; NULL: it has none */
 };
 
 /* What db_open sets up: SQLITE_OPEN_* flags; a connection that writes is durable as asked. */
@@ -133,10 +133,14 @@ struct log_room {
 void log_make_room(
     struct sqlite_db *writer, int log_pages, int pages_max, struct log_room *room);
 
-/* --- sqlite_gather.c: in a transaction of a writer that syncs its log with each commit. False: the
- * log stays as it is. Lasts until the connection is closed. */
+/* --- sqlite_gather.c */
 
-bool log_gather(struct sqlite_db *writer);
+/* In a transaction of a writer that syncs its log with each commit: from now on, until the connection is
+ * closed, its pages go into the log together. Where that cannot be the log stays as it is. */
+void log_gather(struct sqlite_db *writer);
+/* The transaction will not commit. Pages that it would write later might meet another's, which came
+ * between. */
+void log_forget(struct sqlite_db *writer);
 
 /* --- The engine. */
 

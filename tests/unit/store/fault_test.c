@@ -133,7 +133,7 @@ a_fault_while_a_store_is_made_leaves_none_or_a_whole_one(void **state)
 }
 
 static void
-a_batch_costs_one_sync_or_none(void **state)
+a_batch_costs_one_write_and_one_sync_or_none(void **state)
 {
     static const struct {
         bool full_sync;
@@ -146,10 +146,14 @@ a_batch_costs_one_sync_or_none(void **state)
         world_open(world);
         assert_int_equal(try_batch(world, 1), STATUS_OK); /* the log's first page is synced apart */
         atomic_store(&faulty_vfs.sync_count, 0);
+        atomic_store(&faulty_vfs.write_count, 0);
         for (int64_t id = 100; id < 300; id += 10) {
             assert_int_equal(try_batch(world, id), STATUS_OK);
         }
         assert_int_equal(atomic_load(&faulty_vfs.sync_count), rows[i].sync_count);
+        if (rows[i].full_sync) { /* all pages of a batch together */
+            assert_int_equal(atomic_load(&faulty_vfs.write_count), rows[i].sync_count);
+        }
         OK(world, store_begin_read(world->store)); /* to read costs nothing */
         struct account_row account;
         OK(world, store_account_by_name(world->store, "acme-100", &account));
@@ -206,8 +210,8 @@ a_batch_that_was_kept_against_its_status_ends_writing(void **state)
     expect_status(world, try_batch(world, 1000), STATUS_IO, "a batch whose sync fails");
     assert_true(faulty_vfs_disarm());
     char sql[96];
-    (void)snprintf(sql, sizeof(sql), "UPDATE node SET batch_no = %lld",
-        (long long)world->node.batch_no);
+    (void)snprintf(
+        sql, sizeof(sql), "UPDATE node SET batch_no = %lld", (long long)world->node.batch_no);
     world_sql(world, sql);
     for (int i = 0; i < 2; i++) {
         expect_status(world, try_batch(world, 2000), STATUS_IO, "the batch after it");
@@ -231,7 +235,8 @@ static const struct CMUnitTest tests[] = {
     FAULTY("a batch is whole or not at all, whichever write fails", a_batch_is_whole_or_not_at_all),
     FAULTY("a fault while a store is made leaves none or a whole one",
         a_fault_while_a_store_is_made_leaves_none_or_a_whole_one),
-    FAULTY("a batch costs one sync, or none", a_batch_costs_one_sync_or_none),
+    FAULTY("a batch costs one write and one sync, or no sync",
+        a_batch_costs_one_write_and_one_sync_or_none),
     FAULTY("a checkpoint that fails is a trouble, not an error",
         a_checkpoint_that_fails_is_a_trouble_not_an_error),
     FAULTY("a batch that was kept against its status ends writing",
