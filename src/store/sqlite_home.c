@@ -11,6 +11,7 @@
 #include "store/audit.h"
 #include "store/sqlite_priv.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -23,13 +24,24 @@
 #define HOME_BYTES      1200
 #define LOOK_EVERY_MS   100
 
+/* One that does not begin as logs do is none: SQLite passes it by without a word. An empty one is whole. */
 bool
 home_has_log(const char *path)
 {
+    static const unsigned char begin[] = { 0x37, 0x7f, 0x06 }; /* then 0x82 or 0x83 */
     char name[4096];
-    struct stat file;
+    unsigned char head[4] = { 0 };
     const int len = snprintf(name, sizeof(name), "%s-wal", path);
-    return len > 0 && (size_t)len < sizeof(name) && stat(name, &file) == 0;
+    const int fd =
+        len > 0 && (size_t)len < sizeof(name) ? open(name, O_RDONLY | O_CLOEXEC | O_NONBLOCK) : -1;
+    if (fd < 0) {
+        return false;
+    }
+    const ssize_t got = read(fd, head, sizeof(head));
+    (void)close(fd); /* it was read only */
+    return got == 0
+           || (got == (ssize_t)sizeof(head) && memcmp(head, begin, sizeof(begin)) == 0
+               && (head[3] & 0xFE) == 0x82);
 }
 
 static uint64_t
@@ -122,7 +134,7 @@ home_judge(struct sqlite_db *db, const char *path, bool has_log, char note[512])
     }
     if (!has_log && was_running(db)) {
         (void)store_fail(note, STATUS_OK,
-            "the log of the store (%.200s-wal) is gone, though its gateway did not end by itself: "
+            "the log of the store (%.200s-wal) is gone or damaged, though its gateway did not end by itself: "
             "what was written last may be missing; `tidegate check --store` says whether the books "
             "agree",
             path);

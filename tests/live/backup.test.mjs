@@ -165,6 +165,12 @@ test('a copy by hand with its log is checked once and told; without it is refuse
       env: { LIVE_OPENAI_KEY: 'x', LIVE_ANTHROPIC_KEY: 'x', LIVE_SECOND_KEY: 'x' },
     });
   };
+  fs.copyFileSync(gateway.store, at('hollow.db'));
+  fs.writeFileSync(at('hollow.db-wal'), Buffer.alloc(fs.statSync(at('whole.db-wal')).size));
+  const hollow = start('hollow');
+  assert.equal((await hollow.over()).code, 1);
+  assert.match(hollow.err, /made while a gateway ran, without its log/, 'a log of zeros is none');
+
   const without = start('hand');
   assert.equal((await without.over()).code, 1);
   assert.match(without.err, /a copy of \S+ made while a gateway ran, without its log.*Copy with `tidegate backup`/);
