@@ -15,6 +15,7 @@
 #define ACCEPTS_A_TURN 64   /* then connections that are there have their turn */
 #define BACKOFF_MS     100
 #define UNIX_MODE      0600
+#define RESERVED       8 /* connections beyond connections_max, of a listener that has some */
 
 union address {
     struct sockaddr any;
@@ -124,7 +125,8 @@ listener_add(struct net_loop *loop, int fd, const struct net_listen *listen_at, 
         .tag = listen_at->tag,
         .listen_index = index,
         .tls = listen_at->cert_file != NULL,
-        .while_stopping = listen_at->while_stopping };
+        .while_stopping = listen_at->while_stopping,
+        .reserved = listen_at->reserved };
     return listener;
 }
 
@@ -298,8 +300,9 @@ admit(struct net_listener *listener, int fd, const union address *address)
         net_socket_no_delay(fd);
     }
 
+    const int connections_max = net->options.connections_max + (listener->reserved ? RESERVED : 0);
     const int before = atomic_fetch_add(&net->connection_count, 1);
-    if (net->options.connections_max > 0 && before >= net->options.connections_max) {
+    if (net->options.connections_max > 0 && before >= connections_max) {
         overflow = &net_too_many;
     } else if (!net_peer_enter(net, &peer)) {
         overflow = &net_too_many_of_address;

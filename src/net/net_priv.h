@@ -202,7 +202,7 @@ struct net_listener {
     int fd;
     int spare_fd; /* given up for a moment to take and drop a connection when descriptors run out */
     int tag, listen_index;
-    bool while_stopping, tls;
+    bool while_stopping, reserved, tls;
     char *unix_path; /* removed at the end, if it is still ours */
     uint64_t unix_device, unix_inode;
 };

@@ -36,8 +36,9 @@ listeners_init(
                    | (from[i].cert_file ? API_TAG_TLS : 0),
         };
     }
-    listeners->at[count] =
-        (struct net_listen){ .unix_path = control, .tag = API_TAG_CONTROL, .while_stopping = true };
+    listeners->at[count] = (struct net_listen){
+        .unix_path = control, .tag = API_TAG_CONTROL, .while_stopping = true, .reserved = true
+    };
 }
 
 /* ---- the end of certificates ---- */

@@ -65,6 +65,14 @@ describe('connections', () => {
     open.forEach((raw) => raw.destroy());
   });
 
+  test('all of them taken: the operator\'s commands have some of their own', async () => {
+    const open = await Promise.all(Array.from({ length: 45 }, () => Raw.open(gateway.port)));
+    await until('a stranger is told', () => open.some((raw) => raw.statuses()[0] === 503));
+    gateway.command('status');
+    await Promise.all(Array.from({ length: 3 }, () => gateway.admin('/api/admin/accounts')));
+    open.forEach((raw) => raw.destroy());
+  });
+
   test('a flood of connects without a byte ends with nothing left of it', async () => {
     for (let i = 0; i < 20; i++) {
       const flood = await Promise.allSettled(Array.from({ length: 50 }, () => Raw.open(gateway.port, address)));
