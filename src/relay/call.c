@@ -152,6 +152,7 @@ call_free(struct call *call)
     spares_give(&loop->spares, &call->answer);
     spares_give(&loop->spares, &call->answer_headers);
     free(call->failure);
+    free(call->account);
     buf_free(&call->error_head);
     buf_free(&call->sse_buf);
     buf_free(&call->held_back);
@@ -173,6 +174,12 @@ call_free(struct call *call)
     list_init(&call->node);
     list_push_front(&loop->free_calls, &call->node);
     loop->free_count++;
+}
+
+struct slice
+call_account(const struct call *call)
+{
+    return call->account ? slice_str(call->account) : (struct slice){ 0 };
 }
 
 void

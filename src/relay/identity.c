@@ -54,7 +54,11 @@ take_identity(struct call *call, const struct identity *identity, struct slice a
 {
     call->account_id = identity->account_id;
     call->key_id = identity->key_id;
-    memcpy(call->account, identity->account, sizeof call->account);
+    free(call->account);
+    call->account = strdup(identity->account);
+    if (!call->account) {
+        return REASON_MEMORY_FULL;
+    }
     call->act_for_ignored =
         act_for.ptr && !slice_eq(act_for, slice_str(call->account)); /* an empty one too */
     if (identity->expires_ms && identity->expires_ms <= clock_wall_ms()) {

@@ -143,7 +143,7 @@ log_refusal(struct call *call, const struct refusal *refusal, int status)
     call_log_trace(call, &line);
     log_str(&line, "reason", slice_str(reason_row(refusal->reason)->code));
     log_i64(&line, "status", status);
-    log_str(&line, "account", slice_str(call->account));
+    log_str(&line, "account", call_account(call));
     log_id(&line, "key", "key_", call->key_id);
     log_str(&line, "api", slice_str(api_word(call->api)));
     if (call->model_index >= 0) {
@@ -164,7 +164,7 @@ static void
 refuse_in_stream(struct call *call, const struct refusal *refusal, struct slice detail)
 {
     struct buf sentence = { 0 }, out = { 0 };
-    refusal_sentence(refusal, detail, slice_str(call->account), clock_wall_ms(), &sentence);
+    refusal_sentence(refusal, detail, call_account(call), clock_wall_ms(), &sentence);
     stream_end_error(
         &call->tap, refusal->reason, buf_slice(&sentence), slice_str(call->request_id), &out);
     const struct slice piece = buf_slice(&out);
@@ -180,7 +180,7 @@ call_render_refusal(const struct call *call, const struct refusal *refusal, stru
     const struct refusal_listener listener = { .dialect = api_dialect(call->api),
         .codex = call->codex && call->api == API_RESPONSES,
         .session_protocol = client_speaks_sessions(net_exchange_head(call->exchange)),
-        .account = slice_str(call->account),
+        .account = call_account(call),
         .request_id = slice_str(call->request_id),
         .now_ms = clock_wall_ms() };
     const int status = refusal_render(refusal, detail, &listener, headers, body);

@@ -103,7 +103,7 @@ struct call {
     struct net_exchange *exchange; /* NULL once the client is gone or answered */
     struct policy *policy;         /* one reference */
     int64_t account_id, key_id;
-    char account[NAME_MAX_BYTES + 1];
+    char *account;                 /* its name; NULL = not known yet */
     enum api api;
     bool client_gone, codex;
     void (*then)(struct call *call); /* once the key is known; NULL = a model call */
@@ -194,6 +194,7 @@ void call_free(struct call *call);
 void call_name_by(struct call *call, int64_t id);
 void call_on_identity(void *user, const struct verdict *verdict);
 void call_identified(struct call *call);
+struct slice call_account(const struct call *call); /* its name; empty = not known yet */
 
 /* --- bytes.c: what a call keeps in memory counts on the budget of all bodies. False: it does not fit. */
 MUST_USE bool call_count_body(struct call *call, int64_t bytes);

@@ -112,7 +112,7 @@ call_cost_disputed(const struct call *call, int64_t provider_micros, int64_t boo
     log_begin(&line, LOG_WARN, "cost_disputed");
     log_str(&line, "request", slice_str(call->request_id));
     call_log_trace(call, &line);
-    log_str(&line, "account", slice_str(call->account));
+    log_str(&line, "account", call_account(call));
     log_str(&line, "model", slice_str(call->policy->models[call->model_index].name));
     log_str(&line, "provider", slice_str(call_provider(call)->name));
     log_str(&line, "upstream_model", slice_str(call_route(call)->model));
@@ -167,7 +167,7 @@ call_log(const struct call *call)
     log_begin(&line, level, "call");
     log_str(&line, "request", slice_str(call->request_id));
     call_log_trace(call, &line);
-    log_str(&line, "account", slice_str(call->account));
+    log_str(&line, "account", call_account(call));
     log_id(&line, "key", "key_", call->key_id);
     log_id(&line, "thread", "thr_", call->thread_id);
     log_str(&line, "api", slice_str(api_word(call->api)));
