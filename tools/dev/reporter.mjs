@@ -21,12 +21,13 @@ export default async function* reporter(events) {
       const isSuite = data.details?.type === 'suite';
       const fromChild = error?.failureType === 'subtestsFailed';
       const aborted = error?.failureType === 'cancelledByParent';
-      if ((isSuite && (type === 'test:pass' || fromChild)) || fromChild) {
-        continue; // its cases were told one by one
+      const skipped = data.skip !== undefined && data.skip !== false;
+      if (fromChild || (isSuite && type === 'test:pass' && !skipped)) {
+        continue; // its cases were told one by one; those of a suite that is skipped are not
       }
       let status = type === 'test:pass' ? 'pass' : 'fail';
       let detail = '';
-      if (data.skip !== undefined && data.skip !== false) {
+      if (skipped) {
         status = 'skip';
         detail = data.skip === true ? '' : clean(data.skip);
       } else if (data.todo !== undefined && data.todo !== false) {
