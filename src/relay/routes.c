@@ -36,6 +36,10 @@ route_hash(const struct call *call, int32_t route_index)
     hash = hash_pair(hash, hash_bytes(slice_str(provider->base_path)));
     hash = hash_pair(hash, hash_bytes(slice_str(credential->id ? credential->id : "")));
     hash = hash_pair(hash, hash_bytes(slice_str(credential->secret ? credential->secret : "")));
+    for (int32_t i = 0; i < credential->header_count; i++) { /* they may say whose money it is */
+        hash = hash_pair(hash, hash_bytes(slice_str(credential->headers[i].name)));
+        hash = hash_pair(hash, hash_bytes(slice_str(credential->headers[i].value)));
+    }
     return hash_pair(hash, hash_bytes(slice_str(route->model))) | 1;
 }
 
