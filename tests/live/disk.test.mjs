@@ -169,7 +169,9 @@ test('a store moved away under the gateway: new work is refused until it is back
     const file = `${gateway.store}${end}`;
     assert.equal((await call()).status, 200);
     await gateway.booked();
-    const running = stream();
+    let begun = 0;
+    const running = stream({ onEvent: () => begun++ });
+    await until('the stream runs', () => begun > 20);
     fs.renameSync(file, `${file}.away`);
     let refused;
     for (let i = 0; i < 200 && !refused; i++) {
