@@ -136,7 +136,7 @@ test('a restored store goes on without giving an id twice; the old one is kept',
   assert.equal(json(tidegate('check', '--store', told.aside, '--json')).ok, true, 'the old one, log and all');
   await mock.settled(60_000);
   await gateway.launch();
-  assert.match(gateway.log(), /were in flight when the gateway before this one died/);
+  await until('the log tells', () => /were in flight when the gateway before this one died/.test(gateway.log()));
   assert.equal((await call()).status, 200);
   await gateway.booked();
   const epochs = gateway.rows("SELECT DISTINCT id >> 43 AS epoch FROM ledger ORDER BY 1").map((row) => row.epoch);
@@ -190,7 +190,7 @@ test('a copy by hand with its log is checked once and told; without it is refuse
 test('a log of another moment than its file is refused', async () => {
   fs.copyFileSync(gateway.store, at('mixed.db'));
   /* What the log held then goes into the store itself, and a new log begins. */
-  spawnSync('sqlite3', [gateway.store, 'PRAGMA wal_checkpoint(TRUNCATE)']);
+  spawnSync('sqlite3', ['-cmd', '.timeout 5000', gateway.store, 'PRAGMA wal_checkpoint(TRUNCATE)']);
   for (let i = 0; i < 3; i++) {
     assert.equal((await call()).status, 200);
   }
