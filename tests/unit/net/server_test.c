@@ -299,7 +299,8 @@ paused_body_stops_the_client(void **state)
     assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &small, sizeof(small)), 0);
     peer_send(fd, "POST /slow HTTP/1.1\r\nHost: a\r\n" LAST "Content-Length: 7340032\r\n\r\n");
     size_t pushed = (size_t)send(fd, body, 1000, 0);
-    for (int i = 0; i < 100; i++) { /* while it rests, only the kernel takes some */
+    const int64_t until_ms = clock_mono_ms() + 100;
+    while (clock_mono_ms() < until_ms) { /* while it rests, only the kernel takes some */
         const ssize_t more = send(fd, body, size - pushed, MSG_DONTWAIT);
         pushed += more > 0 ? (size_t)more : 0;
         peer_sleep_ms(1);
