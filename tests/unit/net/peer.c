@@ -35,6 +35,9 @@ static void
 finish(struct work *work)
 {
     net_timer_stop(&work->timer);
+    if (work->server->resting == work->exchange) {
+        work->server->resting = NULL;
+    }
     net_close(work->exchange);
     buf_free(&work->body);
     atomic_fetch_add(&work->server->ended, 1);
@@ -78,11 +81,7 @@ static void
 on_timer(struct net_timer *timer)
 {
     struct work *work = list_entry(timer, struct work, timer);
-    if (path_is(work, "/slow")) {
-        net_body_read(work->exchange);
-    } else {
-        answer(work, 200, SLICE("late"));
-    }
+    answer(work, 200, SLICE("late"));
 }
 
 static void
@@ -123,6 +122,12 @@ on_complete(struct work *work)
         char text[32];
         (void)snprintf(text, sizeof(text), "%zu", work->body.len);
         answer(work, 200, slice_str(text));
+    } else if (path_is(work, "/go_on")) {
+        if (work->server->resting) {
+            net_body_read(work->server->resting);
+            work->server->resting = NULL;
+        }
+        answer(work, 200, SLICE("it does"));
     } else if (path_is(work, "/flood")) {
         net_send_head(work->exchange, 200, SLICE(""), NET_LENGTH_CHUNKED);
         flood(work);
@@ -149,7 +154,8 @@ on_body(struct net_exchange *exchange, struct slice piece, bool last)
         on_complete(work);
     } else if (first && path_is(work, "/slow")) {
         net_body_pause(exchange);
-        net_timer_start(&work->timer, 200);
+        work->server->resting = exchange;
+        atomic_fetch_add(&work->server->rests, 1);
     }
 }
 

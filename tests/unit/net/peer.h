@@ -6,7 +6,9 @@
  *     /refuse   answers 401 without reading the body
  *     /hold     reads the body and never answers
  *     /late     answers after 200 ms
- *     /slow     takes the body's first piece, then rests for 200 ms; answers with its size
+ *     /slow     takes the body's first piece, then rests until /go_on; answers with its size (one at a
+ *               time, in a server of one loop)
+ *     /go_on    lets it take the others
  *     /flood    sends FLOOD_BYTES, stopping at the high-water mark
  *     /abort    breaks off within a chunked answer */
 #pragma once
@@ -23,7 +25,8 @@ struct peer_server {
     struct net *net;
     pthread_t thread;
     uint16_t port;
-    atomic_int requests, bodies, gone, drained, ended;
+    atomic_int requests, bodies, gone, drained, ended, rests;
+    struct net_exchange *resting; /* of /slow; the loop's own */
     atomic_size_t unsent_max, body_bytes_max;
     _Atomic int64_t gone_mono_ms;
 };
