@@ -97,7 +97,7 @@ fill_thread(const struct call *call, struct call_event *event)
     }
 }
 
-/* `event` is zeroed, and field by field it stays so between its fields. */
+/* `event` is zeroed. */
 static void
 fill_event(struct call *call, struct call_event *event)
 {
@@ -133,9 +133,7 @@ fill_event(struct call *call, struct call_event *event)
 static void
 ask_gate(struct call *call, enum reason found)
 {
-    struct event event;
-    memset(&event, 0, sizeof event); /* its padding, too: events are compared byte for byte */
-    event.kind = EVENT_CALL;
+    struct event event = { .kind = EVENT_CALL, .call = { 0 } };
     if (found == REASON_OK) {
         fill_event(call, &event.call);
         if (call_refused_again(call, &event.call)) {
@@ -143,7 +141,7 @@ ask_gate(struct call *call, enum reason found)
         }
         call->asked = arena_alloc(&call->arena, sizeof *call->asked); /* NULL: is not remembered */
         if (call->asked) {
-            memcpy(call->asked, &event.call, sizeof event.call);
+            *call->asked = event.call;
         }
     } else {
         event.call = (struct call_event){ .account_id = call->account_id,

@@ -24,31 +24,36 @@ struct reply_to {
 
 #define CALL_ROUTES_MAX ATTEMPTS_MAX
 
-/* What the relay knows of a call before it starts. Estimates are tokens: the core turns them into money. */
+/* What the relay knows of a call before it starts. Estimates are tokens: the core turns them into money.
+ * Two of them are the same call where their bytes are the same, so there are none between the fields. */
+#pragma GCC diagnostic push
+#pragma GCC diagnostic error "-Wpadded"
 struct call_event {
     int64_t account_id, key_id;
     int32_t model_index;         /* in the policy of `policy_ver`; -1 only where `found` says why */
     enum reason found;           /* what the request itself is refused for, once key and account are judged; REASON_OK */
     int32_t api;                 /* enum api of policy/policy.h */
-    int64_t policy_ver;
     enum thread_kind thread_kind;
+    int64_t policy_ver;
     char thread_hash[HASH_HEX + 1];       /* keyed hash of the signal; empty for THREAD_KEY_DAY */
     char parent_hash[HASH_HEX + 1];       /* of x-tidegate-parent; empty = none */
     char issued_hash[HASH_HEX + 1];       /* of previous_response_id / conversation; empty = none */
-    bool stream;
-    bool thread_named;           /* for keys that must name their thread */
+    char unused[8 - 3 * (HASH_HEX + 1) % 8]; /* 0 */
     int64_t body_bytes;
     int64_t input_bytes_bound;   /* the `bytes` estimator: a true bound of input tokens for text */
     int64_t input_counted;       /* tokens that the request itself counts: embeddings of token ids; 0 = an estimate is due */
-    bool input_unbounded;        /* images, files, stored state: bound is the context window */
     int64_t output_limit;        /* asked by the client; -1 = not in the request */
     int64_t output_floor;        /* thinking budget + 1, or 0: a lowered limit may not go below */
     int64_t output_count;        /* `n`: answers asked for; >= 1 */
     int64_t price_multiplier_pct;/* service_tier, speed: 100 = list price */
-    uint32_t routes_closed;      /* bit i: route i is cooling or unusable for this call */
     int64_t routes_open_ms;      /* when the soonest closed route opens again; 0 = unknown */
+    uint32_t routes_closed;      /* bit i: route i is cooling or unusable for this call */
+    bool stream;
+    bool thread_named;           /* for keys that must name their thread */
+    bool input_unbounded;        /* images, files, stored state: bound is the context window */
     bool user_credential;        /* the caller sent its own provider credential */
 };
+#pragma GCC diagnostic pop
 
 struct extend_event {
     int64_t hold_id;
