@@ -42,4 +42,16 @@ list_remove(struct list *node)
     list_init(node);
 }
 
+/* Takes the first node off a list that has one. */
+static inline struct list *
+list_pop_front(struct list *head)
+{
+    struct list *first = head->next;
+    check(first != head);
+    head->next = first->next;
+    head->next->prev = head;
+    list_init(first);
+    return first;
+}
+
 #define list_entry(node, type, member) ((type *)(void *)((char *)(node) - offsetof(type, member)))

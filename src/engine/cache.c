@@ -359,7 +359,7 @@ cache_init(struct cache *cache)
 {
     *cache = (struct cache){ .row_bytes_max = CACHE_BYTES_MAX - CACHE_HOLDS_BYTES_MAX,
         .hold_bytes_max = CACHE_HOLDS_BYTES_MAX };
-    cache->buckets = calloc((size_t)NAME_COUNT * BUCKETS, sizeof *cache->buckets);
+    cache->buckets = calloc((size_t)NAME_COUNT * BUCKETS, sizeof(struct cached_row *));
     list_init(&cache->by_age);
     list_init(&cache->holds_by_age);
 }

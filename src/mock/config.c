@@ -234,7 +234,9 @@ copy_config(struct mock_config *to, const struct mock_config *from)
 }
 
 bool
-mock_config_read(struct mock_config *config, struct slice body, char *why, size_t why_size)
+mock_config_read(struct mock_config *config, struct slice body,
+    char *why, /* NOLINT(readability-non-const-parameter): written through the reader */
+    size_t why_size)
 {
     struct mock_config changed;
     struct reader reader = { .config = &changed, .why = why, .why_size = why_size };
@@ -250,7 +252,9 @@ mock_config_read(struct mock_config *config, struct slice body, char *why, size_
 }
 
 bool
-mock_config_words(struct mock_config *config, struct slice words, char *why, size_t why_size)
+mock_config_words(struct mock_config *config, struct slice words,
+    char *why, /* NOLINT(readability-non-const-parameter): written through the reader */
+    size_t why_size)
 {
     struct reader reader = { .config = config, .why = why, .why_size = why_size };
     char *memory = copy(words);

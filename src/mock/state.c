@@ -6,7 +6,8 @@
 bool
 mock_state_open(struct mock_state *state)
 {
-    *state = (struct mock_state){ .ring = calloc(MOCK_RESPONSES_MAX, sizeof *state->ring) };
+    *state =
+        (struct mock_state){ .ring = calloc(MOCK_RESPONSES_MAX, sizeof(struct mock_response *)) };
     return state->ring != NULL;
 }
 

@@ -80,9 +80,7 @@ net_lookups_close(struct net_lookups *lookups)
     drop_asks(&lookups->running);
     drop_asks(&lookups->queue);
     while (!list_empty(&lookups->queue)) {
-        struct lookup *lookup = list_entry(lookups->queue.next, struct lookup, node);
-        list_remove(&lookup->node);
-        free(lookup);
+        free(list_entry(list_pop_front(&lookups->queue), struct lookup, node));
     }
     uv_cond_broadcast(&lookups->wanted);
     leave(lookups);

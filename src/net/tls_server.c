@@ -119,7 +119,8 @@ why_no_file(const char *path)
 
 /* Never asks at the terminal. */
 static int
-no_passphrase(char *out, int size, int writing, void *asked)
+no_passphrase(char *out, /* NOLINT(readability-non-const-parameter): pem_password_cb has it so */
+    int size, int writing, void *asked)
 {
     (void)out;
     (void)size;

@@ -111,8 +111,7 @@ relay_loop_stop(struct relay_loop *loop)
     refusals_free(loop);
     policy_unref(loop->policy);
     while (!list_empty(&loop->free_calls)) {
-        struct call *call = list_entry(loop->free_calls.next, struct call, node);
-        list_remove(&call->node);
+        struct call *call = list_entry(list_pop_front(&loop->free_calls), struct call, node);
         arena_free(&call->arena);
         free(call);
     }
@@ -136,6 +135,7 @@ api_of_path(struct slice path)
         API_EMBEDDINGS };
     for (size_t i = 0; i < countof(served); i++) {
         const struct slice full = slice_str(api_path(served[i]));
+        check(full.len > 3);
         const struct slice bare = slice_of(full.ptr + 3, full.len - 3);
         if (slice_eq(path, full) || slice_eq(path, bare)) {
             return served[i];

@@ -294,7 +294,7 @@ read_thinking(struct facts_reader *reader, struct slice name)
         if (json_key_is(key, SLICE("budget_tokens"))) {
             read_count(reader, SLICE("thinking.budget_tokens"), 0, TOKENS_MAX, &budget, NULL);
         } else if (json_key_is(key, SLICE("type"))) {
-            struct slice type;
+            struct slice type = { 0 };
             disabled = facts_take_string(reader, SLICE("thinking.type"), &type)
                        && slice_eq(type, SLICE("disabled"));
         } else {
@@ -360,7 +360,7 @@ read_metadata(struct facts_reader *reader, struct slice name)
     }
     const bool wanted = api_dialect(reader->facts->api) == DIALECT_ANTHROPIC;
     struct facts_keys keys = { .count = 0 };
-    struct slice key, user_id;
+    struct slice key, user_id = { 0 };
     while (facts_next_key(reader, &keys, &key)) {
         if (!wanted || !json_key_is(key, SLICE("user_id"))) {
             json_skip(&reader->cursor);

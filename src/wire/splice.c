@@ -163,15 +163,15 @@ splices_next(const struct splices *splices, struct slice body, struct splice_wal
     struct slice *segment)
 {
     for (;;) {
-        const bool last = walk->index == splices->count;
-        const struct splice *splice = last ? NULL : &splices->items[walk->index];
         if (walk->text_next) {
+            const struct splice *splice = &splices->items[walk->index];
             walk->text_next = false;
             walk->index++;
             walk->offset = splice->offset + splice->removed;
             *segment = splice->text;
         } else {
-            const size_t end = last ? body.len : splice->offset;
+            const bool last = walk->index == splices->count;
+            const size_t end = last ? body.len : splices->items[walk->index].offset;
             *segment = slice_of(body.ptr + walk->offset, end - walk->offset);
             walk->offset = end;
             walk->text_next = !last;
