@@ -107,6 +107,7 @@ find_api(struct slice path, enum api *api)
 {
     for (int i = 0; i < API_COUNT; i++) {
         const struct slice full = slice_str(api_path((enum api)i));
+        check(full.len > strlen("/v1"));
         const struct slice bare = slice_of(full.ptr + strlen("/v1"), full.len - strlen("/v1"));
         if (slice_eq(path, full) || slice_eq(path, bare)) {
             *api = (enum api)i;
