@@ -45,6 +45,7 @@
 #define EVENT_BYTES_MAX          ((int64_t)64 << 10)
 #define DESCRIPTORS_OWN          64 /* store, listeners, loops, log, commands */
 #define DESCRIPTORS_A_CONNECTION 2
+#define CONNECTIONS_MIN          4 /* the least that connections_max may be */
 #define LOOPS_MAX                64
 
 struct serve_options {
@@ -260,15 +261,22 @@ on_signal(struct net *net, int signal_number)
 /* --- Opening, in order. Each answers false with its sentence said. */
 
 /* The bounds that come from the machine, where the configuration leaves them open or asks for more. */
-static void
+static bool
 choose_bounds(struct gateway *gateway)
 {
     const struct policy *policy = gateway->policy;
     const int64_t descriptors = machine_raise_descriptors();
     const int64_t room = (descriptors - DESCRIPTORS_OWN) / DESCRIPTORS_A_CONNECTION;
     gateway->connections_max = policy->connections_max;
+    if (descriptors > 0 && room < CONNECTIONS_MIN) {
+        (void)cli_fail(
+            "this process may open %lld files, and a gateway needs at least %d: raise the limit "
+            "of open files (ulimit -Hn, LimitNOFILE=)",
+            (long long)descriptors, DESCRIPTORS_OWN + CONNECTIONS_MIN * DESCRIPTORS_A_CONNECTION);
+        return false;
+    }
     if (descriptors > 0 && room < policy->connections_max) {
-        gateway->connections_max = (int32_t)max_i64(1, room);
+        gateway->connections_max = (int32_t)room;
         /* By little, the start line's number is word enough. */
         log_line(room < policy->connections_max / 20 * 19 ? LOG_WARN : LOG_DEBUG, "start",
             "connections_max is lowered from %d to %d: this process may open %lld files, and a connection needs one "
@@ -280,6 +288,7 @@ choose_bounds(struct gateway *gateway)
     gateway->bodies.max_bytes = policy->bodies_bytes_max > 0
                                     ? policy->bodies_bytes_max
                                     : max_i64(quarter, policy->body_bytes_max / 3 * 4 + 4);
+    return true;
 }
 
 static bool
@@ -585,7 +594,9 @@ open_all(struct gateway *gateway)
     }
     crash_forbid_dumps(
         SANITIZED); /* after the sandbox's child has begun: it needs its /proc/self/exe */
-    choose_bounds(gateway);
+    if (!choose_bounds(gateway)) {
+        return false;
+    }
     open_crash(gateway);
     if (!choose_listens(gateway) || !open_store(gateway) || !open_net(gateway)
         || !open_engine(gateway) || !open_rooms(gateway)) {

@@ -8,7 +8,7 @@ import http from 'node:http';
 import { after, before, test } from 'node:test';
 
 import {
-  Gateway, Mock, Raw, SLOW, ask, assertBooks, callOf, modelsOn, numbers, ownLimit, send, sleep, until,
+  Gateway, Mock, PROVIDER_SECRETS, Program, Raw, SLOW, ask, assertBooks, callOf, modelsOn, numbers, ownLimit, send, sleep, until,
 } from './harness.mjs';
 import { assertRefusal } from './refusal.mjs';
 
@@ -111,4 +111,17 @@ test('a limit of open files that is too low for connections_max lowers it, with 
   raws.forEach((raw) => raw.destroy());
   await until('there is room', async () => (await send(gateway, key, callOf('chat', 'gpt-live', { limit: ownLimit() }))).status === 200);
   await gateway.stop();
+});
+
+test('a limit of open files with no room for the fewest connections there may be: it does not start, and says what to raise', async () => {
+  const gateway = await Gateway.start(mock, { models: modelsOn({ 'gpt-live': 'openai' }) });
+  await gateway.stop();
+  const dir = fs.mkdtempSync('/tmp/tidegate-live-files-');
+  const file = `${dir}/tidegate.yaml`;
+  fs.writeFileSync(file, JSON.stringify({ ...gateway.config, store: 'memory', control: `${dir}/c.sock` }));
+  const program = new Program('tidegate serve', ['serve', '--config', file], { env: PROVIDER_SECRETS, files: 71, cwd: dir });
+  const how = await program.over(10_000 * SLOW);
+  assert.equal(how.code, 1, program.err);
+  assert.match(program.err, /may open 71 files, and a gateway needs at least 72: raise the limit of open files/);
+  fs.rmSync(dir, { recursive: true, force: true });
 });
