@@ -32,7 +32,7 @@ struct api_loop; /* one per loop */
 struct api_options {
     struct engine *engine;
     struct store *store;
-    const struct relay *relay;  /* counts calls in flight; NULL = there are none */
+    struct relay *relay;        /* counts calls in flight; NULL = there are none */
     const char *store_url;      /* shown in the status; lives as long as the api */
     const char *listens;        /* the same: "127.0.0.1:8080, unix:/run/x" */
     uint32_t first_reply_loop;  /* net's loop count */

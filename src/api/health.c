@@ -66,7 +66,7 @@ wal_bytes(const char *store_url)
 }
 
 static int64_t
-routes_cooling(const struct relay *relay)
+routes_cooling(struct relay *relay)
 {
     struct relay_route routes[ROUTES_SHOWN];
     int64_t cooling = 0;

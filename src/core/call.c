@@ -9,6 +9,7 @@ struct call_state {
     struct core *core;
     const struct policy *policy;
     const struct call_event *call;
+    const char *trace_id; /* hex digits, or "" */
     const struct model *model;
     const struct account_row *account;
     const struct key_row *key;
@@ -17,7 +18,8 @@ struct call_state {
     struct applied_set limits;
     struct estimate estimate;
     int32_t route_index;
-    uint32_t closed, foreign; /* routes, bit by bit: not to be asked; of these, they do not know the id */
+    uint32_t closed,
+        foreign; /* routes, bit by bit: not to be asked; of these, they do not know the id */
     int64_t output_limit; /* of one answer, -1 = as the request has it */
     bool lowered;
     int64_t held_output, bound_output, held_micros, bound_micros, est_micros;
@@ -277,9 +279,10 @@ refuse_no_route(const struct call_state *state, struct verdict *verdict)
     const int64_t opens_ms = state->call->routes_open_ms;
     const int64_t wait_ms = opens_ms > state->core->now_ms ? opens_ms - state->core->now_ms : 0;
     const bool waits = wait_ms > 0 && wait_ms <= MINUTE_MS;
-    refuse(verdict, !waits           ? REASON_ROUTES_EXHAUSTED
-                    : state->foreign ? REASON_ID_ROUTE_COOLING
-                                     : REASON_ROUTES_COOLING);
+    refuse(verdict, !waits                        ? REASON_ROUTES_EXHAUSTED
+                    : state->foreign              ? REASON_ID_ROUTE_COOLING
+                    : state->call->routes_failing ? REASON_ROUTES_FAILING
+                                                  : REASON_ROUTES_COOLING);
     verdict->refusal.retry_after_ms = wait_ms;
     verdict->refusal.resets_at_ms = wait_ms ? opens_ms : 0;
 }
@@ -443,7 +446,8 @@ write_limit(struct buf *out, const struct applied *applied, bool first)
 }
 
 /* The inputs of the decision, so that it can be explained and replayed. What is not there: stream false,
- * lowered_to -1, answers 1, price_pct 100, closed, settled and held 0. */
+ * lowered_to -1, answers 1, price_pct 100, closed, settled and held 0,
+ * trace none. */
 static struct slice
 write_inputs(const struct call_state *state)
 {
@@ -469,6 +473,7 @@ write_inputs(const struct call_state *state)
     add_unusual(&out, "answers", call->output_count, 1);
     add_unusual(&out, "price_pct", call->price_multiplier_pct, 100);
     add_unusual(&out, "closed", state->closed, 0);
+    add_trace(&out, state->trace_id);
     buf_add_str(&out, ",\"limits\":[");
     for (int32_t i = 0; i < state->limits.count; i++) {
         write_limit(&out, &state->limits.items[i], i == 0);
@@ -632,7 +637,11 @@ decide_call(struct core *core, const struct event *event, struct verdict *verdic
 {
     const struct call_event *call = &event->call;
     struct call_state state = {
-        .core = core, .call = call, .output_limit = -1, .closed = call->routes_closed
+        .core = core,
+        .call = call,
+        .trace_id = event->trace_id,
+        .output_limit = -1,
+        .closed = call->routes_closed,
     };
     state.policy = core_policy_exact(core, call->policy_ver);
     verdict->output_limit = -1;

@@ -256,6 +256,7 @@ core_refused(const struct core *core, const struct event *event, const struct re
     refused->key_id = call->key_id;
     refused->body_bytes = call->body_bytes;
     refused->output_limit = call->output_limit;
+    memcpy(refused->trace_id, event->trace_id, sizeof refused->trace_id);
     const struct policy *policy = core_policy_exact(core, call->policy_ver);
     if (policy && call->model_index >= 0 && call->model_index < policy->model_count) {
         refused->policy_ver = policy->version;
@@ -295,6 +296,7 @@ refusal_ledger(struct core *core, const struct refused *refused)
     buf_add_number(&inputs, "retry_after_ms", refused->refusal.retry_after_ms);
     buf_add_number(&inputs, "body_bytes", refused->body_bytes);
     buf_add_number(&inputs, "output_limit", refused->output_limit);
+    add_trace(&inputs, refused->trace_id);
     buf_add_char(&inputs, '}');
     row->inputs = work_keep(core->work, inputs.failed ? SLICE("{}") : buf_slice(&inputs));
 }

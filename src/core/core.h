@@ -74,6 +74,7 @@ struct refused {
     int64_t account_id, key_id, policy_ver, price_ver; /* 0 where the event has none */
     int64_t body_bytes, output_limit;
     char model[NAME_MAX_BYTES + 1];
+    char trace_id[TRACE_ID_HEX + 1]; /* "" = none */
 };
 void core_refused(const struct core *core, const struct event *event, const struct refusal *refusal,
     struct refused *refused);

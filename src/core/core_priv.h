@@ -91,6 +91,16 @@ struct buf buf_over(char *room, size_t room_bytes);
 /* A further member of an object: ,"name":value. The name needs no escapes. */
 void buf_add_member(struct buf *buf, struct slice name, int64_t value);
 #define buf_add_number(buf, name, value) buf_add_member((buf), SLICE(name), (value))
+/* The client's trace, where it named one. */
+static inline void
+add_trace(struct buf *out, const char *trace_id)
+{
+    if (trace_id[0]) {
+        buf_add_str(out, ",\"trace\":");
+        buf_add_json(out, slice_str(trace_id));
+    }
+}
+
 enum on_abort on_abort_of(const struct provider *provider, bool stream);
 const struct route *hold_route(const struct policy *policy, const struct hold_row *hold);
 const struct limit *hold_part_limit(const struct core *core, const struct policy *policy,

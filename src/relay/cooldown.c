@@ -57,6 +57,7 @@ cooldown_failed(
     struct cooldown *cooldown, const struct cooldown_rule *rule, int64_t sent_ms, int64_t now_ms)
 {
     cooldown->failures = cooldown->failures < INT32_MAX ? cooldown->failures + 1 : INT32_MAX;
+    cooldown->failed_ms = now_ms;
     const bool probed = cooldown->probe_until_ms > 0 && sent_ms >= cooldown->until_ms;
     if (cooldown->until_ms && !probed) {
         return false; /* sent before it began to cool */
@@ -102,4 +103,12 @@ bool
 cooldown_idle(const struct cooldown *cooldown)
 {
     return cooldown->failures == 0 && cooldown->rounds == 0 && cooldown->until_ms == 0;
+}
+
+bool
+cooldown_bygone(const struct cooldown *cooldown, int64_t now_ms)
+{
+    const int64_t last_ms =
+        max_i64(max_i64(cooldown->failed_ms, cooldown->until_ms), cooldown->probe_until_ms);
+    return now_ms - last_ms > COOLDOWN_BYGONE_MS;
 }

@@ -15,6 +15,7 @@
 
 #define COOLDOWN_FIRST_MS   INT64_C(1000)
 #define COOLDOWN_PROBE_MS   (30 * INT64_C(1000)) /* a probe that is not answered by then leaves its place */
+#define COOLDOWN_BYGONE_MS  (15 * 60 * INT64_C(1000)) /* after the last of it nothing is known of it any more */
 #define COOLDOWN_PROBING_MS INT64_C(1000)        /* what those that it passes by are told to wait */
 
 enum cooldown_cause {
@@ -30,6 +31,7 @@ struct cooldown {
     int32_t rounds;         /* of cooling down since it last answered */
     int64_t until_ms;       /* asked by nobody before; 0 = it is open */
     int64_t probe_until_ms; /* somebody asks it now; 0 = nobody */
+    int64_t failed_ms;      /* the last time */
     enum cooldown_cause cause;
 };
 
@@ -55,3 +57,5 @@ void cooldown_answered(struct cooldown *cooldown, bool whole);
 void cooldown_give_back(struct cooldown *cooldown);
 /* Nothing needs to be remembered of it. */
 bool cooldown_idle(const struct cooldown *cooldown);
+/* It was long ago: nobody has asked it since its wait was over, or since it failed. */
+bool cooldown_bygone(const struct cooldown *cooldown, int64_t now_ms);

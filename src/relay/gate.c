@@ -118,7 +118,10 @@ fill_event(struct call *call, struct call_event *event)
     /* Words for a tier that we do not know are held at twice the list price. */
     const int64_t pct = facts_price_multiplier_pct(facts);
     event->price_multiplier_pct = call->multiplier_pct = pct ? pct : 200;
-    event->routes_closed = call->routes_closed = routes_closed(call, &event->routes_open_ms);
+    const struct routes_resting resting = routes_resting(call);
+    event->routes_closed = call->routes_closed = resting.closed;
+    event->routes_open_ms = resting.wall_opens_ms;
+    event->routes_failing = resting.failing;
     const int64_t speed_pct = price_words_pct((struct slice){ 0 }, facts->speed);
     call->speed_pct = speed_pct ? speed_pct : 200;
     fill_thread(call, event);
@@ -153,6 +156,7 @@ ask_gate(struct call *call, enum reason found)
             .body_bytes = call->body_bytes,
             .output_limit = call->facts->output_limit };
     }
+    memcpy(event.trace_id, call->trace_id, sizeof event.trace_id);
     call->state = CALL_GATE;
     call->asked_mono_us = clock_mono_us();
     if (!replies_submit(call->loop->replies, &event, call_on_decision, call, &call->ticket)) {

@@ -145,7 +145,9 @@ log_refusal(struct call *call, const struct refusal *refusal, int status)
     log_i64(&line, "status", status);
     log_str(&line, "account", call_account(call));
     log_id(&line, "key", "key_", call->key_id);
-    log_str(&line, "api", slice_str(api_word(call->api)));
+    if (!call->beside) { /* then it only says in whose words the answer is */
+        log_str(&line, "api", slice_str(api_word(call->api)));
+    }
     if (call->model_index >= 0) {
         log_str(&line, "model", slice_str(call->policy->models[call->model_index].name));
     }
@@ -234,7 +236,8 @@ void
 call_refuse_reason(struct call *call, enum reason reason, struct slice detail)
 {
     const bool passes = reason == REASON_OVERLOADED || reason == REASON_MEMORY_FULL
-                        || reason == REASON_ROUTES_COOLING || reason == REASON_DRAINING;
+                        || reason == REASON_ROUTES_COOLING || reason == REASON_ROUTES_FAILING
+                        || reason == REASON_DRAINING;
     const struct refusal refusal = { .reason = reason, .retry_after_ms = passes ? SECOND_MS : 0 };
     call_refuse(call, &refusal, detail);
 }

@@ -54,7 +54,7 @@ struct relay_route {
     const char *cause;     /* why it is left alone: failing, asked, spent; "none" */
     int32_t failures;      /* in a row */
     int64_t opens_in_ms;   /* 0 = the next call is to ask it whether it is well again */
-    bool cooling, probing; /* left alone; a call asks it now */
+    bool cooling, probing; /* left alone; a call asks it now; neither: it failed of late */
 };
-/* Any thread. How many there are, at most `routes_max`. */
-int relay_routes_resting(const struct relay *relay, struct relay_route *routes, int routes_max);
+/* Any thread. How many there are, at most `routes_max`. Those that nobody asks any more are forgotten. */
+int relay_routes_resting(struct relay *relay, struct relay_route *routes, int routes_max);

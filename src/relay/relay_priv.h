@@ -300,10 +300,15 @@ void call_refuse_reason(struct call *call, enum reason reason, struct slice deta
 void answer_common_headers(const struct call *call, struct buf *out);
 
 /* --- routes.c: routes that are left alone for a while */
-/* Bit i: route i cannot serve this call now; when the soonest of those that wait opens, 0 = unknown. */
-uint32_t routes_closed(struct call *call, int64_t *wall_opens_ms);
-/* The call goes to its route now. False: another call asks that one first, whether it is well again. */
-MUST_USE bool route_take(struct call *call);
+struct routes_resting {
+    uint32_t closed;       /* bit i: route i cannot serve this call now */
+    int64_t wall_opens_ms; /* when the soonest of those that wait opens; 0 = unknown */
+    bool failing;          /* all of those failed; else one is at a limit, or asked for the wait */
+};
+struct routes_resting routes_resting(struct call *call);
+/* The call goes to its route now. Else another call asks that one first, whether it is well again, and this
+ * is why it is left alone. */
+MUST_USE enum reason route_take(struct call *call);
 /* What became of that: it failed; its provider said when to come again; it answered (to its end); or nothing
  * was learned. */
 void route_failed(struct call *call);

@@ -26,10 +26,9 @@ call_provider(const struct call *call)
 /* A route is what its name, its place, its credential and its model are: when one of them is changed, what was
  * known of it means nothing any more. */
 static uint64_t
-route_hash(const struct call *call, int32_t route_index)
+route_hash(const struct policy *policy, const struct route *route)
 {
-    const struct route *route = &call->policy->models[call->model_index].routes[route_index];
-    const struct provider *provider = &call->policy->providers[route->provider];
+    const struct provider *provider = &policy->providers[route->provider];
     const struct credential *credential = &provider->company;
     uint64_t hash = hash_pair(
         hash_bytes(slice_str(provider->name)), hash_bytes(slice_str(provider->host_header)));
@@ -41,6 +40,12 @@ route_hash(const struct call *call, int32_t route_index)
         hash = hash_pair(hash, hash_bytes(slice_str(credential->headers[i].value)));
     }
     return hash_pair(hash, hash_bytes(slice_str(route->model))) | 1;
+}
+
+static uint64_t
+route_hash_of_call(const struct call *call)
+{
+    return route_hash(call->policy, call_route(call));
 }
 
 static struct known_route *
@@ -56,9 +61,8 @@ known_find(struct relay *relay, uint64_t hash)
 
 /* A free place, else that of the one that opens first: a hint lost costs an attempt. */
 static struct known_route *
-known_make(struct relay *relay, const struct call *call, int32_t route_index, uint64_t hash)
+known_make(struct relay *relay, const struct call *call, uint64_t hash)
 {
-    const struct route *route = &call->policy->models[call->model_index].routes[route_index];
     int place = 0;
     for (int i = 0; i < KNOWN_ROUTES_MAX && relay->route_hashes[place] != 0; i++) {
         const bool sooner =
@@ -69,9 +73,9 @@ known_make(struct relay *relay, const struct call *call, int32_t route_index, ui
     struct known_route *known = &relay->routes[place];
     *known = (struct known_route){ .cooldown.until_ms = 0 };
     relay->route_hashes[place] = hash;
-    (void)slice_to_cstr(slice_str(call->policy->providers[route->provider].name), known->provider,
-        sizeof known->provider);
-    (void)slice_to_cstr(slice_str(route->model), known->model, sizeof known->model);
+    (void)slice_to_cstr(
+        slice_str(call_provider(call)->name), known->provider, sizeof known->provider);
+    (void)slice_to_cstr(slice_str(call_route(call)->model), known->model, sizeof known->model);
     return known;
 }
 
@@ -118,53 +122,56 @@ wall_of(struct relay *relay, int64_t mono_ms)
     return mono_ms + relay->clocks_apart_ms;
 }
 
-/* Bit i: route i cannot serve this call now. */
-uint32_t
-routes_closed(struct call *call, int64_t *wall_opens_ms)
+struct routes_resting
+routes_resting(struct call *call)
 {
     struct relay *relay = call->loop->relay;
     const struct model *model = &call->policy->models[call->model_index];
     const int64_t now_ms = clock_mono_ms();
-    uint32_t closed = routes_of_others(call);
+    struct routes_resting resting = { .closed = routes_of_others(call) };
     int64_t soonest_ms = 0;
-    *wall_opens_ms = 0;
+    bool limited = false;
     if (none_known(relay)) {
-        return closed;
+        return resting;
     }
     pthread_mutex_lock(relay->lock);
     for (int32_t i = 0; i < model->route_count; i++) {
-        if (closed & (UINT32_C(1) << i)) {
+        if (resting.closed & (UINT32_C(1) << i)) {
             continue;
         }
-        const struct known_route *known = known_find(relay, route_hash(call, i));
+        const struct known_route *known =
+            known_find(relay, route_hash(call->policy, &model->routes[i]));
         const int64_t opens_ms = known ? cooldown_opens_ms(&known->cooldown, now_ms) : 0;
         if (opens_ms) {
-            closed |= UINT32_C(1) << i;
+            resting.closed |= UINT32_C(1) << i;
+            limited |= known->cooldown.cause != COOLDOWN_FAILING;
             soonest_ms = soonest_ms ? min_i64(soonest_ms, opens_ms) : opens_ms;
         }
     }
-    *wall_opens_ms = soonest_ms ? wall_of(relay, soonest_ms) : 0;
+    resting.failing = soonest_ms && !limited;
+    resting.wall_opens_ms = soonest_ms ? wall_of(relay, soonest_ms) : 0;
     pthread_mutex_unlock(relay->lock);
-    return closed;
+    return resting;
 }
 
-bool
+enum reason
 route_take(struct call *call)
 {
     struct relay *relay = call->loop->relay;
-    bool taken = true;
+    enum reason passed_by = REASON_OK;
     call->sent_mono_ms = clock_mono_ms();
     call->probes = false;
     if (none_known(relay)) {
-        return true;
+        return REASON_OK;
     }
     pthread_mutex_lock(relay->lock);
-    struct known_route *known = known_find(relay, route_hash(call, call->route_index));
-    if (known) {
-        taken = cooldown_take(&known->cooldown, call->sent_mono_ms, &call->probes);
+    struct known_route *known = known_find(relay, route_hash_of_call(call));
+    if (known && !cooldown_take(&known->cooldown, call->sent_mono_ms, &call->probes)) {
+        passed_by = known->cooldown.cause == COOLDOWN_FAILING ? REASON_ROUTES_FAILING
+                                                              : REASON_ROUTES_COOLING;
     }
     pthread_mutex_unlock(relay->lock);
-    return taken;
+    return passed_by;
 }
 
 static void
@@ -191,13 +198,13 @@ route_failed(struct call *call)
 {
     struct relay *relay = call->loop->relay;
     const struct provider *provider = call_provider(call);
-    const uint64_t hash = route_hash(call, call->route_index);
+    const uint64_t hash = route_hash_of_call(call);
     const struct cooldown_rule rule = { provider->cooldown_after, provider->cooldown_max_ms, hash };
     const int64_t now_ms = clock_mono_ms();
     pthread_mutex_lock(relay->lock);
     struct known_route *known = known_find(relay, hash);
     if (!known) {
-        known = known_make(relay, call, call->route_index, hash);
+        known = known_make(relay, call, hash);
     }
     const bool cools = cooldown_failed(&known->cooldown, &rule, call->sent_mono_ms, now_ms);
     const struct cooldown cooldown = known->cooldown;
@@ -212,11 +219,11 @@ void
 route_asked(struct call *call, enum cooldown_cause cause, int64_t wait_ms)
 {
     struct relay *relay = call->loop->relay;
-    const uint64_t hash = route_hash(call, call->route_index);
+    const uint64_t hash = route_hash_of_call(call);
     pthread_mutex_lock(relay->lock);
     struct known_route *known = known_find(relay, hash);
     if (!known) {
-        known = known_make(relay, call, call->route_index, hash);
+        known = known_make(relay, call, hash);
     }
     cooldown_asked(&known->cooldown, cause, wait_ms, clock_mono_ms());
     pthread_mutex_unlock(relay->lock);
@@ -233,7 +240,7 @@ route_answered(struct call *call, bool whole)
         return;
     }
     pthread_mutex_lock(relay->lock);
-    struct known_route *known = known_find(relay, route_hash(call, call->route_index));
+    struct known_route *known = known_find(relay, route_hash_of_call(call));
     if (known) {
         cooldown_answered(&known->cooldown, whole);
         known_forget_idle(relay, known);
@@ -250,34 +257,67 @@ route_give_back(struct call *call)
     }
     call->probes = false;
     pthread_mutex_lock(relay->lock);
-    struct known_route *known = known_find(relay, route_hash(call, call->route_index));
+    struct known_route *known = known_find(relay, route_hash_of_call(call));
     if (known) {
         cooldown_give_back(&known->cooldown);
     }
     pthread_mutex_unlock(relay->lock);
 }
 
+/* What nobody asks any more: routes that the configuration does not have as they were, and those whose trouble
+ * is long over. Under the lock. */
+static void
+forget_bygone(struct relay *relay, const struct policy *policy, int64_t now_ms)
+{
+    bool kept[KNOWN_ROUTES_MAX] = { false };
+    for (int32_t i = 0; i < policy->model_count; i++) {
+        const struct model *model = &policy->models[i];
+        for (int32_t j = 0; j < model->route_count; j++) {
+            const struct known_route *known =
+                known_find(relay, route_hash(policy, &model->routes[j]));
+            if (known) {
+                kept[known - relay->routes] = true;
+            }
+        }
+    }
+    for (int i = 0; i < KNOWN_ROUTES_MAX; i++) {
+        const bool bygone = !kept[i] || cooldown_bygone(&relay->routes[i].cooldown, now_ms);
+        if (relay->route_hashes[i] != 0 && bygone) {
+            relay->route_hashes[i] = 0;
+            __atomic_fetch_sub(&relay->known_routes, 1, __ATOMIC_RELEASE);
+        }
+    }
+}
+
 int
-relay_routes_resting(const struct relay *relay, struct relay_route *routes, int routes_max)
+relay_routes_resting(struct relay *relay, struct relay_route *routes, int routes_max)
 {
     const int64_t now_ms = clock_mono_ms();
     int count = 0;
+    if (none_known(relay)) {
+        return 0;
+    }
+    struct policy *policy = engine_policy(relay->engine);
     pthread_mutex_lock(relay->lock);
+    forget_bygone(relay, policy, now_ms);
     for (int i = 0; i < KNOWN_ROUTES_MAX && count < routes_max; i++) {
         const struct known_route *known = &relay->routes[i];
         const struct cooldown *cooldown = &known->cooldown;
-        if (relay->route_hashes[i] == 0 || (!cooldown->failures && !cooldown->until_ms)) {
+        const bool cooling = cooldown->until_ms > now_ms;
+        const bool probing = cooldown->until_ms != 0 && cooldown->probe_until_ms > now_ms;
+        if (relay->route_hashes[i] == 0 || (!cooldown->failures && !cooling && !probing)) {
             continue;
         }
         struct relay_route *route = &routes[count++];
         *route = (struct relay_route){ .cause = cooldown_cause_word(cooldown->cause),
             .failures = cooldown->failures,
             .opens_in_ms = max_i64(0, cooldown->until_ms - now_ms),
-            .cooling = cooldown->until_ms != 0,
-            .probing = cooldown->until_ms != 0 && cooldown->probe_until_ms > now_ms };
+            .cooling = cooling,
+            .probing = probing };
         (void)slice_to_cstr(slice_str(known->provider), route->provider, sizeof route->provider);
         (void)slice_to_cstr(slice_str(known->model), route->model, sizeof route->model);
     }
     pthread_mutex_unlock(relay->lock);
+    policy_unref(policy);
     return count;
 }

@@ -109,8 +109,9 @@ call_send(struct call *call)
     call->upstream_status = 0;
     call->input_told = false;
     tap_start(&call->tap, call->api); /* nothing of an attempt before belongs to this one */
-    if (!route_take(call)) {
-        call_next_route(call, REASON_ROUTES_COOLING, true, 0);
+    const enum reason passed_by = route_take(call);
+    if (passed_by != REASON_OK) {
+        call_next_route(call, passed_by, true, 0);
         return;
     }
     struct splices splices;

@@ -38,7 +38,8 @@ struct call_event {
     char thread_hash[HASH_HEX + 1];       /* keyed hash of the signal; empty for THREAD_KEY_DAY */
     char parent_hash[HASH_HEX + 1];       /* of x-tidegate-parent; empty = none */
     char issued_hash[HASH_HEX + 1];       /* of previous_response_id / conversation; empty = none */
-    char unused[8 - 3 * (HASH_HEX + 1) % 8]; /* 0 */
+    bool routes_failing;         /* the closed ones that are cooling failed, all of them: no limit of theirs */
+    char unused[8 - (3 * (HASH_HEX + 1) + 1) % 8]; /* 0 */
     int64_t body_bytes;
     int64_t input_bytes_bound;   /* the `bytes` estimator: a true bound of input tokens for text */
     int64_t input_counted;       /* tokens that the request itself counts: embeddings of token ids; 0 = an estimate is due */
@@ -105,10 +106,13 @@ struct admin_event {
     struct slice note;           /* JSON for the ledger */
 };
 
+#define TRACE_ID_HEX 32
+
 struct event {
     enum event_kind kind;
     struct reply_to reply;
     int64_t arrived_ms;
+    char trace_id[TRACE_ID_HEX + 1]; /* CALL: the client's, for the books; "" = none. No part of the question. */
     int64_t wait_until_ms;  /* CALL: deadline of the waiting line; 0 = never waited yet. The engine sets it. */
     union {
         struct {

@@ -44,9 +44,10 @@
     X(TOKENS_SPENT, "tokens_spent", "limit", 409, SPENT, "The token allowance is used up.")                          \
     X(RATE, "rate_limited", "limit", 429, WAIT, "Too many requests.")                                                \
     X(IN_FLIGHT, "in_flight_full", "limit", 429, WAIT, "Too many calls are in flight.")                              \
-    X(ROUTES_COOLING, "routes_cooling", "provider", 503, WAIT, "All providers of this model are waiting out a limit of their own.") \
+    X(ROUTES_COOLING, "routes_cooling", "provider", 503, WAIT, "All providers of this model are at a limit of their own, or asked to be left alone for a while.") \
+    X(ROUTES_FAILING, "routes_failing", "provider", 503, WAIT, "All providers of this model keep failing; they are left alone for a moment.") \
     X(ROUTES_EXHAUSTED, "routes_exhausted", "provider", 503, SPENT, "No provider of this model can serve the call now.") \
-    X(ID_ROUTE_COOLING, "id_route_cooling", "provider", 503, WAIT, "The provider that the id in this request came from is waiting out a limit of its own, and no other knows that id.") \
+    X(ID_ROUTE_COOLING, "id_route_cooling", "provider", 503, WAIT, "The provider that the id in this request came from is left alone for a while, since it fails or is at a limit of its own, and no other knows that id.") \
     X(ID_ROUTE_GONE, "id_route_gone", "id", 404, ABSENT, "The id in this request came from a provider that does not serve this model here any more; send the conversation without it.") \
     X(CREDENTIAL_REJECTED, "provider_credential_rejected", "provider", 502, GATE, "The provider rejected the gateway's own credential; tell the operator.") \
     X(CREDENTIAL_MISSING, "provider_credential_missing", "provider", 401, AUTH, "This model needs your own provider credential beside x-tidegate-key.") \

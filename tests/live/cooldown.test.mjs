@@ -2,6 +2,7 @@
 // again, and people are told; a reload does not forget it.
 // Method: a provider whose faults are switched on and off; what it saw is counted.
 import assert from 'node:assert/strict';
+import fs from 'node:fs';
 import { after, before, beforeEach, describe, test } from 'node:test';
 
 import {
@@ -20,7 +21,7 @@ import {
 } from './harness.mjs';
 import { assertRefusal } from './refusal.mjs';
 
-const NAMES = ['alone', 'first', 'herd', 'kept', 'money', 'gone', 'shown', 'torn'];
+const NAMES = ['alone', 'first', 'herd', 'kept', 'money', 'over', 'gone', 'shown', 'torn'];
 
 let mock;
 let gateway;
@@ -48,7 +49,7 @@ beforeEach(() => mock.clear());
 const call = (model, options = {}) =>
   send(gateway, key, callOf('chat', model, { limit: ownLimit(), ...options }), options);
 const heard = async () => (await mock.journal()).length;
-const cooling = (status) => ({ status, code: 'routes_cooling', retry: null, after: [1, 2] });
+const cooling = (status) => ({ status, code: 'routes_failing', retry: null, after: [1, 2] });
 
 async function routeOf(model) {
   const { routes } = await gateway.admin('/api/v1/status');
@@ -70,7 +71,7 @@ describe('a route that fails', () => {
     await coolDown('alone');
     assert.equal(await heard(), 3);
     const refused = await call('alone');
-    assertRefusal(refused, 'chat', cooling(429));
+    assert.match(assertRefusal(refused, 'chat', cooling(429)), /^All providers of this model keep failing; .* Try again in \d+ s\./);
     assert.equal(await heard(), 3, 'it is left alone');
     await mock.models({ 'alone-a': 'tokens=5' });
     await until('its wait is over', async () => (await call('alone')).status === 200);
@@ -139,7 +140,7 @@ describe('a route that fails', () => {
     await sleep(opens_in_ms + 20);
     await mock.models({ 'gone-a': 'tokens=5,ttft_ms=400' });
     await call('gone', { stream: true, limit_ms: 100 });
-    await until('somebody else may ask', async () => (await routeOf('gone'))?.state === 'cooling');
+    await until('somebody else may ask', async () => (await routeOf('gone'))?.state === 'failing');
     await mock.models({ 'gone-a': 'tokens=5' });
     assert.equal((await call('gone')).status, 200);
   });
@@ -149,6 +150,13 @@ describe('a route that fails', () => {
     gateway.command('reload');
     assert.equal((await routeOf('kept')).failures, 3);
     assertRefusal(await call('kept'), 'chat', cooling(429));
+  });
+
+  test('once its wait is over it is no longer told as cooling, though nobody asks it', async () => {
+    await coolDown('over');
+    await until('its wait is over', async () => (await routeOf('over'))?.state === 'failing');
+    const { opens_in_ms, failures } = await routeOf('over');
+    assert.deepEqual([opens_in_ms, failures], [0, 3]);
   });
 
   test('a provider\'s own wait goes first, and spent money is told as such', async () => {
@@ -161,11 +169,21 @@ describe('a route that fails', () => {
 
   test('it is shown: in the status, in the numbers, and once in the log', async () => {
     const shown = run(['status', '--control', gateway.control], { cwd: gateway.dir });
-    assert.match(shown.out, /Routes that fail or are left alone\n[^]*kept-a\s+cooling\s+failing/);
+    assert.match(shown.out, /Routes that fail or are left alone\n[^]*kept-a\s+(cooling|failing)\s+failing/);
     const numbers = await ask(`${gateway.url}/metrics`, { method: 'GET' });
     assert.match(numbers.text, /tidegate_route_cooldowns_total\{cause="failing"\} [1-9]/);
     assert.match(numbers.text, /tidegate_route_cooldowns_total\{cause="spent"\} 1/);
     assert.match(numbers.text, /tidegate_routes_cooling [1-9]/);
     assert.equal(gateway.log().match(/event=route .*upstream_model=kept-a/g).length, 1);
+  });
+
+  test('a reload that gives a route another model forgets it: neither status nor numbers show it', async () => {
+    const cooling_now = async () => Number(/tidegate_routes_cooling (\d+)/.exec((await ask(`${gateway.url}/metrics`, { method: 'GET' })).text)[1]);
+    assert.equal((await routeOf('money')).state, 'cooling');
+    const was = await cooling_now();
+    fs.writeFileSync(gateway.file, fs.readFileSync(gateway.file, 'utf8').replace('money-a', 'money-b'));
+    gateway.command('reload');
+    assert.equal(await routeOf('money'), undefined);
+    assert.ok((await cooling_now()) < was);
   });
 });

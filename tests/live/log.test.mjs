@@ -55,6 +55,11 @@ describe('a log of JSON', () => {
     const refused = await send(gateway, key.secret, callOf('chat', 'nothing "quoted"\n', { limit: 30 }));
     const { level, reason, status } = await lineOf(refused, 'refused');
     assert.deepEqual([level, reason, status], ['info', 'model_not_found', 404]);
+    const list = await ask(`${gateway.url}/v1/models`, { method: 'GET', key: 'nobody' });
+    assert.equal(list.status, 401);
+    const told = await lineOf({ request_id: list.headers['x-request-id'] }, 'refused');
+    assert.equal(told.reason, 'key_invalid');
+    assert.ok(!('api' in told), 'a list is no model call');
   });
 
   test('is not filled by a client that sends nonsense; what is left out is counted', async () => {

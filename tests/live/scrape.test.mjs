@@ -201,6 +201,9 @@ describe('a trace that a client names', () => {
       assert.equal(headers.traceparent, PARENT);
       assert.equal(headers.tracestate, 'a=1,b=2');
       assert.match(await lineOf(answer.request_id), new RegExp(` event=call request=\\S+ trace=${ID} account=ada `));
+      await gateway.booked();
+      const told = gateway.command('ledger', answer.request_id);
+      assert.deepEqual(told.rows.map((row) => row.inputs.trace), [ID], JSON.stringify(told));
     });
   }
 
@@ -208,6 +211,8 @@ describe('a trace that a client names', () => {
     const answer = await send(gateway, key, callOf('chat', 'no-such-model', { limit: 300 }), { headers: { traceparent: PARENT } });
     assert.equal(answer.status, 404);
     assert.match(await lineOf(answer.request_id), new RegExp(` event=refused request=\\S+ trace=${ID} `));
+    const [row] = await until('its row', async () => (await gateway.rowsOf(answer.request_id)).length && gateway.rowsOf(answer.request_id));
+    assert.equal(row.inputs.trace, ID, JSON.stringify(row));
   });
 
   test('that is malformed goes nowhere, and the call goes on', async () => {
@@ -217,5 +222,8 @@ describe('a trace that a client names', () => {
     const [{ headers }] = await mock.settled();
     assert.ok(!('traceparent' in headers) && !('tracestate' in headers));
     assert.ok(!(await lineOf(answer.request_id)).includes('trace='));
+    await gateway.booked();
+    const [row] = await gateway.rowsOf(answer.request_id);
+    assert.ok(!('trace' in row.inputs));
   });
 });

@@ -342,6 +342,7 @@ first_route_that_fits(void **state)
         int64_t opens_in_ms;
         enum reason reason;
         int32_t route;
+        bool failing;
     } rows[] = {
         { "the first", 100000, 0, 0, 0, REASON_OK, 0 },
         { "the first is too dear", 500, 0, 0, 0, REASON_OK, 1 },
@@ -349,6 +350,7 @@ first_route_that_fits(void **state)
         { "both too dear: the first is told", 100, 0, 0, 0, REASON_COST_SPENT, 0 },
         { "waiting helps the second", 500, 400, 0, 0, REASON_COST_HELD, 0 },
         { "all closed for a while", 100000, 0, 3, 5000, REASON_ROUTES_COOLING, 0 },
+        { "all closed for a while, since they fail", 100000, 0, 3, 5000, REASON_ROUTES_FAILING, 0, true },
         { "all closed for long", 100000, 0, 3, 61000, REASON_ROUTES_EXHAUSTED, 0 },
         { "all closed, nobody knows for how long", 100000, 0, 3, 0, REASON_ROUTES_EXHAUSTED, 0 },
     };
@@ -362,6 +364,7 @@ first_route_that_fits(void **state)
         }
         event = a_call(MODEL_TWO, 100, -1);
         event.call.routes_closed = rows[i].closed;
+        event.call.routes_failing = rows[i].failing;
         event.call.routes_open_ms = rows[i].opens_in_ms ? gate->now_ms + rows[i].opens_in_ms : 0;
         const struct verdict verdict = gate_decide(gate, &event);
         const enum reason reason = verdict.kind == VERDICT_ALLOWED ? REASON_OK : verdict.refusal.reason;

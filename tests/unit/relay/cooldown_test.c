@@ -155,6 +155,19 @@ a_rule_of_none_never_closes_it(void **state)
     }
 }
 
+static void
+what_nobody_asks_any_more_is_bygone_after_a_while(void **state)
+{
+    struct cooldown failed = { .failures = 0 }, spent = { .failures = 0 };
+    (void)state;
+    assert_false(fail_at(&failed, 1000));
+    assert_false(cooldown_bygone(&failed, 1000 + COOLDOWN_BYGONE_MS));
+    assert_true(cooldown_bygone(&failed, 1001 + COOLDOWN_BYGONE_MS));
+    cooldown_asked(&spent, COOLDOWN_SPENT, 5000, 1000); /* from the end of its wait */
+    assert_false(cooldown_bygone(&spent, 6000 + COOLDOWN_BYGONE_MS));
+    assert_true(cooldown_bygone(&spent, 6001 + COOLDOWN_BYGONE_MS));
+}
+
 static const struct CMUnitTest tests[] = {
     CASE("so many failures in a row close it", so_many_failures_in_a_row_close_it),
     CASE("waits double, up to the longest", waits_double_up_to_the_longest),
@@ -162,6 +175,7 @@ static const struct CMUnitTest tests[] = {
     CASE("one call asks whether it is well", one_call_asks_whether_it_is_well),
     CASE("calls that were on their way do not lengthen it", calls_that_were_on_their_way_do_not_lengthen_it),
     CASE("a provider's own wait goes first", a_providers_own_wait_goes_first),
+    CASE("what nobody asks any more is bygone after a while", what_nobody_asks_any_more_is_bygone_after_a_while),
     CASE("a rule of none never closes it", a_rule_of_none_never_closes_it),
 };
 

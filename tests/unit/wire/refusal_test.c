@@ -193,6 +193,7 @@ each_reason_has_its_status_for_each_client(void **state)
         { REASON_COST_SPENT, 402, 429, 409, "insufficient_quota", "billing_error" },
         { REASON_IN_FLIGHT, 429, 429, 429, "rate_limit_exceeded", "rate_limit_error" },
         { REASON_ROUTES_COOLING, 429, 429, 503, "rate_limit_exceeded", "rate_limit_error" },
+        { REASON_ROUTES_FAILING, 429, 429, 503, "rate_limit_exceeded", "rate_limit_error" },
         { REASON_ID_ROUTE_COOLING, 429, 429, 503, "rate_limit_exceeded", "rate_limit_error" },
         { REASON_ID_ROUTE_GONE, 404, 400, 404, "id_route_gone", "not_found_error" },
         { REASON_ROUTES_EXHAUSTED, 402, 429, 503, "insufficient_quota", "billing_error" },
