@@ -295,7 +295,7 @@ static bool
 open_sandbox(struct gateway *gateway)
 {
     struct cli_error error = { .text = "" };
-    struct conf_error conf_error;
+    struct conf_error conf_error = { 0 };
     gateway->sandboxed = true;
     if (sandbox_start(&gateway->sandbox, &error) != STATUS_OK) {
         (void)cli_fail("%s", error.text);

@@ -63,7 +63,7 @@ static bool
 words_valid(struct reader *reader, const char *words)
 {
     struct mock_behaviour scratch = mock_behaviour_default();
-    struct mock_behaviour_fault fault;
+    struct mock_behaviour_fault fault = { 0 };
     return mock_behaviour_read(&scratch, slice_str(words), &fault) || refuse(reader, fault.text);
 }
 
