@@ -17,7 +17,6 @@
 #define EXIT_USAGE 2   /* the command line is wrong */
 
 #define CONFIG_FILE_DEFAULT "tidegate.yaml"
-#define CONTROL_FILE_DEFAULT "tidegate.sock"
 #define SANDBOX_STORE_FILE "tidegate-sandbox.db"
 #define SANDBOX_STORE "sqlite:" SANDBOX_STORE_FILE
 #define SANDBOX_LISTEN "127.0.0.1:8080"
@@ -74,8 +73,6 @@ MUST_USE bool arguments_parse(const struct cli *cli, int argc, char **argv, cons
 int cli_fail(const char *format, ...) PRINTF_LIKE(1, 2);
 
 /* --- paths */
-/* Where the control socket of a gateway with this policy is; out of memory or too long: false. */
-MUST_USE bool control_path(const struct policy *policy, char *out, size_t out_size);
 /* "127.0.0.1:8080", "[::1]:8080", "unix:/path"; the listen's strings point into `copy`. */
 MUST_USE bool listen_parse(struct slice text, char *copy, size_t copy_size, struct listen *listen);
 void listen_text(const struct listen *listen, uint16_t port, struct buf *out);

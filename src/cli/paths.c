@@ -1,36 +1,8 @@
-/* cli/paths.c: where things are: the control socket, listen addresses. */
+/* cli/paths.c: listen addresses, read and told. */
 #include "cli/cli_priv.h"
 
 #include <arpa/inet.h>
 #include <stdio.h>
-#include <stdlib.h>
-
-/* Beside the store; a store that is no file: the user's runtime folder, else this one. */
-static int
-default_path(const struct policy *policy, char *out, size_t out_size)
-{
-    const struct slice scheme = SLICE("sqlite:");
-    const char *store = policy->store ? policy->store : "";
-    if (slice_starts(slice_str(store), scheme)) {
-        const char *path = store + scheme.len;
-        const char *slash = strrchr(path, '/');
-        const int folder_len = slash ? (int)(slash - path + 1) : 0;
-        return snprintf(out, out_size, "%.*s" CONTROL_FILE_DEFAULT, folder_len, path);
-    }
-    const char *runtime = getenv("XDG_RUNTIME_DIR");
-    if (runtime && runtime[0] == '/') {
-        return snprintf(out, out_size, "%s/" CONTROL_FILE_DEFAULT, runtime);
-    }
-    return snprintf(out, out_size, CONTROL_FILE_DEFAULT);
-}
-
-bool
-control_path(const struct policy *policy, char *out, size_t out_size)
-{
-    const int len = policy->control ? snprintf(out, out_size, "%s", policy->control)
-                                    : default_path(policy, out, out_size);
-    return len > 0 && (size_t)len < out_size;
-}
 
 static bool
 is_numeric_address(const char *host)

@@ -31,6 +31,9 @@ MUST_USE enum status conf_load_text(const char *name, struct slice yaml, struct 
  * `listen` in the form of their options. */
 MUST_USE enum status conf_sandbox(uint16_t mock_port, const char *store, const char *listen,
     struct policy **policy, struct conf_error *error);
+#define CONTROL_FILE_DEFAULT "tidegate.sock"
+/* Where the control socket of a gateway with this policy is; false: the path is too long. */
+MUST_USE bool control_path(const struct policy *policy, char *out, size_t out_size);
 /* The commented configuration that `tidegate init` writes. Static storage. */
 const char *conf_sample(void);
 

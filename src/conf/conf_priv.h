@@ -17,6 +17,7 @@ struct conf {
     struct arena nodes;  /* of the documents; gone after loading */
     const char *folder;  /* of the file, without a final '/'; "" = none */
     int64_t drain_max_ms; /* of providers that say nothing else */
+    const struct node *listen_nodes[LISTENS_MAX]; /* where the policy's listens stand */
     bool without_secrets; /* what providers' credentials and certificates are is not looked at */
 };
 
@@ -50,6 +51,8 @@ const char *conf_path(struct conf *conf, struct slice text);
 /* ---- the parts of a policy; `root` is the document's mapping ---- */
 void conf_server(struct conf *conf, const struct node *root);
 void conf_listens(struct conf *conf, const struct node *root);
+/* Once listens, store and control are read: that none of them is the control socket. */
+void conf_control_listen(struct conf *conf);
 void conf_plans(struct conf *conf, const struct node *root);
 void conf_providers(struct conf *conf, const struct node *root);
 void conf_models(struct conf *conf, const struct node *root);

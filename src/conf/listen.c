@@ -1,5 +1,9 @@
-/* conf/listen.c: where clients connect: addresses, with TLS or without. What is in the files of a certificate
+/* conf/listen.c: where clients connect: addresses, with TLS or without; and where commands do. What is in the files of a certificate
  * is judged where they are used. */
+#include <arpa/inet.h>
+#include <stdio.h>
+#include <stdlib.h>
+
 #include "conf/conf_priv.h"
 
 static void
@@ -33,13 +37,56 @@ address_read(struct conf *conf, const struct node *node, struct slice text, stru
     return true;
 }
 
+/* Of a family's own form; all of a machine's addresses are zeros. */
+struct address {
+    int family;
+    unsigned char bytes[sizeof(struct in6_addr)];
+};
+
+static struct address
+address_of(const struct listen *listen)
+{
+    struct address address = { .family = strchr(listen->host, ':') ? AF_INET6 : AF_INET };
+    /* Read before; one that is not would be all of them. */
+    (void)inet_pton(address.family, listen->host, address.bytes);
+    return address;
+}
+
+/* Whether a machine can listen at one of them only. Port 0 is another one each time. */
+static bool
+listens_clash(const struct listen *one, const struct listen *other)
+{
+    static const unsigned char every[sizeof(struct in6_addr)];
+    if (one->unix_path || other->unix_path) {
+        return one->unix_path && other->unix_path && strcmp(one->unix_path, other->unix_path) == 0;
+    }
+    if (one->port != other->port || one->port == 0) {
+        return false;
+    }
+    const struct address a = address_of(one);
+    const struct address b = address_of(other);
+    const bool same = memcmp(a.bytes, b.bytes, sizeof(a.bytes)) == 0;
+    const bool covers =
+        memcmp(a.bytes, every, sizeof(every)) == 0 || memcmp(b.bytes, every, sizeof(every)) == 0;
+    return a.family == b.family && (same || covers);
+}
+
 static void
 listen_add(struct conf *conf, const struct node *node, const struct listen *listen)
 {
     struct policy *policy = conf->policy;
+    for (int i = 0; i < policy->listen_count; i++) {
+        if (listens_clash(&policy->listens[i], listen)) {
+            report_add(&conf->report, node,
+                "'listen' has this address already, or one that covers it, in line %d; take one out",
+                conf->listen_nodes[i]->line);
+            return;
+        }
+    }
     if (policy->listen_count == LISTENS_MAX) {
         report_add(&conf->report, node, "at most %d addresses to listen at", LISTENS_MAX);
     } else {
+        conf->listen_nodes[policy->listen_count] = node;
         policy->listens[policy->listen_count++] = *listen;
     }
 }
@@ -99,7 +146,7 @@ map_read(struct conf *conf, const struct node *map)
                && address_read(conf, address, address->text, &listen)) {
         tls_read(conf, map, &listen);
         mode_read(conf, map, &listen);
-        listen_add(conf, map, &listen);
+        listen_add(conf, address, &listen);
     }
 }
 
@@ -112,6 +159,50 @@ item_read(struct conf *conf, const struct node *node)
         conf_wants(conf, node, OPTION_LISTEN);
     } else if (conf_plain_text(conf, node)) {
         text_read(conf, node, node->text);
+    }
+}
+
+/* Beside the store; a store that is no file: the user's runtime folder, else this one. */
+static int
+default_path(const struct policy *policy, char *out, size_t out_size)
+{
+    const struct slice scheme = SLICE("sqlite:");
+    const char *store = policy->store ? policy->store : "";
+    if (slice_starts(slice_str(store), scheme)) {
+        const char *path = store + scheme.len;
+        const char *slash = strrchr(path, '/');
+        const int folder_len = slash ? (int)(slash - path + 1) : 0;
+        return snprintf(out, out_size, "%.*s" CONTROL_FILE_DEFAULT, folder_len, path);
+    }
+    const char *runtime = getenv("XDG_RUNTIME_DIR");
+    if (runtime && runtime[0] == '/') {
+        return snprintf(out, out_size, "%s/" CONTROL_FILE_DEFAULT, runtime);
+    }
+    return snprintf(out, out_size, CONTROL_FILE_DEFAULT);
+}
+
+bool
+control_path(const struct policy *policy, char *out, size_t out_size)
+{
+    const int len = policy->control ? snprintf(out, out_size, "%s", policy->control)
+                                    : default_path(policy, out, out_size);
+    return len > 0 && (size_t)len < out_size;
+}
+
+void
+conf_control_listen(struct conf *conf)
+{
+    const struct policy *policy = conf->policy;
+    char control[UNIX_PATH_BYTES_MAX + 1];
+    if (!control_path(policy, control, sizeof control)) {
+        return; /* it is told where it is used */
+    }
+    for (int i = 0; i < policy->listen_count; i++) {
+        const char *path = policy->listens[i].unix_path;
+        if (path && strcmp(path, control) == 0) {
+            report_add(&conf->report, conf->listen_nodes[i],
+                "this path is that of the control socket; choose another, or another with 'control'");
+        }
     }
 }
 

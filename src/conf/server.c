@@ -63,6 +63,7 @@ conf_server(struct conf *conf, const struct node *root)
     conf_listens(conf, root);
     store_read(conf, root);
     control_read(conf, root);
+    conf_control_listen(conf);
     policy->durability = (enum durability)conf_number(conf, root, OPTION_DURABILITY, 0);
     policy->zone_name = conf_text(conf, root, OPTION_TIMEZONE);
     policy->zone = conf_zone(conf, doc_get(root, "timezone"), policy->zone_name);
