@@ -2,6 +2,7 @@
 #include "relay/relay_priv.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "base/clock.h"
 #include "base/secret.h"
@@ -66,6 +67,7 @@ on_head(struct net_call *upstream, const struct http_head *head, void *user)
         .rerouted = call->attempts > 1 };
     headers_to_client(head, &rules, &call->answer_headers);
     buf_clear(&call->answer);
+    call_free_thin(call); /* of an attempt before */
     call->answer.limit_bytes = fine ? ANSWER_BYTES_MAX : ERROR_BYTES_MAX;
     call->judgement =
         judge_answer(call_provider(call)->dialect, head, (struct slice){ 0 }, clock_wall_ms());
@@ -96,6 +98,38 @@ on_head(struct net_call *upstream, const struct http_head *head, void *user)
     }
 }
 
+void
+call_free_thin(struct call *call)
+{
+    if (call->thin) {
+        thin_free(call->thin);
+        free(call->thin);
+        call->thin = NULL;
+    }
+}
+
+/* The answer is too large to be kept, and billed: it is read on for what it used, and nothing else of it stays.
+ * The client waits as long as a drain may take. */
+static void
+make_thin(struct call *call, struct slice data, const char *why)
+{
+    call_attempt_failed(call, NET_FAIL_MALFORMED, why);
+    call->thin = calloc(1, sizeof *call->thin);
+    if (!call->thin) {
+        net_call_cancel(call->upstream);
+        call->upstream = NULL;
+        call_upstream_failed(call, REASON_ANSWER_TOO_LARGE);
+        return;
+    }
+    thin_feed(call->thin, buf_slice(&call->answer));
+    thin_feed(call->thin, data);
+    buf_free(&call->answer);
+    call_uncount_answer(call);
+    if (call->state != CALL_DRAIN) { /* which has its time already */
+        net_timer_start(&call->timer, call_provider(call)->drain_max_ms);
+    }
+}
+
 static void
 on_body(struct net_call *upstream, struct slice data, void *user)
 {
@@ -106,18 +140,18 @@ on_body(struct net_call *upstream, struct slice data, void *user)
         return;
     }
     const bool fine = call->upstream_status >= 200 && call->upstream_status < 300;
+    if (call->thin) {
+        thin_feed(call->thin, data);
+        return;
+    }
     const bool counted = call_count_answer(call, (int64_t)(call->answer.len + data.len));
     if (counted) {
         buf_add_slice(&call->answer, data);
     }
     if (fine && (!counted || call->answer.failed)) {
-        net_call_cancel(call->upstream);
-        call->upstream = NULL;
-        call_attempt_failed(call, NET_FAIL_MALFORMED,
+        make_thin(call, data,
             counted ? "the answer is larger than this gateway reads"
                     : "the bytes of all bodies are at bodies_max");
-        call_upstream_failed(
-            call, REASON_UPSTREAM_BROKEN); /* it was billed: no word of trying again */
     }
 }
 
@@ -141,6 +175,10 @@ on_fail(struct net_call *upstream, enum net_fail why, bool all_sent, const char 
     struct call *call = user;
     call->upstream = NULL;
     call->all_sent = all_sent;
+    if (call->thin) { /* whatever follows is another attempt, or the end */
+        net_timer_stop(&call->timer);
+        call_free_thin(call);
+    }
     const bool answered = call->upstream_status >= 300 || call->tap.end != ANSWER_OPEN;
     if (!answered) {
         call_attempt_failed(call, why, detail);
@@ -323,12 +361,38 @@ answer_error(struct call *call)
     call_upstream_failed(call, reason_of_class(judgement->class_));
 }
 
+/* An answer that nobody could keep has come to its end: booked as what it says, or as one that broke off. */
+static void
+answer_thin(struct call *call)
+{
+    struct slice object = { 0 };
+    const bool json = thin_end(call->thin, &object) && tap_body(&call->tap, object);
+    const bool known =
+        json && (call->tap.usage.known & USAGE_INPUT) && (call->tap.usage.known & USAGE_OUTPUT);
+    net_timer_stop(&call->timer);
+    if (json) {
+        route_answered(call, true);
+    }
+    if (finish_without_client(call, !known)) {
+        return;
+    }
+    const struct ending ending = {
+        .dispatched = true, .cut = known ? CUT_NONE : CUT_BROKEN, .reason = REASON_ANSWER_TOO_LARGE
+    };
+    call_settle(call, &ending);
+    call_refuse_reason(call, REASON_ANSWER_TOO_LARGE, (struct slice){ 0 });
+}
+
 /* An answer that is complete and not a stream. */
 void
 call_answer_whole(struct call *call)
 {
     if (call->upstream_status < 200 || call->upstream_status >= 300) {
         answer_error(call);
+        return;
+    }
+    if (call->thin) {
+        answer_thin(call);
         return;
     }
     const bool json = tap_body(&call->tap, buf_slice(&call->answer));

@@ -149,6 +149,7 @@ call_free(struct call *call)
     policy_unref(call->policy);
     call_free_body(call);
     call_free_head(call);
+    call_free_thin(call);
     spares_give(&loop->spares, &call->answer);
     spares_give(&loop->spares, &call->answer_headers);
     free(call->failure);
@@ -301,6 +302,12 @@ call_on_timer(struct net_timer *timer)
         };
         call_settle(call, &ending);
         call_free(call);
+        return;
+    }
+    if (call->thin && call->upstream) { /* so large that its end was not worth waiting for */
+        net_call_cancel(call->upstream);
+        call->upstream = NULL;
+        call_upstream_failed(call, REASON_ANSWER_TOO_LARGE);
         return;
     }
     if (call->state == CALL_GATE && call->stream && call->exchange) {

@@ -13,6 +13,7 @@
 #include "wire/quota.h"
 #include "wire/splice.h"
 #include "wire/sse.h"
+#include "wire/thin.h"
 #include "wire/trace.h"
 #include "wire/usage.h"
 
@@ -159,6 +160,7 @@ struct call {
     char *failure;                 /* of the last attempt that failed, for the log; NULL = none */
     bool streaming;                /* its answer is an event stream */
     struct buf answer;             /* read whole: not streamed, or an error */
+    struct thin *thin;             /* of one too large to be kept: what says its usage; else NULL */
     struct buf answer_headers;     /* what of its head goes to the client */
     struct judgement judgement;    /* of an error answer */
     struct buf error_head;         /* its status line and headers, to be judged with its body */
@@ -219,6 +221,7 @@ bool call_may_follow_billed(const struct call *call);
 /* --- answer.c */
 extern const struct net_call_events call_events;
 void call_answer_whole(struct call *call);
+void call_free_thin(struct call *call);
 /* An error's head outlives its callback: it is judged again once its body is there. */
 void call_keep_head(struct call *call, const struct http_head *head);
 void call_kept_head(struct call *call, struct http_head *head);

@@ -53,6 +53,7 @@
     X(CREDENTIAL_MISSING, "provider_credential_missing", "provider", 401, AUTH, "This model needs your own provider credential beside x-tidegate-key.") \
     X(UPSTREAM_UNREACHABLE, "provider_unreachable", "provider", 502, GATE, "The provider could not be reached.")     \
     X(UPSTREAM_BROKEN, "provider_answer_broken", "provider", 502, GATE, "The provider's answer broke off or made no sense.") \
+    X(ANSWER_TOO_LARGE, "answer_too_large", "gateway", 502, GATE, "The provider made an answer, which is billed, but it is larger than this gateway can keep now; ask for less at once.") \
     X(UPSTREAM_TIMEOUT, "provider_timeout", "provider", 504, GATE, "The provider did not answer in time.")           \
     X(OVERLOADED, "gateway_overloaded", "gateway", 503, WAIT, "This gateway is at its own limit of waiting work.")   \
     X(MEMORY_FULL, "gateway_memory_full", "gateway", 503, WAIT, "This gateway holds as many bytes of requests and answers as it may.") \

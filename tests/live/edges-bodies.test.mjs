@@ -18,9 +18,12 @@ let provider; // of our own: answers with as many bytes as the model's name says
 let gateway;
 let key;
 
-const answerOf = (bytes) => {
+const answerOf = (bytes, mute) => {
   const answer = { id: 'x', object: 'chat.completion', usage: { prompt_tokens: 5, completion_tokens: 7, total_tokens: 12 },
     choices: [{ index: 0, finish_reason: 'stop', message: { role: 'assistant', content: '' } }] };
+  if (mute) {
+    delete answer.usage;
+  }
   answer.choices[0].message.content = 'x'.repeat(bytes - JSON.stringify(answer).length);
   return JSON.stringify(answer);
 };
@@ -30,9 +33,9 @@ before(async () => {
   provider = http.createServer((request, response) => {
     const pieces = [];
     request.on('data', (piece) => pieces.push(piece)).on('end', () => {
-      const bytes = Number(JSON.parse(Buffer.concat(pieces)).model.split('-')[1]);
+      const [, bytes, mute] = JSON.parse(Buffer.concat(pieces)).model.split('-');
       response.writeHead(200, { 'content-type': 'application/json' });
-      response.end(answerOf(bytes));
+      setTimeout(() => response.end(answerOf(Number(bytes), mute)), bytes === '5000001' ? 300 * SLOW : 0);
     });
   });
   await new Promise((resolve) => provider.listen(0, '127.0.0.1', resolve));
@@ -45,6 +48,7 @@ before(async () => {
     providers: { ...providers, own: { ...providers.openai, base_url: `http://127.0.0.1:${provider.address().port}/v1` } },
     models: modelsOn({
       'gpt-live': 'openai', 'claude-live': 'anthropic', waits: 'openai', 'own-3500000': 'own', 'own-5000000': 'own',
+      'own-5000001': 'own', 'own-5000000-mute': 'own',
     }),
     limits: { one: { counts: 'in_flight', per: 'account', of: { model: 'waits' }, cap: 1, at_cap: 'refuse' } },
   });
@@ -192,14 +196,33 @@ describe('answers that are read whole', () => {
     raw.destroy();
   });
 
-  test('one that does not fit is given up, booked, and told as the failure it is', async () => {
+  test('one that does not fit is booked as what it used, and told as the lack of room it is, not to be repeated', async () => {
     const was = await refusedBodies();
     const answer = await send(gateway, key, callOf('chat', 'own-5000000', { limit: ownLimit() }));
-    assert.equal(answer.status, 502, answer.text.slice(0, 300));
-    assert.equal(answer.headers['x-should-retry'], 'false');
+    const sentence = assertRefusal(answer, 'chat', { status: 502, code: 'answer_too_large', retry: 'false' });
+    assert.match(sentence, /is billed, but it is larger than this gateway can keep/);
     assert.equal(await refusedBodies(), was + 1);
     await gateway.booked();
     const [row] = await gateway.rowsOf(answer.request_id);
-    assert.ok(row.cost_micros > 0 && row.flags.includes('cut'), JSON.stringify(row));
+    assert.deepEqual([row.kind, row.reason, row.usage.input, row.usage.output], ['settle', 'answer_too_large', 5, 7]);
+    assert.ok(!row.flags.includes('cut'), JSON.stringify(row));
+    assert.equal(Number(answer.headers['x-tidegate-cost-micros']), row.cost_micros);
+  });
+
+  test('so is one whose client has gone, and one that does not say what it used is booked whole', async () => {
+    const gone = await Raw.open(gateway.port);
+    const text = JSON.stringify(callOf('chat', 'own-5000001', { limit: ownLimit() }).body);
+    gone.write(`POST /v1/chat/completions HTTP/1.1\r\nHost: gw\r\nAuthorization: Bearer ${key}\r\nContent-Length: ${text.length}\r\n\r\n${text}`);
+    await until('it is at the provider', () => gateway.openHolds() === 1);
+    gone.destroy();
+    await gateway.booked();
+    const left = (await gateway.ledger()).findLast((row) => row.model === 'own-5000001');
+    assert.deepEqual([left.usage.input, left.usage.output, left.flags.includes('cut')], [5, 7, false], JSON.stringify(left));
+
+    const answer = await send(gateway, key, callOf('chat', 'own-5000000-mute', { limit: ownLimit() }));
+    assertRefusal(answer, 'chat', { status: 502, code: 'answer_too_large', retry: 'false' });
+    await gateway.booked();
+    const [row] = await gateway.rowsOf(answer.request_id);
+    assert.ok(row.cost_micros > 0 && row.flags.includes('cut') && row.usage.output > 7, JSON.stringify(row));
   });
 });
