@@ -61,14 +61,14 @@ stop_process() {
 
 start_upstream() {
     taskset -c "$LOAD_CPU" "$BIN/bench/upstream" --port "$BASE_PORT" --cert "$RUN/cert.pem" \
-        --key "$RUN/key.pem" --interval-ms "$INTERVAL_MS" --chunks 5000 >"$RUN/upstream.log" 2>&1 &
+        --key "$RUN/key.pem" --interval-ms "$INTERVAL_MS" --chunks 5000 >"$RUN/upstream.log" 2>&1 8>&- &
     UPSTREAM_PID=$!
     until_true 5 listens "$TLS_IDLE" || give_up "the fake provider does not start; see $RUN/upstream.log"
 }
 
 start_nginx() {
     mkdir -p "$RUN"/nginx-{body,proxy,fastcgi,uwsgi,scgi}
-    taskset -c "$SUBJECT_CPU" nginx -p "$RUN" -c "$RUN/nginx.conf" >"$RUN/nginx.log" 2>&1 &
+    taskset -c "$SUBJECT_CPU" nginx -p "$RUN" -c "$RUN/nginx.conf" >"$RUN/nginx.log" 2>&1 8>&- &
     NGINX_PID=$!
     until_true 5 listens "$NGINX" || give_up "nginx does not start; see $RUN/nginx.log"
     NGINX_WORKER=$(pgrep -P "$NGINX_PID" | head -1)
@@ -84,7 +84,7 @@ start_tidegate() {
     rm -rf "$RUN/store"
     mkdir -p "$RUN/store"
     taskset -c "$SUBJECT_CPU" "$BIN/tidegate" serve --config "$RUN/tidegate.yaml" --log-level warn \
-        >"$RUN/tidegate.log" 2>&1 &
+        >"$RUN/tidegate.log" 2>&1 8>&- &
     TIDEGATE_PID=$!
     until_true 10 ready || give_up "the gateway does not start; see $RUN/tidegate.log"
     : >"$RUN/keys"
@@ -113,6 +113,8 @@ stop_all() {
 
 start_all() {
     mkdir -p "$RUN"
+    exec 8>"${TMPDIR:-/tmp}/tidegate-bench.lock"
+    flock -n 8 || { note "another benchmark runs on this machine; waiting for its end"; flock 8; }
     make_certificate
     fill_in bench/nginx.conf.in "$RUN/nginx.conf"
     fill_in bench/tidegate.yaml.in "$RUN/tidegate.yaml"
