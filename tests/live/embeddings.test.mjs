@@ -7,7 +7,8 @@ import { after, before, beforeEach, describe, test } from 'node:test';
 
 import OpenAI from 'openai';
 
-import { Gateway, Mock, SLOW, ask, modelsOn, providersOn, send, callOf } from './harness.mjs';
+import { Gateway, Mock, ask, modelsOn, providersOn, send, callOf } from './harness.mjs';
+import { openaiOf } from './sdks.mjs';
 import { assertRefusal } from './refusal.mjs';
 
 const INPUT_MICROS = 20_000n; // a million tokens
@@ -45,12 +46,7 @@ before(async () => {
   });
   key = gateway.member('ada');
   poor = gateway.member('bob', '--plan', 'poor');
-  openai = new OpenAI({
-    baseURL: `${gateway.url}/v1`,
-    apiKey: key,
-    maxRetries: 0,
-    timeout: 30_000 * SLOW,
-  });
+  openai = openaiOf(gateway, key);
 });
 
 after(async () => {

@@ -5,9 +5,8 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 
-import OpenAI from 'openai';
-
-import { Gateway, Mock, SLOW, callOf, modelsOn, ownLimit, providersOn, send, until } from './harness.mjs';
+import { Gateway, Mock, callOf, modelsOn, ownLimit, providersOn, send, until } from './harness.mjs';
+import { openaiOf } from './sdks.mjs';
 import { assertRefusal } from './refusal.mjs';
 
 let mock;
@@ -36,7 +35,7 @@ test('a call that refers to an id goes to the provider that gave it, or is refus
   assert.deepEqual(await askedModels(), ['near', 'far'], 'the second route gave the id');
 
   await mock.clear();
-  const openai = new OpenAI({ baseURL: `${gateway.url}/v1`, apiKey: key, maxRetries: 0, timeout: 30_000 * SLOW });
+  const openai = openaiOf(gateway, key);
   const second = await openai.responses.create(call(first.json.id).body);
   assert.equal(second.previous_response_id, first.json.id);
   assert.deepEqual(await askedModels(), ['far'], 'the first route is well, and does not know the id');

@@ -11,7 +11,6 @@ import OpenAI from 'openai';
 import {
   Gateway,
   Mock,
-  SLOW,
   ask,
   booksOf,
   callOf,
@@ -21,6 +20,7 @@ import {
   send,
   until,
 } from './harness.mjs';
+import { anthropicOf, openaiOf } from './sdks.mjs';
 
 let mock;
 let gateway;
@@ -47,18 +47,8 @@ before(async () => {
     },
   });
   key = gateway.member('ada');
-  openai = new OpenAI({
-    baseURL: `${gateway.url}/v1`,
-    apiKey: key,
-    maxRetries: 0,
-    timeout: 30_000 * SLOW,
-  });
-  anthropic = new Anthropic({
-    baseURL: gateway.url,
-    apiKey: key,
-    maxRetries: 0,
-    timeout: 30_000 * SLOW,
-  });
+  openai = openaiOf(gateway, key);
+  anthropic = anthropicOf(gateway, key);
 });
 
 after(async () => {

@@ -4,9 +4,6 @@
 import assert from 'node:assert/strict';
 import { after, before, beforeEach, describe, test } from 'node:test';
 
-import Anthropic from '@anthropic-ai/sdk';
-import OpenAI from 'openai';
-
 import {
   ASAN,
   Gateway,
@@ -22,6 +19,7 @@ import {
   sleep,
   until,
 } from './harness.mjs';
+import { anthropicOf, openaiOf } from './sdks.mjs';
 
 let mock;
 let gateway;
@@ -49,18 +47,8 @@ before(async () => {
     },
   });
   key = gateway.member('ada');
-  openai = new OpenAI({
-    baseURL: `${gateway.url}/v1`,
-    apiKey: key,
-    maxRetries: 0,
-    timeout: 30_000 * SLOW,
-  });
-  anthropic = new Anthropic({
-    baseURL: gateway.url,
-    apiKey: key,
-    maxRetries: 0,
-    timeout: 30_000 * SLOW,
-  });
+  openai = openaiOf(gateway, key);
+  anthropic = anthropicOf(gateway, key);
 });
 
 after(async () => {
