@@ -24,16 +24,12 @@ while [ $# -gt 0 ]; do
     esac
     shift
 done
-[ -n "$BIN" ] && [ -x "$BIN/tidegate" ] && [ -x "$BIN/bench/load" ] \
-    || { echo "bench: name the folder of a build with -Dbench=true" >&2; exit 2; }
-BIN=$(cd "$BIN" && pwd)
-RUN=$BIN/compare
-mkdir -p "$RUN"
-VALUES=$RUN/values.tsv # name, what, number
-: >"$VALUES"
 BENCH_PORT=${BENCH_PORT:-18500}
 # shellcheck source=bench/subjects.sh
 . bench/subjects.sh
+enter_build compare
+VALUES=$RUN/values.tsv # name, what, number
+: >"$VALUES"
 OTHER_PID='' TARGET=()
 declare -A REASON=() VERSION=()
 
@@ -41,8 +37,6 @@ COMPARE_NPM=${COMPARE_NPM:-}
 COMPARE_PYTHON=${COMPARE_PYTHON:-}
 PACKAGES=$COMPARE_NPM/node_modules
 
-field() { sed -n "s/.*\"$1\":\(-\{0,1\}[0-9.]*\).*/\1/p" <<<"$2"; }
-median() { sort -g | awk '{ v[NR] = $1 } END { if (NR) print NR % 2 ? v[(NR + 1) / 2] : (v[NR / 2] + v[NR / 2 + 1]) / 2 }'; }
 value_of() { awk -F'\t' -v name="$1" -v what="$2" '$1 == name && $2 == what { print $3 }' "$VALUES" | median; }
 package_version() { sed -n 's/^ *"version": "\(.*\)",*$/\1/p' "$PACKAGES/$1/package.json" 2>/dev/null | head -1; }
 

@@ -26,25 +26,17 @@ while [ $# -gt 0 ]; do
     esac
     shift
 done
-[ -n "$BIN" ] && [ -x "$BIN/tidegate" ] && [ -x "$BIN/bench/load" ] \
-    || { echo "bench: name the folder of a build with -Dbench=true" >&2; exit 2; }
-BIN=$(cd "$BIN" && pwd)
-RUN=$BIN/relay
-mkdir -p "$RUN"
+# shellcheck source=bench/subjects.sh
+. bench/subjects.sh
+enter_build relay
 MEASURED=$RUN/measurements.jsonl
 RESULTS=$RUN/results.tsv
 : >"$MEASURED"
 : >"$RESULTS"
-# shellcheck source=bench/subjects.sh
-. bench/subjects.sh
 
 wants_row() { case ",$ROWS," in *",$1,"*) return 0 ;; *) return 1 ;; esac; }
 
 # --- One measurement.
-
-field() { # NAME JSON: the number, or nothing
-    sed -n "s/.*\"$1\":\(-\{0,1\}[0-9.]*\).*/\1/p" <<<"$2"
-}
 
 keep() { # NOTE SUBJECT JSON: into the file of measurements
     printf '{"row":"%s","subject":"%s","load_average":%s,"stolen":%s,%s\n' "$1" "$2" "$(cut -d' ' -f1 /proc/loadavg)" "${STOLEN:-0}" \
@@ -107,7 +99,6 @@ load() {
 }
 FAULTS=0
 
-median() { sort -g | awk '{ v[NR] = $1 } END { if (NR) print NR % 2 ? v[(NR + 1) / 2] : (v[NR / 2] + v[NR / 2 + 1]) / 2 }'; }
 values() { tr ' ' '\n' <<<"$*" | sed '/^$/d'; }
 
 # row NAME UNIT KIND BAR GOAL "GATEWAY VALUES" "NGINX VALUES"

@@ -1,5 +1,5 @@
 # What is measured and what it is measured with: certificates, configurations, and the life of the fake
-# provider, nginx and the gateway. Sourced; wants RUN (a folder of this run) and BIN (the build folder).
+# provider, nginx and the gateway. Sourced; enter_build sets RUN (a folder of this run) from BIN (the build's).
 
 SUBJECT_CPU=${BENCH_SUBJECT_CPU:-0} # the gateway, or nginx
 LOAD_CPU=${BENCH_LOAD_CPU:-1}       # the generator and the fake provider
@@ -21,6 +21,21 @@ UPSTREAM_PID='' NGINX_PID='' NGINX_WORKER='' TIDEGATE_PID='' HOLDER_PID=''
 
 note() { printf '%s\n' "bench: $*" >&2; }
 give_up() { note "$*"; exit 1; }
+
+# enter_build NAME: the build folder BIN was named well; RUN is its folder for this benchmark.
+enter_build() {
+    [ -n "$BIN" ] && [ -x "$BIN/tidegate" ] && [ -x "$BIN/bench/load" ] \
+        || { echo "bench: name the folder of a build with -Dbench=true" >&2; exit 2; }
+    BIN=$(cd "$BIN" && pwd)
+    RUN=$BIN/$1
+    mkdir -p "$RUN"
+}
+
+field() { # NAME JSON: the number, or nothing
+    sed -n "s/.*\"$1\":\(-\{0,1\}[0-9.]*\).*/\1/p" <<<"$2"
+}
+
+median() { sort -g | awk '{ v[NR] = $1 } END { if (NR) print NR % 2 ? v[(NR + 1) / 2] : (v[NR / 2] + v[NR / 2 + 1]) / 2 }'; }
 
 fill_in() { # TEMPLATE FILE
     local name script=''
