@@ -49,20 +49,16 @@ health_answers(struct api_plane *api, struct ask *ask, bool net_stopping)
 
 /* 0 of a store that has none. */
 static int64_t
-wal_bytes(const char *store_url)
+wal_bytes(const struct store *store)
 {
-    const struct slice url = slice_str(store_url);
-    const struct slice scheme = SLICE("sqlite:");
     struct buf path = { 0 };
     struct stat found;
-    int64_t bytes = 0;
-    if (slice_starts(url, scheme)) {
-        buf_add(&path, url.ptr + scheme.len, url.len - scheme.len);
-        buf_add_str(&path, "-wal");
-        bytes = !path.failed && stat(buf_cstr(&path), &found) == 0 ? found.st_size : 0;
-    }
+    buf_add_str(&path, store_file(store));
+    buf_add_str(&path, "-wal");
+    const bool there =
+        path.len > strlen("-wal") && !path.failed && stat(buf_cstr(&path), &found) == 0;
     buf_free(&path);
-    return bytes;
+    return there ? found.st_size : 0;
 }
 
 static int64_t
@@ -84,7 +80,7 @@ get_metrics(struct api_worker *worker, struct ask *ask)
     engine_state(worker->api->options.engine, &state);
     counter_set(COUNTER_ENGINE_QUEUED, state.queued);
     counter_set(COUNTER_ROUTES_COOLING, routes_cooling(worker->api->options.relay));
-    counter_set(COUNTER_STORE_WAL_BYTES, wal_bytes(worker->api->options.store_url));
+    counter_set(COUNTER_STORE_WAL_BYTES, wal_bytes(worker->api->options.store));
     ask->status = 200;
     buf_clear(&ask->out);
     metrics_render(&ask->out);

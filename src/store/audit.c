@@ -123,9 +123,18 @@ on_limit_def(void *user, const struct limit_def_row *row)
     struct auditing *auditing = user;
     auditing->audit->compared[AUDIT_FILE]++;
     look_at_id(auditing, "limit", row->limit_id);
-    if (auditing->limit_count == countof(auditing->limits)) {
-        auditing->failed = true;
-        return;
+    if (auditing->limit_count == auditing->limit_cap) {
+        const size_t cap = auditing->limit_cap ? auditing->limit_cap * 2 : 64;
+        struct known_limit *grown = arena_alloc(&auditing->arena, cap * sizeof *grown);
+        if (!grown) {
+            auditing->failed = true;
+            return;
+        }
+        if (auditing->limit_count > 0) {
+            memcpy(grown, auditing->limits, auditing->limit_count * sizeof *grown);
+        }
+        auditing->limits = grown;
+        auditing->limit_cap = cap;
     }
     auditing->limits[auditing->limit_count++] = (struct known_limit){ .row = *row };
 }

@@ -60,8 +60,8 @@ struct auditing {
     struct sum *sum_list;
     struct open_call *open_calls;
     struct lone_cost *lone_costs;
-    struct known_limit limits[256];
-    size_t limit_count;
+    struct known_limit *limits; /* all are read before anything points at one */
+    size_t limit_count, limit_cap;
     struct bookings booked;
 };
 
