@@ -3,6 +3,7 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #define ARGUMENTS_MAX 32
 
@@ -10,12 +11,18 @@ int
 cli_fail(const char *format, ...)
 {
     va_list args;
+    char *text = NULL;
     (void)fflush(stdout);
-    (void)fputs("tidegate: ", stderr);
     va_start(args, format);
-    (void)vfprintf(stderr, format, args);
+    const int len = vasprintf(&text, format, args);
     va_end(args);
-    (void)fputc('\n', stderr);
+    /* It may quote a file of somebody else's: nothing in it speaks to the terminal. */
+    for (int i = 0; i < len; i++) {
+        const unsigned char c = (unsigned char)text[i];
+        text[i] = (c < 0x20 && c != '\n' && c != '\t') || c == 0x7F ? '?' : text[i];
+    }
+    (void)fprintf(stderr, "tidegate: %s\n", len >= 0 ? text : "no memory to say what failed");
+    free(len >= 0 ? text : NULL);
     return EXIT_FAILED;
 }
 

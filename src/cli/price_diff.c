@@ -93,7 +93,8 @@ compare_models(struct price_diff *diff, const struct price *old, const struct pr
             .id = new->id,
             .field = "tiers",
             .old = old->tier_count,
-            .new = new->tier_count };
+            .new = new->tier_count,
+            .steep = true }; /* which price meets which cannot be said: it wants a look */
         (void)keep(diff, &change);
         return;
     }
