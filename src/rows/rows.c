@@ -394,7 +394,7 @@ attempt_valid(const struct attempt *attempt)
 static bool
 hold_lists_valid(const struct hold_row *row)
 {
-    if (row->part_count < 0 || row->part_count > HOLD_PARTS_MAX || row->attempt_count < 0
+    if (row->part_count < 0 || row->part_count > HOLD_PARTS_MAX || row->attempt_count < 1
         || row->attempt_count > ATTEMPTS_MAX) {
         return false;
     }

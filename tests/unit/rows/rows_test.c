@@ -278,6 +278,7 @@ holds_and_ledger(void **state)
     SPOILT(good_hold, hold_valid, row.parts[0].held = 3, false);
     SPOILT(good_hold, hold_valid, row.parts[0].subject_id = 0, false);
     SPOILT(good_hold, hold_valid, row.attempt_count = -1, false);
+    SPOILT(good_hold, hold_valid, row.attempt_count = 0, false);
     SPOILT(good_hold, hold_valid, row.attempts[0].reason = REASON_COUNT, false);
     SPOILT(good_hold, hold_valid, row.attempts[0].status = 1000, false);
     SPOILT(good_hold, hold_valid, FILL(row.attempts[0].model), false);
