@@ -221,7 +221,9 @@ try_next_address(struct net_call *call, const char *why)
         drop_attempt(call);
         call->address_index++;
         if (call->address_index >= call->addresses->count) {
-            net_resolve_doubt(call->loop, dialled_host(call));
+            if (!call->lacking) { /* they may well answer: it was we who could not ask */
+                net_resolve_doubt(call->loop, dialled_host(call));
+            }
             net_call_fail(call, call->lacking ? NET_FAIL_HERE : NET_FAIL_CONNECT,
                 "connect to %s%s:%u: %s", call->pool->proxy_host ? "proxy " : "",
                 dialled_host(call), (unsigned)dialled_port(call), why);

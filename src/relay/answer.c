@@ -147,6 +147,8 @@ on_body(struct net_call *upstream, struct slice data, void *user)
     const bool counted = call_count_answer(call, (int64_t)(call->answer.len + data.len));
     if (counted) {
         buf_add_slice(&call->answer, data);
+    } else {
+        call->answer.failed = true; /* what comes later has no place behind a hole */
     }
     if (fine && (!counted || call->answer.failed)) {
         make_thin(call, data,
