@@ -36,7 +36,6 @@
 #define SANITIZED 0
 #endif
 
-#define WRITE_DEADLINE_MS        (60 * SECOND_MS) /* no byte taken by a client for so long: gone */
 #define TARGET_BYTES_MAX         8192
 #define HIGH_WATER_BYTES         ((size_t)256 << 10)
 #define LOOPS_MIN                2

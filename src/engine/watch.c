@@ -6,7 +6,6 @@
  * keep their places. Calls of the batch itself are not touched: whether they are allowed is being written. */
 #include "engine/engine_priv.h"
 
-#include <stdio.h>
 #include <time.h>
 
 #include "base/clock.h"

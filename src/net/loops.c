@@ -1,12 +1,12 @@
 /* net/loops.c: threads, one loop each: start, turns, wake-ups, signals, stop. */
 #include "net/upstream_priv.h"
 
-#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "base/thread.h"
 
 #define HIGH_WATER_BYTES_DEFAULT ((size_t)256 * 1024)
 
@@ -177,15 +177,11 @@ net_loop_date(struct net_loop *loop)
 static void
 name_thread(int index)
 {
-#ifdef __linux__
     char name[16];
     if (index > 0) {
         (void)snprintf(name, sizeof(name), "loop %d", index);
-        (void)pthread_setname_np(pthread_self(), name);
+        thread_set_name(name);
     }
-#else
-    (void)index;
-#endif
 }
 
 static void

@@ -23,19 +23,11 @@ newest_policy(struct relay_loop *loop)
     return policy_ref(loop->policy);
 }
 
-/* Appends a number that is not negative; answers where the text goes on. */
+/* Answers where the text goes on. */
 static char *
 put_number(char *at, int64_t number)
 {
-    char digits[20];
-    size_t begin = sizeof digits;
-    check(number >= 0);
-    do {
-        digits[--begin] = (char)('0' + number % 10);
-        number /= 10;
-    } while (number > 0);
-    memcpy(at, digits + begin, sizeof digits - begin);
-    return at + (sizeof digits - begin);
+    return at + i64_text(number, at);
 }
 
 void

@@ -254,7 +254,7 @@ struct ending {
 };
 /* Between two routes: what the attempt before them is booked as, unless the gate has done so meanwhile. */
 struct ending ending_between_routes(const struct call *call);
-/* Exactly once a hold: later calls find hold_id 0 and do nothing. */
+/* Exactly once a hold: later calls find the outcome set and do nothing. */
 void call_settle(struct call *call, const struct ending *ending);
 /* Usage as it will be booked: the provider's figures, and estimates for what it did not say. */
 struct usage call_usage(const struct call *call, enum cut cut);

@@ -367,6 +367,7 @@ crash_open(const char *store_path)
     crash_thread();
     struct sigaction action = { .sa_sigaction = on_crash, .sa_flags = SA_SIGINFO | SA_ONSTACK };
     (void)sigfillset(&action.sa_mask);
+    (void)sigdelset(&action.sa_mask, SIGALRM); /* which bounds the time of the dump */
     for (size_t i = 0; i < countof(caught); i++) {
         (void)sigaction(caught[i].number, &action, NULL);
     }

@@ -112,7 +112,7 @@
     X(ATTEMPTS_REFUSED, COUNTER, "tidegate_attempts_failed_total", "cause=\"status\"",             \
         "Attempts without a usable answer.")                                                       \
     X(REROUTES, COUNTER, "tidegate_reroutes_total", "",                                            \
-        "Attempts at another route after one that cost nothing.")                                  \
+        "Attempts after a first one, of the same call.")                                  \
     X(CLIENTS_GONE, COUNTER, "tidegate_clients_gone_total", "",                                    \
         "Requests to model endpoints whose client left before the end.")                           \
     X(STREAMS_CUT, COUNTER, "tidegate_streams_cut_total", "cause=\"provider\"",                    \
