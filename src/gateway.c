@@ -111,7 +111,6 @@ on_loop_start(struct net_loop *net_loop)
     struct gateway_loop *loop = &gateway->loops[index];
     loop->gateway = gateway;
     trail_thread("loop", index);
-    crash_thread();
     replies_init(&loop->replies, gateway->engine, (uint32_t)index);
     loop->replies.by_turns = true;
     loop->relay = relay_loop_start(gateway->relay, net_loop, &loop->replies);

@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "base/secret.h"
+#include "base/thread.h"
 #include "log/trail.h"
 #include "wire/headers.h"
 
@@ -157,6 +158,7 @@ worker_thread(void *arg)
 {
     struct api_worker *worker = arg;
     struct ask *ask = NULL;
+    thread_begin("control");
     trail_thread("control", (int)(worker - worker->api->workers));
     while ((ask = next_ask(worker->api)) != NULL) {
         work_on(worker, ask);

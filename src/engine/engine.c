@@ -410,7 +410,7 @@ static void *
 engine_thread(void *arg)
 {
     struct engine *engine = arg;
-    thread_set_name("engine");
+    thread_begin("engine");
     trail_thread("engine", 0);
     while (engine_turn(engine)) {
     }

@@ -9,6 +9,7 @@
 #include <time.h>
 
 #include "base/clock.h"
+#include "base/thread.h"
 #include "log/log.h"
 
 #define LOOK_MS 500 /* between two looks: how much later than the deadline it may be seen */
@@ -101,6 +102,7 @@ static void *
 watch_thread(void *arg)
 {
     struct engine *engine = arg;
+    thread_begin("disk watch");
     while (wait_for_next_look(engine)) {
         look(engine);
     }

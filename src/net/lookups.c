@@ -10,6 +10,8 @@
 #include <signal.h>
 #include <stdlib.h>
 
+#include "base/thread.h"
+
 #define THREADS_MAX        16
 #define THREAD_STACK_BYTES ((size_t)512 * 1024)
 #define IDLE_NS            (UINT64_C(30) * 1000 * 1000 * 1000)
@@ -147,6 +149,7 @@ run_thread(void *arg)
 {
     struct net_lookups *lookups = arg;
     bool over = false;
+    thread_begin("lookup");
     uv_mutex_lock(&lookups->mutex);
     while (!over && !lookups->closing) {
         if (!list_empty(&lookups->queue)) {

@@ -173,15 +173,13 @@ net_loop_date(struct net_loop *loop)
 
 /* ---- running ---- */
 
-/* As ps and a debugger show it. Loop 0 is the process's first thread and keeps the name of that. */
+/* Loop 0 is the process's first thread and keeps the name of that. */
 static void
-name_thread(int index)
+begin_thread(int index)
 {
     char name[16];
-    if (index > 0) {
-        (void)snprintf(name, sizeof(name), "loop %d", index);
-        thread_set_name(name);
-    }
+    (void)snprintf(name, sizeof(name), "loop %d", index);
+    thread_begin(index > 0 ? name : NULL);
 }
 
 static void
@@ -191,7 +189,7 @@ run_loop(void *arg)
     struct net *net = loop->net;
 
     uv_update_time(&loop->uv);
-    name_thread(loop->index);
+    begin_thread(loop->index);
     if (net->app->on_loop_start) {
         net->app->on_loop_start(loop);
     }

@@ -19,13 +19,13 @@
 
 #include "base/clock.h"
 #include "base/slice.h"
+#include "base/thread.h"
 #include "base/units.h"
 #include "log/log.h"
 #include "log/metrics.h"
 #include "log/trail.h"
 
 #define FRAMES_MAX     48
-#define STACK_BYTES    (64 << 10)
 #define BUILD_ID_BYTES 20
 #define DUMP_LIMIT_S   10 /* then the process ends without the rest of it */
 
@@ -44,7 +44,6 @@ static uintptr_t load_base = 0;
 
 static atomic_flag dying = ATOMIC_FLAG_INIT;
 static int dump_fd = -1;
-static bool catches = false; /* written before there are threads */
 
 /* --- Text, without stdio. */
 
@@ -336,22 +335,6 @@ crash_forbid_dumps(bool dumpable)
 }
 
 void
-crash_thread(void)
-{
-    /* Never given back: who asks for one lives as long as the process. Untouched, it takes no memory. */
-    static char stacks[TRAIL_THREADS_MAX][STACK_BYTES];
-    static _Atomic int taken = 0;
-    if (!catches) { /* a sanitizer does, with a stack of its own: it unmaps what it finds at a thread's end */
-        return;
-    }
-    const int index = atomic_fetch_add_explicit(&taken, 1, memory_order_relaxed);
-    if (index < TRAIL_THREADS_MAX) {
-        const stack_t own = { .ss_sp = stacks[index], .ss_size = STACK_BYTES };
-        (void)sigaltstack(&own, NULL); /* without it, on the stack that is there */
-    }
-}
-
-void
 crash_open(const char *store_path)
 {
     void *frame = NULL;
@@ -363,8 +346,7 @@ crash_open(const char *store_path)
         (void)snprintf(dump_path, sizeof(dump_path), "%s.crash", store_path);
         (void)snprintf(told_path, sizeof(told_path), "%s.crash.told", store_path);
     }
-    catches = true;
-    crash_thread();
+    thread_signal_stacks();
     struct sigaction action = { .sa_sigaction = on_crash, .sa_flags = SA_SIGINFO | SA_ONSTACK };
     (void)sigfillset(&action.sa_mask);
     (void)sigdelset(&action.sa_mask, SIGALRM); /* which bounds the time of the dump */

@@ -12,10 +12,7 @@
  * process. */
 void crash_forbid_dumps(bool dumpable);
 /* Catches. `store_path` is of a file, the dump's name is made of it; NULL = standard error alone. Before there
- * are threads. */
+ * are threads: each has a second stack for the handler, since it may have died of its first one's end. */
 void crash_open(const char *store_path);
-/* A stack of its own for the handler, for this thread: it may have died of its stack's end. Nothing where
- * crash_open was not called. */
-void crash_thread(void);
 /* Says in the log, once, that the gateway before this one left a dump, and where. */
 void crash_tell(void);

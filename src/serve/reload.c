@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/thread.h"
 #include "conf/conf.h"
 #include "log/log.h"
 #include "log/metrics.h"
@@ -179,6 +180,7 @@ static void *
 reload_thread(void *arg)
 {
     struct reload *reload = arg;
+    thread_begin("reload");
     do {
         struct buf said = { 0 };
         (void)reload_now(reload, "SIGHUP", &said); /* it was logged */

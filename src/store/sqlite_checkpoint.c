@@ -76,7 +76,7 @@ static void *
 checkpoint_thread(void *argument)
 {
     struct checkpointer *checkpointer = argument;
-    thread_set_name("checkpoint");
+    thread_begin("checkpoint");
     while (wait_for_work(checkpointer)) {
         checkpointer->status = copy_back(checkpointer);
         atomic_store(&checkpointer->state, CHECKPOINT_DONE);

@@ -28,6 +28,13 @@ after(async () => {
 describe('the dump of a crash', { skip: ASAN && 'sanitizers tell of crashes themselves' }, () => {
   const file = () => `${gateway.store}.crash`;
 
+  test('has a stack of its own on every thread: all of them begin in the one way that gives one', () => {
+    const tasks = `/proc/${gateway.program.child.pid}/task`;
+    const names = fs.readdirSync(tasks).map((id) => fs.readFileSync(`${tasks}/${id}/comm`, 'utf8').trim());
+    const rest = names.filter((name) => name !== 'lookup'); /* they come and go */
+    assert.deepEqual(rest.sort(), ['checkpoint', 'control', 'control', 'disk watch', 'engine', 'loop 1', 'tidegate']);
+  });
+
   test('has ids, lengths and states of what ran, and no body, key or secret', async () => {
     await send(gateway, key, callOf('chat', 'gpt-live', { limit: 20, text: `${MARK} done` }));
     const answers = Array.from({ length: 4 }, (_, i) =>
