@@ -2,6 +2,7 @@
 #include "serve/notify.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -16,13 +17,12 @@
 
 static struct sockaddr_un manager;
 static socklen_t manager_len = 0; /* 0 = there is none */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static bool stopping = false; /* of the lock */
 
 static void
-say(const char *lines)
+send_lines(const char *lines)
 {
-    if (manager_len == 0) {
-        return;
-    }
     const int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0
         || sendto(fd, lines, strlen(lines), MSG_NOSIGNAL, (const struct sockaddr *)&manager,
@@ -35,11 +35,29 @@ say(const char *lines)
     }
 }
 
+enum said { SERVES, ENDS, LIVES };
+
+/* In the order in which things are: behind the word of the end, whoever reloads meanwhile is not heard. */
+static void
+say(enum said what, const char *lines)
+{
+    if (manager_len == 0) {
+        return;
+    }
+    check(pthread_mutex_lock(&lock) == 0);
+    if (what != SERVES || !stopping) {
+        send_lines(lines);
+    }
+    stopping = stopping || what == ENDS;
+    check(pthread_mutex_unlock(&lock) == 0);
+}
+
 int64_t
 notify_open(const char *socket_name, const char *watchdog_usec)
 {
     uint64_t period_us = 0;
     manager_len = 0;
+    stopping = false;
     const size_t len = socket_name ? strlen(socket_name) : 0;
     const bool known = len > 1 && (socket_name[0] == '/' || socket_name[0] == '@');
     if (!known || len >= sizeof(manager.sun_path)) {
@@ -62,7 +80,7 @@ notify_open(const char *socket_name, const char *watchdog_usec)
 void
 notify_ready(void)
 {
-    say("READY=1\nSTATUS=serving\n");
+    say(SERVES, "READY=1\nSTATUS=serving\n");
 }
 
 void
@@ -72,17 +90,17 @@ notify_reloading(void)
     /* By this time the manager tells this reload from the one before. */
     (void)snprintf(lines, sizeof(lines), "RELOADING=1\nMONOTONIC_USEC=%lld\nSTATUS=reloading\n",
         (long long)clock_mono_us());
-    say(lines);
+    say(SERVES, lines);
 }
 
 void
 notify_stopping(void)
 {
-    say("STOPPING=1\nSTATUS=calls in flight are ending\n");
+    say(ENDS, "STOPPING=1\nSTATUS=calls in flight are ending\n");
 }
 
 void
 notify_alive(void)
 {
-    say("WATCHDOG=1");
+    say(LIVES, "WATCHDOG=1");
 }

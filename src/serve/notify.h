@@ -14,5 +14,6 @@ int64_t notify_open(const char *socket, const char *watchdog_usec);
 /* Calls can be served; also when a reload is over. */
 void notify_ready(void);
 void notify_reloading(void);
+/* The last word but signs of life: a reload behind it is not told. */
 void notify_stopping(void);
 void notify_alive(void);

@@ -1,7 +1,7 @@
 /* tests/unit/serve/notify_test.c
  *
- * Goal: a service manager is told ready, reloading, stopping and alive in sd_notify's words; none, a deaf or
- * an odd one changes nothing.
+ * Goal: a service manager is told ready, reloading, stopping and alive in sd_notify's words, and that it
+ * stops for good; none, a deaf or an odd one changes nothing.
  * Method: the manager is a datagram socket of ours, of both kinds of name. */
 #include "unit.h"
 
@@ -60,6 +60,8 @@ is_told_everything(void **state)
         assert_true(at_us >= before_us && at_us <= clock_mono_us());
         notify_stopping();
         assert_true(slice_starts(slice_str(heard(fd)), SLICE("STOPPING=1\n")));
+        notify_reloading(); /* one that was asked for meanwhile */
+        notify_ready();
         notify_alive();
         assert_string_equal(heard(fd), "WATCHDOG=1");
         assert_string_equal(heard(fd), "");
