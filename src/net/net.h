@@ -69,9 +69,10 @@ struct net_options {
     int listen_count;
     struct http_limits limits;  /* head bytes, header count, target */
     int64_t body_bytes_max;     /* a declared length above it: 413, without the app */
-    int32_t connections_max;    /* of all loops; beyond it 503 and closed; 0 = no bound */
+    int32_t connections_max;    /* of all loops; beyond it 503 and closed (over TLS: an alert and
+                                 * closed); 0 = no bound */
     int32_t connections_per_address; /* of all loops; IPv6: per /64; loopback and unix sockets are not counted;
-                                      * beyond it 429 and closed; 0 = no bound */
+                                      * beyond it 429 and closed, as above; 0 = no bound */
     /* 0 = none. */
     int64_t head_deadline_ms;   /* from the first byte of a head to its end */
     int64_t body_deadline_ms;   /* of a body that the app lets come: between two pieces, and for all of it, plus a

@@ -291,6 +291,8 @@ struct net_refusal {
 };
 extern const struct net_refusal net_too_many, net_too_many_of_address;
 void net_refusal_write(struct net_loop *loop, struct buf *out, const struct net_refusal *refusal);
+/* For a client that speaks TLS, in place of a handshake: "internal error", in its own words (RFC 8446, 6.2). */
+void net_refusal_write_alert(struct buf *out);
 
 /* Takes over the descriptor. With an `overflow` it is told that and closed; else it was counted before. */
 void net_conn_open(struct net_loop *loop, int fd, const struct net_listener *from,

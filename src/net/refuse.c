@@ -32,3 +32,11 @@ net_refusal_write(struct net_loop *loop, struct buf *out, const struct net_refus
     out->failed = out->failed || body.failed;
     buf_free(&body);
 }
+
+void
+net_refusal_write_alert(struct buf *out)
+{
+    /* a record of type alert, as TLS 1.2 and 1.3 write it before there are keys: fatal, internal_error */
+    static const char alert[] = { 0x15, 0x03, 0x03, 0x00, 0x02, 0x02, 0x50 };
+    buf_add(out, alert, sizeof(alert));
+}

@@ -172,6 +172,17 @@ linger(struct net_conn *conn)
     conn->linger_left_bytes = conn->sock.loop->net->options.body_bytes_max + LINGER_EXTRA_BYTES;
 }
 
+/* The output is the last there is. */
+static void
+say_last(struct net_conn *conn)
+{
+    conn->output_mono_ms = now_mono_ms(conn);
+    conn->head_sent = conn->ended = true;
+    conn->broken = conn->broken || conn->out.failed;
+    linger(conn);
+    net_conn_wake(conn);
+}
+
 void
 net_conn_refuse(struct net_conn *conn, const struct net_refusal *refusal)
 {
@@ -180,12 +191,8 @@ net_conn_refuse(struct net_conn *conn, const struct net_refusal *refusal)
         return;
     }
     struct net_exchange *exchange = detach(conn);
-    conn->output_mono_ms = now_mono_ms(conn);
     net_refusal_write(conn->sock.loop, &conn->out, refusal);
-    conn->head_sent = conn->ended = true;
-    conn->broken = conn->broken || conn->out.failed;
-    linger(conn);
-    net_conn_wake(conn);
+    say_last(conn);
     if (exchange) {
         conn->sock.loop->net->app->on_gone(exchange);
     }
@@ -590,7 +597,13 @@ net_conn_open(struct net_loop *loop, int fd, const struct net_listener *from,
     if (overflow) {
         loop->overflow_count++;
         counter_add(COUNTER_CONNECTIONS_REFUSED, 1);
-        net_conn_refuse(conn, overflow);
+        if (from->tls) {
+            net_refusal_write_alert(
+                &conn->out); /* a handshake to say it in is what there is no room for */
+            say_last(conn);
+        } else {
+            net_conn_refuse(conn, overflow);
+        }
     } else {
         counter_add(COUNTER_CONNECTIONS, 1);
         counter_add(COUNTER_CONNECTIONS_OPEN, 1);

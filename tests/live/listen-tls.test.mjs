@@ -350,6 +350,23 @@ describe('strangers', () => {
     assert.equal((await over('/healthz')).status, 200);
   });
 
+  test('one connection too many is told so in words of TLS, and nothing in the clear', async () => {
+    const full_port = await freePort();
+    const full = await Gateway.start(mock, { connections_max: 4, models: modelsOn({ 'gpt-live': 'openai' }) }, {
+      also: [{ address: `127.0.0.1:${full_port}`, tls: { cert: certificates.file('live.pem'), key: certificates.file('live.key') } }],
+    });
+    const held = await Promise.all(Array.from({ length: 4 }, () => Raw.open(full.port)));
+    const fifth = await Raw.open(full_port);
+    await fifth.waitClosed();
+    assert.equal(Buffer.from(fifth.text, 'latin1').toString('hex'), '15030300020250');
+    const told = await new Promise((resolve) => {
+      tls.connect({ port: full_port, host: '127.0.0.1', rejectUnauthorized: false }).on('error', resolve).on('secureConnect', resolve);
+    });
+    assert.match(`${told?.code} ${told?.message}`, /alert internal error/i);
+    [...held, fifth].forEach((raw) => raw.destroy());
+    await full.stop();
+  });
+
   test('many handshakes at once are all served', async () => {
     const through = agent({ keepAlive: false });
     const answers = await Promise.all(Array.from({ length: 200 }, () => over('/healthz', { through }).catch((error) => ({ status: error.message }))));
