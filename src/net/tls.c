@@ -16,17 +16,16 @@
 struct net_tls {
     SSL *ssl;
     struct net_sock *sock;
-    struct net_tls *under; /* TLS to a proxy, through which this one goes; NULL = the socket */
-    bool failed;           /* OpenSSL forbids further words on it, also the last one */
-    bool drained;          /* the last read was short: the socket has no more for now */
-    int reads;             /* in this turn */
-    struct buf kept;       /* records read and not used, while nobody reads on */
+    bool failed;     /* OpenSSL forbids further words on it, also the last one */
+    bool drained;    /* the last read was short: the socket has no more for now */
+    int reads;       /* in this turn */
+    struct buf kept; /* records read and not used, while nobody reads on */
     size_t kept_used;
 };
 
 /* ---- the BIO: OpenSSL's hands on the socket ---- */
 
-/* What a read or write of the layer below came to, as OpenSSL has it. */
+/* What a read or write of the socket came to, as OpenSSL has it. */
 static int
 bio_result(BIO *bio, ssize_t result, bool reading)
 {
@@ -47,9 +46,6 @@ bio_read(BIO *bio, char *out, int size)
     struct net_loop *loop = tls->sock->loop;
 
     BIO_clear_retry_flags(bio);
-    if (tls->under) {
-        return bio_result(bio, net_tls_read(tls->under, out, (size_t)size), true);
-    }
     if (tls->kept_used < tls->kept.len) {
         const size_t some = (size_t)min_i64(size, (int64_t)(tls->kept.len - tls->kept_used));
         memcpy(out, tls->kept.ptr + tls->kept_used, some);
@@ -84,9 +80,7 @@ bio_write(BIO *bio, const char *bytes, int size)
     struct net_tls *tls = BIO_get_data(bio);
     struct iovec piece = { (void *)(uintptr_t)bytes, (size_t)size };
     BIO_clear_retry_flags(bio);
-    return bio_result(bio,
-        tls->under ? net_tls_write(tls->under, &piece, 1) : net_sock_write(tls->sock, &piece, 1),
-        false);
+    return bio_result(bio, net_sock_write(tls->sock, &piece, 1), false);
 }
 
 static long
@@ -125,7 +119,7 @@ net_tls_why(char *out, size_t out_size)
 }
 
 struct net_tls *
-net_tls_make(struct net_sock *sock, struct net_tls *under, SSL *ssl)
+net_tls_make(struct net_sock *sock, SSL *ssl)
 {
     struct net_loop *loop = sock->loop;
     uv_once(&bio_once, make_bio_method);
@@ -141,7 +135,6 @@ net_tls_make(struct net_sock *sock, struct net_tls *under, SSL *ssl)
     }
     tls->ssl = ssl;
     tls->sock = sock;
-    tls->under = under;
     BIO_set_data(bio, tls);
     BIO_set_init(bio, 1);
     SSL_set_bio(ssl, bio, bio); /* the bio goes with it */
@@ -290,18 +283,13 @@ net_tls_quiet(struct net_tls *tls)
 bool
 net_tls_pending(const struct net_tls *tls)
 {
-    return tls->kept_used < tls->kept.len || SSL_has_pending(tls->ssl)
-           || (tls->under && net_tls_pending(tls->under));
+    return tls->kept_used < tls->kept.len || SSL_has_pending(tls->ssl);
 }
 
 void
 net_tls_keep(struct net_tls *tls)
 {
     struct net_loop *loop = tls->sock->loop;
-    if (tls->under) {
-        net_tls_keep(tls->under);
-        return;
-    }
     if (loop->cipher_owner != tls) {
         return;
     }
@@ -344,8 +332,5 @@ net_tls_free(struct net_tls *tls, bool politely)
     ERR_clear_error();
     SSL_free(tls->ssl);
     buf_free(&tls->kept);
-    if (tls->under) {
-        net_tls_free(tls->under, politely);
-    }
     free(tls);
 }

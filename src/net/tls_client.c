@@ -175,7 +175,7 @@ net_tls_open(struct net_upstream *upstream, char detail[NET_DETAIL_BYTES])
     }
     SSL *ssl = make_ssl(upstream, context);
     SSL_CTX_free(context); /* the connection has its own reference */
-    struct net_tls *tls = ssl ? net_tls_make(&upstream->sock, upstream->tls, ssl) : NULL;
+    struct net_tls *tls = ssl ? net_tls_make(&upstream->sock, ssl) : NULL;
     if (!tls) {
         net_tls_why(why, sizeof(why));
         (void)snprintf(detail, NET_DETAIL_BYTES, "cannot begin TLS with %s: %s",

@@ -14,10 +14,8 @@ struct net_tls;
 
 enum net_tls_step { NET_TLS_DONE, NET_TLS_WANTS_READ, NET_TLS_WANTS_WRITE, NET_TLS_FAILED };
 
-/* Speaks through `sock`, or through `under`, TLS that stands there already; takes over both `ssl`
- * and `under`. NULL when no memory: then `ssl` is freed and `under` is still the caller's. */
-MUST_USE struct net_tls *net_tls_make(
-    struct net_sock *sock, struct net_tls *under, struct ssl_st *ssl);
+/* Speaks through `sock`; takes over `ssl`. NULL when no memory: then `ssl` is freed. */
+MUST_USE struct net_tls *net_tls_make(struct net_sock *sock, struct ssl_st *ssl);
 struct ssl_st *net_tls_ssl(struct net_tls *tls);
 MUST_USE enum net_tls_step net_tls_handshake(struct net_tls *tls);
 /* Whether the handshake was a short one. */

@@ -382,5 +382,5 @@ net_tls_accept(struct net_sock *sock, int listen_index)
         return NULL;
     }
     SSL_set_accept_state(ssl);
-    return net_tls_make(sock, NULL, ssl);
+    return net_tls_make(sock, ssl);
 }
