@@ -323,7 +323,6 @@ resolve_parts(struct core *core, const struct policy *policy, const struct hold_
 {
     verdict->booked = true;
     verdict->cost_micros = cost_micros;
-    verdict->est_micros = hold->est_micros;
     for (int32_t i = 0; i < hold->part_count; i++) {
         const struct hold_part *part = &hold->parts[i];
         const struct limit *limit = hold_part_limit(core, policy, part);
@@ -567,7 +566,6 @@ decide_reroute(struct core *core, const struct event *event, struct verdict *ver
     }
     verdict->booked = verdict->billed = reroute->billed;
     verdict->cost_micros = cost.micros;
-    verdict->est_micros = reroute->billed ? hold->est_micros : 0;
     give_up_attempt(core, policy, hold, reroute, &ended, &cost);
     open_attempt(hold, &policy->providers[route->provider], route, reroute->stream);
     resize(core, policy, hold, held, max_i64(held, bound));
@@ -593,6 +591,17 @@ settle_as_made(const struct hold_row *hold, const struct settle_event *settle)
     return made;
 }
 
+/* What a provider answered or may bill has left; a route that could not be reached got nothing. */
+static bool
+was_dispatched(const struct hold_row *hold, const struct settle_event *settle)
+{
+    bool left = settle->dispatched;
+    for (int32_t i = 0; i + 1 < hold->attempt_count; i++) {
+        left = left || hold->attempts[i].state == ATTEMPT_DONE || hold->attempts[i].status > 0;
+    }
+    return left;
+}
+
 void
 decide_settle(struct core *core, const struct event *event, struct verdict *verdict)
 {
@@ -608,6 +617,7 @@ decide_settle(struct core *core, const struct event *event, struct verdict *verd
     const bool billed = settle->dispatched && !settle->unbilled;
     const struct cost cost = cost_of(policy, hold, settle);
     verdict->billed = billed;
+    verdict->est_micros = was_dispatched(hold, settle) ? hold->est_micros : 0;
     book_given_up(core, hold);
     book_last(core, hold, settle, &cost);
     resolve_parts(
@@ -647,6 +657,7 @@ core_orphan(struct core *core, int64_t hold_id, struct verdict *verdict)
         row->inputs = inputs_at_end(core, hold);
         ledger_check(row);
     }
+    verdict->est_micros = hold->est_micros;
     resolve_parts(core, core->policy, hold, cost_micros, false, verdict);
     hold_close(core, hold->hold_id);
     return !core->work->failed;

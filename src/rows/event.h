@@ -188,7 +188,8 @@ struct verdict {
     /* SETTLE: */
     bool booked;                 /* by this event: its hold was open; REROUTE: the attempt before was billed */
     bool billed;                 /* what was booked has usage */
-    int64_t cost_micros, est_micros;
+    int64_t cost_micros;
+    int64_t est_micros;          /* of the whole call, with its last event alone; 0 where nothing left the process */
     int64_t overshoot_micros;    /* the most that a cost cap is passed by, settled and held, by this cost; 0 = none */
     /* ADMIN: */
     enum status_of_admin { ADMIN_DONE, ADMIN_NOT_FOUND, ADMIN_EXISTS, ADMIN_INVALID } admin;

@@ -127,7 +127,7 @@
     X(TOKENS_OUTPUT, COUNTER, "tidegate_tokens_total", "kind=\"output\"", "Tokens settled.")       \
     X(COST_MICROS, COUNTER, "tidegate_cost_micro_usd_total", "", "Cost booked.")                   \
     X(COST_ESTIMATED_MICROS, COUNTER, "tidegate_cost_estimated_micro_usd_total", "",               \
-        "Cost of the same calls as it was estimated when they were allowed.")                      \
+        "Cost of the same calls as it was estimated when they were allowed, once they are over.")                      \
     X(COST_DISPUTED, COUNTER, "tidegate_cost_disputed_total", "",                                  \
         "Costs given by a provider that the price book contradicts.")                              \
     X(ESTIMATES_BELOW_50, COUNTER, "tidegate_input_estimates_total", "off_percent=\"..-50\"",      \

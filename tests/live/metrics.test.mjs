@@ -84,10 +84,11 @@ async function booked(gateway, mock, ...request_ids) {
   const sum = { [verdict('allowed')]: 0 };
   const add = (key, value) => (sum[key] = (sum[key] ?? 0) + value);
   for (const id of request_ids) {
-    for (const row of await gateway.rowsOf(id)) {
-      add(verdict('allowed'), row.attempt === 0 ? 1 : 0);
+    const rows = await gateway.rowsOf(id);
+    add(verdict('allowed'), 1);
+    add('cost_estimated_micro_usd_total', rows[0].estimated_micros); /* of the call, however many attempts it took */
+    for (const row of rows) {
       add('cost_micro_usd_total', row.cost_micros);
-      add('cost_estimated_micro_usd_total', row.kind === 'unbilled' && row.inputs?.v === undefined ? 0 : row.estimated_micros);
     }
   }
   let cost = 0;
@@ -304,19 +305,28 @@ describe('calls', () => {
     });
   });
 
-  test('another route after one that failed', async () => {
-    await mock.models({ flaky: 'status=503', steady: 'tokens=5' });
-    await changes(gateway, () => call('chat', {}, 'two'), async (answer) => {
-      assert.equal(answer.status, 200, answer.text);
-      return {
-        ...(await booked(gateway, mock, answer.request_id)),
-        [answered('chat', 200)]: 1,
-        [failed('status')]: 1,
-        attempts_total: 2,
-        reroutes_total: 1,
-      };
+  for (const [how, words, cause, kind] of [['failed', 'status=503', 'status', 'unbilled'], ['may be billed', 'cut_before=1', 'broken', 'settle']]) {
+    test(`another route after one that ${how}: its estimate counts once`, async () => {
+      await mock.models({ flaky: words, steady: 'tokens=5' });
+      await changes(gateway, () => call('chat', {}, 'two'), async (answer) => {
+        assert.equal(answer.status, 200, answer.text);
+        const rows = await gateway.rowsOf(answer.request_id);
+        assert.deepEqual(rows.map((row) => row.kind), [kind, 'settle']);
+        const sum = (of) => rows.reduce((so_far, row) => so_far + of(row), 0);
+        return {
+          [verdict('allowed')]: 1,
+          [tokens('input')]: sum((row) => row.usage.input),
+          [tokens('output')]: sum((row) => row.usage.output),
+          cost_micro_usd_total: sum((row) => row.cost_micros),
+          cost_estimated_micro_usd_total: rows[0].estimated_micros,
+          [answered('chat', 200)]: 1,
+          [failed(cause)]: 1,
+          attempts_total: 2,
+          reroutes_total: 1,
+        };
+      });
     });
-  });
+  }
 
   test('a provider that cannot be reached, is late, or breaks off: one line each, at warn', async () => {
     for (const [model, words, cause, status, code, failure, more] of [
@@ -337,7 +347,7 @@ describe('calls', () => {
           [tokens('output')]: row.usage.output,
           attempts_total: 1,
           cost_micro_usd_total: row.cost_micros,
-          cost_estimated_micro_usd_total: row.estimated_micros,
+          cost_estimated_micro_usd_total: row.kind === 'release' ? 0 : row.estimated_micros,
           ...more,
         };
       });
