@@ -16,35 +16,6 @@
 
 /* --- Files. */
 
-static enum status
-fail_file(struct store_error *error, const char *path, const char *what)
-{
-    return store_fail(
-        error->text, STATUS_IO, "%.300s cannot be %s: %s", path, what, strerror(errno));
-}
-
-/* What is written to a file is there after a power cut only when its folder knows of it too. */
-static enum status
-sync_path(const char *path, bool folder, struct store_error *error)
-{
-    char name[PATH_BYTES];
-    const char *slash = strrchr(path, '/');
-    const int len = !folder  ? snprintf(name, sizeof(name), "%s", path)
-                    : !slash ? snprintf(name, sizeof(name), ".")
-                             : snprintf(name, sizeof(name), "%.*s/", (int)(slash - path), path);
-    const int fd = len < 0 || (size_t)len >= sizeof(name)
-                       ? -1
-                       : open(name, (folder ? O_DIRECTORY : 0) | O_RDONLY | O_CLOEXEC);
-    if (fd < 0) {
-        return fail_file(error, path, "opened");
-    }
-    const bool good = fsync(fd) == 0;
-    const int cause = errno;
-    (void)close(fd); /* it was read only */
-    errno = cause;
-    return good ? STATUS_OK : fail_file(error, path, "brought to the disk");
-}
-
 /* An empty file that is ours alone; SQLite writes into it. */
 static enum status
 make_file(const char *path, bool for_gateway, struct store_error *error)
@@ -52,7 +23,7 @@ make_file(const char *path, bool for_gateway, struct store_error *error)
     (void)unlink(path); /* of a copy that was broken off */
     const int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0) {
-        return fail_file(error, path, "made");
+        return file_fail(error, path, "made");
     }
     if (for_gateway) {
         give_to_folder_owner(fd, path);
@@ -84,21 +55,28 @@ remove_copy_log(const char *path)
     (void)unlink(name);
 }
 
+/* The copy is whole under its own name; only a power cut can take that back once it has it. */
 static enum status
-move_copy(const char *fresh, const char *to, bool force, struct store_error *error)
+name_copy(const char *fresh, const char *to, bool force, struct store_error *error)
 {
     if (force) {
         if (rename(fresh, to) != 0) {
-            return fail_file(error, to, "replaced");
+            return file_fail(error, to, "replaced");
         }
     } else if (link(fresh, to) != 0) {
         return errno == EEXIST
                    ? store_fail(error->text, STATUS_EXISTS, "%.300s is there already", to)
-                   : fail_file(error, to, "made");
+                   : file_fail(error, to, "made");
     } else {
         (void)unlink(fresh); /* its other name stays */
     }
-    return sync_path(to, true, error);
+    if (file_sync(to, true, error) != STATUS_OK) {
+        return store_fail(error->text, STATUS_IO,
+            "the backup is at %.300s, and whole, but its folder cannot be brought to the disk: a power "
+            "cut may take it away",
+            to);
+    }
+    return STATUS_OK;
 }
 
 /* --- Copying. */
@@ -226,7 +204,7 @@ mark_copy(const char *path, int64_t taken_ms, int64_t epoch, struct store_error 
         return store_fail(
             error->text, status, "%.200s cannot be written: %.280s", path, error_text);
     }
-    return sync_path(path, false, error);
+    return file_sync(path, false, error);
 }
 
 /* 0: it is no backup. */
@@ -280,7 +258,7 @@ backup_to(struct copying *copying, const char *to, bool force, int64_t now_ms, s
     }
     remove_copy_log(copying->to);
     if (status == STATUS_OK) {
-        status = move_copy(copying->to, to, force, error);
+        status = name_copy(copying->to, to, force, error);
         if (status != STATUS_OK) {
             store_audit_free(audit);
         }
@@ -319,41 +297,6 @@ store_backup(const char *url, const char *to, bool force, int64_t now_ms, audit_
 }
 
 /* --- Restore. */
-
-/* The store that is replaced keeps its bytes, under another name, with its log: first it has both
- * names, then it loses the old ones, the log's last but one, so that no log is ever left beside
- * another file than its own. */
-static enum status
-set_aside(const char *path, int64_t now_ms, char aside[1024], struct store_error *error)
-{
-    static const char *const ends[] = { "-wal", "" };
-    char at[32];
-    char name[PATH_BYTES];
-    char kept[PATH_BYTES];
-    civil_rfc3339(now_ms, false, at);
-    const int len = snprintf(aside, 1024, "%s.before-%s", path, at);
-    if (len < 0 || len >= 1000) {
-        return store_fail(error->text, STATUS_INVALID, "the path is too long: %.300s", path);
-    }
-    for (size_t i = 0; i < countof(ends); i++) {
-        (void)snprintf(name, sizeof(name), "%s%s", path, ends[i]);
-        (void)snprintf(kept, sizeof(kept), "%s%s", aside, ends[i]);
-        if (link(name, kept) != 0 && errno != ENOENT) {
-            return fail_file(error, name, "set aside");
-        }
-    }
-    const enum status status = sync_path(path, true, error);
-    if (status != STATUS_OK) {
-        return status;
-    }
-    (void)snprintf(name, sizeof(name), "%s-shm", path);
-    (void)unlink(name); /* made anew by who opens it */
-    (void)snprintf(name, sizeof(name), "%s-wal", path);
-    if (unlink(name) != 0 && errno != ENOENT) {
-        return fail_file(error, name, "set aside");
-    }
-    return STATUS_OK;
-}
 
 /* The last epoch of the store that is replaced; 0 where it cannot be read any more. */
 static int64_t
@@ -402,11 +345,9 @@ put_in_place(struct copying *copying, const char *path, bool force, int64_t now_
         status = mark_copy(copying->to, 0, epoch, error);
     }
     /* A log without its store, too: SQLite would copy it into whatever takes that name. */
-    if (status == STATUS_OK && (replaces || home_has_log(path))) {
-        status = set_aside(path, now_ms, restored->aside, error);
-    }
     if (status == STATUS_OK) {
-        status = move_copy(copying->to, path, true, error);
+        status = swap_in(
+            copying->to, path, replaces || home_has_log(path), now_ms, restored->aside, error);
     }
     if (status != STATUS_OK) {
         remove_copy(copying->to);
@@ -425,6 +366,7 @@ restore_locked(const char *from, const char *path, bool force, int64_t now_ms,
         return store_fail(error->text, STATUS_INVALID, "the path is too long: %.300s", path);
     }
     struct copying copying = { .from = from, .to = fresh, .progress = progress, .user = user };
+    swap_mend(path);
     return put_in_place(&copying, path, force, now_ms, audit->epoch, restored, error);
 }
 

@@ -281,6 +281,9 @@ sqlite_store_open(const char *path, const struct store_options *options, struct 
     if (status == STATUS_OK) {
         status = lock_take(sqlite->path, &sqlite->lock_fd, error);
     }
+    if (status == STATUS_OK && !options->read_only) {
+        swap_mend(sqlite->path);
+    }
     if (status == STATUS_OK) {
         status = ensure_file(sqlite->path, options, &sqlite->made_here, error);
     }

@@ -122,6 +122,20 @@ void home_remember(struct home_files *files, const char *path);
 /* Before a batch: STATUS_IO when the names are not those files' any more; looks a few times a second. */
 MUST_USE enum status home_look(struct home_files *files, const char *path, char *error_text);
 
+/* --- swap.c: a store that takes another one's place. */
+
+MUST_USE enum status file_fail(struct store_error *error, const char *path, const char *what);
+/* What is written to a file is there after a power cut only when its `folder` knows of it too. */
+MUST_USE enum status file_sync(const char *path, bool folder, struct store_error *error);
+/* Under the lock of `path`. The file `fresh` takes its name; what `replaces` says is there keeps its bytes under
+ * the name that is written into `aside` (1024 bytes; "" = none was). On failure all is as it was, unless the
+ * sentence says otherwise. */
+MUST_USE enum status swap_in(const char *fresh, const char *path, bool replaces, int64_t now_ms,
+    char *aside, struct store_error *error);
+/* Under the lock, before anything of the store is opened: undoes a swap that its process did not live to
+ * finish. Says so in the log. */
+void swap_mend(const char *path);
+
 /* --- sqlite_log.c */
 
 struct log_room {

@@ -6,7 +6,7 @@ import { spawnSync } from 'node:child_process';
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
-import { after, before, test } from 'node:test';
+import { after, before, describe, test } from 'node:test';
 
 import {
   ASAN,
@@ -38,18 +38,16 @@ function disk(order) {
   fs.closeSync(fd);
 }
 
-async function launch() {
-  await gateway.launch({
-    env: {
-      ...PROVIDER_SECRETS,
-      LD_PRELOAD: path.join(dir, 'disk_fault.so'),
-      DISK_FAULT_UNDER: gateway.store,
-      DISK_FAULT_ORDERS: orders,
-      /* The sanitizer's runtime wants to be the first library. */
-      ...(ASAN && { ASAN_OPTIONS: `${process.env.ASAN_OPTIONS ?? ''}:verify_asan_link_order=0` }),
-    },
-  });
-}
+/** What lays the disk under a program; `under`: the files that are on it. */
+const laid = (under = gateway.store) => ({
+  ...PROVIDER_SECRETS,
+  LD_PRELOAD: path.join(dir, 'disk_fault.so'),
+  DISK_FAULT_UNDER: under,
+  DISK_FAULT_ORDERS: orders,
+  /* The sanitizer's runtime wants to be the first library. */
+  ...(ASAN && { ASAN_OPTIONS: `${process.env.ASAN_OPTIONS ?? ''}:verify_asan_link_order=0` }),
+});
+const launch = () => gateway.launch({ env: laid() });
 
 before(async () => {
   const source = path.join(import.meta.dirname, 'disk_fault.c');
@@ -222,4 +220,71 @@ test('a log whose last page is torn: what was before it is there, and the books 
     assert.equal((await call()).status, 200);
     await gateway.booked();
   }
+});
+
+describe('a restore over a store with a log', () => {
+  const log = () => fs.readFileSync(`${gateway.store}-wal`);
+  const beside = () => fs.readdirSync(gateway.dir).filter((name) => /before-|\.part/.test(name));
+  const restore = () => run(['restore', path.join(gateway.dir, 'copy.db'), '--force'], { cwd: gateway.dir, env: laid() });
+  let ids;
+
+  before(async () => {
+    assert.equal(run(['backup', path.join(gateway.dir, 'copy.db')], { cwd: gateway.dir }).code, 0);
+    for (let i = 0; i < 5; i++) {
+      assert.equal((await call()).status, 200);
+    }
+    await gateway.booked();
+    ids = gateway.rows('SELECT id FROM ledger').map((row) => row.id);
+    await gateway.kill();
+  });
+
+  test('that cannot put the new one in place leaves all as it was', () => {
+    const was = log();
+    assert.ok(was.length > 0);
+    disk('M');
+    const done = restore();
+    disk('-');
+    assert.equal(done.code, 1, done.out);
+    assert.match(done.err, /books\.db cannot be replaced: Input\/output error; what was there is as it was/);
+    assert.ok(log().equals(was), 'its log is beside it');
+    assert.deepEqual(beside(), []);
+  });
+
+  test('that dies before the last step is undone by the next start, which says so', async () => {
+    const was = log();
+    disk('K');
+    assert.equal(restore().signal, 'SIGKILL');
+    disk('-');
+    assert.ok(!fs.existsSync(`${gateway.store}-wal`), 'the store has lost its log');
+    assert.ok(beside().some((name) => name.endsWith('-wal')));
+    fs.writeFileSync(`${gateway.store}-wal`, ''); /* somebody has looked into it meanwhile */
+    await launch();
+    assert.match(gateway.log(), /a restore over \S+books\.db broke off before it was done: the store is as it was before it/);
+    assert.deepEqual(beside().filter((name) => !name.endsWith('.part')), []);
+    const is = new Set(gateway.rows('SELECT id FROM ledger').map((row) => row.id));
+    assert.ok(was.length > 0 && ids.every((id) => is.has(id)), 'nothing that was booked is lost');
+    assert.equal((await call()).status, 200);
+    await assertSound();
+    await gateway.kill();
+  });
+
+  test('that is done, but for the folder on the disk, says that, and is not undone', async () => {
+    disk('Q');
+    const done = restore();
+    disk('-');
+    assert.equal(done.code, 1, done.out);
+    assert.match(done.err, /the new store is in place at \S+books\.db, the one before it is kept at \S+before-\S+, but its folder cannot be brought to the disk/);
+    await launch();
+    assert.doesNotMatch(gateway.program.err, /broke off/);
+    assert.equal(run(['check', '--store', gateway.store]).code, 0);
+
+    disk('Q');
+    const to = path.join(gateway.dir, 'again.db');
+    fs.writeFileSync(to, '');
+    const backup = run(['backup', to, '--force'], { cwd: gateway.dir, env: laid(to) });
+    disk('-');
+    assert.equal(backup.code, 1, backup.out);
+    assert.match(backup.err, /the backup is at \S+again\.db, and whole, but its folder cannot be brought to the disk/);
+    assert.equal(run(['check', '--store', to]).code, 0);
+  });
 });

@@ -2,21 +2,25 @@
  *
  * Files whose path begins with DISK_FAULT_UNDER fail as the first bytes of the file DISK_FAULT_ORDERS say:
  * "-" nothing; "F" no space, "R" read-only, "W" writes fail with EIO, "S" syncs fail with EIO, "D00030" a sync
- * takes 30 tenths of a second, or until the order changes. The file is mapped: an order holds from the next call on. */
+ * takes 30 tenths of a second, or until the order changes; "M" renames to such a name fail with EIO, "K" they are
+ * the program's death, "Q" behind one that was done the syncs of folders fail with EIO. The file is mapped: an order holds from the next call on. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/types.h>
 #include <time.h>
 #include <unistd.h>
 
 static const volatile char *orders;
 static const char *under;
+static int renamed;
 
 __attribute__((constructor)) static void
 begin(void)
@@ -59,6 +63,11 @@ write_fails(int fd)
 static int
 sync_fails(int fd)
 {
+    struct stat file;
+    if (orders && orders[0] == 'Q' && renamed && fstat(fd, &file) == 0 && S_ISDIR(file.st_mode)) {
+        errno = EIO;
+        return 1;
+    }
     const char order = order_for(fd);
     if (order == 'D') {
         char digits[6] = "";
@@ -113,4 +122,20 @@ int
 fsync(int fd)
 {
     return sync_fails(fd) ? -1 : REAL(fsync)(fd);
+}
+
+int
+rename(const char *from, const char *to)
+{
+    const int ours = orders && under && strncmp(to, under, strlen(under)) == 0;
+    if (ours && orders[0] == 'K') {
+        (void)raise(SIGKILL);
+    }
+    if (ours && orders[0] == 'M') {
+        errno = EIO;
+        return -1;
+    }
+    const int done = REAL(rename)(from, to);
+    renamed |= ours && done == 0;
+    return done;
 }
