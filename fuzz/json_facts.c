@@ -1,12 +1,14 @@
-/* reaches: facts_read splices_make splices_next json_check json_get json_same json_unescape */
+/* reaches: facts_read json_pass_inside splices_make splices_next json_check json_get json_same json_unescape */
 /* fuzz/json_facts.c: bodies of model calls. The first byte picks the endpoint.
  *
  * Held: what facts_read accepts is JSON; what is spliced is JSON that reads back with the wishes
- * fulfilled and all else as it was; the length told is the length sent. */
+ * fulfilled and all else as it was; the length told is the length sent; strings are passed alike, however
+ * many bytes at once. */
 #include <stdlib.h>
 
 #include "base/buf.h"
 #include "wire/json.h"
+#include "wire/json_priv.h"
 #include "wire/splice.h"
 
 static void
@@ -52,6 +54,23 @@ splice_and_read_back(const struct facts *facts, struct slice body, struct arena 
     buf_free(&sent);
 }
 
+static void
+widths_agree(struct slice body)
+{
+    const char *begun = body.ptr, *end = body.ptr + body.len;
+    const char *at = begun;
+    size_t saved = 0;
+    const char *fault = json_pass_inside(JSON_WIDTH_BYTE, &at, end, &saved);
+    for (enum json_width width = JSON_WIDTH_BYTE + 1; width < JSON_WIDTH_COUNT; width++) {
+        const char *other_at = begun;
+        size_t other_saved = 0;
+        if (json_width_works(width)) {
+            const char *other = json_pass_inside(width, &other_at, end, &other_saved);
+            hold((fault == NULL) == (other == NULL) && at == other_at && saved == other_saved);
+        }
+    }
+}
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -64,6 +83,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct facts facts;
     struct facts_fault fault;
     struct json_value value;
+    widths_agree(body);
     const bool json = json_check(body, &value);
     const enum reason reason = facts_read(api, body, &arena, &facts, &fault);
     hold(memchr(fault.detail, '\0', sizeof(fault.detail)) != NULL);

@@ -4,6 +4,7 @@
  * Method: tables of good and hostile texts; every prefix of a good text is refused. */
 #include "unit.h"
 #include "wire/json.h"
+#include "wire/json_priv.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -356,6 +357,69 @@ escapes_count_wherever_they_lie(void **state)
     }
 }
 
+/* In memory of its exact size, `shift` bytes into it, from behind the opening quote. */
+static void
+compare_widths(const char *text, size_t len, size_t shift)
+{
+    char *exact = malloc(shift + len);
+    assert_non_null(exact);
+    memcpy(exact + shift, text, len);
+    const char *expected_at = exact + shift;
+    size_t expected_saved = 0;
+    const char *expected =
+        json_pass_inside(JSON_WIDTH_BYTE, &expected_at, exact + shift + len, &expected_saved);
+    for (enum json_width width = JSON_WIDTH_BYTE + 1; width < JSON_WIDTH_COUNT; width++) {
+        if (json_width_works(width)) {
+            const char *at = exact + shift;
+            size_t saved = 0;
+            const char *fault = json_pass_inside(width, &at, exact + shift + len, &saved);
+            assert_string_equal(fault ? fault : "", expected ? expected : "");
+            assert_ptr_equal(at, expected_at);
+            assert_int_equal(saved, expected_saved);
+        }
+    }
+    free(exact);
+}
+
+static void
+every_width_comes_to_the_same(void **state)
+{
+    static const char block[] = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+    /* What strings are made of; much of it plain, so that blocks are passed whole. */
+    const char *const pieces[] = { "text of some length, as most is", "n", "\\n", "\\n", "\\\"",
+        "\\\\", "\\\\\\\\", "\\t", "\\u00e9", "\xc3\xa9\xf0\x9f\x98\x80", "\x7f", " ", block };
+    static const char *const ends[] = { "\"", "\"n\\", "\x1f", "\\x", "\\u12g4", "\\", "", "\n",
+        "\\\x01" };
+    uint32_t seed = 1;
+    for (int round = 0; round < 20000; round++) {
+        char text[1024];
+        size_t len = 0;
+        const size_t wanted = (seed >> 8) % 400;
+        while (len < wanted) {
+            seed = seed * 1664525 + 1013904223;
+            const char *piece = pieces[(seed >> 16) % countof(pieces)];
+            memcpy(text + len, piece, strlen(piece));
+            len += strlen(piece);
+        }
+        seed = seed * 1664525 + 1013904223;
+        const char *end = ends[(seed >> 16) % countof(ends)];
+        memcpy(text + len, end, strlen(end));
+        len += strlen(end);
+        const size_t behind = (seed >> 24) % 130; /* other text follows, or nothing */
+        memset(text + len, 'n', behind);
+        compare_widths(text, len + behind, 1 + (seed >> 8) % 65);
+    }
+}
+
+static void
+the_widest_way_works_here(void **state)
+{
+    assert_true(json_width_works(json_width_here()));
+    for (enum json_width width = json_width_here() + 1; width < JSON_WIDTH_COUNT; width++) {
+        assert_false(json_width_works(width));
+    }
+}
+
 static const struct CMUnitTest tests[] = {
     CASE("well-formed texts pass", well_formed_texts_pass),
     CASE("hostile texts are refused", hostile_texts_are_refused),
@@ -364,6 +428,8 @@ static const struct CMUnitTest tests[] = {
     CASE("containers deep inside keep their kind", objects_and_arrays_deep_inside_keep_their_kind),
     CASE("long strings end where they end", long_strings_end_where_they_end),
     CASE("escapes count wherever they lie", escapes_count_wherever_they_lie),
+    CASE("every width comes to the same, wherever it begins", every_width_comes_to_the_same),
+    CASE("the widest way that works is taken", the_widest_way_works_here),
     CASE("paths lead to values", paths_lead_to_values),
     CASE("strings are what they stand for", strings_are_what_they_stand_for),
     CASE("whole numbers are strict", whole_numbers_are_strict),
