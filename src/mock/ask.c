@@ -305,6 +305,7 @@ read_openai(struct reader *reader, struct slice key, struct json_value value)
                || refuse(reader, "dimensions: not 1 to 4096");
     }
     if (json_key_is(key, SLICE("input"))) {
+        ask->input = value.text;
         return read_messages(reader, value);
     }
     if (json_key_is(key, SLICE("max_output_tokens"))) {

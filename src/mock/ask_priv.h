@@ -26,6 +26,7 @@ struct mock_ask {
     struct slice last_user; /* text of the last message of the user, decoded */
     struct slice tool_name; /* the first tool offered, or empty */
     struct slice previous_response_id;
+    struct slice input; /* Responses: as it stands in the body, which lives until the call is accepted */
     struct slice conversation;
 };
 

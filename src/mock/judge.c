@@ -3,6 +3,8 @@
 
 #include <stdio.h>
 
+#include "wire/json.h"
+
 bool
 mock_behaviour_of(struct mock_call *call, struct slice model, struct mock_behaviour *behaviour,
     struct mock_behaviour_fault *fault)
@@ -82,6 +84,69 @@ answer_plain(struct mock_call *call)
     mock_call_answer(call, 200, "application/json", SLICE(""), buf_slice(out));
 }
 
+/* What an item of `input` names that the request does not hold itself; empty = nothing. */
+static struct slice
+reference_of(struct slice item)
+{
+    struct json_value type, id, told;
+    const bool typed = json_get(item, "type", &type) && type.type == JSON_STRING;
+    const bool refers =
+        typed ? json_says(type, SLICE("item_reference")) : !json_get(item, "role", &type);
+    const bool reasons =
+        typed && json_says(type, SLICE("reasoning")) && !json_get(item, "content.0", &told)
+        && !(json_get(item, "encrypted_content", &told) && told.type == JSON_STRING);
+    const bool named = json_get(item, "id", &id) && id.type == JSON_STRING;
+    return named && (refers || reasons) ? json_inside(id) : slice_of(NULL, 0);
+}
+
+/* Adds what items weigh that are named by their ids. False: refused, and the call is over. */
+static bool
+find_items(struct mock_call *call, int64_t *context_tokens)
+{
+    struct json_cursor cursor;
+    struct json_value item;
+    char message[256];
+    json_start(&cursor, call->ask.input);
+    if (!json_enter(&cursor, '[')) {
+        return true;
+    }
+    while (json_next_item(&cursor) && json_take(&cursor, &item)) {
+        const struct slice id =
+            item.type == JSON_OBJECT ? reference_of(item.text) : slice_of(NULL, 0);
+        const struct mock_response *known =
+            id.len ? mock_state_find(&call->mock->state, id, call->entry->credential) : NULL;
+        if (id.len && !known) {
+            snprintf(message, sizeof message, "Item with id '%.*s' not found.",
+                (int)min_i64((int64_t)id.len, 128), id.ptr);
+            mock_refuse(call, 404, NULL, "input", message);
+            return false;
+        }
+        *context_tokens += known ? known->context_tokens : 0;
+    }
+    return true;
+}
+
+/* The response that a call goes on from. False: refused, and the call is over. */
+static bool
+find_previous(struct mock_call *call, int64_t *context_tokens)
+{
+    const struct slice id = call->ask.previous_response_id;
+    char message[256];
+    if (id.len == 0) {
+        return true;
+    }
+    const struct mock_response *response =
+        mock_state_find(&call->mock->state, id, call->entry->credential);
+    if (!response) {
+        snprintf(message, sizeof message, "Previous response with id '%.*s' not found.",
+            (int)min_i64((int64_t)id.len, 128), id.ptr);
+        mock_refuse(call, 400, "previous_response_not_found", "previous_response_id", message);
+        return false;
+    }
+    *context_tokens += response->context_tokens;
+    return true;
+}
+
 /* The context that a Responses call refers to. False: refused, and the call is over. */
 static bool
 find_context(struct mock_call *call, int64_t *context_tokens)
@@ -95,20 +160,7 @@ find_context(struct mock_call *call, int64_t *context_tokens)
         mock_refuse(call, 404, NULL, "conversation", message);
         return false;
     }
-    if (ask->previous_response_id.len == 0) {
-        return true;
-    }
-    const struct mock_response *response =
-        mock_state_find(&call->mock->state, ask->previous_response_id, call->entry->credential);
-    if (!response) {
-        snprintf(message, sizeof message, "Previous response with id '%.*s' not found.",
-            (int)min_i64((int64_t)ask->previous_response_id.len, 128),
-            ask->previous_response_id.ptr);
-        mock_refuse(call, 400, "previous_response_not_found", "previous_response_id", message);
-        return false;
-    }
-    *context_tokens = response->context_tokens;
-    return true;
+    return find_previous(call, context_tokens) && find_items(call, context_tokens);
 }
 
 static void

@@ -1,4 +1,4 @@
-/* mock/state_priv.h: what a provider remembers between requests: the responses it gave out, each
+/* mock/state_priv.h: what a provider remembers between requests: the responses and items it gave out, each
  * bound to the credential that got it, and how often words with fail_first were seen. Bounded. */
 #pragma once
 

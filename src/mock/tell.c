@@ -128,14 +128,25 @@ good_headers(struct mock_call *call, const char *type)
     return headers;
 }
 
-/* A response may be referred to once it is told to its end. */
+/* A response and its items may be referred to once it is told to its end. */
 static void
 remember(struct mock_call *call)
 {
     const struct mock_bill bill = bill_so_far(call, call->answer.told_count);
-    if (call->api == API_RESPONSES && call->ask.store) {
-        mock_state_give(&call->mock->state, slice_str(call->id), call->entry->credential,
-            bill.input + bill.cache_read + bill.cache_write_5m + bill.cache_write_1h + bill.output);
+    const struct {
+        const char *prefix;
+        int64_t tokens;
+    } told[] = {
+        { "resp_", bill.input + bill.cache_read + bill.cache_write_5m + bill.cache_write_1h
+                       + bill.output },
+        { "rs_", bill.reasoning },
+        { "msg_", bill.output - bill.reasoning },
+        { "fc_", bill.output - bill.reasoning },
+    };
+    for (size_t i = 0; call->api == API_RESPONSES && call->ask.store && i < countof(told); i++) {
+        char id[64];
+        snprintf(id, sizeof id, "%s%s", told[i].prefix, call->serial);
+        mock_state_give(&call->mock->state, slice_str(id), call->entry->credential, told[i].tokens);
     }
 }
 
