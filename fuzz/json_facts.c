@@ -46,6 +46,7 @@ splice_and_read_back(const struct facts *facts, struct slice body, struct arena 
     }
     hold(slice_eq(after.model, wishes.model));
     hold(after.stream == facts->stream && after.answers == facts->answers);
+    hold(after.id_count == facts->id_count && after.stored == facts->stored);
     hold(after.message_count == facts->message_count && after.tool_count == facts->tool_count);
     if (facts->api == API_CHAT) {
         hold(after.output_limit >= 0 && after.output_limit <= 7);

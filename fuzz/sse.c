@@ -1,9 +1,10 @@
-/* reaches: sse_feed sse_end tap_event usage_read_openai usage_read_anthropic tap_body */
+/* reaches: sse_feed sse_end tap_event usage_read_openai usage_read_anthropic tap_body item_walk_next */
 /* fuzz/sse.c: streams of providers. The first byte picks the endpoint and the size of the pieces.
  *
- * Held: events, usage and end are the same whole and in pieces; no usage is out of range. */
+ * Held: events, usage, ids of items and end are the same whole and in pieces; no usage is out of range. */
 #include <stdlib.h>
 
+#include "wire/items.h"
 #include "wire/usage.h"
 
 static void
@@ -20,10 +21,25 @@ struct outcome {
 };
 
 static void
+note_items(struct outcome *outcome, struct slice items)
+{
+    struct item_walk walk;
+    struct item_id item;
+    item_walk_start(&walk, items);
+    while (item_walk_next(&walk, &item)) {
+        hold(item.id.len > 0 && item.id.len <= ITEM_ID_BYTES_MAX);
+        buf_addf(&outcome->events, "%d ", item.names);
+        buf_add_slice(&outcome->events, item.id);
+        buf_add_char(&outcome->events, ' ');
+    }
+}
+
+static void
 note(struct outcome *outcome, const struct sse_event *event)
 {
     const struct tapped tapped = tap_event(&outcome->tap, event);
     buf_addf(&outcome->events, "%d %d ", event->has_data, (int)tapped.kind);
+    note_items(outcome, tapped.items);
     buf_add_slice(&outcome->events, event->name);
     buf_add_char(&outcome->events, ' ');
     if (!event->data_cut) {

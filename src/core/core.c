@@ -205,16 +205,11 @@ core_needs(struct core *core, const struct event *event, struct needs *needs)
 {
     switch (event->kind) {
     case EVENT_IDENTIFY: need_identify(core, event, needs); return;
+    case EVENT_ISSUED: need_issued(core, &event->issued, needs); return;
     case EVENT_CALL: need_call(core, &event->call, needs); return;
     case EVENT_EXTEND: need_hold(core, event->extend.hold_id, needs); return;
     case EVENT_REROUTE: need_hold(core, event->reroute.hold_id, needs); return;
-    case EVENT_SETTLE:
-        need_hold(core, event->settle.hold_id, needs);
-        if (event->settle.issued_hash[0]) {
-            const struct issued_slot *issued = work_issued(core->work, event->settle.issued_hash);
-            need_text(needs, NEED_ISSUED, 0, issued, 0, event->settle.issued_hash);
-        }
-        return;
+    case EVENT_SETTLE: need_hold(core, event->settle.hold_id, needs); return;
     case EVENT_ADMIN: need_admin(core, &event->admin, needs); return;
     default: return;
     }
@@ -233,6 +228,7 @@ core_decide(struct core *core, const struct event *event, struct verdict *verdic
         (struct verdict){ .event = event->kind, .kind = VERDICT_ALLOWED, .reply = event->reply };
     switch (event->kind) {
     case EVENT_IDENTIFY: decide_identify(core, event, verdict); break;
+    case EVENT_ISSUED: decide_issued(core, &event->issued, verdict); break;
     case EVENT_CALL: decide_call(core, event, verdict); break;
     case EVENT_EXTEND: decide_extend(core, event, verdict); break;
     case EVENT_REROUTE: decide_reroute(core, event, verdict); break;

@@ -112,6 +112,12 @@ bool price_is_missing(
 /* The fields of a ledger row that come from its hold. */
 void ledger_from_hold(const struct core *core, struct ledger_row *row, const struct hold_row *hold);
 
+/* --- issued.c */
+void need_issued(struct core *core, const struct issued_event *ask, struct needs *needs);
+void decide_issued(struct core *core, const struct issued_event *ask, struct verdict *verdict);
+/* Whose the ids of a settled answer are from now on. */
+void issued_give(struct core *core, const struct hold_row *hold, struct slice ids);
+
 void decide_identify(struct core *core, const struct event *event, struct verdict *verdict);
 void decide_call(struct core *core, const struct event *event, struct verdict *verdict);
 void decide_extend(struct core *core, const struct event *event, struct verdict *verdict);

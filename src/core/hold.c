@@ -624,13 +624,7 @@ decide_settle(struct core *core, const struct event *event, struct verdict *verd
         core, policy, hold, cost.micros, !settle->dispatched && hold->attempt_count == 1, verdict);
     if (billed) {
         learn(core, hold, settle);
-        if (settle->issued_hash[0]) {
-            struct issued_row issued = { .account_id = hold->account_id, .at_ms = core->now_ms };
-            memcpy(issued.id_hash, settle->issued_hash, sizeof issued.id_hash);
-            memcpy(issued.provider, hold->attempts[hold->attempt_count - 1].provider,
-                sizeof issued.provider);
-            work_new_issued(core->work, &issued);
-        }
+        issued_give(core, hold, settle->issued);
     }
     hold_close(core, hold->hold_id);
 }

@@ -574,8 +574,7 @@ refuse_new_work(struct engine *engine, uint32_t count)
     }
     uint32_t stay = 0;
     for (uint32_t i = 0; i < count; i++) {
-        const enum event_kind kind = engine->batch[i].event.kind;
-        if (kind == EVENT_CALL || kind == EVENT_IDENTIFY) {
+        if (event_starts_work(&engine->batch[i].event)) {
             refuse_item(engine, &engine->batch[i], REASON_DRAINING);
         } else {
             engine->batch[stay++] = engine->batch[i];

@@ -86,20 +86,51 @@ wakes(const struct engine *engine, const struct queued *item)
            || item->queued_mono_ms + ENGINE_COMPANY_MS < engine->sleep_until_mono_ms;
 }
 
+/* What an event borrows from its sender; NULL = nothing. */
+static struct slice *
+borrowed_by(struct event *event)
+{
+    switch (event->kind) {
+    case EVENT_ADMIN: return &event->admin.note;
+    case EVENT_ISSUED: return &event->issued.ids;
+    case EVENT_SETTLE: return &event->settle.issued;
+    default: return NULL;
+    }
+}
+
+/* The item has a copy of its own, which is freed with it. */
+static bool
+keep_borrowed(struct queued *item)
+{
+    struct slice *text = borrowed_by(&item->event);
+    if (!text || text->len == 0) {
+        return true;
+    }
+    item->note = malloc(text->len);
+    if (!item->note) {
+        return false;
+    }
+    memcpy(item->note, text->ptr, text->len);
+    text->ptr = item->note;
+    return true;
+}
+
+bool
+event_starts_work(const struct event *event)
+{
+    return event->kind == EVENT_CALL || event->kind == EVENT_IDENTIFY
+           || event->kind == EVENT_ISSUED;
+}
+
 static bool
 submit(struct engine *engine, const struct event *event, bool at_once)
 {
     struct queued item = { .event = *event, .queued_mono_ms = clock_mono_ms() };
-    if (event->kind == EVENT_ADMIN && event->admin.note.len) {
-        item.note = malloc(event->admin.note.len);
-        if (!item.note) {
-            return false;
-        }
-        memcpy(item.note, event->admin.note.ptr, event->admin.note.len);
-        item.event.admin.note.ptr = item.note;
+    if (!keep_borrowed(&item)) {
+        return false;
     }
     pthread_mutex_lock(&engine->lock);
-    const bool new_work = event->kind == EVENT_CALL || event->kind == EVENT_IDENTIFY;
+    const bool new_work = event_starts_work(event);
     const bool full = engine->queue.count + engine->parked.count >= ENGINE_QUEUE_MAX;
     const bool taken = !(new_work && full) && queue_push(engine, &item);
     const bool wakes_it = taken && at_once && wakes(engine, &item);
@@ -147,6 +178,7 @@ engine_park(struct engine *engine, const struct queued *item)
     counter_set(COUNTER_SETTLEMENTS_WAITING, (int64_t)engine->parked.count);
     pthread_mutex_unlock(&engine->lock);
     if (!parked) {
+        free(item->note);
         log_line(LOG_ERROR, "engine",
             "no memory to keep the settlement of req_%lld: it stays open until the next start",
             (long long)item->event.settle.hold_id);

@@ -52,8 +52,8 @@ MUST_USE enum status engine_open(const struct engine_options *options, struct en
  * holds of settlements among them stay open, and the next start books them as orphaned. */
 int64_t engine_close(struct engine *engine);
 
-/* Any thread. The event is copied; admin.note too. False: the queue is full (only for CALL and
- * IDENTIFY; the other kinds always fit, since their number is bounded by calls in flight). */
+/* Any thread. The event is copied, with what it borrows. False: the queue is full (only for CALL,
+ * ISSUED and IDENTIFY; the other kinds always fit, since their number is bounded by calls in flight). */
 MUST_USE bool engine_submit(struct engine *engine, const struct event *event);
 /* The same, but the thread may sleep on: the caller rouses it soon. For those who submit many. */
 MUST_USE bool engine_submit_quietly(struct engine *engine, const struct event *event);

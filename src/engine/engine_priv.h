@@ -12,7 +12,7 @@
 
 struct queued {
     struct event event;
-    char *note; /* owned copy of admin.note */
+    char *note; /* owned copy of what the event borrowed: admin.note, ids */
     int64_t queued_mono_ms;
     struct waiter *waiter; /* not NULL: it comes from a waiting line */
 };
@@ -228,6 +228,8 @@ void count_refused(const struct event *event);
 void count_booked(const struct verdict *verdict, const struct usage *usage);
 
 /* --- engine.c */
+/* What is refused where there is no room for it, and while the engine closes. */
+bool event_starts_work(const struct event *event);
 void engine_post(struct engine *engine, const struct verdict *verdict);
 /* Those that something was posted to; whoever posts calls it afterwards. */
 void engine_wake_loops(struct engine *engine);

@@ -6,6 +6,7 @@
  * keep their places. Calls of the batch itself are not touched: whether they are allowed is being written. */
 #include "engine/engine_priv.h"
 
+#include <stdlib.h>
 #include <time.h>
 
 #include "base/clock.h"
@@ -17,8 +18,8 @@
 static bool
 is_new_work(const struct queued *item)
 {
-    const bool asks = item->event.kind == EVENT_CALL || item->event.kind == EVENT_IDENTIFY;
-    return asks && !item->waiter; /* one from a line has a deadline of its own */
+    return event_starts_work(&item->event)
+           && !item->waiter; /* one from a line has a deadline of its own */
 }
 
 /* Takes new work out of the queue, at most `max`; the rest keeps its order. Under the lock. */
@@ -38,6 +39,7 @@ take_new_work(struct engine *engine, struct verdict *refused, uint32_t max)
                 .refusal.reason = REASON_STORE_UNAVAILABLE };
             engine->urgent_count--; /* all new work is */
             count_refused(&item->event);
+            free(item->note);
         } else {
             queue->items[(queue->head + kept++) % queue->cap] = *item;
         }

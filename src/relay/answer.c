@@ -385,6 +385,15 @@ answer_thin(struct call *call)
     call_refuse_reason(call, REASON_ANSWER_TOO_LARGE, (struct slice){ 0 });
 }
 
+static void
+note_items_whole(struct call *call)
+{
+    struct json_value output;
+    if (call->api == API_RESPONSES && json_get(buf_slice(&call->answer), "output", &output)) {
+        call_note_items(call, output.text);
+    }
+}
+
 /* An answer that is complete and not a stream. */
 void
 call_answer_whole(struct call *call)
@@ -411,6 +420,7 @@ call_answer_whole(struct call *call)
         call_next_route(call, REASON_UPSTREAM_BROKEN, false, call->upstream_status);
         return;
     }
+    note_items_whole(call);
     const bool costed = call->hold_id != 0;
     const struct usage usage = call_usage(call, CUT_NONE);
     const int64_t cost_micros = costed ? call_cost_micros(call, &usage) : 0;

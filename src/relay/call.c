@@ -118,6 +118,7 @@ call_free_asking(struct call *call)
     call->facts = NULL;
     call->limits_left = NULL;
     call->asked = NULL;
+    call->named = NULL;
 }
 
 /* The hold must be resolved and the upstream call dead by now. */
@@ -150,6 +151,7 @@ call_free(struct call *call)
     buf_free(&call->sse_buf);
     buf_free(&call->held_back);
     buf_free(&call->backlog);
+    buf_free(&call->issued);
     call_uncount_answer(call);
     arena_reset(&call->arena);
     list_remove(&call->node);

@@ -125,16 +125,11 @@ fill_event(struct call *call, struct call_event *event)
     const int64_t speed_pct = price_words_pct((struct slice){ 0 }, facts->speed);
     call->speed_pct = speed_pct ? speed_pct : 200;
     fill_thread(call, event);
-    const struct slice stored =
-        facts->previous_response_id.len ? facts->previous_response_id : facts->conversation;
-    if (stored.len) {
-        keyed(call, "issued:", stored, event->issued_hash);
-    }
+    call_bind(call, event);
 }
 
-/* `found`: what the request itself is refused for; the gate says so, and puts it on the books. */
-static void
-ask_gate(struct call *call, enum reason found)
+void
+call_ask_gate(struct call *call, enum reason found)
 {
     struct event event = { .kind = EVENT_CALL, .call = { 0 } };
     if (found == REASON_OK) {
@@ -183,6 +178,7 @@ call_body_complete(struct call *call)
     call->stream = call->facts->stream;
     call->usage_asked = call->facts->usage_asked;
     call->answers = call->facts->answers;
+    call->unstored = call->facts->unstored;
     if (reason != REASON_OK) {
         call_refuse_reason(call, reason, slice_str(fault.detail));
         return;
@@ -193,11 +189,13 @@ call_body_complete(struct call *call)
         told = slice_str(detail);
     }
     trail_note(TRAIL_BODY, call->account_id, call->body_bytes, (int64_t)reason);
-    if (reason != REASON_OK) {
-        call->found = reason;
-        call->detail = arena_copy(&call->arena, told);
+    if (reason == REASON_OK) {
+        call_ask_issued(call);
+        return;
     }
-    ask_gate(call, reason);
+    call->found = reason;
+    call->detail = arena_copy(&call->arena, told);
+    call_ask_gate(call, reason);
 }
 
 static void
@@ -218,7 +216,8 @@ call_on_decision(void *user, const struct verdict *verdict)
         if (!call->head_sent) {
             call_refused_first(call, verdict);
         }
-        call_refuse(call, &verdict->refusal, found ? call->detail : (struct slice){ 0 });
+        call_refuse(call, &verdict->refusal,
+            found ? call->detail : call_named_detail(call, &verdict->refusal));
         return;
     }
     trail_note(TRAIL_ALLOWED, verdict->hold_id, verdict->route_index, verdict->est_input);

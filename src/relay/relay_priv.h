@@ -120,7 +120,7 @@ struct call {
     struct arena arena;
     struct facts *facts;           /* in the arena, as the next: NULL once an answer streams */
     struct limits_left *limits_left; /* NULL = none to tell of */
-    bool stream, usage_asked;      /* of the facts, for good */
+    bool stream, usage_asked, unstored; /* of the facts, for good */
     int64_t answers;
     int32_t model_index;
     int64_t multiplier_pct, speed_pct, body_bytes;
@@ -135,6 +135,7 @@ struct call {
 
     /* the gate */
     struct reply_to ticket;
+    struct named_ids *named;       /* in the arena; NULL = the request names none. See issued.c */
     struct call_event *asked;      /* in the arena: gone once an answer streams */
     bool ticket_open;              /* a verdict is awaited */
     int64_t asked_mono_us;         /* since then */
@@ -171,6 +172,7 @@ struct call {
     struct buf sse_buf;
     struct buf held_back;          /* raw bytes of the event that is not complete yet */
     struct buf backlog;            /* bytes that came while we may not go on */
+    struct buf issued;             /* ids of this answer, as its settlement tells them */
     bool passing;                  /* the event in flight is too long to hold back */
     bool head_sent, comment_sent, upstream_ended;
     int64_t output_allowed, ask_at, bytes_per_token_milli;
@@ -208,6 +210,20 @@ void call_uncount_answer(struct call *call);
 
 /* --- gate.c: facts, the question to the gate, its answer */
 void call_body_complete(struct call *call);
+/* `found`: what the request itself is refused for; the gate says so, and puts it on the books. */
+void call_ask_gate(struct call *call, enum reason found);
+
+/* --- issued.c: ids that providers gave */
+/* Asks the gate for the ids that the request names, and goes on to ask for the call. */
+void call_ask_issued(struct call *call);
+/* Which id a refusal is about, and what to do; in the arena, empty where it is about none. */
+struct slice call_named_detail(struct call *call, const struct refusal *refusal);
+/* The id that binds the call to its provider, if there is one; as event->issued_hash. */
+void call_bind(const struct call *call, struct call_event *event);
+/* Items of this answer that a later call may name. */
+void call_note_items(struct call *call, struct slice items);
+/* All ids of the answer, as a settlement has them; the call's. */
+struct slice call_issued(struct call *call);
 
 /* --- send.c */
 void call_send(struct call *call);

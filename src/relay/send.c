@@ -109,6 +109,7 @@ call_send(struct call *call)
     call->upstream_status = 0;
     call->input_told = false;
     tap_start(&call->tap, call->api); /* nothing of an attempt before belongs to this one */
+    buf_clear(&call->issued);
     const enum reason passed_by = route_take(call);
     if (passed_by != REASON_OK) {
         call_next_route(call, passed_by, true, 0);

@@ -1,7 +1,6 @@
 /* relay/settle.c: what a call used, what it costs, and the one settlement of its hold. */
 #include "relay/relay_priv.h"
 
-#include "base/secret.h"
 #include "log/trail.h"
 #include "log/log.h"
 #include "price/price.h"
@@ -117,21 +116,6 @@ fill_attempt(const struct call *call, struct reroute_event *reroute)
     reroute->flags = LEDGER_CUT | (call->lowered ? LEDGER_LOWERED : 0);
 }
 
-/* The id that a later call may refer to belongs to this account from now on. */
-static void
-fill_issued(const struct call *call, struct settle_event *settle)
-{
-    if (call->api != API_RESPONSES || !call->tap.id[0]) {
-        return;
-    }
-    struct buf text = { 0 };
-    buf_add_str(&text, "issued:");
-    buf_add_str(&text, call->tap.id);
-    secret_keyed_hash_hex(
-        engine_signal_key(call->loop->relay->engine), buf_slice(&text), settle->issued_hash);
-    buf_free(&text);
-}
-
 /* For the log and the numbers: what is submitted beside it is the truth of the books. */
 static void
 note_outcome(struct call *call, const struct ending *ending, const struct usage *usage,
@@ -179,7 +163,7 @@ call_settle(struct call *call, const struct ending *ending)
         .input_tokens_seen = billed ? usage_input_total(&usage) : -1,
         .output_bytes = call->tap.text_bytes };
     if (billed) {
-        fill_issued(call, &event.settle);
+        event.settle.issued = call_issued(call);
     }
     trail_note(TRAIL_SETTLED, call->hold_id, (int64_t)ending->reason, cost.micros);
     call->hold_id = 0;

@@ -292,7 +292,7 @@ static bool
 take_event(struct call *call, const struct sse_event *event, struct slice raw, struct outgoing *out,
     struct buf *comment)
 {
-    struct tapped tapped = { TAP_OTHER, 0, false };
+    struct tapped tapped = { .kind = TAP_OTHER };
     if (event->has_data || event->name.len) {
         tapped = tap_event(&call->tap, event);
     }
@@ -308,6 +308,7 @@ take_event(struct call *call, const struct sse_event *event, struct slice raw, s
         return true;
     }
     tell_exact_input(call);
+    call_note_items(call, tapped.items);
     if (tapped.kind == TAP_USAGE_ONLY && !call->usage_asked && !call->passing) {
         buf_clear(&call->held_back); /* the client did not ask for it: we did */
         return true;

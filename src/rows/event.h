@@ -1,14 +1,14 @@
 /* rows/event.h: what arrives at the gate, and what it answers.
  *
- * An event is a value: the sender fills it, the engine copies it into its queue, the core reads it. Slices
- * in it are borrowed and must stay alive until the verdict is delivered (or, for a settle, are copied by
- * the engine on submission). A verdict goes back by (loop, slot, generation), never by pointer. */
+ * An event is a value: the sender fills it, the engine copies it into its queue, with what its slices
+ * borrow, and the core reads it. A verdict goes back by (loop, slot, generation), never by pointer. */
 #pragma once
 
 #include "rows/rows.h"
 
 enum event_kind {
     EVENT_IDENTIFY, /* a key that is not in the loop's cache */
+    EVENT_ISSUED,   /* did this account get these ids from us? Before a CALL that names several */
     EVENT_CALL,     /* may this model call start? */
     EVENT_EXTEND,   /* a stream asks for more output */
     EVENT_REROUTE,  /* the next attempt goes to another route */
@@ -37,7 +37,7 @@ struct call_event {
     int64_t policy_ver;
     char thread_hash[HASH_HEX + 1];       /* keyed hash of the signal; empty for THREAD_KEY_DAY */
     char parent_hash[HASH_HEX + 1];       /* of x-tidegate-parent; empty = none */
-    char issued_hash[HASH_HEX + 1];       /* of previous_response_id / conversation; empty = none */
+    char issued_hash[HASH_HEX + 1];       /* of an id that binds the call to the provider that gave it; empty = none */
     bool routes_failing;         /* the closed ones that are cooling failed, all of them: no limit of theirs */
     char unused[8 - (3 * (HASH_HEX + 1) + 1) % 8]; /* 0 */
     int64_t body_bytes;
@@ -87,7 +87,16 @@ struct settle_event {
     int64_t multiplier_pct;  /* of list prices, as the answer names its tier; 0 = as the request asked */
     int64_t input_tokens_seen;/* for the `learned` estimate; -1 = none */
     int64_t output_bytes;    /* text bytes of deltas, for bytes per output token; 0 = unknown */
-    char issued_hash[HASH_HEX + 1]; /* id the provider gave to this answer; empty = none */
+    struct slice issued;     /* of ids that the provider gave in this answer, HASH_HEX bytes each, end to end */
+};
+
+/* Keyed hashes of ids that a request names. Refused: one of them this account never got, or the first
+ * `alike_count` of them are not of one provider; refusal.ask says which, from 0. */
+#define ISSUED_IDS_MAX 64
+struct issued_event {
+    int64_t account_id;
+    uint32_t alike_count;
+    struct slice ids;        /* HASH_HEX bytes each, end to end; at most ISSUED_IDS_MAX */
 };
 
 enum admin_verb {
@@ -120,6 +129,7 @@ struct event {
             char act_for[NAME_MAX_BYTES + 1];      /* x-tidegate-account; "" = none */
             char act_plan[NAME_MAX_BYTES + 1];
         } identify;
+        struct issued_event issued;
         struct call_event call;
         struct extend_event extend;
         struct reroute_event reroute;

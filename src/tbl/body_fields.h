@@ -64,7 +64,7 @@
     X("user", BODY_OPENAI, PLAIN)                                                                  \
     X("safety_identifier", BODY_OPENAI, PLAIN)                                                     \
     X("prompt_cache_retention", BODY_CHAT | BODY_RESPONSES, PLAIN)                                 \
-    X("store", BODY_CHAT | BODY_RESPONSES, PLAIN)                                                  \
+    X("store", BODY_CHAT | BODY_RESPONSES, READ)                                                   \
     X("reasoning", BODY_CHAT | BODY_RESPONSES, PLAIN)                                              \
     X("reasoning_effort", BODY_CHAT, PLAIN)                                                        \
     X("include_reasoning", BODY_CHAT, PLAIN)                                                       \

@@ -48,7 +48,7 @@
     X(ROUTES_FAILING, "routes_failing", "provider", 503, WAIT, "All providers of this model keep failing; they are left alone for a moment.") \
     X(ROUTES_EXHAUSTED, "routes_exhausted", "provider", 503, SPENT, "No provider of this model can serve the call now.") \
     X(ID_ROUTE_COOLING, "id_route_cooling", "provider", 503, WAIT, "The provider that the id in this request came from is left alone for a while, since it fails or is at a limit of its own, and no other knows that id.") \
-    X(ID_ROUTE_GONE, "id_route_gone", "id", 404, ABSENT, "The id in this request came from a provider that does not serve this model here any more; send the conversation without it.") \
+    X(ID_ROUTE_GONE, "id_route_gone", "id", 404, ABSENT, "An id in this request came from a provider that does not serve this model here any more, or from another than its other ids; send the conversation without it.") \
     X(CREDENTIAL_REJECTED, "provider_credential_rejected", "provider", 502, GATE, "The provider rejected the gateway's own credential; tell the operator.") \
     X(CREDENTIAL_MISSING, "provider_credential_missing", "provider", 401, AUTH, "This model needs your own provider credential beside x-tidegate-key.") \
     X(UPSTREAM_UNREACHABLE, "provider_unreachable", "provider", 502, GATE, "The provider could not be reached.")     \

@@ -89,8 +89,8 @@ take(struct facts_reader *reader, struct json_value *value, struct span *span)
     return true;
 }
 
-static bool
-decode(struct facts_reader *reader, struct slice raw, struct slice *text)
+bool
+facts_decode(struct facts_reader *reader, struct slice raw, struct slice *text)
 {
     *text = raw;
     if (raw.len == 0 || !memchr(raw.ptr, '\\', raw.len)) {
@@ -114,7 +114,7 @@ facts_take_string(struct facts_reader *reader, struct slice name, struct slice *
     }
     struct json_value value;
     *text = slice_of(NULL, 0);
-    return take(reader, &value, NULL) && decode(reader, json_inside(value), text);
+    return take(reader, &value, NULL) && facts_decode(reader, json_inside(value), text);
 }
 
 static void
@@ -179,7 +179,8 @@ read_model(struct facts_reader *reader, struct slice name)
             reader, REASON_BODY_FIELD, name, offset, "the name of a model is wanted");
         return;
     }
-    if (decode(reader, json_inside(value), &facts->model) && facts->model.len > NAME_MAX_BYTES) {
+    if (facts_decode(reader, json_inside(value), &facts->model)
+        && facts->model.len > NAME_MAX_BYTES) {
         (void)facts_refuse(
             reader, REASON_MODEL_UNKNOWN, name, offset, "no model has a name as long as that");
     }
@@ -195,6 +196,14 @@ static void
 read_background(struct facts_reader *reader, struct slice name)
 {
     read_flag(reader, name, &reader->facts->background, NULL);
+}
+
+static void
+read_store(struct facts_reader *reader, struct slice name)
+{
+    (void)name;
+    reader->facts->unstored = json_peek(&reader->cursor) == JSON_FALSE;
+    json_skip(&reader->cursor);
 }
 
 static void
@@ -335,7 +344,7 @@ note_session(struct facts_reader *reader, struct slice user_id)
     if (json_looks_like_object(user_id)) {
         struct json_value value;
         if (!json_get(user_id, "session_id", &value) || value.type != JSON_STRING
-            || !decode(reader, json_inside(value), &session)) {
+            || !facts_decode(reader, json_inside(value), &session)) {
             return;
         }
     } else {
@@ -442,6 +451,7 @@ static const struct field_reader {
     READER("service_tier", read_service_tier),
     READER("speed", read_speed),
     READER("background", read_background),
+    READER("store", read_store),
     READER("thinking", read_thinking),
     READER("previous_response_id", read_previous_response_id),
     READER("conversation", read_conversation),

@@ -12,6 +12,8 @@
 
 /* Keys of one object that is looked at for duplicates; a body with more is refused. */
 #define FACTS_KEYS_MAX 256
+/* Ids of items that one request may name; a body with more is refused. */
+#define FACTS_IDS_MAX 1024
 
 /* Bytes of the body. Of an absent value len is 0. */
 struct span {
@@ -26,6 +28,12 @@ enum output_field {
     OUTPUT_FIELD_COUNT,
 };
 struct slice output_field_name(enum output_field field);
+
+/* An item of `input` that its provider may know more of than the request says. */
+struct facts_id {
+    struct slice id; /* decoded, not empty */
+    bool told;       /* what it holds is in the request as plain text: any provider can read it */
+};
 
 /* A call as its body tells it. */
 struct facts {
@@ -55,6 +63,10 @@ struct facts {
     struct slice conversation;         /* the id, given as a string or as object.id */
     struct slice foreign_id_field; /* the first field that names a file, container or other stored
                                         * thing that no endpoint of ours issues; empty = none */
+    struct facts_id *ids; /* of items that do not tell themselves, and of references to items */
+    uint32_t id_count, id_room;
+    bool stored;   /* one of them stands for more than its bytes */
+    bool unstored; /* store: false: no later request can name this answer's messages */
     struct slice prompt_cache_key;
     struct slice metadata_session; /* the session inside metadata.user_id */
 

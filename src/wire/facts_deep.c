@@ -2,6 +2,7 @@
  * the facts for bounds and prices. Only known places are looked at: an argument of somebody's own
  * tool may be called file_id too. */
 #include "wire/facts_priv.h"
+#include "wire/items.h"
 
 /* Parts lie at most so deep in any request: message, content, tool result, content, source. */
 #define PART_DEPTH_MAX 8
@@ -104,7 +105,11 @@ pass_source(struct facts_reader *reader)
 
 /* What an item is told by, when it may stand for something that lies at the provider. */
 struct item_signs {
-    bool id, typed, role, result, image;
+    struct json_value id; /* JSON_NOTHING = none */
+    struct slice type;    /* between its quotes */
+    bool typed, role;
+    bool text, sealed; /* its content: for anybody to read; for its provider alone */
+    bool twice;        /* two parsers could read it differently */
 };
 
 static void
@@ -114,11 +119,9 @@ pass_type(struct facts_reader *reader, struct item_signs *signs)
     if (!json_take(&reader->cursor, &type) || type.type != JSON_STRING) {
         return; /* null is no type */
     }
+    signs->twice |= signs->typed;
     signs->typed = true;
-    signs->image = json_says(type, SLICE("image_generation_call"));
-    if (json_says(type, SLICE("item_reference"))) {
-        note_foreign(reader, SLICE("item_reference"));
-    }
+    signs->type = json_inside(type);
     reader->facts->media |= !is_one_of(json_inside(type), text_types, countof(text_types));
 }
 
@@ -141,16 +144,74 @@ pass_present(struct facts_reader *reader)
     return json_take(&reader->cursor, &value) && value.type != JSON_NULL;
 }
 
-/* References that need not say that they are one: a bare id (its type is optional), and a picture of before
- * without its bytes. */
+static void
+pass_id(struct facts_reader *reader, struct item_signs *signs)
+{
+    struct json_value id;
+    if (json_take(&reader->cursor, &id) && id.type != JSON_NULL) {
+        signs->twice |= signs->id.type != JSON_NOTHING;
+        signs->id = id;
+    }
+}
+
+/* A list with something in it. */
+static bool
+lists_something(const struct facts_reader *reader)
+{
+    struct json_cursor ahead = reader->cursor;
+    return json_enter(&ahead, '[') && json_next_item(&ahead);
+}
+
+static void
+note_id(struct facts_reader *reader, struct facts_id named)
+{
+    struct facts *facts = reader->facts;
+    if (facts->id_count == FACTS_IDS_MAX) {
+        (void)facts_refuse(reader, REASON_BODY_FIELD, SLICE("input"), 0,
+            "it names more stored items than are taken; previous_response_id names all before it");
+        return;
+    }
+    if (facts->id_count == facts->id_room) {
+        const uint32_t room = facts->id_room ? facts->id_room * 4 : 16;
+        struct facts_id *ids = arena_alloc(reader->arena, room * sizeof *ids);
+        if (!ids) {
+            (void)facts_refuse(reader, REASON_OVERLOADED, slice_of(NULL, 0), 0, "no memory");
+            return;
+        }
+        if (facts->id_count > 0) {
+            memcpy(ids, facts->ids, facts->id_count * sizeof *ids);
+        }
+        facts->ids = ids;
+        facts->id_room = room;
+    }
+    facts->ids[facts->id_count++] = named;
+}
+
+/* The type of a reference is optional. */
 static void
 judge_item(struct facts_reader *reader, const struct item_signs *signs)
 {
-    if (signs->id && !signs->typed && !signs->role) {
-        note_foreign(reader, SLICE("item_reference"));
+    const bool reference =
+        signs->typed ? json_key_is(signs->type, SLICE("item_reference")) : !signs->role;
+    const bool tells_itself = signs->typed ? item_tells_itself(signs->type) : signs->role;
+    if (signs->twice) {
+        (void)facts_refuse(reader, REASON_BODY_DUPLICATE_KEY, SLICE("input"), 0,
+            "an item has its id or its type twice");
+        return;
     }
-    if (signs->image && !signs->result) {
-        note_foreign(reader, SLICE("image_generation_call"));
+    if (tells_itself || signs->id.type == JSON_NOTHING) {
+        return;
+    }
+    struct facts_id named = { .told = signs->text && !signs->sealed };
+    if (reader->facts->api != API_RESPONSES || signs->id.type != JSON_STRING) {
+        if (reference) {
+            note_foreign(reader, SLICE("item_reference"));
+        }
+        return;
+    }
+    if (facts_decode(reader, json_inside(signs->id), &named.id) && named.id.len > 0) {
+        reader->facts->stored |= !signs->text && !signs->sealed;
+        note_id(reader, named);
     }
 }
 
@@ -165,11 +226,11 @@ pass_part(struct facts_reader *reader, int depth)
         if (json_key_is(key, SLICE("type"))) {
             pass_type(reader, &signs);
         } else if (json_key_is(key, SLICE("id"))) {
-            signs.id = pass_present(reader);
+            pass_id(reader, &signs);
         } else if (json_key_is(key, SLICE("role"))) {
             signs.role = pass_present(reader);
-        } else if (json_key_is(key, SLICE("result"))) {
-            signs.result = pass_present(reader);
+        } else if (json_key_is(key, SLICE("encrypted_content"))) {
+            signs.sealed |= pass_present(reader);
         } else if (json_key_is(key, SLICE("audio"))) {
             pass_audio(reader);
         } else if (json_key_is(key, SLICE("container_id"))) {
@@ -177,6 +238,7 @@ pass_part(struct facts_reader *reader, int depth)
         } else if (json_key_is(key, SLICE("file_id"))) {
             pass_foreign(reader, SLICE("file_id"));
         } else if (is_one_of(key, part_places, countof(part_places))) {
+            signs.text |= depth == 0 && lists_something(reader);
             pass_parts(reader, depth + 1);
         } else if (is_one_of(key, source_places, countof(source_places))) {
             pass_source(reader);
@@ -387,7 +449,7 @@ bool
 facts_input_unbounded(const struct facts *facts)
 {
     return facts->media || facts->previous_response_id.len > 0 || facts->conversation.len > 0
-           || facts->foreign_id_field.len > 0 || facts->server_tool.len > 0;
+           || facts->foreign_id_field.len > 0 || facts->stored || facts->server_tool.len > 0;
 }
 
 int64_t

@@ -20,6 +20,9 @@ bool facts_refuse(struct facts_reader *reader, enum reason reason, struct slice 
  * keeps a refusal, so the answer may be passed over. */
 bool facts_take_string(struct facts_reader *reader, struct slice name, struct slice *text);
 
+/* Text between quotes without its escapes; false: no memory, and refused. */
+bool facts_decode(struct facts_reader *reader, struct slice raw, struct slice *text);
+
 /* Keys of one object, to find the second of a kind. */
 struct facts_keys {
     struct slice keys[FACTS_KEYS_MAX];

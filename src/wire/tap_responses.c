@@ -7,7 +7,7 @@
 
 /* The members of an event that matter, as one pass finds them. Empty = not there. */
 struct response_event {
-    struct json_value type, response, delta, sequence;
+    struct json_value type, response, delta, item, sequence;
 };
 
 static bool
@@ -28,6 +28,8 @@ take_event(struct slice json, struct response_event *out)
             out->response = value;
         } else if (json_key_is(key, SLICE("delta"))) {
             out->delta = value;
+        } else if (json_key_is(key, SLICE("item"))) {
+            out->item = value;
         } else if (json_key_is(key, SLICE("sequence_number"))) {
             out->sequence = value;
         }
@@ -64,6 +66,8 @@ tap_response(struct tap *tap, struct slice object, struct tapped *tapped)
             tap_note_input(tap);
         } else if (json_key_is(key, SLICE("error")) && value.type == JSON_OBJECT) {
             tap_fail(tap, tapped, value.text);
+        } else if (json_key_is(key, SLICE("output")) && value.type == JSON_ARRAY) {
+            tapped->items = value.text;
         }
     }
 }
@@ -156,6 +160,7 @@ tap_responses_event(struct tap *tap, const struct sse_event *event, struct tappe
         tap_delta(tap, type, got.delta, tapped);
     } else if (slice_ends(type, SLICE(".done"))) {
         tap->in_tool_arguments = false;
+        tapped->items = got.item.text;
     } else if (got.response.type == JSON_OBJECT) {
         tap_response(tap, got.response.text, tapped);
         tap_terminal(tap, type, tapped);

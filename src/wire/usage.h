@@ -53,6 +53,7 @@ struct tapped {
     enum tap_kind kind;
     int64_t text_bytes; /* of this event */
     bool usage_changed;
+    struct slice items; /* Responses: an item that is done, or all of them; in the event */
 };
 
 void tap_start(struct tap *tap, enum api api);

@@ -491,75 +491,6 @@ counting_tokens_is_free(void **state)
     expect_refused(gate, &event, REASON_ROUTES_EXHAUSTED);
 }
 
-static void
-issued_ids_are_their_accounts(void **state)
-{
-    struct gate *gate = *state;
-    struct event event = a_call(MODEL_PAID, 100, -1);
-    const struct verdict verdict = expect_allowed(gate, &event);
-    struct event settle = a_settle(verdict.hold_id, 100, 10);
-    set_hash(settle.settle.issued_hash, 'e');
-    expect_allowed(gate, &settle);
-    assert_int_equal(gate->bank.issued_count, 1);
-
-    set_hash(event.call.issued_hash, 'e');
-    expect_allowed(gate, &event);
-    set_hash(event.call.issued_hash, 'd'); /* nobody's */
-    expect_refused(gate, &event, REASON_ID_UNKNOWN);
-    set_hash(event.call.issued_hash, 'e'); /* ann's */
-    event.call.account_id = ACCOUNT_B;
-    event.call.key_id = KEY_B;
-    expect_refused(gate, &event, REASON_ID_UNKNOWN);
-}
-
-static void
-an_issued_id_goes_to_the_provider_that_gave_it(void **state)
-{
-    struct gate *gate = *state;
-    struct event event = a_call(MODEL_TWO, 100, -1);
-    event.call.routes_closed = 1;
-    const struct verdict first = expect_allowed(gate, &event);
-    assert_int_equal(first.routes_foreign, 0);
-    struct event settle = a_settle(first.hold_id, 100, 10);
-    set_hash(settle.settle.issued_hash, 'e');
-    expect_allowed(gate, &settle);
-
-    set_hash(event.call.issued_hash, 'e');
-    event.call.routes_closed = 0; /* the first route would do, but for the id */
-    const struct verdict second = expect_allowed(gate, &event);
-    assert_int_equal(second.route_index, 1);
-    assert_int_equal(second.routes_foreign, 1);
-
-    event.call.routes_closed = 2;
-    event.call.routes_open_ms = gate->now_ms + 5000;
-    assert_int_equal(expect_refused(gate, &event, REASON_ID_ROUTE_COOLING).refusal.retry_after_ms, 5000);
-    event.call.routes_open_ms = 0;
-    expect_refused(gate, &event, REASON_ROUTES_EXHAUSTED);
-
-    event = a_call(MODEL_PAID, 100, -1); /* its provider never gave that id */
-    set_hash(event.call.issued_hash, 'e');
-    expect_refused(gate, &event, REASON_ID_ROUTE_GONE);
-}
-
-static void
-an_issued_id_stays_with_whom_it_was_given_to_first(void **state)
-{
-    struct gate *gate = *state;
-    struct event event = a_call(MODEL_PAID, 100, -1);
-    struct verdict verdict = expect_allowed(gate, &event);
-    struct event settle = a_settle(verdict.hold_id, 100, 10);
-    set_hash(settle.settle.issued_hash, 'e');
-    expect_allowed(gate, &settle);
-    event.call.account_id = ACCOUNT_B;
-    event.call.key_id = KEY_B;
-    verdict = expect_allowed(gate, &event);
-    settle = a_settle(verdict.hold_id, 100, 10);
-    set_hash(settle.settle.issued_hash, 'e');
-    expect_allowed(gate, &settle);
-    assert_int_equal(gate->bank.issued_count, 1);
-    assert_int_equal(gate->bank.issued[0].account_id, ACCOUNT);
-}
-
 /* --- Policies. */
 
 static void
@@ -717,9 +648,6 @@ static const struct CMUnitTest tests[] = {
     CASE("who may call", who_may_call),
     CASE_WITH("a service key is one key for all it acts for", a_key_is_one_key_for_all_it_acts_for, gate_make, gate_end),
     CASE_WITH("counting tokens is never metered", counting_tokens_is_free, gate_make, gate_end),
-    CASE_WITH("a provider's id works for the account it was issued to", issued_ids_are_their_accounts, gate_make, gate_end),
-    CASE_WITH("a call that refers to an id goes to the provider that gave it", an_issued_id_goes_to_the_provider_that_gave_it, gate_make, gate_end),
-    CASE_WITH("an issued id stays with the first", an_issued_id_stays_with_whom_it_was_given_to_first, gate_make, gate_end),
     CASE_WITH("a call is judged by the policy it was asked under", judged_by_its_own_policy, gate_make, gate_end),
     CASE_WITH("a call that outlived its policy is refused", a_call_that_outlived_its_policy_is_refused, gate_make, gate_end),
     CASE_WITH("the inputs of a decision are kept", inputs_of_the_decision_are_kept, gate_make, gate_end),

@@ -401,7 +401,13 @@ write_slot(struct gate *gate, enum slot_kind kind, struct slot *slot)
     default: {
         const struct issued_row row = ((struct issued_slot *)(void *)slot)->row;
         assert_true(issued_valid(&row));
-        PUT(bank->issued, bank->issued_count, row, strcmp(bank->issued[at].id_hash, row.id_hash) == 0);
+        for (int i = 0; i < bank->issued_count; i++) { /* a store keeps the one it has */
+            if (strcmp(bank->issued[i].id_hash, row.id_hash) == 0) {
+                return;
+            }
+        }
+        assert_true((size_t)bank->issued_count < countof(bank->issued));
+        bank->issued[bank->issued_count++] = row;
         return;
     }
     }

@@ -308,21 +308,15 @@ stored_things_and_media_are_seen_where_they_count(void **state)
             "web_search_20250305" },
         { API_MESSAGES, "\"tools\":[{\"type\":\"bash_20250124\",\"name\":\"bash\"}]", "", false,
             "" },
-        { API_RESPONSES, "\"input\":[{\"type\":\"item_reference\",\"id\":\"msg_1\"}]",
+        { API_CHAT, "\"messages\":[{\"type\":\"item_reference\",\"id\":\"msg_1\"}]",
             "item_reference", true, "" },
-        { API_RESPONSES, "\"input\":[{\"id\":\"msg_1\"}]", "item_reference", false, "" },
-        { API_RESPONSES, "\"input\":[{\"type\":null,\"id\":\"msg_1\"}]", "item_reference", false,
+        { API_CHAT, "\"messages\":[{\"id\":\"msg_1\"}]", "item_reference", false, "" },
+        { API_RESPONSES, "\"input\":[{\"type\":null,\"id\":[\"msg_1\"]}]", "item_reference", false,
             "" },
         { API_RESPONSES, "\"input\":[{\"id\":\"msg_1\",\"role\":\"user\",\"content\":\"x\"}]", "",
             false, "" },
-        { API_RESPONSES, "\"input\":[{\"type\":\"image_generation_call\",\"id\":\"ig_1\"}]",
-            "image_generation_call", true, "" },
-        { API_RESPONSES,
-            "\"input\":[{\"type\":\"image_generation_call\",\"id\":\"ig_1\",\"result\":null}]",
-            "image_generation_call", true, "" },
-        { API_RESPONSES,
-            "\"input\":[{\"type\":\"image_generation_call\",\"id\":\"ig_1\",\"result\":\"AAAA\"}]",
-            "", true, "" },
+        { API_RESPONSES, "\"input\":[{\"type\":\"image_generation_call\",\"id\":\"ig_1\"}]", "",
+            true, "" },
         { API_RESPONSES,
             "\"input\":[{\"type\":\"code_interpreter_call\",\"id\":\"ci_1\",\"container_id\":\"c\"}]",
             "container_id", true, "" },
@@ -357,6 +351,102 @@ stored_things_and_media_are_seen_where_they_count(void **state)
         assert_slice(facts.foreign_id_field, rows[i].foreign);
         assert_int_equal(facts.media, rows[i].media);
         assert_slice(facts.server_tool, rows[i].server_tool);
+        buf_free(&body);
+    }
+}
+
+static void
+ids_of_items_are_found(void **state)
+{
+    static const struct {
+        const char *input;
+        const char *ids;  /* with a blank behind each; those told in the request with a '+' */
+        bool unbounded;   /* it stands for more than its bytes */
+    } rows[] = {
+        { "\"hi\"", "", false },
+        { "[{\"role\":\"user\",\"content\":\"hi\"}]", "", false },
+        { "[{\"type\":\"reasoning\",\"id\":\"rs_1\",\"summary\":[]}]", "rs_1 ", true },
+        { "{\"id\":\"rs_1\",\"summary\":[],\"type\":\"reasoning\"}", "rs_1 ", true },
+        { "[{\"type\":\"reasoning\",\"id\":\"rs_\\u0031\",\"encrypted_content\":\"gAAA\"}]", "rs_1 ",
+            false },
+        { "[{\"type\":\"reasoning\",\"id\":\"rs_1\",\"encrypted_content\":null}]", "rs_1 ", true },
+        { "[{\"type\":\"reasoning\",\"id\":\"rs_1\",\"content\":[]}]", "rs_1 ", true },
+        { "[{\"type\":\"reasoning\",\"id\":\"rs_1\",\"content\":[{\"type\":\"reasoning_text\","
+          "\"text\":\"so\"}]}]",
+            "rs_1+ ", false },
+        { "[{\"type\":\"reasoning\",\"id\":\"rs_1\",\"content\":[{\"type\":\"reasoning_text\","
+          "\"text\":\"so\"}],\"encrypted_content\":\"gAAA\"}]",
+            "rs_1 ", false },
+        { "[{\"type\":\"reasoning\",\"id\":null,\"encrypted_content\":\"gAAA\"}]", "", false },
+        { "[{\"type\":\"reasoning\",\"id\":\"\",\"encrypted_content\":\"gAAA\"}]", "", false },
+        { "[{\"type\":\"item_reference\",\"id\":\"msg_1\"}]", "msg_1 ", true },
+        { "[{\"id\":\"msg_1\"}]", "msg_1 ", true },
+        { "[{\"type\":null,\"id\":\"msg_1\"}]", "msg_1 ", true },
+        { "[{\"id\":\"msg_1\",\"type\":\"message\",\"role\":\"assistant\",\"content\":[]}]", "", false },
+        { "[{\"id\":\"fc_1\",\"type\":\"function_call\",\"name\":\"f\",\"arguments\":\"{}\"}]", "",
+            false },
+        { "[{\"id\":\"ws_1\",\"type\":\"web_search_call\",\"status\":\"completed\"}]", "ws_1 ", true },
+        { "[{\"id\":\"x_1\",\"type\":\"of_tomorrow\"}]", "x_1 ", true },
+        { "[{\"type\":\"reasoning\",\"id\":\"rs_1\",\"summary\":[{\"type\":\"summary_text\","
+          "\"id\":\"inner\"}]},{\"type\":\"item_reference\",\"id\":\"rs_2\"}]",
+            "rs_1 rs_2 ", true },
+    };
+    for (size_t i = 0; i < countof(rows); i++) {
+        struct buf body = { 0 }, ids = { 0 };
+        struct facts facts;
+        struct facts_fault fault;
+        buf_addf(&body, "{\"model\":\"m\",\"input\":%s}", rows[i].input);
+        assert_int_equal(read_body(API_RESPONSES, buf_cstr(&body), &facts, &fault), REASON_OK);
+        for (uint32_t at = 0; at < facts.id_count; at++) {
+            buf_add_slice(&ids, facts.ids[at].id);
+            buf_add_str(&ids, facts.ids[at].told ? "+ " : " ");
+        }
+        assert_string_equal(buf_cstr(&ids), rows[i].ids);
+        assert_slice(facts.foreign_id_field, "");
+        assert_int_equal(facts_input_unbounded(&facts), rows[i].unbounded || facts.media);
+        buf_free(&body);
+        buf_free(&ids);
+    }
+}
+
+static void
+an_item_that_could_be_read_in_two_ways_is_refused(void **state)
+{
+    static const char *const items[] = {
+        "{\"type\":\"reasoning\",\"id\":\"rs_mine\",\"id\":\"rs_yours\"}",
+        "{\"type\":\"reasoning\",\"id\":\"rs_mine\",\"\\u0069d\":\"rs_yours\"}",
+        "{\"type\":\"message\",\"id\":\"rs_yours\",\"type\":\"item_reference\"}",
+    };
+    for (size_t i = 0; i < countof(items); i++) {
+        struct buf body = { 0 };
+        struct facts facts;
+        struct facts_fault fault;
+        buf_addf(&body, "{\"model\":\"m\",\"input\":[%s]}", items[i]);
+        assert_int_equal(read_body(API_RESPONSES, buf_cstr(&body), &facts, &fault),
+            REASON_BODY_DUPLICATE_KEY);
+        buf_free(&body);
+    }
+}
+
+static void
+ids_of_items_are_taken_up_to_a_bound(void **state)
+{
+    for (int more = 0; more <= 1; more++) {
+        struct buf body = { 0 };
+        struct facts facts;
+        struct facts_fault fault;
+        buf_add_str(&body, "{\"model\":\"m\",\"store\":false,\"input\":[");
+        for (int i = 0; i < FACTS_IDS_MAX + more; i++) {
+            buf_addf(&body, "%s{\"type\":\"reasoning\",\"id\":\"rs_%d\"}", i ? "," : "", i);
+        }
+        buf_add_str(&body, "]}");
+        assert_int_equal(read_body(API_RESPONSES, buf_cstr(&body), &facts, &fault),
+            more ? REASON_BODY_FIELD : REASON_OK);
+        assert_int_equal(facts.id_count, FACTS_IDS_MAX);
+        if (!more) {
+            assert_slice(facts.ids[FACTS_IDS_MAX - 1].id, "rs_1023");
+            assert_true(facts.unstored);
+        }
         buf_free(&body);
     }
 }
@@ -476,6 +566,10 @@ arena_without_room_is_told(void **state)
 }
 
 static const struct CMUnitTest tests[] = {
+    CASE("ids of items are found", ids_of_items_are_found),
+    CASE("an item that could be read in two ways is refused",
+        an_item_that_could_be_read_in_two_ways_is_refused),
+    CASE("ids of items are taken up to a bound", ids_of_items_are_taken_up_to_a_bound),
     CASE("a body like Claude Code's is understood", body_of_claude_code),
     CASE("a body like Codex's is understood", body_of_codex),
     CASE("bodies that cannot be judged are refused", bodies_that_cannot_be_judged_are_refused),
