@@ -1,6 +1,7 @@
 /* engine/engine.c: the queue, the thread, the boxes of verdicts. */
 #include "engine/engine_priv.h"
 
+#include <sched.h>
 #include <stdlib.h>
 #include <time.h>
 
@@ -416,6 +417,9 @@ engine_turn(struct engine *engine)
     if (stopping && !engine->closing) {
         begin_to_close(engine);
     }
+    /* A loop that waits for this very processor goes first: what it hands over is of this batch instead of
+     * one more, and a commit costs as much as a dozen calls. Where a processor is free nobody waits. */
+    (void)sched_yield();
     take_policy(engine);
     again_take_reports(engine); /* before the batch: a new minute's refusal takes their place */
 
