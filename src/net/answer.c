@@ -1,4 +1,7 @@
-/* net/answer.c: the way out of an exchange: heads, framing, what the socket did not take. */
+/* net/answer.c: the way out of an exchange: heads, framing, what the socket did not take.
+ *
+ * Small pieces are gathered and leave at the end of the turn: what came for a stream in several is one
+ * write, and the clients of a busy turn are woken by a run of writes, not each between two reads. */
 #include "net/net_priv.h"
 
 #include <sys/uio.h>
@@ -6,6 +9,11 @@
 #define IOV_MAX_HERE      32
 #define OUT_BYTES_MAX     ((size_t)256 << 20) /* an app that goes on beyond the high-water mark */
 #define COMPACT_BYTES_MIN ((size_t)64 * 1024)
+#define GATHER_BYTES_MAX  ((size_t)16 * 1024) /* copying more costs as much as a write */
+#define HEAD_BYTES        ((size_t)256) /* of net's own lines, and the framing of a first piece */
+#define FIRST_PIECE_BYTES ((size_t)512) /* of a stream */
+#define OUTS_BYTES_MAX    ((size_t)1 << 20) /* of a loop, while nobody uses them */
+#define OUTS_TRIM_MS      (5 * SECOND_MS)
 
 size_t
 net_conn_unsent(const struct net_conn *conn)
@@ -31,6 +39,70 @@ net_conn_count(struct net_conn *conn, size_t unsent_bytes)
     conn->out_counted_bytes = bytes;
 }
 
+/* ---- the memory of what waits ---- */
+
+static void
+on_outs_timer(struct net_timer *timer)
+{
+    struct net_loop *loop = list_entry(timer, struct net_loop, outs_timer);
+    spares_trim(&loop->outs);
+    if (loop->outs.bytes > 0) {
+        net_timer_start(timer, OUTS_TRIM_MS);
+    }
+}
+
+void
+net_outs_open(struct net_loop *loop)
+{
+    loop->outs.bytes_max = OUTS_BYTES_MAX;
+    net_timer_init(&loop->outs_timer, loop, on_outs_timer);
+}
+
+void
+net_outs_close(struct net_loop *loop)
+{
+    spares_free(&loop->outs);
+}
+
+/* Room for `more` bytes behind what waits, in memory that served before. What is large grows by itself, and
+ * where there is none the bytes that have no place say so. */
+static void
+out_reserve(struct net_conn *conn, size_t more)
+{
+    const size_t unsent = net_conn_unsent(conn);
+    struct buf *out = &conn->out;
+    out->limit_bytes = OUT_BYTES_MAX;
+    if (more <= out->cap - out->len || unsent + more > 2 * GATHER_BYTES_MAX) {
+        return;
+    }
+    struct spares *outs = &conn->sock.loop->outs;
+    struct buf larger = { .limit_bytes = OUT_BYTES_MAX };
+    if (!spares_take(outs, &larger, unsent + more)) {
+        return;
+    }
+    if (unsent > 0) {
+        buf_add(&larger, out->ptr + conn->out_sent, unsent);
+    }
+    larger.failed = out->failed;
+    spares_give(outs, out);
+    *out = larger;
+    conn->out_sent = 0;
+}
+
+/* A stream that waits for its provider keeps nothing. */
+static void
+out_release(struct net_conn *conn)
+{
+    struct net_loop *loop = conn->sock.loop;
+    spares_give(&loop->outs, &conn->out);
+    conn->out_sent = 0;
+    if (loop->outs_timer.due_mono_ms == 0) {
+        net_timer_start(&loop->outs_timer, OUTS_TRIM_MS);
+    }
+}
+
+/* ---- out ---- */
+
 /* `sent` bytes of conn->out were taken. */
 static void
 out_taken(struct net_conn *conn, size_t sent)
@@ -38,8 +110,7 @@ out_taken(struct net_conn *conn, size_t sent)
     conn->out_sent += sent;
     check(conn->out_sent <= conn->out.len);
     if (conn->out_sent == conn->out.len) {
-        buf_free(&conn->out); /* a stream that waits keeps nothing */
-        conn->out_sent = 0;
+        out_release(conn);
         conn->watch_writes = false;
     } else if (conn->out_sent >= COMPACT_BYTES_MIN && conn->out_sent >= conn->out.len / 2) {
         buf_consume(&conn->out, conn->out_sent);
@@ -75,9 +146,37 @@ net_conn_out(struct net_conn *conn, struct slice bytes)
     if (net_conn_unsent(conn) == 0) {
         conn->output_mono_ms = net_loop_mono_ms(conn->sock.loop);
     }
-    conn->out.limit_bytes = OUT_BYTES_MAX;
+    out_reserve(conn, bytes.len);
     buf_add_slice(&conn->out, bytes);
     conn->broken = conn->broken || conn->out.failed;
+}
+
+/* Small pieces wait for the end of the turn, unless the client is behind anyway: false. */
+static bool
+out_gather(struct net_conn *conn, const struct iovec *pieces, int piece_count)
+{
+    struct net_loop *loop = conn->sock.loop;
+    const size_t mark = loop->net->options.high_water_bytes;
+    const size_t most = mark < GATHER_BYTES_MAX ? mark : GATHER_BYTES_MAX;
+    const size_t unsent = net_conn_unsent(conn);
+    size_t more = 0;
+    for (int i = 0; i < piece_count; i++) {
+        more += pieces[i].iov_len;
+    }
+    if (conn->watch_writes || unsent + more > most) {
+        return false;
+    }
+    if (unsent == 0) {
+        conn->output_mono_ms = net_loop_mono_ms(loop);
+    }
+    out_reserve(conn, more);
+    for (int i = 0; i < piece_count; i++) {
+        buf_add(&conn->out, pieces[i].iov_base, pieces[i].iov_len);
+    }
+    conn->broken = conn->broken || conn->out.failed;
+    loop->gathered_count++;
+    net_conn_wake(conn);
+    return true;
 }
 
 /* Writes what waits and then the pieces, in one call; what is not taken is kept. */
@@ -88,6 +187,9 @@ out_write(struct net_conn *conn, const struct iovec *pieces, int piece_count)
     const size_t unsent = net_conn_unsent(conn);
     ssize_t taken = 0;
 
+    if (out_gather(conn, pieces, piece_count)) {
+        return;
+    }
     if (!conn->watch_writes && piece_count < IOV_MAX_HERE) {
         int count = 0;
         if (unsent > 0) {
@@ -182,6 +284,8 @@ net_send_head(struct net_exchange *exchange, int status, struct slice headers, i
         conn->output_mono_ms = net_loop_mono_ms(conn->sock.loop);
     }
     struct buf *out = &conn->out;
+    const bool small = length >= 0 && (uint64_t)length <= GATHER_BYTES_MAX;
+    out_reserve(conn, HEAD_BYTES + headers.len + (small ? (size_t)length : FIRST_PIECE_BYTES));
     check(http_write_status_line(out, status, slice_of(NULL, 0)));
     buf_add_str(out, "Date: ");
     buf_add_str(out, net_loop_date(conn->sock.loop));

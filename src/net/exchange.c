@@ -152,12 +152,13 @@ net_abort(struct net_exchange *exchange)
     if (!conn) {
         return;
     }
+    if (!conn->broken) {
+        conn->broken = !net_conn_flush(conn); /* what was good may go; it ends either way */
+    }
     if (conn->head_sent && conn->answer == ANSWER_UNTIL_CLOSE) {
         /* Here a plain end would look like the whole answer: only a reset tells the truth. */
         const struct linger reset = { .l_onoff = 1, .l_linger = 0 };
         (void)setsockopt(conn->sock.fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
-    } else if (!conn->broken) {
-        conn->broken = !net_conn_flush(conn); /* what was good may go; it ends either way */
     }
     net_conn_close(conn);
 }

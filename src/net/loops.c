@@ -35,6 +35,15 @@ run_tasks(struct net_loop *loop)
         list_remove(&task->node);
         task->run(task);
     }
+    loop->gathered_count = 0;
+}
+
+void
+net_tasks_run_if_many(struct net_loop *loop)
+{
+    if (loop->gathered_count >= NET_GATHERED_MAX) {
+        run_tasks(loop);
+    }
 }
 
 /* ---- stopping ---- */
@@ -280,6 +289,7 @@ open_loop(struct net *net, int index)
     check(uv_check_start(&loop->check, on_check) == 0);
     check(net_wheel_open(loop) == 0);
     net_timer_init(&loop->stop_timer, loop, on_grace_over);
+    net_outs_open(loop);
     net_handshakes_init(&loop->handshakes_out, loop);
     net_handshakes_init(&loop->handshakes_in, loop);
     net_upstream_open(loop);
@@ -363,6 +373,7 @@ free_loop(struct net_loop *loop)
     while (uv_run(&loop->uv, UV_RUN_DEFAULT) != 0) {
     }
     check(uv_loop_close(&loop->uv) == 0);
+    net_outs_close(loop);
     net_resolve_close(loop);
     free(loop->listeners);
     free(loop->read_bytes);

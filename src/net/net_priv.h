@@ -17,12 +17,14 @@
 #include "base/buf.h"
 #include "base/list.h"
 #include "base/map.h"
+#include "base/spares.h"
 #include "base/units.h"
 #include "log/metrics.h"
 #include "net/net.h"
 
 #define NET_READ_BYTES       (64 * 1024) /* of a loop; one read is enough for most events */
 #define NET_READS_A_TURN     8           /* then the other sockets have their turn */
+#define NET_GATHERED_MAX     64          /* small writes that wait for the end of a turn */
 #define NET_OVERFLOWS_MAX    32          /* connections beyond the limit being told so, a loop */
 #define NET_DATE_BYTES       30          /* "Sun, 06 Nov 1994 08:49:37 GMT" and its NUL */
 #define NET_NEVER_MONO_MS    INT64_MAX
@@ -37,6 +39,9 @@ struct net_task {
 void net_task_init(struct net_task *task, void (*run)(struct net_task *task));
 /* Runs it once, however often it was added. */
 void net_task_add(struct net_loop *loop, struct net_task *task);
+/* Behind a handler, where no app is on the stack: the tasks run before the end of a turn in which
+ * NET_GATHERED_MAX writes wait already. */
+void net_tasks_run_if_many(struct net_loop *loop);
 
 /* ---- timers.c: a hierarchical wheel: no memory, constant time, one uv_timer for all */
 
@@ -123,6 +128,9 @@ struct net_loop {
     uv_thread_t thread;
     struct net_wheel wheel;
     struct list tasks;
+    int gathered_count; /* writes left to a task since the tasks ran last */
+    struct spares outs; /* what answers wait in */
+    struct net_timer outs_timer; /* frees those that nobody needs */
 
     struct list conns; /* struct net_conn */
     struct list exchanges; /* struct net_exchange, until the app closes them */
@@ -324,6 +332,8 @@ void net_conn_handshake(struct net_handshake *turn); /* its turn has come */
 /* answer.c: writes what waits; false when the connection broke. */
 MUST_USE bool net_conn_flush(struct net_conn *conn);
 void net_conn_out(struct net_conn *conn, struct slice bytes); /* adds to what waits */
+void net_outs_open(struct net_loop *loop);
+void net_outs_close(struct net_loop *loop); /* once its connections are gone */
 size_t net_conn_unsent(const struct net_conn *conn);
 /* What it keeps beyond the high-water mark counts on the budget of all bodies. */
 void net_conn_count(struct net_conn *conn, size_t unsent_bytes);

@@ -21,7 +21,9 @@ on_poll(uv_poll_t *poll, int status, int events)
         sock->watched = 0;
         events = UV_READABLE | UV_WRITABLE | UV_DISCONNECT;
     }
+    struct net_loop *loop = sock->loop;
     sock->on_ready(sock, events);
+    net_tasks_run_if_many(loop);
 }
 
 bool

@@ -211,7 +211,8 @@ net_tls_read(struct net_tls *tls, char *out, size_t size)
     }
 }
 
-/* The bytes for the next record: of one piece if it fills it, else of several, copied together. */
+/* The bytes for the next record: of one piece if it fills it or is the last, else of several, copied
+ * together. */
 static struct slice
 next_record(const struct iovec *pieces, int piece_count, size_t skip, char record[RECORD_BYTES])
 {
@@ -224,8 +225,8 @@ next_record(const struct iovec *pieces, int piece_count, size_t skip, char recor
         }
         const char *bytes = (const char *)pieces[i].iov_base + skip;
         const size_t left = piece_bytes - skip;
-        if (len == 0 && left >= RECORD_BYTES) {
-            return slice_of(bytes, RECORD_BYTES);
+        if (len == 0 && (left >= RECORD_BYTES || i + 1 == piece_count)) {
+            return slice_of(bytes, left < RECORD_BYTES ? left : RECORD_BYTES);
         }
         const size_t some = left < RECORD_BYTES - len ? left : RECORD_BYTES - len;
         memcpy(record + len, bytes, some);

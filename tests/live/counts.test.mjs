@@ -66,7 +66,7 @@ describe('in steady state', { skip: !fs.existsSync(MODULE) && 'a build without t
     const found = await each(100, async () => {
       assert.equal((await send(gateway, key, call, { agent })).status, 200);
     });
-    holds(found, { sends: 2.05, receives: 4.1, watches: 0.05, allocations: 11 });
+    holds(found, { sends: 2.05, receives: 4.1, watches: 0.05, allocations: 9 });
   });
 
   test('a refusal that repeats is one write', async () => {
@@ -74,7 +74,7 @@ describe('in steady state', { skip: !fs.existsSync(MODULE) && 'a build without t
     const found = await each(100, async () => {
       assert.equal((await send(gateway, key, call, { agent })).status, 402);
     });
-    holds(found, { sends: 1.05, receives: 2.1, watches: 0.05, allocations: 6 });
+    holds(found, { sends: 1.05, receives: 2.1, watches: 0.05, allocations: 4 });
   });
 
   test('a chunk is one write, and no allocation', async () => {

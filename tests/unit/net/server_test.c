@@ -5,6 +5,9 @@
 #include "unit.h"
 
 #include <arpa/inet.h>
+#ifdef __linux__
+#include <linux/tcp.h>
+#endif
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -269,6 +272,26 @@ cut_body_is_gone(void **state)
     assert_true(peer_await(&server.gone, gone + 1));
 }
 
+/* Head, two pieces and the end of an answer, each sent by a call of its own. */
+static void
+what_an_app_sends_in_one_turn_is_one_write(void **state)
+{
+#ifdef __linux__
+    static const char wanted[] = "2\r\non\r\n3\r\nce!\r\n0\r\n\r\n";
+    const int fd = peer_connect(server.port);
+    char answer[512];
+    for (uint32_t i = 1; i <= 20; i++) {
+        struct tcp_info info = { 0 };
+        socklen_t info_bytes = sizeof(info);
+        peer_send(fd, "POST /chunked HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nonce!");
+        assert_true(peer_read_until(fd, wanted, answer, sizeof(answer)));
+        assert_int_equal(getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &info_bytes), 0);
+        assert_int_equal(info.tcpi_data_segs_in, i); /* on loopback one write is one segment */
+    }
+    (void)close(fd);
+#endif
+}
+
 static void
 slow_reader_holds_the_app_at_the_high_water_mark(void **state)
 {
@@ -377,6 +400,8 @@ main(void)
         CASE("a cut body is gone", cut_body_is_gone),
         CASE("a slow reader holds the app at the high-water mark",
             slow_reader_holds_the_app_at_the_high_water_mark),
+        CASE("what an app sends in one turn is one write",
+            what_an_app_sends_in_one_turn_is_one_write),
         CASE("a paused body stops the client", paused_body_stops_the_client),
         CASE("abort leaves the chunked answer open", abort_leaves_the_chunked_answer_open),
         CASE("an old client gets its answer until close", old_client_gets_its_answer_until_close),
