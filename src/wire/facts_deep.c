@@ -105,8 +105,9 @@ pass_source(struct facts_reader *reader)
 
 /* What an item is told by, when it may stand for something that lies at the provider. */
 struct item_signs {
-    struct json_value id; /* JSON_NOTHING = none */
-    struct slice type;    /* between its quotes */
+    struct json_value id;       /* JSON_NOTHING = none */
+    struct json_value approved; /* the request of a tool that it answers, likewise */
+    struct slice type;          /* between its quotes */
     bool typed, role;
     bool text, sealed; /* its content: for anybody to read; for its provider alone */
     bool twice;        /* two parsers could read it differently */
@@ -145,12 +146,12 @@ pass_present(struct facts_reader *reader)
 }
 
 static void
-pass_id(struct facts_reader *reader, struct item_signs *signs)
+pass_id(struct facts_reader *reader, struct item_signs *signs, struct json_value *id)
 {
-    struct json_value id;
-    if (json_take(&reader->cursor, &id) && id.type != JSON_NULL) {
-        signs->twice |= signs->id.type != JSON_NOTHING;
-        signs->id = id;
+    struct json_value value;
+    if (json_take(&reader->cursor, &value) && value.type != JSON_NULL) {
+        signs->twice |= id->type != JSON_NOTHING;
+        *id = value;
     }
 }
 
@@ -187,31 +188,35 @@ note_id(struct facts_reader *reader, struct facts_id named)
     facts->ids[facts->id_count++] = named;
 }
 
-/* The type of a reference is optional. */
+static void
+name_item(struct facts_reader *reader, struct json_value id, const struct item_signs *signs)
+{
+    struct facts_id named = { .told = signs->text && !signs->sealed };
+    if (facts_decode(reader, json_inside(id), &named.id) && named.id.len > 0) {
+        reader->facts->stored |= !signs->text && !signs->sealed;
+        note_id(reader, named);
+    }
+}
+
+/* The type of a reference is optional. In other APIs than Responses it is none, and an id is a label. */
 static void
 judge_item(struct facts_reader *reader, const struct item_signs *signs)
 {
-    const bool reference =
-        signs->typed ? json_key_is(signs->type, SLICE("item_reference")) : !signs->role;
-    const bool tells_itself = signs->typed ? item_tells_itself(signs->type) : signs->role;
+    const bool responses = reader->facts->api == API_RESPONSES;
+    const bool label = signs->typed ? item_tells_itself(signs->type) : signs->role;
+    const bool reference = signs->typed && json_key_is(signs->type, SLICE("item_reference"));
+    const struct json_value ids[] = { signs->id, signs->approved };
     if (signs->twice) {
         (void)facts_refuse(reader, REASON_BODY_DUPLICATE_KEY, SLICE("input"), 0,
             "an item has its id or its type twice");
         return;
     }
-    if (tells_itself || signs->id.type == JSON_NOTHING) {
-        return;
-    }
-    struct facts_id named = { .told = signs->text && !signs->sealed };
-    if (reader->facts->api != API_RESPONSES || signs->id.type != JSON_STRING) {
-        if (reference) {
+    for (size_t i = label ? 1 : 0; i < countof(ids); i++) {
+        if (responses && ids[i].type == JSON_STRING) {
+            name_item(reader, ids[i], signs);
+        } else if (ids[i].type != JSON_NOTHING && (responses || reference || !signs->typed)) {
             note_foreign(reader, SLICE("item_reference"));
         }
-        return;
-    }
-    if (facts_decode(reader, json_inside(signs->id), &named.id) && named.id.len > 0) {
-        reader->facts->stored |= !signs->text && !signs->sealed;
-        note_id(reader, named);
     }
 }
 
@@ -226,7 +231,9 @@ pass_part(struct facts_reader *reader, int depth)
         if (json_key_is(key, SLICE("type"))) {
             pass_type(reader, &signs);
         } else if (json_key_is(key, SLICE("id"))) {
-            pass_id(reader, &signs);
+            pass_id(reader, &signs, &signs.id);
+        } else if (json_key_is(key, SLICE("approval_request_id"))) {
+            pass_id(reader, &signs, &signs.approved);
         } else if (json_key_is(key, SLICE("role"))) {
             signs.role = pass_present(reader);
         } else if (json_key_is(key, SLICE("encrypted_content"))) {

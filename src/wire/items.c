@@ -7,24 +7,19 @@ item_tells_itself(struct slice type)
     static const struct slice types[] = {
         { "message", 7 },
         { "function_call", 13 },
-        { "function_call_output", 20 },
         { "custom_tool_call", 16 },
-        { "custom_tool_call_output", 23 },
         { "local_shell_call", 16 },
-        { "local_shell_call_output", 23 },
         { "shell_call", 10 },
-        { "shell_call_output", 17 },
         { "apply_patch_call", 16 },
-        { "apply_patch_call_output", 23 },
         { "computer_call", 13 },
-        { "computer_call_output", 20 },
+        { "mcp_approval_response", 21 },
     };
     for (size_t i = 0; i < countof(types); i++) {
         if (json_key_is(type, types[i])) {
             return true;
         }
     }
-    return false;
+    return slice_ends(type, SLICE("_output")); /* of a tool, by the client */
 }
 
 void

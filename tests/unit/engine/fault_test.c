@@ -209,6 +209,34 @@ refusals_outlive_an_outage(void **state)
 }
 
 static void
+ids_of_answers_outlive_an_outage(void **state)
+{
+    struct house *house = *state;
+    char ids[3 * HASH_HEX];
+    house_start(house);
+    const struct event call = house_call(house, MODEL_PAID, 100, 0, 'a');
+    const struct event given = { .kind = EVENT_ISSUED,
+        .issued = { call.call.account_id, 3, slice_of(ids, sizeof ids) } };
+    struct event settle = a_settle(ask_allowed(house, call).hold_id, 100, 0);
+    settle.settle.issued = given.issued.ids;
+    break_at_commit(true);
+    ask(house, call);
+    memset(ids, 'e', sizeof ids);
+    ids[0] = 'a', ids[HASH_HEX] = 'b';
+    submit_untold(house, settle);
+    memset(ids, 'x', sizeof ids); /* it has a copy */
+    assert_int_equal(ask(house, given).refusal.reason, REASON_STORE_UNAVAILABLE);
+    break_at_commit(false);
+    UNTIL(state_of(house).store_ok && state_of(house).queued == 0);
+    memset(ids, 'e', sizeof ids);
+    assert_int_equal(ask(house, given).refusal.reason, REASON_OK); /* the same three times */
+    ids[0] = 'a', ids[HASH_HEX] = 'b';
+    ask_allowed(house, given);
+    ids[0] = 'c';
+    assert_int_equal(ask(house, given).refusal.reason, REASON_ID_UNKNOWN);
+}
+
+static void
 a_change_by_an_admin_is_all_or_nothing(void **state)
 {
     struct house *house = *state;
@@ -227,6 +255,7 @@ a_change_by_an_admin_is_all_or_nothing(void **state)
 }
 
 static const struct CMUnitTest tests[] = {
+    BOTH("ids of answers outlive an outage", ids_of_answers_outlive_an_outage),
     BOTH("broken at commit: nothing starts, nothing is lost", broken_at_commit),
     BOTH("broken at begin: nothing starts, nothing is lost", broken_at_begin),
     CASE_WITH("a try with nothing to write proves that it can be written", a_try_with_nothing_to_write_proves_it,
