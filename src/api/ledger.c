@@ -2,6 +2,7 @@
 #include "api/api_priv.h"
 
 #include "base/civil.h"
+#include "wire/json.h"
 
 #define LEDGER_DEFAULT   100
 #define LEDGER_MAX       10000
@@ -69,6 +70,18 @@ put_money(struct buf *out, const struct ledger_row *row)
     put_text_or_null(out, "estimator", row->estimator);
 }
 
+/* The client's name for what it traces, where it gave one; it is among the inputs of what was decided. */
+static void
+put_trace(struct buf *out, const struct ledger_row *row)
+{
+    struct json_value trace;
+    char trace_id[TRACE_ID_HEX + 1] = "";
+    if (!json_get(row->inputs, "trace", &trace) || !json_to_cstr(trace, trace_id, sizeof(trace_id))) {
+        trace_id[0] = '\0';
+    }
+    put_text_or_null(out, "trace", trace_id);
+}
+
 void
 put_ledger_row(
     const struct names *names, struct buf *out, const struct ledger_row *row, bool inputs)
@@ -96,6 +109,9 @@ put_ledger_row(
     put_time(out, "started_at", row->started_ms);
     put_text_or_null(out, "reason", row->reason == REASON_OK ? "" : reason_row(row->reason)->code);
     put_i64(out, "status", row->status);
+    if (row->kind != LEDGER_ADMIN) {
+        put_trace(out, row);
+    }
     put_flags(out, row->flags);
     put_i64(out, "price_version", row->price_ver);
     put_id(out, "policy_version", "", row->policy_ver);

@@ -177,7 +177,7 @@ static const struct column ledger_columns[] = {
 static const char *const plain_columns[] = { "row", "kind", "at", "request", "attempt", "source",
     "account", "key", "thread", "root", "model", "provider", "upstream_model", "payer",
     "cost_micros", "estimated_micros", "bound_micros", "estimator", "started_at", "reason",
-    "status" };
+    "status", "trace" };
 static const char *const usage_columns[] = { "input", "cache_read", "cache_write_5m",
     "cache_write_1h", "output", "reasoning" };
 

@@ -18,6 +18,7 @@ import {
   assertBooks,
   callOf,
   modelsOn,
+  numbers,
   ownLimit,
   run,
   send,
@@ -220,6 +221,37 @@ test('a log whose last page is torn: what was before it is there, and the books 
     assert.equal((await call()).status, 200);
     await gateway.booked();
   }
+});
+
+test('pages of the store spoilt under the running gateway: new work is refused, which says why; what was booked is there', async () => {
+  await gateway.program.end('SIGTERM');
+  await launch(); /* all is in the file itself, and little of it in memory */
+  const kept = fs.readFileSync(gateway.store);
+  const put = (bytes) => {
+    const fd = fs.openSync(gateway.store, 'r+');
+    fs.writeSync(fd, bytes, 4096, kept.length - 4096, 4096);
+    fs.closeSync(fd);
+  };
+  const heard = (await mock.journal()).length;
+  put(Buffer.alloc(kept.length, 0x5a));
+  for (const answer of await Promise.all([call(), stream(), call()])) {
+    assert.equal(answer.status, 503, answer.text);
+    assert.equal(answer.json.error.code, 'store_unavailable');
+  }
+  assert.equal((await mock.journal()).length, heard, 'nothing was dispatched');
+  const told = /the store is damaged; `tidegate check --store` tells what is wrong with it, `tidegate restore` puts a backup in its place/;
+  assert.match(gateway.program.err, told);
+  assert.ok((await numbers(gateway)).get('events_damaged_total') >= 3);
+  const status = run(['status', '--control', gateway.control]);
+  assert.equal(status.code, 1);
+  assert.match(status.err, told);
+  assert.equal(run(['check', '--store', gateway.store]).code, 1);
+  gateway.program.alive();
+  await gateway.kill();
+  put(kept);
+  await launch();
+  assert.equal((await call()).status, 200);
+  await assertSound();
 });
 
 describe('a restore over a store with a log', () => {

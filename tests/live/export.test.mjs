@@ -9,6 +9,8 @@ import { ASAN, BIN, Gateway, Mock, callOf, modelsOn, run, send } from './harness
 const ROWS = ASAN ? 10_000 : 100_000;
 const EVIL = "=cmd|' /C calc'!A0";
 
+const TRACE = '4bf92f3577b34da6a3ce929d0e0e4736';
+
 let mock;
 let gateway;
 let settled;
@@ -17,7 +19,7 @@ before(async () => {
   gateway = await Gateway.start(mock, { models: modelsOn({ 'gpt-live': 'openai' }) });
   const key = gateway.member('ada');
   gateway.addAccount('we say "hello", twice');
-  assert.equal((await send(gateway, key, callOf('chat', 'gpt-live', { limit: 20 }), { headers: { 'x-tidegate-thread': 'one' } })).status, 200);
+  assert.equal((await send(gateway, key, callOf('chat', 'gpt-live', { limit: 20 }), { headers: { 'x-tidegate-thread': 'one', traceparent: `00-${TRACE}-00f067aa0ba902b7-01` } })).status, 200);
   await gateway.booked();
   await gateway.program.end('SIGTERM');
   const write = (sql) => {
@@ -86,6 +88,7 @@ describe('an export', () => {
     assert.ok(rows.every((row) => row.length === head.length));
     const ids = rows.map(([row]) => BigInt(row));
     assert.ok(ids.every((id, i) => i === 0 || id < ids[i - 1]));
+    assert.equal(rows[0][head.indexOf('trace')], TRACE);
     assert.equal(rows[0][head.indexOf('model')], `'${EVIL}`, 'no spreadsheet takes it for a formula');
   });
 
@@ -95,6 +98,7 @@ describe('an export', () => {
     const rows = done.out.trimEnd().split('\n').map((line) => JSON.parse(line));
     assert.equal(rows.length, 4500);
     assert.equal(rows[0].model, EVIL);
+    assert.ok(rows.every(({ trace }) => trace === TRACE), 'each with the trace of its client');
     assert.equal(new Set(rows.map(({ row }) => row)).size, 4500);
   });
 
