@@ -143,8 +143,8 @@ put_value(struct buf *out, bool seconds, int64_t value)
     }
 }
 
-static void
-put_family(struct buf *out, const char *name, const char *type, const char *help)
+void
+metrics_family(struct buf *out, const char *name, const char *type, const char *help)
 {
     const struct slice text = slice_str(name);
     const char *unit = slice_ends(text, SLICE("_seconds")) ? "seconds"
@@ -163,7 +163,7 @@ put_histogram(struct buf *out, int index)
     const bool seconds = slice_ends(slice_str(name), SLICE("_seconds"));
     int64_t count = 0;
     int64_t sum = 0;
-    put_family(out, name, "histogram", histograms[index].help);
+    metrics_family(out, name, "histogram", histograms[index].help);
     for (int bucket = 0; bucket <= histograms[index].bound_count; bucket++) {
         for (int i = 0; i < SHARDS; i++) {
             count += atomic_load_explicit(&shards[i].buckets[index][bucket], memory_order_relaxed);
@@ -193,7 +193,7 @@ metrics_render(struct buf *out)
         const char *name = rows[i].name;
         if (i == 0 || strcmp(name, rows[i - 1].name) != 0) {
             const char *type = rows[i].kind == KIND_GAUGE ? "gauge" : "counter";
-            put_family(out, name, type, rows[i].help);
+            metrics_family(out, name, type, rows[i].help);
         }
         buf_add_str(out, name);
         if (rows[i].labels[0] != '\0') {
@@ -206,7 +206,7 @@ metrics_render(struct buf *out)
     for (int i = 0; i < HISTOGRAM_COUNT; i++) {
         put_histogram(out, i);
     }
-    put_family(out, "tidegate_build_info", "gauge", "1, with the version of this program.");
+    metrics_family(out, "tidegate_build_info", "gauge", "1, with the version of this program.");
     buf_add_str(out, "tidegate_build_info{version=\"" TIDEGATE_VERSION "\"} 1\n");
     process_render(out);
 }

@@ -44,8 +44,8 @@ static void
 put(struct buf *out, const char *name, const char *type, const char *help, int64_t value)
 {
     if (value >= 0) {
-        buf_addf(out, "# HELP %s %s\n# TYPE %s %s\n%s %lld\n", name, help, name, type, name,
-            (long long)value);
+        metrics_family(out, name, type, help);
+        buf_addf(out, "%s %lld\n", name, (long long)value);
     }
 }
 
@@ -53,8 +53,9 @@ static void
 put_hundredths(struct buf *out, const char *name, const char *type, const char *help, int64_t value)
 {
     if (value >= 0) {
-        buf_addf(out, "# HELP %s %s\n# TYPE %s %s\n%s %lld.%02lld\n", name, help, name, type, name,
-            (long long)(value / 100), (long long)(value % 100));
+        metrics_family(out, name, type, help);
+        buf_addf(
+            out, "%s %lld.%02lld\n", name, (long long)(value / 100), (long long)(value % 100));
     }
 }
 

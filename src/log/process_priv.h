@@ -6,3 +6,6 @@
 
 /* Appends them; what cannot be read is left out. Reads /proc: for whoever may wait. */
 void process_render(struct buf *out);
+
+/* metrics.c: the lines before the numbers of one name. */
+void metrics_family(struct buf *out, const char *name, const char *type, const char *help);
