@@ -10,6 +10,7 @@
 
 #include "api/api.h"
 #include "base/machine.h"
+#include "base/place.h"
 #include "base/secret.h"
 #include "cli/cli.h"
 #include "conf/conf.h"
@@ -369,10 +370,8 @@ choose_listens(struct gateway *gateway)
 static void
 open_crash(const struct gateway *gateway)
 {
-    const struct slice url = slice_str(gateway->policy->store);
-    const struct slice scheme = SLICE("sqlite:");
     if (!SANITIZED) {
-        crash_open(slice_starts(url, scheme) ? url.ptr + scheme.len : NULL);
+        crash_open(store_url_path(gateway->policy->store));
     }
 }
 

@@ -201,7 +201,6 @@ MUST_USE bool names_id_of(struct api_worker *worker, struct ask *ask, const char
 /* What can be said without waiting: false, and answered. */
 MUST_USE bool auth_at_the_door(struct ask *ask);
 MUST_USE bool auth_allow(struct api_worker *worker, struct ask *ask);
-bool peer_is_local(struct slice peer);
 
 /* --- the endpoints */
 void ask_handle(struct api_worker *worker, struct ask *ask); /* picks one of those below */

@@ -8,13 +8,6 @@
 #include "log/log.h"
 #include "log/metrics.h"
 
-bool
-peer_is_local(struct slice peer)
-{
-    return slice_starts(peer, SLICE("127.")) || slice_eq(peer, SLICE("::1"))
-           || slice_eq(peer, SLICE("unix")) || slice_starts(peer, SLICE("::ffff:127."));
-}
-
 static bool
 blocked(struct api_plane *api, struct ask *ask)
 {

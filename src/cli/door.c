@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "base/place.h"
+
 #define ENV_CONTROL "TIDEGATE_CONTROL"
 #define PATH_BYTES  4096
 #define ANY_PORT    1 /* of a simulated provider that is not called */
@@ -264,7 +266,7 @@ store_of_gateway(struct door *door, const char *socket_path, struct buf *url)
     const char *file = gateway ? json_text(gateway, "store_file") : "";
     const bool found = file[0] != '\0';
     if (found) {
-        buf_addf(url, "sqlite:%s", file);
+        buf_addf(url, STORE_SCHEME "%s", file);
     } else if (status == STATUS_NOT_FOUND) {
         (void)cli_fail("no gateway answers at %s", socket_path);
     } else {
@@ -280,9 +282,9 @@ bool
 door_store(struct door *door, const char *file, struct buf *url)
 {
     const char *told = door->control ? door->control : getenv(ENV_CONTROL);
-    const struct slice scheme = SLICE("sqlite:");
     if (file) {
-        buf_addf(url, "%s%s", slice_starts(slice_str(file), scheme) ? "" : scheme.ptr, file);
+        buf_addf(url, "%s%s",
+            slice_starts(slice_str(file), SLICE(STORE_SCHEME)) ? "" : STORE_SCHEME, file);
         return !url->failed;
     }
     if (told && told[0] && !door->config) {
@@ -294,7 +296,7 @@ door_store(struct door *door, const char *file, struct buf *url)
         (void)cli_fail("%s", error.text);
         return false;
     }
-    const bool on_disk = slice_starts(slice_str(policy->store), scheme);
+    const bool on_disk = store_url_path(policy->store) != NULL;
     if (on_disk) {
         buf_add_str(url, policy->store);
     } else {

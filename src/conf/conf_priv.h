@@ -70,7 +70,6 @@ struct url {
 };
 /* The parts in `arena`; on failure *wrong is a sentence. */
 MUST_USE bool url_parse(struct arena *arena, struct slice text, struct url *url, const char **wrong);
-bool host_is_loopback(const char *host);
 /* "127.0.0.1:8080", "[::1]:8080", "localhost:8080"; host is numeric. */
 MUST_USE bool address_parse(struct arena *arena, struct slice text, const char **host, uint16_t *port);
 

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/place.h"
 #include "conf/conf_priv.h"
 
 static void
@@ -166,10 +167,8 @@ item_read(struct conf *conf, const struct node *node)
 static int
 default_path(const struct policy *policy, char *out, size_t out_size)
 {
-    const struct slice scheme = SLICE("sqlite:");
-    const char *store = policy->store ? policy->store : "";
-    if (slice_starts(slice_str(store), scheme)) {
-        const char *path = store + scheme.len;
+    const char *path = store_url_path(policy->store ? policy->store : "");
+    if (path) {
         const char *slash = strrchr(path, '/');
         const int folder_len = slash ? (int)(slash - path + 1) : 0;
         return snprintf(out, out_size, "%.*s" CONTROL_FILE_DEFAULT, folder_len, path);

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/place.h"
 #include "base/secret.h"
 #include "conf/conf_priv.h"
 #include "conf/value_priv.h"

@@ -2,6 +2,7 @@
 #include "conf/conf_priv.h"
 #include "conf/value_priv.h"
 #include "base/budget.h"
+#include "base/place.h"
 
 #define PLANS_MAX 256
 
@@ -11,7 +12,7 @@ static void
 store_read(struct conf *conf, const struct node *root)
 {
     const struct slice text = slice_str(conf_text(conf, root, OPTION_STORE));
-    const struct slice sqlite = SLICE("sqlite:");
+    const struct slice sqlite = SLICE(STORE_SCHEME);
     const struct node *node = doc_get(root, "store");
     conf->policy->store = "memory:";
     if (slice_starts(text, SLICE("postgresql://")) || slice_starts(text, SLICE("postgres://"))) {

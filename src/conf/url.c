@@ -156,16 +156,6 @@ url_parse(struct arena *arena, struct slice text, struct url *url, const char **
 }
 
 bool
-host_is_loopback(const char *host)
-{
-    struct in_addr address;
-    if (inet_pton(AF_INET, host, &address) == 1) {
-        return ntohl(address.s_addr) >> 24 == 127;
-    }
-    return strcmp(host, "localhost") == 0 || strcmp(host, "::1") == 0;
-}
-
-bool
 address_parse(struct arena *arena, struct slice text, const char **host, uint16_t *port)
 {
     char name[HOST_BYTES_MAX + 1];

@@ -104,6 +104,12 @@ net_exchange_peer(const struct net_exchange *exchange)
     return slice_str(exchange->peer.text);
 }
 
+bool
+net_exchange_peer_is_local(const struct net_exchange *exchange)
+{
+    return exchange->peer.local;
+}
+
 uint64_t
 net_exchange_peer_block(const struct net_exchange *exchange)
 {

@@ -135,6 +135,7 @@ void net_certificates_free(struct net_certificates *loaded);
 void net_trust_again(struct net *net);
 /* Wall time; 0 = a listener without TLS. */
 int64_t net_certificate_expires_ms(struct net *net, int listen_index);
+int64_t net_first_certificate_expires_ms(struct net *net); /* of all listeners */
 
 /* --- exchanges */
 void net_exchange_set_user(struct net_exchange *exchange, void *user);
@@ -147,6 +148,8 @@ void net_head_forget(struct net_exchange *exchange);
 int net_exchange_tag(const struct net_exchange *exchange);
 /* Numeric address without port; "unix" for a unix socket. */
 struct slice net_exchange_peer(const struct net_exchange *exchange);
+/* Loopback or a unix socket. */
+bool net_exchange_peer_is_local(const struct net_exchange *exchange);
 /* A hash of the address that means the same one in this process only; of IPv6 it is that of its /64. */
 uint64_t net_exchange_peer_block(const struct net_exchange *exchange);
 

@@ -7,6 +7,8 @@
 #include <arpa/inet.h>
 #include <netinet/in.h>
 
+#include "base/place.h"
+
 #define BLOCK_BYTES_OF_V6 8
 
 void
@@ -14,18 +16,17 @@ net_peer_of(const struct sockaddr *address, struct net_peer *peer)
 {
     const struct sockaddr_in *v4 = (const struct sockaddr_in *)(const void *)address;
     const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)(const void *)address;
-    *peer = (struct net_peer){ .text = "unix", .local = true };
+    *peer = (struct net_peer){ .text = "unix" };
     if (address->sa_family == AF_INET) {
         (void)inet_ntop(AF_INET, &v4->sin_addr, peer->text, sizeof(peer->text));
-        peer->local = ntohl(v4->sin_addr.s_addr) >> 24 == IN_LOOPBACKNET;
         peer->block = hash_bytes(slice_of((const char *)&v4->sin_addr, sizeof(v4->sin_addr)));
     } else if (address->sa_family == AF_INET6) {
         (void)inet_ntop(AF_INET6, &v6->sin6_addr, peer->text, sizeof(peer->text));
-        peer->local = IN6_IS_ADDR_LOOPBACK(&v6->sin6_addr);
         peer->block = hash_bytes(slice_of((const char *)&v6->sin6_addr, BLOCK_BYTES_OF_V6));
     } else {
         peer->block = hash_bytes(slice_str(peer->text));
     }
+    peer->local = address->sa_family == AF_UNIX || host_is_loopback(peer->text);
 }
 
 bool

@@ -362,6 +362,15 @@ net_certificates_use(struct net *net, struct net_certificates *loaded)
 }
 
 int64_t
+net_first_certificate_expires_ms(struct net *net)
+{
+    uv_mutex_lock(&net->tls_mutex);
+    const int64_t first_ms = net->certificates ? first_to_expire(net->certificates) : 0;
+    uv_mutex_unlock(&net->tls_mutex);
+    return first_ms;
+}
+
+int64_t
 net_certificate_expires_ms(struct net *net, int listen_index)
 {
     check(listen_index >= 0 && listen_index < net->options.listen_count);

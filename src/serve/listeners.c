@@ -5,6 +5,7 @@
 
 #include "api/api.h"
 #include "base/clock.h"
+#include "base/place.h"
 
 #define WATCH_MS (12 * HOUR_MS)
 
@@ -12,8 +13,7 @@
 static bool
 is_loopback(const struct listen *listen)
 {
-    return listen->unix_path || slice_starts(slice_str(listen->host), SLICE("127."))
-           || strcmp(listen->host, "::1") == 0;
+    return listen->unix_path || host_is_loopback(listen->host);
 }
 
 void
@@ -92,13 +92,7 @@ listeners_unwatch(struct listeners *listeners)
 bool
 listeners_expire(const struct listeners *listeners, char out[16])
 {
-    int64_t first_ms = 0;
-    for (int i = 0; i < listeners->count; i++) {
-        const int64_t expires_ms = net_certificate_expires_ms(listeners->net, i);
-        if (listeners->at[i].cert_file && (first_ms == 0 || expires_ms < first_ms)) {
-            first_ms = expires_ms;
-        }
-    }
+    const int64_t first_ms = net_first_certificate_expires_ms(listeners->net);
     if (first_ms != 0) {
         date_text(first_ms, out);
     }

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/place.h"
 #include "store/store_priv.h"
 
 static const struct {
@@ -563,10 +564,10 @@ enum status
 store_audit(const char *url, audit_progress *progress, void *user, struct audit *audit,
     struct store_error *error)
 {
-    const struct slice scheme = SLICE("sqlite:");
+    const char *path = store_url_path(url);
     *audit = (struct audit){ 0 };
     error->text[0] = '\0';
-    if (!slice_starts(slice_str(url), scheme) || url[scheme.len] == '\0') {
+    if (!path) {
         return store_fail(error->text, STATUS_NOT_FOUND, "'%s' is no store on a disk", url);
     }
     struct auditing *auditing = calloc(1, sizeof(*auditing));
@@ -579,7 +580,7 @@ store_audit(const char *url, audit_progress *progress, void *user, struct audit 
     auditing->audit = audit;
     auditing->progress = progress;
     auditing->user = user;
-    const enum status status = audit_file(auditing, url + scheme.len, error);
+    const enum status status = audit_file(auditing, path, error);
     auditing_free(auditing);
     if (status != STATUS_OK) {
         store_audit_free(audit);

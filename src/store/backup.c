@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/civil.h"
+#include "base/place.h"
 #include "store/sqlite_priv.h"
 
 #define COPY_PAGES 1000 /* at once, between two words about progress: 4 MB */
@@ -116,28 +117,13 @@ copy_pages(struct copying *copying)
 }
 
 static enum status
-check_ours(struct sqlite_db *db)
-{
-    int64_t version = 0;
-    const enum status status = schema_version(db, &version);
-    if (status != STATUS_OK || version == STORE_SCHEMA_VERSION) {
-        return status;
-    }
-    if (version > STORE_SCHEMA_VERSION) {
-        return store_fail(db->error_text, STATUS_NEWER,
-            "it was written by a newer version of Tidegate (schema %lld, this one knows %d)",
-            (long long)version, STORE_SCHEMA_VERSION);
-    }
-    return store_fail(db->error_text, STATUS_INVALID,
-        version == 0 ? "it is empty" : "it is of an older version; start the gateway on it once");
-}
-
-static enum status
 copy_snapshot(struct copying *copying)
 {
     enum status status = db_exec(&copying->source, "BEGIN");
     if (status == STATUS_OK) {
-        status = check_ours(&copying->source); /* and its read takes the snapshot */
+        int64_t version = 0;
+        status =
+            schema_judge(&copying->source, false, &version); /* and its read takes the snapshot */
     }
     if (status == STATUS_OK) {
         /* Nothing reads the copy before it is whole and synced, so its writing need not be safe. */
@@ -225,20 +211,12 @@ taken_at(const char *path)
 
 /* --- Backup. */
 
-static const char *
-path_of_url(const char *url)
-{
-    const struct slice scheme = SLICE("sqlite:");
-    return slice_starts(slice_str(url), scheme) && url[scheme.len] != '\0' ? url + scheme.len
-                                                                           : NULL;
-}
-
 static enum status
 audit_copy(const char *path, audit_progress *progress, void *user, struct audit *audit,
     struct store_error *error)
 {
     char url[PATH_BYTES + 16];
-    (void)snprintf(url, sizeof(url), "sqlite:%s", path);
+    (void)snprintf(url, sizeof(url), STORE_SCHEME "%s", path);
     return store_audit(url, progress, user, audit, error);
 }
 
@@ -273,7 +251,7 @@ enum status
 store_backup(const char *url, const char *to, bool force, int64_t now_ms, audit_progress *progress,
     void *user, struct audit *audit, struct store_error *error)
 {
-    const char *from = path_of_url(url);
+    const char *from = store_url_path(url);
     char fresh[PATH_BYTES];
     struct stat file, other;
     error->text[0] = '\0';
@@ -394,7 +372,7 @@ store_restore(const char *from, const char *url, bool force, int64_t now_ms,
     audit_progress *progress, void *user, struct audit *audit, struct restored *restored,
     struct store_error *error)
 {
-    const char *to = path_of_url(url);
+    const char *to = store_url_path(url);
     *restored = (struct restored){ 0 };
     *audit = (struct audit){ 0 };
     if (!to) {

@@ -46,6 +46,25 @@ schema_version(struct sqlite_db *db, int64_t *version)
         db->error_text, STATUS_INVALID, "it is a SQLite database, but not a Tidegate store");
 }
 
+enum status
+schema_judge(struct sqlite_db *db, bool may_migrate, int64_t *version)
+{
+    const enum status status = schema_version(db, version);
+    if (status != STATUS_OK || *version == STORE_SCHEMA_VERSION) {
+        return status;
+    }
+    if (*version > STORE_SCHEMA_VERSION) {
+        return store_fail(db->error_text, STATUS_NEWER,
+            "it was written by a newer version of Tidegate (schema %lld, this one knows %d); install "
+            "that version, or restore the backup made before it",
+            (long long)*version, STORE_SCHEMA_VERSION);
+    }
+    return may_migrate ? STATUS_OK
+                       : store_fail(db->error_text, STATUS_INVALID,
+                           "it is %s; start the gateway on it once",
+                           *version == 0 ? "empty" : "of an older version");
+}
+
 /* A BIGINT key would stand beside the rows in an index of its own; INTEGER makes it the rows'
  * own. */
 static void

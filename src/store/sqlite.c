@@ -145,21 +145,9 @@ static enum status
 ensure_schema(struct sqlite_db *db, const struct store_options *options)
 {
     int64_t version = 0;
-    enum status status = schema_version(db, &version);
-    if (status != STATUS_OK) {
+    enum status status = schema_judge(db, !options->read_only, &version);
+    if (status != STATUS_OK || options->read_only) {
         return status;
-    }
-    if (version > STORE_SCHEMA_VERSION) {
-        return store_fail(db->error_text, STATUS_NEWER,
-            "it was written by a newer version of Tidegate (schema %lld, this one knows %d); "
-            "install that version, or restore the backup made before it",
-            (long long)version, STORE_SCHEMA_VERSION);
-    }
-    if (options->read_only) {
-        return version == STORE_SCHEMA_VERSION ? STATUS_OK
-                                               : store_fail(db->error_text, STATUS_INVALID,
-                                                   "it is %s; start the gateway on it once",
-                                                   version == 0 ? "empty" : "of an older version");
     }
     status = ensure_log(db);
     check(store_schema_script_count == STORE_SCHEMA_VERSION);

@@ -18,6 +18,7 @@
 
 #include "base/civil.h"
 #include "base/clock.h"
+#include "base/place.h"
 #include "log/log.h"
 
 #define SMALL_LOG_BYTES (4 << 20) /* copied back at a start within a few milliseconds */
@@ -95,7 +96,7 @@ judge_copy(struct sqlite_db *db, const char *path, struct slice from, bool has_l
     }
     log_line(
         LOG_WARN, "store", "%.300s is a copy: its books are checked before they are used", path);
-    (void)snprintf(url, sizeof(url), "sqlite:%s", path);
+    (void)snprintf(url, sizeof(url), STORE_SCHEME "%s", path);
     const enum status status = store_audit(url, NULL, NULL, &audit, &error);
     if (status != STATUS_OK) {
         return store_fail(db->error_text, status, "it is a copy: %.400s", error.text);

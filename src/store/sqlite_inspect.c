@@ -273,23 +273,6 @@ check_file(struct inspection *inspection)
     return judge(inspection, status, "sqlite_master");
 }
 
-static enum status
-check_version(struct inspection *inspection)
-{
-    int64_t *version = &inspection->found->schema_version;
-    const enum status status = schema_version(&inspection->db, version);
-    if (status != STATUS_OK || *version == STORE_SCHEMA_VERSION) {
-        return status;
-    }
-    if (*version > STORE_SCHEMA_VERSION) {
-        return store_fail(inspection->error_text, STATUS_NEWER,
-            "it was written by a newer version of Tidegate (schema %lld, this one knows %d)",
-            (long long)*version, STORE_SCHEMA_VERSION);
-    }
-    return store_fail(inspection->error_text, STATUS_INVALID,
-        *version == 0 ? "it is empty" : "it is of an older version; start the gateway on it once");
-}
-
 enum status
 sqlite_inspect(const char *path, const struct inspector *inspector, struct inspected *inspected,
     struct store_error *error)
@@ -307,7 +290,7 @@ sqlite_inspect(const char *path, const struct inspector *inspector, struct inspe
         sqlite_connect(&inspection.db, path, SQLITE_OPEN_READONLY, &options, inspection.error_text);
     if (status == STATUS_OK) {
         sqlite3_progress_handler(inspection.db.handle, STEPS_PER_LOOK, on_steps, &inspection);
-        status = check_version(&inspection);
+        status = schema_judge(&inspection.db, false, &inspected->schema_version);
         if (status == STATUS_OK) {
             status = read_snapshot(&inspection, &newest);
         }

@@ -85,6 +85,8 @@ void give_to_folder_owner(int fd, const char *path);
 
 /* Of an empty file: 0. STATUS_INVALID: a database, but not ours. Changes nothing. */
 MUST_USE enum status schema_version(struct sqlite_db *db, int64_t *version);
+/* STATUS_NEWER, and where it may not be migrated STATUS_INVALID: it is of another version than ours. */
+MUST_USE enum status schema_judge(struct sqlite_db *db, bool may_migrate, int64_t *version);
 MUST_USE enum status migrate(
     struct sqlite_db *db, int64_t from, const char *const *scripts, size_t script_count);
 

@@ -3,6 +3,8 @@
 
 #include <stdio.h>
 
+#include "base/place.h"
+
 enum status
 store_fail(char text[512], enum status status, const char *format, ...)
 {
@@ -17,14 +19,14 @@ enum status
 store_open(const char *url, const struct store_options *options, struct store **store,
     struct store_error *error)
 {
-    const struct slice sqlite_scheme = SLICE("sqlite:");
+    const char *path = store_url_path(url);
     *store = NULL;
     error->text[0] = '\0';
     if (strcmp(url, "memory:") == 0) {
         return memory_store_open(store, error);
     }
-    if (slice_starts(slice_str(url), sqlite_scheme) && url[sqlite_scheme.len] != '\0') {
-        return sqlite_store_open(url + sqlite_scheme.len, options, store, error);
+    if (path) {
+        return sqlite_store_open(path, options, store, error);
     }
     return store_fail(error->text, STATUS_INVALID,
         "'%s' names no store this version knows; write sqlite:PATH, or memory: for a trial", url);

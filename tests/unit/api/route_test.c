@@ -128,28 +128,11 @@ ids_are_read_with_and_without_their_prefix(void **state)
     }
 }
 
-static void
-only_this_machine_is_local(void **state)
-{
-    static const struct {
-        const char *peer;
-        bool local;
-    } rows[] = {
-        { "127.0.0.1", true }, { "127.8.8.8", true }, { "::1", true }, { "unix", true },
-        { "10.0.0.1", false }, { "::", false }, { "12.7.0.0", false }, { "1127.0.0.1", false },
-        { "fe80::1", false }, { "", false },
-    };
-    for (size_t i = 0; i < countof(rows); i++) {
-        assert_int_equal(peer_is_local(slice_str(rows[i].peer)), rows[i].local);
-    }
-}
-
 static const struct CMUnitTest tests[] = {
     CASE("paths are matched with their methods", paths_are_matched),
     CASE("a wrong method says what the path takes", a_wrong_method_says_what_the_path_takes),
     CASE("every row of the table is found by its own path", every_row_is_found_by_its_own_path),
     CASE("percent encoding is undone strictly", percent_encoding_is_undone_strictly),
     CASE("ids are read with and without their prefix", ids_are_read_with_and_without_their_prefix),
-    CASE("only this machine is local", only_this_machine_is_local),
 };
 UNIT_MAIN(tests)
