@@ -177,16 +177,17 @@ on_fail(struct net_call *upstream, enum net_fail why, bool all_sent, const char 
     struct call *call = user;
     call->upstream = NULL;
     call->all_sent = all_sent;
-    if (call->thin) { /* whatever follows is another attempt, or the end */
+    const bool told = call->thin != NULL; /* it failed when it grew too large: once is enough */
+    if (call->thin) {                     /* whatever follows is another attempt, or the end */
         net_timer_stop(&call->timer);
         call_free_thin(call);
     }
     const bool answered = call->upstream_status >= 300 || call->tap.end != ANSWER_OPEN;
-    if (!answered) {
+    if (!answered && !told) {
         call_attempt_failed(call, why, detail);
-        if (why != NET_FAIL_HERE) {
-            route_failed(call);
-        }
+    }
+    if (!answered && why != NET_FAIL_HERE) {
+        route_failed(call);
     }
     if (call->streaming) {
         stream_upstream_end(call, false);

@@ -33,9 +33,13 @@ before(async () => {
   provider = http.createServer((request, response) => {
     const pieces = [];
     request.on('data', (piece) => pieces.push(piece)).on('end', () => {
-      const [, bytes, mute] = JSON.parse(Buffer.concat(pieces)).model.split('-');
+      const [, bytes, how] = JSON.parse(Buffer.concat(pieces)).model.split('-');
       response.writeHead(200, { 'content-type': 'application/json' });
-      setTimeout(() => response.end(answerOf(Number(bytes), mute)), bytes === '5000001' ? 300 * SLOW : 0);
+      if (how === 'cut') {
+        response.write(answerOf(Number(bytes)).slice(0, -1000), () => setTimeout(() => response.destroy(), 100 * SLOW));
+        return;
+      }
+      setTimeout(() => response.end(answerOf(Number(bytes), how)), bytes === '5000001' ? 300 * SLOW : 0);
     });
   });
   await new Promise((resolve) => provider.listen(0, '127.0.0.1', resolve));
@@ -48,7 +52,7 @@ before(async () => {
     providers: { ...providers, own: { ...providers.openai, base_url: `http://127.0.0.1:${provider.address().port}/v1` } },
     models: modelsOn({
       'gpt-live': 'openai', 'claude-live': 'anthropic', waits: 'openai', 'own-3500000': 'own', 'own-5000000': 'own',
-      'own-5000001': 'own', 'own-5000000-mute': 'own',
+      'own-5000001': 'own', 'own-5000000-mute': 'own', 'own-5000000-cut': 'own',
     }),
     limits: { one: { counts: 'in_flight', per: 'account', of: { model: 'waits' }, cap: 1, at_cap: 'refuse' } },
   });
@@ -224,5 +228,14 @@ describe('answers that are read whole', () => {
     await gateway.booked();
     const [row] = await gateway.rowsOf(answer.request_id);
     assert.ok(row.cost_micros > 0 && row.flags.includes('cut') && row.usage.output > 7, JSON.stringify(row));
+  });
+
+  test('one that does not fit and then breaks off is one attempt that failed', async () => {
+    const failures = async () => [...(await numbers(gateway))].filter(([name]) => name.startsWith('attempts_failed')).reduce((sum, [, n]) => sum + n, 0);
+    const was = await failures();
+    const answer = await send(gateway, key, callOf('chat', 'own-5000000-cut', { limit: ownLimit() }));
+    assertRefusal(answer, 'chat', { status: 502, code: 'provider_answer_broken', retry: 'false' });
+    await gateway.booked();
+    assert.equal(await failures(), was + 1);
   });
 });
