@@ -170,10 +170,10 @@ settle_at_end(struct call *call, enum cut cut, enum reason reason, struct buf *c
     if (!call->hold_id) {
         return;
     }
-    const struct ending ending = { .dispatched = true,
-        .cut = cut,
-        .reason = reason,
-        .flags = call->state == CALL_DRAIN && cut == CUT_NONE ? LEDGER_DRAINED : 0 };
+    const bool drained = call->state == CALL_DRAIN && !call->exchange && cut == CUT_NONE;
+    const struct ending ending = {
+        .dispatched = true, .cut = cut, .reason = reason, .flags = drained ? LEDGER_DRAINED : 0
+    };
     call_settle(call, &ending);
     if (comment && !call->comment_sent) {
         stream_comment_cost(comment, call->cost_micros, call->payer, (struct slice){ 0 });

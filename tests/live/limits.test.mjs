@@ -2,6 +2,7 @@
 // wait what only has to wait; the official SDKs do what is meant.
 // Method: small budgets and paces, calls that reach them, and the provider's journal of what came through.
 import assert from 'node:assert/strict';
+import http from 'node:http';
 import { after, before, beforeEach, describe, test } from 'node:test';
 
 import Anthropic from '@anthropic-ai/sdk';
@@ -15,6 +16,7 @@ import {
   modelsOn,
   ownLimit,
   priced,
+  providersOn,
   send,
   sleep,
   until,
@@ -352,9 +354,26 @@ describe('a wait that does not end in time', () => {
 
 describe('streams that share the last of a budget', () => {
   let gateway;
+  /* Of our own: 2,000 tokens a second after it was asked, in one piece. */
+  const provider = http.createServer((request, response) => {
+    const event = (choices, usage = null) =>
+      `data: ${JSON.stringify({ id: 'x', object: 'chat.completion.chunk', created: 1, model: 'm', choices, usage })}\n\n`;
+    const text = Array.from({ length: 20 }, () => event([{ index: 0, delta: { content: 'word'.repeat(100) }, finish_reason: null }]));
+    const end = event([{ index: 0, delta: {}, finish_reason: 'stop' }])
+      + event([], { prompt_tokens: 5, completion_tokens: 2000, total_tokens: 2005 });
+    request.resume().on('end', () => setTimeout(() => {
+      response.writeHead(200, { 'content-type': 'text/event-stream' }).end(`${text.join('')}${end}data: [DONE]\n\n`);
+    }, 1000));
+  });
   before(async () => {
+    await new Promise((resolve) => provider.listen(0, '127.0.0.1', resolve));
+    const providers = providersOn(mock);
     gateway = await Gateway.start(mock, {
-      models: modelsOn({ 'gpt-live': 'openai', 'claude-live': 'anthropic' }),
+      providers: {
+        ...providers,
+        once: { ...providers.openai, base_url: `http://127.0.0.1:${provider.address().port}/v1` },
+      },
+      models: modelsOn({ 'gpt-live': 'openai', 'claude-live': 'anthropic', 'at-once': 'once' }),
       step: 64,
       limits: {
         'month-spend': { counts: 'cost', per: 'account', window: 'month', cap: '0.05 USD' },
@@ -363,6 +382,7 @@ describe('streams that share the last of a budget', () => {
   });
   after(async () => {
     await gateway?.stop();
+    provider.close();
   });
   beforeEach(() => mock.clear());
 
@@ -428,6 +448,20 @@ describe('streams that share the last of a budget', () => {
       assertRefusal(again, api, { status: 402, code: 'budget_spent' });
     });
   }
+
+  test('one whose client was there to the end is not told as drained, though its end was read', async () => {
+    const key = gateway.member('shared-whole');
+    /* When the second answers, all of it in one piece, the first has used most of the room that it began with. */
+    await mock.models({ 'claude-live': 'tokens=3000,tps=6000' });
+    const first = send(gateway, key, callOf('messages', 'claude-live', { limit: ownLimit() + 3000, stream: true }));
+    const answer = await send(gateway, key, callOf('chat', 'at-once', { limit: ownLimit() + 2000, stream: true }));
+    assert.equal((await first).status, 200);
+    assert.ok(answer.events.comments.some((text) => /stopped at a spending limit/.test(text)), answer.text.slice(-500));
+    await gateway.booked();
+    const [row] = await gateway.rowsOf(answer.request_id);
+    assert.equal(row.usage.output, 2000, 'its end was read');
+    assert.deepEqual(row.flags, []);
+  });
 
   test('the SDKs take such an end for an answer that reached its limit', async () => {
     const key = gateway.member('shared-sdk');
