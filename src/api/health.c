@@ -61,25 +61,14 @@ wal_bytes(const struct store *store)
     return there ? found.st_size : 0;
 }
 
-static int64_t
-routes_cooling(struct relay *relay)
-{
-    struct relay_route routes[ROUTES_SHOWN];
-    int64_t cooling = 0;
-    const int count = relay ? relay_routes_resting(relay, routes, ROUTES_SHOWN) : 0;
-    for (int i = 0; i < count; i++) {
-        cooling += routes[i].opens_in_ms > 0;
-    }
-    return cooling;
-}
-
 void
 get_metrics(struct api_worker *worker, struct ask *ask)
 {
+    struct relay *relay = worker->api->options.relay;
     struct engine_state state;
     engine_state(worker->api->options.engine, &state);
     counter_set(COUNTER_ENGINE_QUEUED, state.queued);
-    counter_set(COUNTER_ROUTES_COOLING, routes_cooling(worker->api->options.relay));
+    counter_set(COUNTER_ROUTES_COOLING, relay ? relay_routes_cooling(relay) : 0);
     counter_set(COUNTER_STORE_WAL_BYTES, wal_bytes(worker->api->options.store));
     ask->status = 200;
     buf_clear(&ask->out);

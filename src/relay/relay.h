@@ -58,3 +58,5 @@ struct relay_route {
 };
 /* Any thread. How many there are, at most `routes_max`. Those that nobody asks any more are forgotten. */
 int relay_routes_resting(struct relay *relay, struct relay_route *routes, int routes_max);
+/* Any thread. How many of them are left alone now, the same forgotten. */
+int relay_routes_cooling(struct relay *relay);

@@ -321,3 +321,22 @@ relay_routes_resting(struct relay *relay, struct relay_route *routes, int routes
     policy_unref(policy);
     return count;
 }
+
+int
+relay_routes_cooling(struct relay *relay)
+{
+    const int64_t now_ms = clock_mono_ms();
+    int count = 0;
+    if (none_known(relay)) {
+        return 0;
+    }
+    struct policy *policy = engine_policy(relay->engine);
+    pthread_mutex_lock(relay->lock);
+    forget_bygone(relay, policy, now_ms);
+    for (int i = 0; i < KNOWN_ROUTES_MAX; i++) {
+        count += relay->route_hashes[i] != 0 && relay->routes[i].cooldown.until_ms > now_ms;
+    }
+    pthread_mutex_unlock(relay->lock);
+    policy_unref(policy);
+    return count;
+}

@@ -12,6 +12,7 @@ import {
   booksOf,
   callOf,
   modelsOn,
+  numbers,
   ownLimit,
   providersOn,
   run,
@@ -21,6 +22,7 @@ import {
 } from './harness.mjs';
 import { assertRefusal } from './refusal.mjs';
 
+const MANY = Array.from({ length: 80 }, (_, i) => `many-${i}`);
 const NAMES = ['alone', 'first', 'herd', 'kept', 'money', 'over', 'gone', 'shown', 'torn'];
 
 let mock;
@@ -35,6 +37,7 @@ before(async () => {
     providers: { openai, second },
     models: {
       ...modelsOn(Object.fromEntries(NAMES.map((name) => [name, [['openai', `${name}-a`]]]))),
+      ...modelsOn(Object.fromEntries(MANY.map((name) => [name, 'second']))),
       ...modelsOn({ first: [['openai', 'first-a'], ['second', 'first-b']] }),
     },
   });
@@ -175,6 +178,14 @@ describe('a route that fails', () => {
     assert.match(numbers.text, /tidegate_route_cooldowns_total\{cause="spent"\} 1/);
     assert.match(numbers.text, /tidegate_routes_cooling [1-9]/);
     assert.equal(gateway.log().match(/event=route .*upstream_model=kept-a/g).length, 1);
+  });
+
+  test('the number of those that are left alone has no end', async () => {
+    await mock.models(Object.fromEntries(MANY.map((name) => [name, 'status=429,retry_after=50'])));
+    const was = (await numbers(gateway)).get('routes_cooling');
+    const answers = await Promise.all(MANY.map((name) => call(name)));
+    assert.ok(answers.every(({ status }) => status === 429));
+    assert.ok((await numbers(gateway)).get('routes_cooling') >= was + MANY.length - 5, 'what cooled before may be over');
   });
 
   test('a reload that gives a route another model forgets it: neither status nor numbers show it', async () => {
