@@ -108,6 +108,13 @@ keep_borrowed(struct queued *item)
         return true;
     }
     item->note = malloc(text->len);
+    if (!item->note && item->event.kind == EVENT_SETTLE) {
+        log_line(LOG_ERROR, "engine",
+            "no memory to keep the ids that the answer to req_%lld brought",
+            (long long)item->event.settle.hold_id);
+        *text = slice_of(NULL, 0); /* what it cost is booked all the same */
+        return true;
+    }
     if (!item->note) {
         return false;
     }
