@@ -2,11 +2,11 @@
  *
  *     upstream --port P [--cert FILE --key FILE] [--interval-ms N] [--chunks N]
  *
- * Port P answers whole; P+1 streams: a chunk at once, then one every interval, then the finish, the usage
- * and [DONE]; P+2 sends one chunk and is silent until the client goes. P+3, P+4 and P+5 do the same over
- * TLS, where a certificate is given. Bodies are read and thrown away. Each chunk tells the moment it was
- * made: "fp_" and 16 digits of monotonic microseconds. Prints "ready", and at SIGTERM one JSON line with
- * what it did. One thread; nothing is allocated for a request that comes and goes in one piece. */
+ * Port P answers whole; P+1 streams: a chunk at once, after one to two intervals one every interval, then
+ * the finish, the usage and [DONE]; P+2 sends one chunk and is silent until the client goes. P+3, P+4 and
+ * P+5 do the same over TLS, where a certificate is given. Bodies are read and thrown away. Each chunk tells
+ * the moment it was made: "fp_" and 16 digits of monotonic microseconds. Prints "ready", and at SIGTERM one
+ * JSON line with what it did. One thread; nothing is allocated for a request that comes and goes in one piece. */
 #include <errno.h>
 #include <inttypes.h>
 #include <netinet/in.h>
@@ -28,6 +28,7 @@
 #include "wire/http.h"
 
 #define READ_BYTES       (64 * 1024)
+#define GOLDEN_PPM       618034 /* multiples of the golden section are spread evenly, however many */
 #define UNSENT_BYTES_MAX ((size_t)4 << 20) /* a reader that is so far behind is cut off */
 #define EVENTS_MAX       512
 #define STAMP_DIGITS     16
@@ -224,6 +225,24 @@ end_stream(struct client *client)
     return client_send(client, &upstream.script.stream_end);
 }
 
+/* Streams fall due evenly spread over the interval, in the order in which they begin: how long the one
+ * under test takes to begin them decides nothing about how their chunks bunch. */
+static void
+join_streams(struct client *client, int64_t now_mono_us)
+{
+    const int64_t phase_us =
+        upstream.streams_begun * GOLDEN_PPM % 1000000 * upstream.interval_us / 1000000;
+    const int64_t from_mono_us = now_mono_us + upstream.interval_us;
+    const int64_t ahead_us = phase_us + upstream.interval_us - from_mono_us % upstream.interval_us;
+    client->due_mono_us = from_mono_us + ahead_us % upstream.interval_us;
+    struct list *before = upstream.streams.prev;
+    while (before != &upstream.streams
+           && list_entry(before, struct client, due)->due_mono_us > client->due_mono_us) {
+        before = before->prev;
+    }
+    list_push_front(before, &client->due);
+}
+
 /* The request is complete. */
 static bool
 answer(struct client *client)
@@ -243,8 +262,7 @@ answer(struct client *client)
         return false;
     }
     if (client->service == SERVICE_STREAM) {
-        client->due_mono_us = now_mono_us + upstream.interval_us;
-        list_push_back(&upstream.streams, &client->due);
+        join_streams(client, now_mono_us);
     }
     return true;
 }
