@@ -86,6 +86,8 @@ on_head(struct net_call *upstream, const struct http_head *head, void *user)
     }
     if (call->streaming) {
         sse_start(&call->sse, &call->sse_buf, SSE_DATA_BYTES_MAX);
+        alike_free(&call->alike); /* of an attempt before */
+        call->tap.alike = &call->alike;
     }
     if (call->streaming && call->state == CALL_ANSWER) {
         stream_begin(call);

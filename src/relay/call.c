@@ -149,6 +149,7 @@ call_free(struct call *call)
     free(call->account);
     buf_free(&call->error_head);
     buf_free(&call->sse_buf);
+    alike_free(&call->alike);
     buf_free(&call->held_back);
     buf_free(&call->backlog);
     buf_free(&call->issued);

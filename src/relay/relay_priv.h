@@ -168,6 +168,7 @@ struct call {
 
     /* a stream's way to the client */
     struct tap tap;
+    struct alike alike;
     struct sse sse;
     struct buf sse_buf;
     struct buf held_back;          /* raw bytes of the event that is not complete yet */

@@ -70,6 +70,39 @@ tap_fail(struct tap *tap, struct tapped *tapped, struct slice error)
     }
 }
 
+/* ---- events that are like the one before ---- */
+
+/* False: it is to be read. */
+static bool
+take_alike(struct tap *tap, struct slice json, struct tapped *tapped)
+{
+    struct alike_strings found;
+    if (!tap->alike || tap->alike->count == 0) {
+        return false;
+    }
+    if (!alike_match(tap->alike, json, &found)) {
+        alike_forget(tap->alike);
+        return false;
+    }
+    for (uint32_t i = 0; i < found.count; i++) {
+        if (found.is_text[i]) {
+            tap_count_text(tap, tapped, found.strings[i]);
+        }
+    }
+    if (api_dialect(tap->api)
+        != DIALECT_ANTHROPIC) { /* whose blocks are told apart when they open */
+        tap->in_tool_arguments = tap->alike->tool_text;
+    }
+    return true;
+}
+
+/* A first text may be the only one for long: nothing is kept for it. */
+static bool
+may_learn(const struct tap *tap, const struct tapped *tapped)
+{
+    return tap->alike && tapped->kind == TAP_TEXT && tap->delta_events > 0;
+}
+
 /* ---- chat ---- */
 
 /* What a chunk or a body of chat holds, noted on the way and used once all of it proved
@@ -81,6 +114,7 @@ struct chat_chunk {
     bool choices_empty;
     bool text, tool_text; /* deltas of either kind were in it */
     bool finished;        /* a choice has its finish_reason */
+    struct alike_strings strings;
 };
 
 static bool
@@ -114,6 +148,7 @@ take_function(struct json_cursor *cursor, struct chat_chunk *chunk)
         if (json_take(cursor, &value) && value.type == JSON_STRING) {
             chunk->tool_text = true;
             tap_count_text(chunk->tap, chunk->tapped, value);
+            alike_note(&chunk->strings, value, true);
         }
     }
 }
@@ -161,6 +196,7 @@ take_delta(struct json_cursor *cursor, struct chat_chunk *chunk)
         } else if (json_take(cursor, &value) && value.type == JSON_STRING && value.text.len > 2) {
             chunk->text = true;
             tap_count_text(chunk->tap, chunk->tapped, value);
+            alike_note(&chunk->strings, value, true);
         }
     }
 }
@@ -233,6 +269,8 @@ take_chat_member(struct json_cursor *cursor, struct chat_chunk *chunk, struct sl
     } else if (json_key_is(key, SLICE("error"))
                && (value.type == JSON_OBJECT || value.type == JSON_STRING)) {
         chunk->error = value.text;
+    } else if (value.type == JSON_STRING && !json_key_is(key, SLICE("object"))) {
+        alike_note(&chunk->strings, value, false); /* system_fingerprint, obfuscation, ... */
     }
 }
 
@@ -283,6 +321,10 @@ tap_chat_event(struct tap *tap, const struct sse_event *event, struct tapped *ta
     struct chat_chunk chunk = { .tap = tap, .tapped = tapped };
     if (!tap_chat(tap, event->data, &chunk)) {
         return; /* not JSON, or cut: relayed as it is */
+    }
+    if (may_learn(tap, tapped) && chunk.usage.len == 0 && !chunk.finished
+        && chunk.text != chunk.tool_text) {
+        alike_learn(tap->alike, event->data, &chunk.strings, chunk.tool_text);
     }
     if (tapped->kind == TAP_OTHER && chunk.choices_empty && chunk.usage.len > 0) {
         tapped->kind = TAP_USAGE_ONLY;
@@ -355,14 +397,19 @@ static void
 tap_block_delta(struct tap *tap, struct slice json, struct tapped *tapped)
 {
     static const char *const texts[] = { "text", "thinking", "partial_json" };
+    struct alike_strings strings = { .count = 0 };
     struct json_value delta, value;
     if (!json_get(json, "delta", &delta)) {
         return;
     }
     for (size_t i = 0; i < countof(texts); i++) {
-        if (json_get(delta.text, texts[i], &value)) {
+        if (json_get(delta.text, texts[i], &value) && value.type == JSON_STRING) {
             tap_count_text(tap, tapped, value);
+            alike_note(&strings, value, true);
         }
+    }
+    if (may_learn(tap, tapped)) {
+        alike_learn(tap->alike, json, &strings, false);
     }
 }
 
@@ -413,6 +460,8 @@ tap_event(struct tap *tap, const struct sse_event *event)
     }
     if (tap->api == API_RESPONSES) {
         tap_responses_event(tap, event, &tapped);
+    } else if (take_alike(tap, event->data, &tapped)) {
+        /* nothing else is in it */
     } else if (api_dialect(tap->api) == DIALECT_ANTHROPIC) {
         tap_anthropic_event(tap, event, &tapped);
     } else {

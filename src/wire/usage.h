@@ -8,7 +8,7 @@
 
 #include "rows/usage.h"
 #include "tbl/apis.h"
-#include "wire/json.h"
+#include "wire/alike.h"
 #include "wire/sse.h"
 
 /* How an answer ended, as the provider said it. */
@@ -39,6 +39,7 @@ struct tap {
     int64_t sequence;         /* responses: the last sequence_number; -1 = none */
     uint64_t open_blocks; /* messages: bit i = content block i is open; those beyond are not kept */
     uint64_t tool_blocks; /* those of them that are tool calls */
+    struct alike *alike;  /* borrowed; NULL = each event is read for itself */
 };
 
 enum tap_kind {
