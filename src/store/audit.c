@@ -161,6 +161,18 @@ expect_account(struct auditing *auditing, const char *what, int64_t id, int64_t 
     }
 }
 
+/* Keys are revoked, never removed: whoever is named once is there. Told once a key. */
+static void
+expect_key(struct auditing *auditing, const char *what, int64_t id, int64_t key_id)
+{
+    auditing->audit->compared[AUDIT_REFERENCES]++;
+    if (key_id != 0 && !audit_get(&auditing->keys, key_id)) {
+        (void)audit_find(auditing, AUDIT_REFERENCES, "%s %lld is of key %lld, which is not there",
+            what, (long long)id, (long long)key_id);
+        put(auditing, &auditing->keys, key_id, auditing);
+    }
+}
+
 static void
 on_key(void *user, const struct key_row *row)
 {
@@ -309,10 +321,7 @@ on_hold(void *user, const struct hold_row *row)
             "hold %lld is of epoch %lld, but only %lld were handed out", (long long)row->hold_id,
             (long long)row->epoch, (long long)audit->epoch);
     }
-    if (!audit_get(&auditing->keys, row->key_id)) {
-        (void)audit_find(auditing, AUDIT_REFERENCES, "hold %lld is of key %lld, which is not there",
-            (long long)row->hold_id, (long long)row->key_id);
-    }
+    expect_key(auditing, "hold", row->hold_id, row->key_id);
     if (!call) {
         return;
     }
@@ -494,6 +503,7 @@ on_ledger(void *user, const struct ledger_row *row)
     audit->ledger_count++;
     look_at_id(auditing, "ledger row", row->id);
     expect_account(auditing, "ledger row", row->id, row->account_id);
+    expect_key(auditing, "ledger row", row->id, row->key_id);
     if (row->hold_id == 0) {
         return;
     }

@@ -135,6 +135,7 @@ const planted = {
     'ids',
     /ids could be given twice/,
   ],
+  'a key that was taken away': ['DELETE FROM key WHERE key_id = (SELECT max(key_id) FROM key)', 'references', /is of key \d+, which is not there/],
   'a key without its account': [`DELETE FROM account`, 'references', /which is not there/],
   'meters that are gone': [`DELETE FROM meter`, 'held', /its meter is not there/],
   'a row that makes no sense': [
