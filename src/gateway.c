@@ -23,6 +23,7 @@
 #include "serve/crash.h"
 #include "serve/notify.h"
 #include "serve/reload.h"
+#include "serve/watchdog.h"
 #include "store/store.h"
 #include "wire/json.h"
 
@@ -46,7 +47,7 @@
 #define DESCRIPTORS_OWN          64 /* store, listeners, loops, log, commands */
 #define DESCRIPTORS_A_CONNECTION 2
 #define CONNECTIONS_MIN          4 /* the least that connections_max may be */
-#define LOOPS_MAX                64
+#define LOOPS_MAX                WATCHDOG_LOOPS_MAX
 
 struct serve_options {
     const char *config, *listen, *log_level;
@@ -89,20 +90,10 @@ struct gateway {
     int signals; /* to stop, so far */
     struct listeners listeners;
     struct reload reload;
-    int64_t watchdog_ms; /* between two signs of life; 0 = nobody waits for them */
-    struct net_timer watchdog;
+    struct watchdog watchdog;
 };
 
 /* --- Loops. */
-
-/* The service manager sees that loop 0 turns; one that hangs is its to restart. */
-static void
-on_watchdog(struct net_timer *timer)
-{
-    struct gateway *gateway = net_user(net_loop_net(timer->loop));
-    notify_alive();
-    net_timer_start(timer, gateway->watchdog_ms);
-}
 
 static void
 on_loop_start(struct net_loop *net_loop)
@@ -122,10 +113,7 @@ on_loop_start(struct net_loop *net_loop)
     if (index == 0) {
         listeners_watch(&gateway->listeners, net_loop);
     }
-    if (index == 0 && gateway->watchdog_ms > 0) {
-        net_timer_init(&gateway->watchdog, net_loop, on_watchdog);
-        net_timer_start(&gateway->watchdog, gateway->watchdog_ms);
-    }
+    watchdog_begin(&gateway->watchdog, net_loop);
 }
 
 static void
@@ -135,9 +123,7 @@ on_loop_stop(struct net_loop *net_loop)
     if (net_loop_index(net_loop) == 0) {
         listeners_unwatch(&loop->gateway->listeners);
     }
-    if (net_loop_index(net_loop) == 0 && loop->gateway->watchdog_ms > 0) {
-        net_timer_stop(&loop->gateway->watchdog);
-    }
+    watchdog_end(&loop->gateway->watchdog, net_loop);
     api_loop_stop(loop->api);
     relay_loop_stop(loop->relay);
     replies_free(&loop->replies);
@@ -636,7 +622,7 @@ command_serve(struct cli *cli, int argc, char **argv)
         return exit_status;
     }
     gateway.cli = cli;
-    gateway.watchdog_ms = notify_open(getenv("NOTIFY_SOCKET"), getenv("WATCHDOG_USEC"));
+    watchdog_open(&gateway.watchdog, notify_open(getenv("NOTIFY_SOCKET"), getenv("WATCHDOG_USEC")));
     if (!open_all(&gateway)) {
         (void)close_all(&gateway); /* nothing has run yet */
         return EXIT_FAILED;
