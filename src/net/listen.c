@@ -193,13 +193,13 @@ clear_stale(
     return unlink(listen_at->unix_path) == 0 ? STATUS_OK : refuse_errno(listen_at, error, errno);
 }
 
-/* A unix socket has one queue: all loops accept from it. What comes by one that goes on while the gateway
- * stops is a few commands: for those, loop 0 will do. */
+/* A unix socket has one queue: all loops accept from it, the last of them while the gateway stops. What comes
+ * by a reserved one is a few commands: for those, loop 0 will do. */
 static MUST_USE enum status
 share_unix(struct net *net, int fd, int index, struct net_error *error)
 {
     const struct net_listen *listen_at = &net->options.listens[index];
-    for (int i = 1; i < net->loop_count && !listen_at->while_stopping; i++) {
+    for (int i = 1; i < net->loop_count && !listen_at->reserved; i++) {
         const int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
         if (copy < 0) {
             return refuse_errno(listen_at, error, errno);

@@ -41,8 +41,8 @@ struct net_listen {
     int tag;               /* given back by net_exchange_tag */
     bool while_stopping;   /* goes on accepting after net_stop until what runs elsewhere is over, so that
                             * a gateway that drains can be asked */
-    bool reserved;         /* has a few connections beyond connections_max, for commands while strangers hold
-                            * all others */
+    bool reserved;         /* for commands: has a few connections beyond connections_max, while strangers hold all
+                            * others; of a unix socket loop 0 alone accepts */
 };
 
 struct net_app {

@@ -30,8 +30,7 @@ listeners_init(
             .unix_mode = from[i].unix_mode,
             .cert_file = from[i].cert_file,
             .key_file = from[i].key_file,
-            /* Who comes while it drains is told so; a socket file has one queue, which ends with its loop. */
-            .while_stopping = from[i].host != NULL,
+            .while_stopping = true, /* who comes while it drains is told so */
             .tag = (is_loopback(&from[i]) ? API_TAG_LOOPBACK : 0)
                    | (from[i].cert_file ? API_TAG_TLS : 0),
         };

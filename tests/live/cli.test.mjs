@@ -333,7 +333,8 @@ describe('the control plane of a gateway', () => {
   });
 
   test('a gateway that drains can be asked, until its last call is over', async () => {
-    const own = await Gateway.start(mock, { models: modelsOn({ 'gpt-slow': [['openai', 'mock:tokens=30,tps=20']] }) });
+    const socket = path.join(fs.mkdtempSync(path.join(os.tmpdir(), 'tidegate-drain-')), 'own.sock');
+    const own = await Gateway.start(mock, { models: modelsOn({ 'gpt-slow': [['openai', 'mock:tokens=30,tps=20']] }) }, { also: [`unix:${socket}`] });
     const key = own.member('ada');
     let began;
     const first = new Promise((resolve) => (began = resolve));
@@ -351,15 +352,17 @@ describe('the control plane of a gateway', () => {
       assert.deepEqual([state.stopping, state.calls_open], [true, 1]);
       assert.match(run(['status', '--control', own.control]).out, /It is stopping: calls in flight may end/);
       assert.equal((await ask({ socketPath: own.control, path: '/readyz' }, { method: 'GET' })).status, 503);
-      const ready = await ask(`${own.url}/readyz`, { method: 'GET' });
-      assert.equal(ready.status, 503, 'who balances the load sees it first');
-      for (const [path, headers] of [['/v1/chat/completions', {}], ['/v1/messages', { 'anthropic-version': '2023-06-01' }]]) {
-        const late = await ask(own.url + path, { key, headers, body: { model: 'gpt-slow', max_tokens: 5, messages: [] } });
-        assert.equal(late.status, 503, `${late.text} ${late.error}`);
-        assert.match(late.text, /gateway_stopping/);
-        assert.equal(late.headers['retry-after'], '1');
-        assert.equal(late.headers['x-should-retry'], undefined);
-        assert.equal(late.headers.connection, 'close');
+      for (const door of [(where) => own.url + where, (where) => ({ socketPath: socket, path: where })]) {
+        const ready = await ask(door('/readyz'), { method: 'GET' });
+        assert.equal(ready.status, 503, 'who balances the load sees it first');
+        for (const [where, headers] of [['/v1/chat/completions', {}], ['/v1/messages', { 'anthropic-version': '2023-06-01' }]]) {
+          const late = await ask(door(where), { key, headers, body: { model: 'gpt-slow', max_tokens: 5, messages: [] } });
+          assert.equal(late.status, 503, `${late.text} ${late.error}`);
+          assert.match(late.text, /gateway_stopping/);
+          assert.equal(late.headers['retry-after'], '1');
+          assert.equal(late.headers['x-should-retry'], undefined);
+          assert.equal(late.headers.connection, 'close');
+        }
       }
     } finally {
       mock.program.child.kill('SIGCONT');
@@ -367,6 +370,7 @@ describe('the control plane of a gateway', () => {
     const answer = await call;
     assert.ok(answer.clean && /\[DONE\]/.test(answer.text), answer.text.slice(-300));
     assert.deepEqual(await own.program.over(), { code: 0, signal: null });
+    fs.rmdirSync(path.dirname(socket)); /* the socket is gone with the gateway */
     fs.rmSync(own.dir, { recursive: true });
   });
 
