@@ -66,7 +66,9 @@ struct import_work {
     struct conf_import import;
     struct policy *old, *new;
     const char *old_name;
-    bool replaces; /* old_name is the file that would be written */
+    bool replaces; /* a file is there */
+    bool no_book;  /* it is none that can be read */
+    char why[512]; /* and why */
     struct price_diff diff;
 };
 
@@ -101,31 +103,42 @@ load_policy(const char *config, struct policy **policy, struct conf_error *error
                 : conf_sandbox(ANY_PORT, SANDBOX_STORE, SANDBOX_LISTEN, policy, error);
 }
 
-/* The file that would be replaced, else the book in force. */
+static enum status
+load_in_force(
+    const struct import_options *options, struct import_work *work, struct conf_error *error)
+{
+    work->old_name = "the book in force";
+    if (load_policy(options->config, &work->old, error) == STATUS_OK) {
+        return STATUS_OK;
+    }
+    /* The configuration may wait for the very file that is to be written. */
+    work->old_name = "the built-in book";
+    return conf_sandbox(ANY_PORT, SANDBOX_STORE, SANDBOX_LISTEN, &work->old, error);
+}
+
+/* The file that would be replaced, else, also where that is no book, the one in force. */
 static enum status
 load_old(const struct import_options *options, struct import_work *work, struct conf_error *error)
 {
     struct buf text = { 0 };
     work->replaces = options->to && access(options->to, F_OK) == 0;
     if (!work->replaces) {
-        work->old_name = "the book in force";
-        if (load_policy(options->config, &work->old, error) == STATUS_OK) {
-            return STATUS_OK;
-        }
-        /* The configuration may wait for the very file that is to be written. */
-        work->old_name = "the built-in book";
-        return conf_sandbox(ANY_PORT, SANDBOX_STORE, SANDBOX_LISTEN, &work->old, error);
+        return load_in_force(options, work, error);
     }
     work->old_name = options->to;
-    enum status status = STATUS_IO;
-    if (read_file(options->to, &text)) {
-        status = conf_prices_book(options->to, buf_slice(&text), &work->old, error);
-    } else {
+    if (!read_file(options->to, &text)) {
         (void)snprintf(
             error->text, sizeof(error->text), "%.500s: %s", options->to, strerror(errno));
+        return STATUS_IO;
     }
+    const enum status status = conf_prices_book(options->to, buf_slice(&text), &work->old, error);
     buf_free(&text);
-    return status;
+    if (status != STATUS_INVALID) {
+        return status;
+    }
+    work->no_book = true;
+    (void)snprintf(work->why, sizeof(work->why), "%.500s", error->text);
+    return load_in_force(options, work, error);
 }
 
 /* Reads both books and compares them; what is wrong with either is in the error. */
@@ -151,7 +164,7 @@ static void
 tell_diff(const struct import_work *work, bool all)
 {
     const struct price_diff *diff = &work->diff;
-    if (all || work->replaces) {
+    if (all || (work->replaces && !work->no_book)) {
         price_diff_print(diff, !all);
         (void)fflush(stdout);
     }
@@ -163,22 +176,32 @@ tell_diff(const struct import_work *work, bool all)
     (void)fputs(".\n", stderr);
 }
 
-/* A file in use is not replaced by prices that somebody should look at first. */
+/* A file in use is not replaced by prices that somebody should look at first, nor what may be somebody else's. */
 static bool
 wants_a_look(const struct import_options *options, const struct import_work *work)
 {
-    return work->replaces && !options->yes && (work->diff.steep > 0 || work->diff.removed > 0);
+    const bool leaps = work->diff.steep > 0 || work->diff.removed > 0;
+    return work->replaces && !options->yes && (leaps || work->no_book);
+}
+
+static int
+say_look(const struct import_options *options, const struct import_work *work)
+{
+    if (work->no_book) {
+        return cli_fail("%s stays as it was: it is no price book (%s); --yes replaces it",
+            options->to, work->why);
+    }
+    return cli_fail("%s stays as it was: prices moved by more than 4 times, or models are "
+                    "gone; --dry-run shows all, --yes takes them",
+        options->to);
 }
 
 static int
 import_write(const struct import_options *options, const struct import_work *work)
 {
     const bool wait = !options->dry_run && wants_a_look(options, work);
-    int exit_status = EXIT_OK;
     bool written = false;
-    if (wait) {
-        exit_status = EXIT_FAILED;
-    } else if (!options->dry_run) {
+    if (!wait && !options->dry_run) {
         written = file_replace(options->to, buf_slice(&work->book), FOR_ALL);
         if (!written) {
             return cli_fail("%s: %s", options->to, strerror(errno));
@@ -190,10 +213,7 @@ import_write(const struct import_options *options, const struct import_work *wor
         tell_import(&work->import);
         tell_diff(work, options->dry_run);
     }
-    return wait ? cli_fail("%s stays as it was: prices moved by more than 4 times, or models are "
-                           "gone; --dry-run shows all, --yes takes them",
-               options->to)
-                : exit_status;
+    return wait ? say_look(options, work) : EXIT_OK;
 }
 
 static int

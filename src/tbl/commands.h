@@ -94,7 +94,8 @@
         "                  file that is there, else the book in force\n"                                         \
         COMMAND_CONFIG_LINE                                                                                      \
         "--dry-run         every model added or removed, every price old and new; writes nothing\n"              \
-        "--yes             replaces a file also where a price moves by more than 4 times or a model is gone\n"   \
+        "--yes             replaces a file also where a price moves by more than 4 times or a model is gone, or\n" \
+        "                  where it is no price book\n"                                                        \
         "--json            what was taken and left out and all changes, or what is wrong, as JSON\n")            \
     X(prices_list, "prices list", "[WORD]",                                                                      \
         "the price book in force, or the ids with WORD in them",                                                 \

@@ -256,8 +256,28 @@ describe('a price file with a fault', () => {
     const out = path.join(dir, 'out.json');
     fs.writeFileSync(out, 'precious');
     fs.writeFileSync(file, JSON.stringify({ ...good, models: [{ ...good.models[0], input: -5 }] }));
-    assert.ok(run(['prices', 'import', file, '--out', out], { cwd: dir }).code > 0);
+    assert.ok(run(['prices', 'import', file, '--out', out, '--yes'], { cwd: dir }).code > 0);
     assert.equal(fs.readFileSync(out, 'utf8'), 'precious');
+  });
+
+  test('an import over a file that is no price book wants a yes, and then replaces it', () => {
+    const file = path.join(dir, 'prices.json');
+    const out = path.join(dir, 'out.json');
+    fs.writeFileSync(file, JSON.stringify(good));
+    for (const damaged of ['precious', '', '{"unit":"micro-USD per million tokens","models":[{"id":"a","inp']) {
+      fs.writeFileSync(out, damaged);
+      const refused = run(['prices', 'import', file, '--out', out], { cwd: dir });
+      assert.equal(refused.code, 1, refused.out);
+      assert.match(refused.err, /out\.json stays as it was: it is no price book \(.*out\.json.*\); --yes replaces it/);
+      assert.equal(fs.readFileSync(out, 'utf8'), damaged);
+      const told = run(['prices', 'import', file, '--out', out, '--dry-run'], { cwd: dir });
+      assert.equal(told.code, 0, told.err);
+      assert.equal(fs.readFileSync(out, 'utf8'), damaged);
+      const taken = run(['prices', 'import', file, '--out', out, '--yes'], { cwd: dir });
+      assert.equal(taken.code, 0, taken.err);
+      assert.match(taken.err, /^Against the b(ook in force|uilt-in book): /m);
+      assert.equal(JSON.parse(fs.readFileSync(out, 'utf8')).models.length, good.models.length);
+    }
   });
 
   test('a good one is written in our form', () => {
