@@ -73,7 +73,7 @@ block_with_room(struct arena *arena, size_t bytes)
 }
 
 void *
-arena_alloc(struct arena *arena, size_t bytes)
+arena_alloc_raw(struct arena *arena, size_t bytes)
 {
     if (bytes > SIZE_MAX - ARENA_ALIGN_BYTES) {
         return NULL;
@@ -95,8 +95,14 @@ arena_alloc(struct arena *arena, size_t bytes)
     void *memory = block->bytes + block->used;
     block->used += rounded;
     arena->used_bytes += rounded;
-    memset(memory, 0, rounded);
     return memory;
+}
+
+void *
+arena_alloc(struct arena *arena, size_t bytes)
+{
+    void *memory = arena_alloc_raw(arena, bytes);
+    return memory ? memset(memory, 0, bytes) : NULL;
 }
 
 char *
@@ -105,9 +111,12 @@ arena_strdup(struct arena *arena, struct slice text)
     if (text.len == SIZE_MAX) {
         return NULL;
     }
-    char *copy = arena_alloc(arena, text.len + 1);
+    char *copy = arena_alloc_raw(arena, text.len + 1);
     if (copy && text.len > 0) {
         memcpy(copy, text.ptr, text.len);
+    }
+    if (copy) {
+        copy[text.len] = '\0';
     }
     return copy;
 }

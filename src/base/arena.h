@@ -15,6 +15,8 @@ struct arena {
 };
 
 MUST_USE void *arena_alloc(struct arena *arena, size_t bytes);
+/* The same with whatever lies there: for those who fill all of it. */
+MUST_USE void *arena_alloc_raw(struct arena *arena, size_t bytes);
 /* A NUL-terminated copy; its ptr is NULL on failure alone, also when the text is empty. */
 MUST_USE struct slice arena_copy(struct arena *arena, struct slice text);
 MUST_USE char *arena_strdup(struct arena *arena, struct slice text);

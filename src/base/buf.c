@@ -66,62 +66,77 @@ buf_reserve(struct buf *buf, size_t more)
 }
 
 void
-buf_add(struct buf *buf, const void *bytes, size_t len)
+buf_add_growing(struct buf *buf, const void *bytes, size_t len)
 {
-    if (len == 0 || !buf_reserve(buf, len)) {
+    if (!buf_reserve(buf, len)) {
         return;
     }
     memcpy(buf->ptr + buf->len, bytes, len);
     buf->len += len;
 }
 
-void
-buf_add_slice(struct buf *buf, struct slice text)
+static const char digit_pairs[] = "0001020304050607080910111213141516171819"
+                                  "2021222324252627282930313233343536373839"
+                                  "4041424344454647484950515253545556575859"
+                                  "6061626364656667686970717273747576777879"
+                                  "8081828384858687888990919293949596979899";
+
+static size_t
+digit_count(uint64_t value)
 {
-    buf_add(buf, text.ptr, text.len);
+    static const uint64_t powers[] = { 0, 10, 100, 1000, 10000, 100000, 1000000, 10000000,
+        100000000, 1000000000, 10000000000, 100000000000, 1000000000000, 10000000000000,
+        100000000000000, 1000000000000000, 10000000000000000, 100000000000000000,
+        1000000000000000000, UINT64_C(10000000000000000000) };
+    const unsigned bits = 64 - (unsigned)__builtin_clzll(value | 1);
+    const size_t under = bits * 1233 >> 12; /* log10(2) of them: its digits, or one too few */
+    return under + (value >= powers[under]);
 }
 
-void
-buf_add_str(struct buf *buf, const char *text)
+/* Digits of a number below 10^8, leading zeros and all. */
+static void
+put_8_digits(char *at, uint32_t value)
 {
-    buf_add(buf, text, strlen(text));
-}
-
-void
-buf_add_char(struct buf *buf, char c)
-{
-    buf_add(buf, &c, 1);
+    const uint32_t high = value / 10000;
+    const uint32_t low = value % 10000;
+    memcpy(at, digit_pairs + 2 * (high / 100), 2);
+    memcpy(at + 2, digit_pairs + 2 * (high % 100), 2);
+    memcpy(at + 4, digit_pairs + 2 * (low / 100), 2);
+    memcpy(at + 6, digit_pairs + 2 * (low % 100), 2);
 }
 
 size_t
 i64_text(int64_t value, char text[I64_TEXT_BYTES])
 {
-    static const char pairs[] = "0001020304050607080910111213141516171819"
-                                "2021222324252627282930313233343536373839"
-                                "4041424344454647484950515253545556575859"
-                                "6061626364656667686970717273747576777879"
-                                "8081828384858687888990919293949596979899";
-    char digits[I64_TEXT_BYTES];
-    size_t start = sizeof(digits);
-    uint64_t left = value < 0 ? 0 - (uint64_t)value : (uint64_t)value;
-    while (left >= 10) {
-        start -= 2;
-        memcpy(digits + start, pairs + 2 * (left % 100), 2);
-        left /= 100;
+    const bool negative = value < 0;
+    uint64_t left = negative ? 0 - (uint64_t)value : (uint64_t)value;
+    const size_t len = digit_count(left) + negative;
+    char *at = text + len;
+    text[0] = '-'; /* of a positive number the first digit follows */
+    while (left >= 100000000) {
+        at -= 8;
+        put_8_digits(at, (uint32_t)(left % 100000000));
+        left /= 100000000;
     }
-    if (left > 0 || start == sizeof(digits)) {
-        digits[--start] = (char)('0' + left);
+    uint32_t rest = (uint32_t)left;
+    while (rest >= 10) {
+        at -= 2;
+        memcpy(at, digit_pairs + 2 * (rest % 100), 2);
+        rest /= 100;
     }
-    if (value < 0) {
-        digits[--start] = '-';
+    if (at > text + negative) {
+        *--at = (char)('0' + rest);
     }
-    memcpy(text, digits + start, sizeof(digits) - start);
-    return sizeof(digits) - start;
+    return len;
 }
 
 void
 buf_add_i64(struct buf *buf, int64_t value)
 {
+    if (!buf->failed && buf->cap - buf->len >= I64_TEXT_BYTES) {
+        buf->len += i64_text(value, buf->ptr + buf->len);
+        return;
+    }
     char digits[I64_TEXT_BYTES];
     const size_t len = i64_text(value, digits);
     buf_add(buf, digits, len);

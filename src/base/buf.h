@@ -21,10 +21,42 @@ void buf_free(struct buf *buf);
 void buf_clear(struct buf *buf);
 /* Makes room for `more` bytes beyond len; false when it cannot. */
 bool buf_reserve(struct buf *buf, size_t more);
-void buf_add(struct buf *buf, const void *bytes, size_t len);
-void buf_add_slice(struct buf *buf, struct slice text);
-void buf_add_str(struct buf *buf, const char *text);
-void buf_add_char(struct buf *buf, char c);
+/* What buf_add does where there is no room yet. */
+void buf_add_growing(struct buf *buf, const void *bytes, size_t len);
+
+/* Inline, so that adding a literal is a few stores. */
+static inline void
+buf_add(struct buf *buf, const void *bytes, size_t len)
+{
+    if (buf->failed || len == 0) {
+        return;
+    }
+    if (len > buf->cap - buf->len) {
+        buf_add_growing(buf, bytes, len);
+        return;
+    }
+    memcpy(buf->ptr + buf->len, bytes, len);
+    buf->len += len;
+}
+
+static inline void
+buf_add_slice(struct buf *buf, struct slice text)
+{
+    buf_add(buf, text.ptr, text.len);
+}
+
+static inline void
+buf_add_str(struct buf *buf, const char *text)
+{
+    buf_add(buf, text, strlen(text));
+}
+
+static inline void
+buf_add_char(struct buf *buf, char c)
+{
+    buf_add(buf, &c, 1);
+}
+
 void buf_add_i64(struct buf *buf, int64_t value);
 /* Its decimal digits, without a NUL; returns how many. */
 #define I64_TEXT_BYTES 20 /* 19 of the widest number and its sign */

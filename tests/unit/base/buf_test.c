@@ -5,6 +5,8 @@
  * Method: tables; the JSON answers are written out by hand. */
 #include "unit.h"
 
+#include <stdio.h>
+
 #include "base/buf.h"
 
 #define FFFD "\xEF\xBF\xBD"
@@ -50,6 +52,25 @@ integers_of_every_width(void **state)
         buf_add_i64(&buf, rows[i].value);
         assert_string_equal(buf_cstr(&buf), rows[i].text);
         buf_free(&buf);
+    }
+}
+
+/* Where a number becomes a digit longer, and where a piece of eight digits ends. */
+static void
+integers_around_powers_of_ten(void **state)
+{
+    int64_t power = 1;
+    for (int digits = 1; digits < 19; digits++, power *= 10) {
+        for (int64_t value = power - 1; value <= power + 1; value++) {
+            for (int sign = -1; sign <= 1; sign += 2) {
+                char expected[32];
+                struct buf buf = { 0 };
+                (void)snprintf(expected, sizeof expected, "%lld", (long long)(sign * value));
+                buf_add_i64(&buf, sign * value);
+                assert_string_equal(buf_cstr(&buf), expected);
+                buf_free(&buf);
+            }
+        }
     }
 }
 
@@ -138,6 +159,7 @@ json_strings(void **state)
 static const struct CMUnitTest tests[] = {
     CASE("text is appended in every form and taken from the front", appends_in_every_form),
     CASE("integers of every width are written", integers_of_every_width),
+    CASE("integers around powers of ten are written", integers_around_powers_of_ten),
     CASE("a formatted text that does not fit makes room", format_grows),
     CASE("the limit is exact and failure sticks until cleared",
         the_limit_is_exact_and_failure_sticks),
