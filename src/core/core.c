@@ -1,8 +1,6 @@
 /* core/core.c: which rows an event needs, and which file decides it. */
 #include "core/core_priv.h"
 
-#define MEMBER_NAME_MAX 32
-
 int64_t
 ids_take(struct ids *ids)
 {
@@ -32,20 +30,6 @@ struct buf
 buf_over(char *room, size_t room_bytes)
 {
     return (struct buf){ .ptr = room, .cap = room_bytes - 1, .limit_bytes = room_bytes - 1 };
-}
-
-void
-buf_add_member(struct buf *buf, struct slice name, int64_t value)
-{
-    char text[MEMBER_NAME_MAX + I64_TEXT_BYTES + 4] = ",\"";
-    check(name.len <= MEMBER_NAME_MAX);
-    size_t len = 2;
-    memcpy(text + len, name.ptr, name.len);
-    len += name.len;
-    text[len++] = '"';
-    text[len++] = ':';
-    len += i64_text(value, text + len);
-    buf_add(buf, text, len);
 }
 
 /* A need, unless the row is there already. */

@@ -44,10 +44,10 @@ struct applied {
     enum subject_kind subject_kind;
     int64_t subject_account;
     char subject_name[24];
-    struct meter_slot *slot;      /* NULL: no subject or no meter yet */
-    int64_t subject_id;           /* 0 = none yet */
-    bool metered;                 /* its meter is there */
-    struct meter now;             /* as it stands, drained; zero where there is none yet */
+    struct meter_slot *slot; /* NULL: no subject or no meter yet */
+    int64_t subject_id;      /* 0 = none yet */
+    bool metered;            /* its meter is there */
+    struct meter now;        /* as it stands, drained; zero where there is none yet */
     struct window window;
     int64_t cap;
 };
@@ -67,11 +67,11 @@ bool limit_applies(const struct limit *limit, const struct model *model,
 
 /* --- estimate.c */
 struct estimate {
-    int64_t input, input_bound;   /* tokens */
-    int64_t output_bound;         /* of all answers */
-    int64_t slice;                /* output tokens to hold at first */
-    int64_t least;                /* output tokens without which the call is not worth starting */
-    bool whole;                   /* the slice is the whole bound: nothing is extended */
+    int64_t input, input_bound; /* tokens */
+    int64_t output_bound;       /* of all answers */
+    int64_t slice;              /* output tokens to hold at first */
+    int64_t least;              /* output tokens without which the call is not worth starting */
+    bool whole;                 /* the slice is the whole bound: nothing is extended */
     const char *estimator;
 };
 void estimate_call(const struct core *core, const struct policy *policy,
@@ -88,9 +88,12 @@ const struct policy *core_policy_exact(const struct core *core, int64_t version)
 const struct policy *core_policy_at(const struct core *core, int64_t version);
 /* JSON is written into memory of the caller: a buf over it never grows, and is not freed. */
 struct buf buf_over(char *room, size_t room_bytes);
-/* A further member of an object: ,"name":value. The name needs no escapes. */
-void buf_add_member(struct buf *buf, struct slice name, int64_t value);
-#define buf_add_number(buf, name, value) buf_add_member((buf), SLICE(name), (value))
+/* A further member of an object: ,"name":value. The name is a literal that needs no escapes. */
+#define buf_add_number(buf, name, value)                                                           \
+    do {                                                                                           \
+        buf_add_str((buf), ",\"" name "\":");                                                      \
+        buf_add_i64((buf), (value));                                                               \
+    } while (0)
 /* The client's trace, where it named one. */
 static inline void
 add_trace(struct buf *out, const char *trace_id)
@@ -103,8 +106,8 @@ add_trace(struct buf *out, const char *trace_id)
 
 enum on_abort on_abort_of(const struct provider *provider, bool stream);
 const struct route *hold_route(const struct policy *policy, const struct hold_row *hold);
-const struct limit *hold_part_limit(const struct core *core, const struct policy *policy,
-    const struct hold_part *part);
+const struct limit *hold_part_limit(
+    const struct core *core, const struct policy *policy, const struct hold_part *part);
 void refuse(struct verdict *verdict, enum reason reason);
 /* Whether the policy's `unpriced` refuses this route. */
 bool price_is_missing(

@@ -3,8 +3,6 @@
 
 #include <stddef.h>
 
-#include "base/map.h" /* its hashes */
-
 #define WORK_BUCKETS 1024 /* a full batch has about 3,000 names */
 
 /* One name of one slot. Two needs can lead to one slot: an account by its id and by its name. */
@@ -15,7 +13,7 @@ struct index_node {
     int64_t id;
     enum need_kind kind;
     int32_t sub_kind;
-    const char *text; /* "" for needs without one */
+    const char *text; /* "" for needs without one; its slot's own, or a copy */
 };
 
 static const struct {
@@ -74,12 +72,26 @@ work_has_writes(const struct work *work)
     return false;
 }
 
+#define SPREAD UINT64_C(0x9E3779B97F4A7C15) /* 2^64 divided by the golden ratio */
+
+/* Eight bytes at a time, and without a secret key: a batch has few names, and they are gone with it, so
+ * nobody gains by names that meet. */
 static uint64_t
 name_hash(enum need_kind kind, int32_t sub_kind, int64_t id, const char *text)
 {
-    const uint64_t kinds = (uint64_t)kind << 32 | (uint32_t)sub_kind;
-    const uint64_t number = hash_pair((uint64_t)id, kinds);
-    return text[0] ? hash_pair(number, hash_bytes(slice_str(text))) : number;
+    uint64_t hash =
+        ((uint64_t)id ^ (uint64_t)kind << 56 ^ (uint64_t)(uint32_t)sub_kind << 48) * SPREAD;
+    size_t left = text[0] ? strlen(text) : 0;
+    uint64_t word = 0;
+    for (; left >= sizeof word; left -= sizeof word, text += sizeof word) {
+        memcpy(&word, text, sizeof word);
+        hash = ((hash ^ hash >> 29) + word) * SPREAD;
+    }
+    for (word = 0; left > 0; left--, text++) {
+        word = word << 8 | (unsigned char)*text;
+    }
+    hash = ((hash ^ hash >> 29) + word) * SPREAD;
+    return hash ^ hash >> 32;
 }
 
 static bool
@@ -91,13 +103,12 @@ names(const struct index_node *node, enum need_kind kind, int32_t sub_kind, int6
 }
 
 static struct index_node *
-index_find(
-    const struct work *work, enum need_kind kind, int32_t sub_kind, int64_t id, const char *text)
+index_find(const struct work *work, uint64_t hash, enum need_kind kind, int32_t sub_kind,
+    int64_t id, const char *text)
 {
     if (!work->buckets) {
         return NULL;
     }
-    const uint64_t hash = name_hash(kind, sub_kind, id, text);
     struct index_node *node = work->buckets[hash % WORK_BUCKETS];
     while (node && (node->hash != hash || !names(node, kind, sub_kind, id, text))) {
         node = node->next;
@@ -109,26 +120,27 @@ static void *
 slot_find(
     const struct work *work, enum need_kind kind, int32_t sub_kind, int64_t id, const char *text)
 {
-    const struct index_node *node = index_find(work, kind, sub_kind, id, text);
+    const uint64_t hash = name_hash(kind, sub_kind, id, text);
+    const struct index_node *node = index_find(work, hash, kind, sub_kind, id, text);
     return node ? node->slot : NULL;
 }
 
+/* `text` lives as long as the work. */
 static void
 index_set(struct work *work, enum need_kind kind, int32_t sub_kind, int64_t id, const char *text,
     struct slot *slot)
 {
-    struct index_node *node = index_find(work, kind, sub_kind, id, text);
+    const uint64_t hash = name_hash(kind, sub_kind, id, text);
+    struct index_node *node = index_find(work, hash, kind, sub_kind, id, text);
     if (node) {
         node->slot = slot;
         return;
     }
-    node = arena_alloc(work->arena, sizeof *node);
-    char *copy = text[0] ? arena_strdup(work->arena, slice_str(text)) : NULL;
-    if (!work->buckets || !node || (text[0] && !copy)) {
+    node = arena_alloc_raw(work->arena, sizeof *node);
+    if (!work->buckets || !node) {
         work->failed = true;
         return;
     }
-    const uint64_t hash = name_hash(kind, sub_kind, id, text);
     struct index_node **bucket = &work->buckets[hash % WORK_BUCKETS];
     *node = (struct index_node){ .next = *bucket,
         .slot = slot,
@@ -136,8 +148,19 @@ index_set(struct work *work, enum need_kind kind, int32_t sub_kind, int64_t id, 
         .id = id,
         .kind = kind,
         .sub_kind = sub_kind,
-        .text = copy ? copy : "" };
+        .text = text };
     *bucket = node;
+}
+
+static void
+index_need(struct work *work, const struct need *need, struct slot *slot)
+{
+    const char *text = need->text[0] ? arena_strdup(work->arena, slice_str(need->text)) : "";
+    if (!text) {
+        work->failed = true;
+        return;
+    }
+    index_set(work, need->kind, need->sub_kind, need->id, text, slot);
 }
 
 /* Makes all names of a row lead to its slot. */
@@ -200,44 +223,39 @@ same_row(const struct work *work, enum need_kind kind, const void *row)
     }
 }
 
+/* With `row`, or all zero without one. */
 static struct slot *
-slot_make(struct work *work, enum need_kind kind, enum slot_state state)
+slot_make(struct work *work, enum need_kind kind, enum slot_state state, const void *row)
 {
-    struct slot *slot = arena_alloc(work->arena, need_forms[kind].slot_size);
+    const size_t size = need_forms[kind].slot_size;
+    struct slot *slot = row ? arena_alloc_raw(work->arena, size) : arena_alloc(work->arena, size);
     if (!slot) {
         work->failed = true;
         return NULL;
     }
-    slot->state = state;
+    *slot = (struct slot){ .state = state };
+    if (row) {
+        memcpy((char *)slot + need_forms[kind].row_offset, row, need_forms[kind].row_size);
+    }
     struct slot_list *list = &work->slots[need_forms[kind].slots];
     *list->last = slot;
     list->last = &slot->next;
     return slot;
 }
 
-static void *
-slot_row(enum need_kind kind, struct slot *slot)
-{
-    return (char *)slot + need_forms[kind].row_offset;
-}
-
 void *
 work_load(struct work *work, const struct need *need, const void *row)
 {
     struct slot *slot = row ? same_row(work, need->kind, row) : NULL;
-    if (slot) {
-        index_set(work, need->kind, need->sub_kind, need->id, need->text, slot);
-        return slot;
-    }
-    slot = slot_make(work, need->kind, row ? SLOT_STORED : SLOT_ABSENT);
     if (!slot) {
-        return NULL;
+        slot = slot_make(work, need->kind, row ? SLOT_STORED : SLOT_ABSENT, row);
     }
-    if (row) {
-        memcpy(slot_row(need->kind, slot), row, need_forms[need->kind].row_size);
-        index_row(work, need_forms[need->kind].slots, slot);
+    if (slot && row) {
+        index_row(
+            work, need_forms[need->kind].slots, slot); /* the need's name is one of the row's */
+    } else if (slot) {
+        index_need(work, need, slot);
     }
-    index_set(work, need->kind, need->sub_kind, need->id, need->text, slot);
     return slot;
 }
 
@@ -246,14 +264,16 @@ work_load(struct work *work, const struct need *need, const void *row)
 static void *
 slot_new(struct work *work, enum need_kind kind, struct slot *absent, const void *row)
 {
-    struct slot *slot = absent ? absent : slot_make(work, kind, SLOT_NEW);
+    struct slot *slot = absent ? absent : slot_make(work, kind, SLOT_NEW, row);
     if (!slot) {
         return NULL;
     }
     check(slot->state == SLOT_ABSENT || slot->state == SLOT_NEW);
     slot->state = SLOT_NEW;
     slot->dirty = true;
-    memcpy(slot_row(kind, slot), row, need_forms[kind].row_size);
+    if (absent) {
+        memcpy((char *)slot + need_forms[kind].row_offset, row, need_forms[kind].row_size);
+    }
     index_row(work, need_forms[kind].slots, slot);
     return slot;
 }
