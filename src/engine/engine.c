@@ -30,30 +30,36 @@ ring_grow(struct ring *ring)
     return true;
 }
 
+static void
+queued_copy(struct queued *to, const struct queued *from)
+{
+    memcpy(to, from, offsetof(struct queued, event) + event_bytes(&from->event));
+}
+
 static bool
 ring_push(struct ring *ring, const struct queued *item)
 {
     if (ring->count == ring->cap && !ring_grow(ring)) {
         return false;
     }
-    ring->items[(ring->head + ring->count++) % ring->cap] = *item;
+    queued_copy(&ring->items[(ring->head + ring->count++) % ring->cap], item);
     return true;
 }
 
-static struct queued
-ring_pop(struct ring *ring)
+static void
+ring_pop(struct ring *ring, struct queued *item)
 {
-    const struct queued item = ring->items[ring->head];
-    ring->head = (ring->head + 1) % ring->cap;
+    queued_copy(item, &ring->items[ring->head]);
     ring->count--;
-    return item;
+    /* An empty one starts over, in memory that is at hand. */
+    ring->head = ring->count == 0 ? 0 : (ring->head + 1) % ring->cap;
 }
 
 static void
 ring_free(struct ring *ring)
 {
-    while (ring->count) {
-        free(ring_pop(ring).note);
+    for (size_t i = 0; i < ring->count; i++) {
+        free(ring->items[(ring->head + i) % ring->cap].note);
     }
     free(ring->items);
 }
@@ -133,7 +139,11 @@ event_starts_work(const struct event *event)
 static bool
 submit(struct engine *engine, const struct event *event, bool at_once)
 {
-    struct queued item = { .event = *event, .queued_mono_ms = clock_mono_ms() };
+    struct queued item;
+    item.note = NULL;
+    item.waiter = NULL;
+    item.queued_mono_ms = clock_mono_ms();
+    memcpy(&item.event, event, event_bytes(event));
     if (!keep_borrowed(&item)) {
         return false;
     }
@@ -362,10 +372,10 @@ take_batch(struct engine *engine, bool broken)
 {
     uint32_t count = 0;
     while (count < ENGINE_BATCH_MAX && engine->parked.count && !broken) {
-        engine->batch[count++] = ring_pop(&engine->parked);
+        ring_pop(&engine->parked, &engine->batch[count++]);
     }
     while (count < ENGINE_BATCH_MAX && engine->queue.count) {
-        engine->batch[count] = ring_pop(&engine->queue);
+        ring_pop(&engine->queue, &engine->batch[count]);
         engine->urgent_count -= !event_is_lazy(&engine->batch[count++].event);
     }
     counter_set(COUNTER_SETTLEMENTS_WAITING, (int64_t)engine->parked.count);

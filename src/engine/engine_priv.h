@@ -11,10 +11,10 @@
 #include "engine/engine.h"
 
 struct queued {
-    struct event event;
     char *note; /* owned copy of what the event borrowed: admin.note, ids */
     int64_t queued_mono_ms;
     struct waiter *waiter; /* not NULL: it comes from a waiting line */
+    struct event event;    /* last: most kinds are moved in part, see event_bytes */
 };
 
 /* A ring that grows. */

@@ -4,6 +4,8 @@
  * borrow, and the core reads it. A verdict goes back by (loop, slot, generation), never by pointer. */
 #pragma once
 
+#include <stddef.h>
+
 #include "rows/rows.h"
 
 enum event_kind {
@@ -137,6 +139,21 @@ struct event {
         struct admin_event admin;
     };
 };
+
+/* How much of an event its kind uses: most are a fraction of the largest. */
+static inline size_t
+event_bytes(const struct event *event)
+{
+    switch (event->kind) {
+    case EVENT_IDENTIFY: return offsetof(struct event, identify) + sizeof event->identify;
+    case EVENT_CALL: return offsetof(struct event, call) + sizeof event->call;
+    case EVENT_EXTEND: return offsetof(struct event, extend) + sizeof event->extend;
+    case EVENT_REROUTE: return offsetof(struct event, reroute) + sizeof event->reroute;
+    case EVENT_SETTLE: return offsetof(struct event, settle) + sizeof event->settle;
+    case EVENT_ISSUED: return offsetof(struct event, issued) + sizeof event->issued;
+    default: return sizeof *event;
+    }
+}
 
 /* Who a key speaks for; loops keep it in a cache until the identity version moves. */
 struct identity {
