@@ -69,7 +69,8 @@ struct gateway {
     struct sandbox sandbox;
     bool sandboxed;
 
-    struct policy *policy; /* of the start; one reference */
+    struct policy
+        *policy; /* of the start; one reference, once the engine has its own to the facts alone */
     struct budget bodies;
     int32_t connections_max;
     struct listen listens[LISTENS_MAX];
@@ -457,6 +458,9 @@ open_engine(struct gateway *gateway)
         (void)cli_fail("%s", error.text);
         return false;
     }
+    /* What is read from it until the end is no secret: those go with the first reload. */
+    (void)policy_ref_facts(gateway->policy);
+    policy_unref(gateway->policy);
     return true;
 }
 
@@ -595,13 +599,18 @@ close_all(struct gateway *gateway)
 {
     api_stop(gateway->api); /* its threads may be in a reload */
     reload_close(&gateway->reload);
+    const bool facts_alone = gateway->engine != NULL;
     const int64_t unbooked_count = engine_close(gateway->engine);
     api_free(gateway->api);
     relay_free(gateway->relay);
     net_free(gateway->net);
     store_close(gateway->store);
     sandbox_stop(&gateway->sandbox);
-    policy_unref(gateway->policy);
+    if (facts_alone) {
+        policy_unref_facts(gateway->policy);
+    } else {
+        policy_unref(gateway->policy);
+    }
     buf_free(&gateway->listen_names);
     return unbooked_count;
 }

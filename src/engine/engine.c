@@ -356,7 +356,7 @@ sleep_for(struct engine *engine, int64_t mono_ms, int64_t ms)
 static void
 wait_for_work(struct engine *engine)
 {
-    while (!engine->change.asked) {
+    while (!engine->change.asked && !engine->policy_left) {
         const int64_t mono_ms = clock_mono_ms();
         const int64_t ms = sleep_ms(engine, mono_ms);
         if (ms == 0) {
@@ -391,6 +391,18 @@ take_batch(struct engine *engine, bool broken)
     return count;
 }
 
+/* A loop at rest would keep the policy before, and its secrets, until its next call. */
+static void
+tell_loops(struct engine *engine)
+{
+    for (uint32_t loop = 0; loop < engine->loop_count; loop++) {
+        struct outbox *box = &engine->outboxes[loop];
+        pthread_mutex_lock(&box->lock);
+        box->wake_due = true; /* at the end of this turn */
+        pthread_mutex_unlock(&box->lock);
+    }
+}
+
 static void
 take_policy(struct engine *engine)
 {
@@ -404,6 +416,8 @@ take_policy(struct engine *engine)
     if (status != STATUS_OK) {
         log_line(LOG_ERROR, "engine", "new configuration not taken: %s", change.error->text);
         policy_unref(change.policy);
+    } else {
+        tell_loops(engine);
     }
     pthread_mutex_lock(&engine->lock);
     engine->change.asked = false;
@@ -429,6 +443,7 @@ engine_turn(struct engine *engine)
 {
     pthread_mutex_lock(&engine->lock);
     wait_for_work(engine);
+    engine->policy_left = false; /* this turn ends with a look at it */
     const bool stopping = engine->stopping;
     pthread_mutex_unlock(&engine->lock);
     if (stopping && !engine->closing) {
@@ -617,6 +632,15 @@ bool
 engine_policy_is(const struct engine *engine, const struct policy *policy)
 {
     return policy && __atomic_load_n(&engine->policy, __ATOMIC_ACQUIRE) == policy;
+}
+
+void
+engine_policy_left(struct engine *engine)
+{
+    pthread_mutex_lock(&engine->lock);
+    engine->policy_left = true;
+    pthread_cond_signal(&engine->work_came);
+    pthread_mutex_unlock(&engine->lock);
 }
 
 enum status

@@ -70,6 +70,9 @@ MUST_USE bool verdict_untaken(const struct verdict *verdict, struct event *settl
 struct policy *engine_policy(struct engine *engine);
 /* Whether `policy`, of which the caller has a reference, is that one. NULL is never. */
 bool engine_policy_is(const struct engine *engine, const struct policy *policy);
+/* Who kept a policy that is not the newest has let it go: where nobody uses it any more it goes, with its secrets.
+ * Any thread. Loops are woken when there is a newer one. */
+void engine_policy_left(struct engine *engine);
 /* Takes over one reference; in force from the next batch on. When the store cannot give new limits
  * their ids nothing changes; STATUS_CLOSED while the engine stops. Any thread; waits for the
  * engine's turn. A policy is kept until no hold made under it is open. */

@@ -101,6 +101,7 @@ struct engine {
     bool worked_lately;
     bool stopping;
     struct policy_change change; /* set by engine_set_policy, answered by the thread */
+    bool policy_left;            /* see engine_policy_left */
     pthread_cond_t policy_done;
     struct policy *policy; /* the newest; changed by the thread under the lock */
     struct engine_state state;

@@ -11,7 +11,7 @@ policy_new(void)
 {
     struct policy *policy = calloc(1, sizeof *policy);
     if (policy) {
-        policy->refs = 1;
+        policy->refs = policy->facts_refs = 1;
     }
     return policy;
 }
@@ -56,8 +56,29 @@ policy_unref(struct policy *policy)
         credential_wipe(&policy->providers[i].user);
         proxy_wipe(policy->providers[i].proxy);
     }
-    arena_free(&policy->arena);
-    free(policy);
+    policy_unref_facts(policy);
+}
+
+struct policy *
+policy_ref_facts(struct policy *policy)
+{
+    const int before = __atomic_fetch_add(&policy->facts_refs, 1, __ATOMIC_RELAXED);
+    check(before > 0);
+    return policy;
+}
+
+void
+policy_unref_facts(struct policy *policy)
+{
+    if (!policy) {
+        return;
+    }
+    const int before = __atomic_fetch_sub(&policy->facts_refs, 1, __ATOMIC_ACQ_REL);
+    check(before > 0);
+    if (before == 1) {
+        arena_free(&policy->arena);
+        free(policy);
+    }
 }
 
 /* Order of a NUL-terminated name and a slice, as strcmp's. */

@@ -129,6 +129,7 @@ struct listen {
 
 struct policy {
     int refs;                /* atomic; policy_ref / policy_unref */
+    int facts_refs;          /* atomic; policy_ref_facts, and one for all of refs */
     struct arena arena;      /* owns every string and array */
     int64_t version;         /* given by the engine: counts up with every swap */
     int64_t price_version;   /* of what the prices are: the same book and routes give the same number */
@@ -165,8 +166,12 @@ struct policy {
 /* An empty policy with one reference, for conf/ and tests to fill; NULL without memory. */
 MUST_USE struct policy *policy_new(void);
 struct policy *policy_ref(struct policy *policy);
-/* The last one wipes the secrets and frees all. NULL is allowed. */
+/* The last one wipes the secrets and, where no facts are kept, frees all. NULL is allowed. */
 void policy_unref(struct policy *policy);
+/* From a policy_ref: one that keeps all but the secrets, which are gone with the last of those. For what was fixed
+ * at the start, and is read for as long as the process runs. */
+struct policy *policy_ref_facts(struct policy *policy);
+void policy_unref_facts(struct policy *policy);
 
 /* NULL / -1 when absent. Names are exact; models also match the alias rules of spec/wire.md section 6
  * only where a price is looked up, never for routing. */

@@ -139,7 +139,11 @@ call_free(struct call *call)
     if (call->outcome.set) {
         call_log(call);
     }
+    const bool newest = engine_policy_is(loop->relay->engine, call->policy);
     policy_unref(call->policy);
+    if (!newest) {
+        engine_policy_left(loop->relay->engine);
+    }
     call_free_body(call);
     call_free_head(call);
     call_free_thin(call);

@@ -221,7 +221,7 @@ reload_open(struct reload *reload, const char *config_path, struct policy *polic
     struct engine *engine, struct listeners *listeners)
 {
     *reload = (struct reload){ .config_path = config_path,
-        .started_with = policy_ref(policy),
+        .started_with = policy_ref_facts(policy),
         .engine = engine,
         .listeners = listeners };
     check(pthread_mutex_init(&reload->lock, NULL) == 0);
@@ -235,7 +235,7 @@ reload_close(struct reload *reload)
 {
     if (reload->started_with) {
         join(reload);
-        policy_unref(reload->started_with);
+        policy_unref_facts(reload->started_with);
         reload->started_with = NULL;
         check(pthread_mutex_destroy(&reload->lock) == 0);
         check(pthread_mutex_destroy(&reload->thread_lock) == 0);

@@ -17,7 +17,7 @@
 /* The caller's memory. */
 struct reload {
     const char *config_path;      /* NULL: a sandbox, which has none */
-    struct policy *started_with;  /* one reference */
+    struct policy *started_with;  /* one reference to its facts */
     struct engine *engine;
     struct listeners *listeners;
     pthread_mutex_t lock;

@@ -25,6 +25,33 @@ const gauge = async (gateway, name) => {
   return Number(new RegExp(`^tidegate_${name.replace(/[{}"]/g, '\\$&')} (\\d+)$`, 'm').exec(text)?.[1]);
 };
 
+/** Which of these texts are in what a process may write to. */
+function inMemory(gateway, texts) {
+  const { pid } = gateway.program.child;
+  const memory = fs.openSync(`/proc/${pid}/mem`, 'r');
+  const found = new Set();
+  const block = Buffer.alloc(4 << 20);
+  try {
+    for (const [, from, to] of fs.readFileSync(`/proc/${pid}/maps`, 'utf8').matchAll(/^([0-9a-f]+)-([0-9a-f]+) rw\S+ /gm)) {
+      const end = BigInt(`0x${to}`);
+      for (let at = BigInt(`0x${from}`); at < end; at += BigInt(block.length - 100)) {
+        let got = 0;
+        try {
+          got = fs.readSync(memory, block, 0, Math.min(block.length, Number(end - at)), at);
+        } catch (error) {
+          if (error.code !== 'EIO') { /* of a mapping that is no memory */
+            throw error;
+          }
+        }
+        texts.filter((text) => block.subarray(0, got).includes(text)).forEach((text) => found.add(text));
+      }
+    }
+  } finally {
+    fs.closeSync(memory);
+  }
+  return [...found];
+}
+
 describe('a key of a provider that is changed', () => {
   let gateway;
   let key;
@@ -93,6 +120,24 @@ describe('a key of a provider that is changed', () => {
     assert.ok(order.every((n) => n >= 0 && n <= 4), order.join(' '));
     /* Connections stay: a new key is no new connection. */
     assert.ok((await gauge(gateway, 'connections_total{side="provider"}')) <= 2 * (CALLERS + 2));
+  });
+
+  test('one that is used no more is nowhere in memory, though nobody calls', async (t) => {
+    const secrets = [0, 1, 2, 3, 4].map(secret);
+    try {
+      assert.ok(inMemory(gateway, secrets).includes(secret(4)), 'the one in use is');
+    } catch (error) {
+      return ['EACCES', 'EPERM'].includes(error.code) ? t.skip('the memory of others is not ours to read') : assert.fail(error);
+    }
+    assert.equal((await send(gateway, key, callOf('chat', 'gpt-live', { limit: 20 }))).status, 200); /* a loop has it */
+    await gateway.booked();
+    rotate(5);
+    assert.equal(reload().code, 0);
+    await until('the last reload\'s is gone, and all before it', () => {
+      const left = inMemory(gateway, [...secrets, secret(5)]);
+      return left.length === 1 && left[0] === secret(5);
+    });
+    return undefined;
   });
 
   test('a file that is empty, missing or no key refuses the reload with a sentence, and changes nothing', async () => {
