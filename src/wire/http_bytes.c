@@ -39,36 +39,44 @@ http_all(struct slice text, int class_bits)
     return text.len > 0;
 }
 
-/* Whether any of eight bytes is below 0x20 or is 0x7f. HTAB counts too: the caller looks closer. */
-static bool
-any_low_or_del(const char *eight)
+/* Of eight bytes, the highest bit of the first that is below 0x20 or is 0x7f, and perhaps of some behind it;
+ * 0 = none is. HTAB counts too: the caller looks closer. */
+static uint64_t
+low_or_del(const char *eight)
 {
     const uint64_t ones = UINT64_C(0x0101010101010101);
     const uint64_t highs = ones * 0x80;
     uint64_t word = 0;
     memcpy(&word, eight, sizeof word);
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+    word = __builtin_bswap64(word);
+#endif
     const uint64_t low = (word - ones * 0x20) & ~word;
     const uint64_t del = word ^ (ones * 0x7f); /* a DEL becomes a zero byte */
     const uint64_t zero = (del - ones) & ~del;
-    return ((low | zero) & highs) != 0;
+    return (low | zero) & highs;
 }
 
 size_t
 http_find_control(const char *bytes, size_t from, size_t end)
 {
-    size_t i = from;
-    while (i < end) {
-        while (end - i >= 8 && !any_low_or_del(bytes + i)) {
+    size_t i = from < end ? from : end;
+    while (end - i >= 8) {
+        const uint64_t found = low_or_del(bytes + i);
+        if (found == 0) {
             i += 8;
+            continue;
         }
-        const size_t stop = end - i >= 8 ? i + 8 : end;
-        for (; i < stop; i++) {
-            if (byte_is(bytes[i], BYTE_CONTROL)) {
-                return i;
-            }
+        i += (size_t)__builtin_ctzll(found) / 8;
+        if (byte_is(bytes[i], BYTE_CONTROL)) {
+            return i;
         }
+        i++;
     }
-    return end;
+    while (i < end && !byte_is(bytes[i], BYTE_CONTROL)) {
+        i++;
+    }
+    return i;
 }
 
 static const struct http_fault faults[HTTP_FAULT_COUNT] = {
