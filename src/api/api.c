@@ -263,8 +263,7 @@ ask_is_local(const struct net_exchange *exchange, const struct http_head *head)
 {
     static const char *const told_by_proxies[] = { "forwarded", "x-forwarded-for", "x-real-ip",
         "via" };
-    if (!(net_exchange_tag(exchange) & API_TAG_LOOPBACK)
-        || !net_exchange_peer_is_local(exchange)) {
+    if (!(net_exchange_tag(exchange) & API_TAG_LOOPBACK) || !net_exchange_peer_is_local(exchange)) {
         return false;
     }
     for (size_t i = 0; i < countof(told_by_proxies); i++) {

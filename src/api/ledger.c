@@ -76,7 +76,8 @@ put_trace(struct buf *out, const struct ledger_row *row)
 {
     struct json_value trace;
     char trace_id[TRACE_ID_HEX + 1] = "";
-    if (!json_get(row->inputs, "trace", &trace) || !json_to_cstr(trace, trace_id, sizeof(trace_id))) {
+    if (!json_get(row->inputs, "trace", &trace)
+        || !json_to_cstr(trace, trace_id, sizeof(trace_id))) {
         trace_id[0] = '\0';
     }
     put_text_or_null(out, "trace", trace_id);

@@ -54,8 +54,7 @@ put_hundredths(struct buf *out, const char *name, const char *type, const char *
 {
     if (value >= 0) {
         metrics_family(out, name, type, help);
-        buf_addf(
-            out, "%s %lld.%02lld\n", name, (long long)(value / 100), (long long)(value % 100));
+        buf_addf(out, "%s %lld.%02lld\n", name, (long long)(value / 100), (long long)(value % 100));
     }
 }
 
