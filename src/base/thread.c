@@ -25,8 +25,10 @@ free_stack(void *memory)
 static void
 take_stack(void)
 {
-    void *memory = mmap(NULL, GUARD_BYTES + STACK_BYTES, PROT_READ | PROT_WRITE,
-        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    const int kind = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+    const size_t bytes = GUARD_BYTES + STACK_BYTES;
+    // cppcheck-suppress invalidFunctionArg ; memory of no file
+    void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, kind, -1, 0);
     if (memory == MAP_FAILED) {
         return;
     }
@@ -34,7 +36,7 @@ take_stack(void)
     if (mprotect(memory, GUARD_BYTES, PROT_NONE) != 0 || pthread_setspecific(stack_key, memory) != 0
         || sigaltstack(&own, NULL) != 0) {
         (void)pthread_setspecific(stack_key, NULL);
-        (void)munmap(memory, GUARD_BYTES + STACK_BYTES);
+        (void)munmap(memory, bytes);
     }
 }
 

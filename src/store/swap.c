@@ -235,7 +235,9 @@ swap_mend(const char *path)
     (void)snprintf(folder_name, sizeof(folder_name), "%.*s/", (int)(slash - path), path);
     (void)snprintf(begin, sizeof(begin), "%s" ASIDE_WORD, slash + 1);
     DIR *folder = opendir(folder_name);
-    for (struct dirent *entry = folder ? readdir(folder) : NULL; entry; entry = readdir(folder)) {
+    const struct dirent *entry = NULL;
+    // cppcheck-suppress readdirCalled ; a folder of our own, which no other thread reads
+    while (folder && (entry = readdir(folder)) != NULL) {
         char aside[PATH_BYTES];
         const int len = snprintf(aside, sizeof(aside), "%s%s", folder_name, entry->d_name);
         if (len > 0 && (size_t)len < sizeof(aside)
