@@ -23,6 +23,8 @@
 #include "net/net.h"
 
 #define NET_READ_BYTES       (64 * 1024) /* of a loop; one read is enough for most events */
+#define NET_FIRST_READ_BYTES (8 * 1024)  /* of a request: most heads with a small body; what is behind them of a
+                                          * larger one is read to its place, not copied there */
 #define NET_READS_A_TURN     8           /* then the other sockets have their turn */
 #define NET_GATHERED_MAX     64          /* small writes that wait for the end of a turn */
 #define NET_OVERFLOWS_MAX    32          /* connections beyond the limit being told so, a loop */

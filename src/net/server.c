@@ -393,8 +393,9 @@ input_room(struct net_conn *conn, size_t *bytes)
 {
     const bool straight = conn->state == CONN_BUSY && conn->room_bytes > 0 && conn->in.len == 0
                           && conn->body.left_bytes > 0;
-    *bytes = NET_READ_BYTES;
     if (!straight) {
+        const bool between = conn->state == CONN_IDLE && !conn->tls;
+        *bytes = between ? NET_FIRST_READ_BYTES : NET_READ_BYTES;
         return conn->sock.loop->read_bytes;
     }
     *bytes = conn->room_bytes < (size_t)conn->body.left_bytes ? conn->room_bytes

@@ -6,7 +6,7 @@
 
 #include "base/clock.h"
 
-#define SPARES_BYTES_MAX ((int64_t)16 << 20) /* of one loop */
+#define SPARES_BYTES_MAX ((int64_t)32 << 20) /* of one loop */
 #define SPARES_SHARE     8                   /* of the budget of all bodies, at most */
 
 enum status

@@ -20,17 +20,23 @@ is_blank(char c)
 }
 
 static void
-pass_blanks(struct json_cursor *cursor)
+pass_some_blanks(struct json_cursor *cursor)
 {
     const char *at = cursor->at;
-    if (at == cursor->end || (unsigned char)*at > ' ') {
-        return;
-    }
     while (at < cursor->end && is_blank(*at)) {
         at++;
     }
     cursor->blank_bytes += (size_t)(at - cursor->at);
     cursor->at = at;
+}
+
+/* Looked for behind every token, and mostly not there. */
+static inline void
+pass_blanks(struct json_cursor *cursor)
+{
+    if (cursor->at < cursor->end && (unsigned char)*cursor->at <= ' ') {
+        pass_some_blanks(cursor);
+    }
 }
 
 /* Passes a string whose opening quote is at the cursor; *inside is what lies between the quotes. */
