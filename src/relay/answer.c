@@ -50,6 +50,10 @@ on_sent(struct net_call *upstream, void *user)
     (void)upstream;
     struct call *call = user;
     call->all_sent = true;
+    if (!call_may_follow(call)) { /* a model thinks for long: meanwhile others may use the memory */
+        call_free_body(call);
+        call_free_head(call);
+    }
 }
 
 static void

@@ -232,6 +232,8 @@ void call_send(struct call *call);
  * else it is booked first, and only so many may follow (models.*.billed_retries). */
 void call_next_route(
     struct call *call, enum reason failed, bool unbilled, int status);
+/* Whether any other attempt may follow the one that runs: else nobody needs its request once it is sent. */
+bool call_may_follow(const struct call *call);
 /* Whether an attempt that may be billed may be followed by another: then its body is kept. */
 bool call_may_follow_billed(const struct call *call);
 

@@ -165,16 +165,24 @@ call_on_reroute(void *user, const struct verdict *verdict)
     call_send(call);
 }
 
+/* The first route after the one that is asked now, or -1. */
 static int32_t
 next_open_route(const struct call *call)
 {
     const struct model *model = &call->policy->models[call->model_index];
-    for (int32_t i = 0; i < model->route_count; i++) {
-        if (!(call->routes_closed & (UINT32_C(1) << i))) {
+    const uint32_t closed = call->routes_closed | UINT32_C(1) << call->route_index;
+    for (int32_t i = 0; i < model->route_count && call->attempts < ATTEMPTS_MAX; i++) {
+        if (!(closed & (UINT32_C(1) << i))) {
             return i;
         }
     }
     return -1;
+}
+
+bool
+call_may_follow(const struct call *call)
+{
+    return next_open_route(call) >= 0;
 }
 
 /* Counting tokens is free, so nothing stands against another try of that. */
@@ -216,7 +224,7 @@ call_next_route(struct call *call, enum reason failed, bool unbilled, int status
     const int32_t next = next_open_route(call);
     const bool follows = unbilled || call_may_follow_billed(call);
     call->failed = failed;
-    if (next < 0 || call->attempts >= ATTEMPTS_MAX || !follows) {
+    if (next < 0 || !follows) {
         call_upstream_failed(call, failed);
         return;
     }

@@ -15,6 +15,7 @@ const MB = 1 << 20;
 
 let mock;
 let provider; // of our own: answers with as many bytes as the model's name says
+const thinking = []; // its answers that wait until a test lets them go
 let gateway;
 let key;
 
@@ -34,6 +35,10 @@ before(async () => {
     const pieces = [];
     request.on('data', (piece) => pieces.push(piece)).on('end', () => {
       const [, bytes, how] = JSON.parse(Buffer.concat(pieces)).model.split('-');
+      if (how === 'thinks') {
+        thinking.push(() => response.end(answerOf(Number(bytes))));
+        return;
+      }
       response.writeHead(200, { 'content-type': 'application/json' });
       if (how === 'cut') {
         response.write(answerOf(Number(bytes)).slice(0, -1000), () => setTimeout(() => response.destroy(), 100 * SLOW));
@@ -53,8 +58,9 @@ before(async () => {
     models: modelsOn({
       'gpt-live': 'openai', 'claude-live': 'anthropic', waits: 'openai', 'own-3500000': 'own', 'own-5000000': 'own',
       'own-5000001': 'own', 'own-5000000-mute': 'own', 'own-5000000-cut': 'own',
+      'own-999-thinks': 'own', 'own-998-thinks': [['own', 'own-998-thinks'], ['openai', 'spare']],
     }),
-    limits: { one: { counts: 'in_flight', per: 'account', of: { model: 'waits' }, cap: 1, at_cap: 'refuse' } },
+    limits: { one: { counts: 'cost', per: 'account', of: { model: 'waits' }, window: 'day', cap: '2.1 USD' } },
   });
   key = gateway.member('ada');
 });
@@ -70,7 +76,10 @@ const atRest = async () => {
   await until('no byte is counted any more', async () => (await counted()) === 0);
   await gateway.booked();
 };
-afterEach(atRest);
+afterEach(async () => {
+  thinking.splice(0).forEach((answer) => answer()); // of a test that failed
+  await atRest();
+});
 
 /** A call whose head declares a megabyte, of which `sent` bytes are there. */
 async function holding(sent = 10) {
@@ -177,11 +186,23 @@ describe('every way out gives the bytes back', () => {
   test('a call that waits in a line, counted as long as it waits', async () => {
     await mock.models({ waits: 'ttft_ms=700' });
     const first = send(gateway, key, payload('waits'));
-    await until('the first is allowed', () => gateway.openHolds() === 1);
-    const second = await send(gateway, key, payload('waits'));
-    assert.equal(second.status, 429);
-    assert.ok((await counted()) >= 700_000);
+    await until('the first is at the provider', async () => gateway.openHolds() === 1 && (await counted()) === 0);
+    const second = send(gateway, key, payload('waits'));
+    await until('the second counts', async () => (await counted()) >= 700_000);
     assert.equal((await first).status, 200);
+    assert.equal((await second).status, 200);
+  });
+
+  test('a request that was sent whole, while its model thinks and no other route may follow', async () => {
+    const single = send(gateway, key, payload('own-999-thinks'));
+    await until('it is with the provider', () => thinking.length === 1);
+    await until('and not here', async () => (await counted()) === 0);
+    const spared = send(gateway, key, payload('own-998-thinks'));
+    await until('both are there', () => thinking.length === 2);
+    assert.ok((await counted()) >= 700_000, 'another route may need it');
+    thinking.splice(0).forEach((answer) => answer());
+    assert.equal((await single).status, 200);
+    assert.equal((await spared).status, 200);
   });
 });
 
