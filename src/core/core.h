@@ -32,17 +32,19 @@ int64_t ids_take(struct ids *ids);
 #define LEARNED_MAX 512
 struct learned {
     uint64_t model_hash;
-    int64_t input_bytes_per_token_milli;  /* x 1000 */
+    int64_t input_bytes_per_token_milli; /* x 1000 */
     int64_t output_bytes_per_token_milli;
 };
 struct learned_table {
     struct learned rows[LEARNED_MAX];
 };
-#define INPUT_BYTES_PER_TOKEN_MILLI 4000
+#define INPUT_BYTES_PER_TOKEN_MILLI  4000
 #define OUTPUT_BYTES_PER_TOKEN_MILLI 3000
 
+#define CORE_KNOWN_WINDOWS 4
+
 struct core {
-    const struct policy *policy;                     /* the newest */
+    const struct policy *policy; /* the newest */
     /* An older one, or NULL. Its owner keeps it as long as a hold made under it is open. */
     const struct policy *(*policy_at)(void *user, int64_t version);
     void *policy_user;
@@ -54,7 +56,14 @@ struct core {
     bool (*line_busy)(void *user, int64_t limit_id, int64_t subject_id);
     void *line_user;
     int64_t node_id, epoch;
-    int64_t now_ms;                                  /* never earlier than in the batch before */
+    int64_t now_ms; /* never earlier than in the batch before */
+    /* Calendar windows that were looked up in this batch: most calls ask for the same few. */
+    struct known_window {
+        const struct zone *zone;
+        enum window_kind window;
+        struct window span;
+    } known_windows[CORE_KNOWN_WINDOWS];
+    uint32_t known_window_count; /* the oldest make room */
 };
 
 void core_needs(struct core *core, const struct event *event, struct needs *needs);

@@ -8,7 +8,12 @@
 /* Of one call; conf/ refuses a configuration that could need more. */
 #define LIMITS_MAX HOLD_PARTS_MAX
 
-/* --- window.c: token buckets. A level is in units x period_ms, so that draining is exact. */
+/* --- window.c */
+/* The same as limit_window, found once a batch. */
+struct window core_window(struct core *core, const struct limit *limit, int64_t now_ms);
+bool limit_is_calendar(const struct limit *limit);
+
+/* Token buckets. A level is in units x period_ms, so that draining is exact. */
 int64_t bucket_level(const struct limit *limit, const struct meter *meter, int64_t now_ms);
 bool bucket_fits(const struct limit *limit, int64_t level, int64_t units);
 /* The wait until `units` fit; 0 when they never do. */

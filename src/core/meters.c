@@ -45,13 +45,6 @@ drop_closed_windows(struct meter_row *row, int64_t limit_id, int64_t window_ms)
     row->meter_count = kept;
 }
 
-static bool
-limit_is_calendar(const struct limit *limit)
-{
-    return limit->window == WINDOW_DAY || limit->window == WINDOW_WEEK
-           || limit->window == WINDOW_MONTH;
-}
-
 /* Nothing reads it any more: its window is over, or its limit is gone, and no open hold belongs to
  * it. */
 static bool
@@ -128,7 +121,7 @@ meter_resolve(
     meter->settled = money_add(meter->settled, spent);
     slot->row.seen_ms = max_i64(slot->row.seen_ms, core->now_ms);
     slot->slot.dirty = true;
-    if (limit && limit_window(limit, slot->row.seen_ms).start_ms > meter->window_ms) {
+    if (limit && core_window(core, limit, slot->row.seen_ms).start_ms > meter->window_ms) {
         drop_closed_windows(&slot->row, part->limit_id, meter->window_ms + 1);
     }
 }
@@ -201,7 +194,7 @@ applied_read_meter(struct core *core, struct applied *applied)
     /* Time never goes back for a meter: a clock that stepped back stays in the window it was in. */
     const int64_t now_ms = max_i64(core->now_ms, applied->slot->row.seen_ms);
     if (now_ms != core->now_ms) {
-        applied->window = limit_window(applied->limit, now_ms);
+        applied->window = core_window(core, applied->limit, now_ms);
     }
     const bool bucket = applied->limit->window == WINDOW_BUCKET;
     const struct meter *meter =
@@ -232,7 +225,7 @@ applied_collect(struct core *core, const struct policy *policy, const struct mod
             }
             struct applied *applied = &set->items[set->count++];
             *applied = (struct applied){ .limit = limit, .cap = cap };
-            applied->window = limit_window(limit, core->now_ms);
+            applied->window = core_window(core, limit, core->now_ms);
             applied_subject(limit, caller, applied);
             applied_read_meter(core, applied);
             set->has_cost |= limit->counts == COUNT_COST;

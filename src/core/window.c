@@ -12,6 +12,34 @@ limit_window(const struct limit *limit, int64_t now_ms)
     }
 }
 
+bool
+limit_is_calendar(const struct limit *limit)
+{
+    return limit->window == WINDOW_DAY || limit->window == WINDOW_WEEK
+           || limit->window == WINDOW_MONTH;
+}
+
+struct window
+core_window(struct core *core, const struct limit *limit, int64_t now_ms)
+{
+    if (!limit_is_calendar(limit)) {
+        return limit_window(limit, now_ms);
+    }
+    const uint32_t count = core->known_window_count;
+    for (uint32_t i = 0; i < count && i < CORE_KNOWN_WINDOWS; i++) {
+        const struct known_window *known = &core->known_windows[i];
+        if (known->zone == limit->zone && known->window == limit->window
+            && known->span.start_ms <= now_ms && now_ms < known->span.end_ms) {
+            return known->span;
+        }
+    }
+    const struct window span = limit_window(limit, now_ms);
+    core->known_windows[count % CORE_KNOWN_WINDOWS] =
+        (struct known_window){ limit->zone, limit->window, span };
+    core->known_window_count++;
+    return span;
+}
+
 /* rate units leave every period_ms, so `rate` of the scaled level leaves every millisecond. */
 int64_t
 bucket_level(const struct limit *limit, const struct meter *meter, int64_t now_ms)

@@ -7,6 +7,8 @@
 
 #include <string.h>
 
+#include "core/core_priv.h"
+
 #define MIDNIGHT_MS (NOON_MS + 12 * HOUR_MS) /* 2026-10-01T00:00:00Z: also a month's end */
 
 static void
@@ -200,10 +202,42 @@ a_cap_of_none_in_flight(void **state)
     assert_int_equal(expect_refused(gate, &event, REASON_IN_FLIGHT).refusal.retry_after_ms, 0); /* never */
 }
 
+/* Rows of one batch may have been seen at other times than its own, and limits may be of other zones. */
+static void
+a_window_found_again_is_the_right_one(void **state)
+{
+    static struct zone_span spans[] = { { INT64_MIN, 3600 } };
+    static const struct zone other = { "other", 1, spans };
+    static const enum window_kind kinds[] = { WINDOW_DAY, WINDOW_WEEK, WINDOW_MONTH, WINDOW_LIFETIME };
+    static const int64_t offsets_ms[] = { 0, -1, -HOUR_MS, 1, HOUR_MS, -DAY_MS, 0, 9 * DAY_MS, -1, 0 };
+    struct core core = { 0 };
+    for (size_t i = 0; i < countof(offsets_ms); i++) {
+        for (size_t k = 0; k < 2 * countof(kinds); k++) {
+            const struct limit limit = { .window = kinds[k / 2], .zone = k % 2 ? &other : NULL };
+            const int64_t at_ms = MIDNIGHT_MS + offsets_ms[i];
+            const struct window expected = limit_window(&limit, at_ms);
+            for (int again = 0; again < 2; again++) {
+                const struct window found = core_window(&core, &limit, at_ms);
+                assert_int_equal(found.start_ms, expected.start_ms);
+                assert_int_equal(found.end_ms, expected.end_ms);
+            }
+        }
+    }
+    /* What was found is not looked for again. */
+    const uint32_t looked_up = core.known_window_count;
+    const struct limit day = { .window = WINDOW_DAY };
+    (void)core_window(&core, &day, MIDNIGHT_MS);
+    const uint32_t once = core.known_window_count;
+    (void)core_window(&core, &day, MIDNIGHT_MS + HOUR_MS);
+    assert_int_equal(core.known_window_count, once);
+    assert_true(once <= looked_up + 1);
+}
+
 static const struct CMUnitTest tests[] = {
     CASE("a settlement after midnight goes to the window that was charged", settled_after_midnight),
     CASE_WITH("a day begins at midnight of its zone", zones_have_their_own_midnight, gate_make, gate_end),
     CASE_WITH("time that goes back changes no window", time_that_goes_back_changes_no_window, gate_make, gate_end),
+    CASE("a window that is found again is the right one", a_window_found_again_is_the_right_one),
     CASE("a bucket admits at the instant it names, and not a millisecond before", a_bucket_admits_at_the_instant_it_names),
     CASE_WITH("a bucket fills up to its burst", a_bucket_fills_up_to_its_burst_and_no_further, gate_make, gate_end),
     CASE("buckets of the largest numbers", numbers_at_the_end_of_their_range),
