@@ -8,7 +8,7 @@ import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 
-import { Gateway, Mock, ask, callOf, modelsOn, providersOn, run, send, until } from './harness.mjs';
+import { ASAN, Gateway, Mock, ask, callOf, modelsOn, providersOn, run, send, until } from './harness.mjs';
 
 const CALLERS = 6;
 
@@ -122,7 +122,8 @@ describe('a key of a provider that is changed', () => {
     assert.ok((await gauge(gateway, 'connections_total{side="provider"}')) <= 2 * (CALLERS + 2));
   });
 
-  test('one that is used no more is nowhere in memory, though nobody calls', async (t) => {
+  /* A sanitizer's own memory is terabytes, and it keeps what was given back. */
+  test('one that is used no more is nowhere in memory, though nobody calls', { skip: ASAN && 'a sanitizer keeps memory of its own' }, async (t) => {
     const secrets = [0, 1, 2, 3, 4].map(secret);
     try {
       assert.ok(inMemory(gateway, secrets).includes(secret(4)), 'the one in use is');
