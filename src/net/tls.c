@@ -196,6 +196,15 @@ net_tls_read(struct net_tls *tls, char *out, size_t size)
     if (tls->failed) {
         return NET_IO_LOST;
     }
+    /* The last read of the socket was short, and all of it is used: OpenSSL would find nothing, at the price of
+     * a buffer for a record. */
+    if (tls->drained && tls->kept.len == 0
+        && tls->sock->loop->cipher_begin == tls->sock->loop->cipher_end
+        && !SSL_has_pending(tls->ssl)) {
+        tls->drained = false;
+        tls->reads = 0;
+        return NET_IO_AGAIN;
+    }
     ERR_clear_error();
     const int result = SSL_read_ex(tls->ssl, out, size, &got);
     if (result == 1) {
