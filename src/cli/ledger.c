@@ -245,8 +245,9 @@ list_rows(struct listing *listing, struct json_object *rows)
         switch (listing->form) {
         case FORM_TABLE: print_row(row, &listing->table); break;
         case FORM_CSV: csv_row(&out, row); break;
-        case FORM_JSON: buf_add_str(&out, listing->rows ? "," : ""); /* fall through */
+        case FORM_JSON:
         case FORM_NDJSON:
+            buf_add_str(&out, listing->form == FORM_JSON && listing->rows > 0 ? "," : "");
             buf_add_str(&out, json_object_to_json_string_ext(
                                   row, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE));
             buf_add_str(&out, listing->form == FORM_NDJSON ? "\n" : "");
