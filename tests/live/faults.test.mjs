@@ -174,7 +174,7 @@ describe('a provider with a fault', () => {
         const end = endOf(api, stream, answer);
         assert.ok(!answer.events.list.some((event) => event.torn) || words === 'events=bad_json', `${how}: no event is torn`);
         if (expected) {
-          assert.equal(end, expected[stream ? 'stream' : 'whole'], how);
+          assert.equal(end, expected[stream ? 'stream' : 'whole'], `${how}: ${answer.status} ${answer.text.slice(-400)}`);
         } else {
           assert.ok(answer.clean && answer.status >= 400, `${how}: ${answer.status} ${answer.text}`);
         }
