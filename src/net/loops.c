@@ -4,6 +4,8 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/thread.h"
@@ -137,10 +139,16 @@ on_check(uv_check_t *uv_check)
     end_turn(uv_check->data);
 }
 
+/* The mark goes before what it stands for is looked at: a wake from here on writes again. */
 static void
-on_async(uv_async_t *async)
+on_woken(uv_poll_t *poll, int status, int events)
 {
-    struct net_loop *loop = async->data;
+    struct net_loop *loop = poll->data;
+    uint64_t count = 0;
+    (void)status;
+    (void)events;
+    (void)!read(loop->wake_fd, &count, sizeof(count)); /* never blocks; a count that is gone is no loss */
+    (void)atomic_exchange(&loop->woken, false);
     if (net_stopping(loop->net)) {
         see_stop(loop);
     }
@@ -150,10 +158,31 @@ on_async(uv_async_t *async)
     }
 }
 
+/* Not uv_async_send: where the loop and its waker share a processor, the wake-up takes it from the waker
+ * within that call, and the loop spins in wait for the call's end. */
 void
 net_loop_wake(struct net_loop *loop)
 {
-    check(uv_async_send(&loop->async) == 0); /* libuv joins those that are not seen yet */
+    const uint64_t one = 1;
+    if (!atomic_exchange(&loop->woken, true)) {
+        (void)!write(loop->wake_fd, &one, sizeof(one)); /* fails only where a wake-up waits already */
+    }
+}
+
+static bool
+open_wake(struct net_loop *loop)
+{
+    loop->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    if (loop->wake_fd < 0) {
+        return false;
+    }
+    if (uv_poll_init(&loop->uv, &loop->wake, loop->wake_fd) != 0) {
+        (void)close(loop->wake_fd);
+        return false;
+    }
+    loop->wake.data = loop;
+    check(uv_poll_start(&loop->wake, UV_READABLE, on_woken) == 0);
+    return true;
 }
 
 int64_t
@@ -204,7 +233,7 @@ run_loop(void *arg)
     }
     net_listen_start(loop);
     while (!loop->finished) {
-        (void)uv_run(&loop->uv, UV_RUN_DEFAULT); /* whether handles are left: the async always is */
+        (void)uv_run(&loop->uv, UV_RUN_DEFAULT); /* whether handles are left: that of wake-ups always is */
     }
     if (net->app->on_loop_stop) {
         net->app->on_loop_stop(loop);
@@ -282,7 +311,7 @@ open_loop(struct net *net, int index)
         return false;
     }
     net->loop_count = index + 1; /* from here on net_free closes it */
-    loop->async.data = loop->prepare.data = loop->check.data = loop;
+    loop->prepare.data = loop->check.data = loop;
     check(uv_prepare_init(&loop->uv, &loop->prepare) == 0);
     check(uv_prepare_start(&loop->prepare, on_prepare) == 0);
     check(uv_check_init(&loop->uv, &loop->check) == 0);
@@ -293,7 +322,7 @@ open_loop(struct net *net, int index)
     net_handshakes_init(&loop->handshakes_out, loop);
     net_handshakes_init(&loop->handshakes_in, loop);
     net_upstream_open(loop);
-    loop->running = uv_async_init(&loop->uv, &loop->async, on_async) == 0; /* needs a descriptor */
+    loop->running = open_wake(loop); /* needs a descriptor */
     return loop->running;
 }
 
@@ -365,7 +394,7 @@ free_loop(struct net_loop *loop)
     }
     net_upstream_close(loop);
     if (loop->running) {
-        uv_close((uv_handle_t *)&loop->async, NULL);
+        uv_close((uv_handle_t *)&loop->wake, NULL);
     }
     uv_close((uv_handle_t *)&loop->prepare, NULL);
     uv_close((uv_handle_t *)&loop->check, NULL);
@@ -373,6 +402,9 @@ free_loop(struct net_loop *loop)
     while (uv_run(&loop->uv, UV_RUN_DEFAULT) != 0) {
     }
     check(uv_loop_close(&loop->uv) == 0);
+    if (loop->running) {
+        (void)close(loop->wake_fd);
+    }
     net_outs_close(loop);
     net_resolve_close(loop);
     free(loop->listeners);

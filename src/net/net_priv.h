@@ -124,7 +124,9 @@ struct net_loop {
     void *user;
     bool running, finished;
     uv_loop_t uv;
-    uv_async_t async;
+    uv_poll_t wake;
+    int wake_fd;       /* an eventfd, while running */
+    atomic_bool woken; /* a wake-up is written and not seen yet */
     uv_prepare_t prepare;
     uv_check_t check;
     uv_thread_t thread;
