@@ -237,6 +237,7 @@ static void
 configure_library(void)
 {
     (void)sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0); /* in vain where SQLite is in use already */
+    sqlite_pages_configure();
 }
 
 static const struct store_ops sqlite_ops;

@@ -9,6 +9,7 @@
  *   sqlite_home.c        is it the file that the last gateway wrote
  *   sqlite_log.c         room behind the log's end
  *   sqlite_gather.c      the pages of a commit, written in one piece
+ *   sqlite_pages.c       SQLite's cache of pages, which is not searched in vain
  *   migrate.c            schema versions      lock.c  one gateway a store */
 #pragma once
 
@@ -157,6 +158,11 @@ void log_gather(struct sqlite_db *writer);
 /* The transaction will not commit. Pages that it would write later might meet another's, which came
  * between. */
 void log_forget(struct sqlite_db *writer);
+
+/* --- sqlite_pages.c */
+
+/* Before SQLite is used first; in vain, and no harm, where it is in use. */
+void sqlite_pages_configure(void);
 
 /* --- The engine. */
 
