@@ -18,7 +18,7 @@ without_services() {
 }
 
 bench_build() {
-    configure_tree "$BENCH_BUILD" -Dbench=true -Dtests=false -Doptimization=2 -Ddebug=true -Db_ndebug=false \
+    configure_tree "$BENCH_BUILD" -Dbench=true -Dtests=false -Db_ndebug=false \
         && ninja -C "$BENCH_BUILD" tidegate bench/load bench/upstream >&2
 }
 

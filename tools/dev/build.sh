@@ -39,7 +39,7 @@ TSAN_ROOMS="engine net log store"
 
 build_tsan_tree() {
     local room programs=(tidegate)
-    configure_tree "$TSAN_BUILD" -Db_sanitize=thread -Db_lundef=false || return 1
+    configure_tree "$TSAN_BUILD" -Db_sanitize=thread -Db_lundef=false -Doptimization=2 || return 1
     for room in $TSAN_ROOMS; do
         mapfile -t -O ${#programs[@]} programs < <(ninja -C "$TSAN_BUILD" -t targets all |
             sed -n "s#^\(tests/unit/$room/[a-z_]*_test\): .*#\1#p")
@@ -48,6 +48,6 @@ build_tsan_tree() {
 }
 
 build_asan_tree() {
-    configure_tree "$ASAN_BUILD" -Db_sanitize=address,undefined -Db_lundef=false \
+    configure_tree "$ASAN_BUILD" -Db_sanitize=address,undefined -Db_lundef=false -Doptimization=2 \
         && ninja -C "$ASAN_BUILD" "$@" >&2
 }
