@@ -147,7 +147,8 @@ on_woken(uv_poll_t *poll, int status, int events)
     uint64_t count = 0;
     (void)status;
     (void)events;
-    (void)!read(loop->wake_fd, &count, sizeof(count)); /* never blocks; a count that is gone is no loss */
+    (void)!read(
+        loop->wake_fd, &count, sizeof(count)); /* never blocks; a count that is gone is no loss */
     (void)atomic_exchange(&loop->woken, false);
     if (net_stopping(loop->net)) {
         see_stop(loop);
@@ -165,7 +166,8 @@ net_loop_wake(struct net_loop *loop)
 {
     const uint64_t one = 1;
     if (!atomic_exchange(&loop->woken, true)) {
-        (void)!write(loop->wake_fd, &one, sizeof(one)); /* fails only where a wake-up waits already */
+        (void)!write(
+            loop->wake_fd, &one, sizeof(one)); /* fails only where a wake-up waits already */
     }
 }
 
@@ -233,7 +235,8 @@ run_loop(void *arg)
     }
     net_listen_start(loop);
     while (!loop->finished) {
-        (void)uv_run(&loop->uv, UV_RUN_DEFAULT); /* whether handles are left: that of wake-ups always is */
+        (void)uv_run(
+            &loop->uv, UV_RUN_DEFAULT); /* whether handles are left: that of wake-ups always is */
     }
     if (net->app->on_loop_stop) {
         net->app->on_loop_stop(loop);

@@ -22,14 +22,15 @@
 #include "log/metrics.h"
 #include "net/net.h"
 
-#define NET_READ_BYTES       (64 * 1024) /* of a loop; one read is enough for most events */
-#define NET_FIRST_READ_BYTES (8 * 1024)  /* of a request: most heads with a small body; what is behind them of a
+#define NET_READ_BYTES (64 * 1024) /* of a loop; one read is enough for most events */
+#define NET_FIRST_READ_BYTES                                                                       \
+    (8 * 1024)               /* of a request: most heads with a small body; what is behind them of a
                                           * larger one is read to its place, not copied there */
-#define NET_READS_A_TURN     8           /* then the other sockets have their turn */
-#define NET_GATHERED_MAX     64          /* small writes that wait for the end of a turn */
-#define NET_OVERFLOWS_MAX    32          /* connections beyond the limit being told so, a loop */
-#define NET_DATE_BYTES       30          /* "Sun, 06 Nov 1994 08:49:37 GMT" and its NUL */
-#define NET_NEVER_MONO_MS    INT64_MAX
+#define NET_READS_A_TURN  8  /* then the other sockets have their turn */
+#define NET_GATHERED_MAX  64 /* small writes that wait for the end of a turn */
+#define NET_OVERFLOWS_MAX 32 /* connections beyond the limit being told so, a loop */
+#define NET_DATE_BYTES    30 /* "Sun, 06 Nov 1994 08:49:37 GMT" and its NUL */
+#define NET_NEVER_MONO_MS INT64_MAX
 
 /* ---- tasks: what is left to do at the end of a turn */
 
@@ -52,7 +53,7 @@ void net_tasks_run_if_many(struct net_loop *loop);
 #define WHEEL_LEVELS     7 /* 2^42 ms: more than a century of uptime */
 
 struct net_wheel {
-    int64_t now_mono_ms; /* every timer that was due by then has run */
+    int64_t now_mono_ms;   /* every timer that was due by then has run */
     int64_t armed_mono_ms; /* when the uv_timer fires; NET_NEVER_MONO_MS = it does not run */
     uint64_t filled[WHEEL_LEVELS]; /* one bit a slot */
     struct list slots[WHEEL_LEVELS][WHEEL_SLOTS];
@@ -72,7 +73,7 @@ MUST_USE int net_wheel_open(struct net_loop *loop); /* a uv status */
 struct net_sock {
     uv_poll_t poll;
     struct net_loop *loop;
-    int fd; /* -1 once closed */
+    int fd;      /* -1 once closed */
     int watched; /* bits of enum uv_poll_event */
     void (*on_ready)(struct net_sock *sock, int events);
     void (*on_closed)(struct net_sock *sock); /* frees the object around it */
@@ -132,11 +133,11 @@ struct net_loop {
     uv_thread_t thread;
     struct net_wheel wheel;
     struct list tasks;
-    int gathered_count; /* writes left to a task since the tasks ran last */
-    struct spares outs; /* what answers wait in */
+    int gathered_count;          /* writes left to a task since the tasks ran last */
+    struct spares outs;          /* what answers wait in */
     struct net_timer outs_timer; /* frees those that nobody needs */
 
-    struct list conns; /* struct net_conn */
+    struct list conns;     /* struct net_conn */
     struct list exchanges; /* struct net_exchange, until the app closes them */
     int overflow_count;
     struct net_listener *listeners;
@@ -147,13 +148,13 @@ struct net_loop {
 
     int64_t date_second;
     char date[NET_DATE_BYTES];
-    struct list calls; /* struct net_call */
+    struct list calls;                 /* struct net_call */
     struct list pools, idle_upstreams; /* both the longest unused first */
-    struct map pool_of; /* hash of what must not be mixed -> struct net_pool */
-    struct net_timer pool_timer; /* ends idle connections */
-    struct map names; /* hash of the host -> struct net_name */
-    struct list lookups_done; /* struct net_ask; under the mutex of net->lookups */
-    atomic_bool lookups_told; /* some are there */
+    struct map pool_of;                /* hash of what must not be mixed -> struct net_pool */
+    struct net_timer pool_timer;       /* ends idle connections */
+    struct map names;                  /* hash of the host -> struct net_name */
+    struct list lookups_done;          /* struct net_ask; under the mutex of net->lookups */
+    atomic_bool lookups_told;          /* some are there */
     int name_count;
     struct net_handshakes handshakes_out, handshakes_in; /* to providers, of clients */
     char *cipher_bytes; /* NET_READ_BYTES of TLS records, of cipher_owner */
@@ -161,15 +162,15 @@ struct net_loop {
     const void *cipher_owner;
 
     struct http_head head; /* the one being read; never kept across a turn */
-    char *read_bytes; /* NET_READ_BYTES: what the last read brought */
+    char *read_bytes;      /* NET_READ_BYTES: what the last read brought */
 };
 
 /* ---- peers.c */
 
 struct net_peer {
     char text[INET6_ADDRSTRLEN]; /* numeric address; "unix" */
-    uint64_t block; /* hash of the address, of IPv6 its first 64 bits */
-    bool local; /* loopback or a unix socket: never counted */
+    uint64_t block;              /* hash of the address, of IPv6 its first 64 bits */
+    bool local;                  /* loopback or a unix socket: never counted */
 };
 
 void net_peer_of(const struct sockaddr *address, struct net_peer *peer);
@@ -190,11 +191,11 @@ struct net {
     _Atomic int64_t stop_by_mono_ms;
     bool tls_mutex_open;
     uv_mutex_t tls_mutex;
-    struct net_tls_context *tls_contexts; /* one a file of roots, shared by the loops */
+    struct net_tls_context *tls_contexts;  /* one a file of roots, shared by the loops */
     struct net_certificates *certificates; /* of each listen; NULL until they are read */
     bool peers_mutex_open;
     uv_mutex_t peers_mutex;
-    struct map peer_counts; /* of addresses: block -> connections */
+    struct map peer_counts;      /* of addresses: block -> connections */
     struct net_lookups *lookups; /* of names, for all loops */
     bool signals_open;
     uv_signal_t signals[3];
@@ -249,7 +250,7 @@ struct net_conn {
     struct net_sock sock;
     struct list node;
     struct net_task task;
-    struct net_timer timer; /* of all deadlines; runs at most as late as the next one */
+    struct net_timer timer;        /* of all deadlines; runs at most as late as the next one */
     struct net_exchange *exchange; /* NULL where the app has closed it, or there is none */
     enum conn_state state;
     enum answer_kind answer;
@@ -266,10 +267,10 @@ struct net_conn {
     bool while_stopping; /* of its listener: waiting for a request, it keeps no loop from its end */
 
     int tag, listen_index;
-    struct net_tls *tls; /* NULL = plain, or no byte of its handshake yet */
+    struct net_tls *tls;            /* NULL = plain, or no byte of its handshake yet */
     struct net_handshake handshake; /* waits on loop->handshakes_in */
-    struct buf in;   /* bytes read and not used yet */
-    struct buf out;  /* bytes not taken by the socket yet, from out_sent on */
+    struct buf in;                  /* bytes read and not used yet */
+    struct buf out;                 /* bytes not taken by the socket yet, from out_sent on */
     size_t out_sent;
     int64_t out_counted_bytes; /* on the budget of all bodies */
     int64_t answer_left_bytes; /* of a declared length */
@@ -277,9 +278,9 @@ struct net_conn {
     struct http_body body;
     char *room; /* the app's, for the next room_bytes of the body */
     size_t room_bytes;
-    int64_t input_mono_ms;  /* the last step forward of reading */
+    int64_t input_mono_ms;            /* the last step forward of reading */
     int64_t body_mono_ms, body_bytes; /* since when the body may come, and what has come of it */
-    int64_t output_mono_ms; /* the last byte the client took while more waited */
+    int64_t output_mono_ms;           /* the last byte the client took while more waited */
     int64_t linger_mono_ms, linger_left_bytes;
     struct net_peer peer;
 };
@@ -318,8 +319,8 @@ void net_conn_lose(struct net_conn *conn);
 void net_conn_close(struct net_conn *conn); /* the same without a word to the app */
 /* Ends keep-alive connections that wait for nothing. */
 void net_conn_close_idle(struct net_loop *loop);
-struct net_exchange *net_exchange_make(struct net_conn *conn, const struct http_head *head,
-    struct slice head_bytes);
+struct net_exchange *net_exchange_make(
+    struct net_conn *conn, const struct http_head *head, struct slice head_bytes);
 void net_exchange_free(struct net_exchange *exchange);
 
 /* As net_sock_read and net_sock_write, through TLS where there is some. */

@@ -64,8 +64,8 @@ MUST_USE enum status query_write(
 void query_end(struct query *query);
 /* Ends a query that finds at most one row: `status` of query_next, unless the row was not
  * intact. */
-MUST_USE enum status query_finish(struct query *query, enum status status, bool intact,
-    const char *table, const int64_t *id);
+MUST_USE enum status query_finish(
+    struct query *query, enum status status, bool intact, const char *table, const int64_t *id);
 
 /* Columns of the current row, from left to right. */
 int64_t column_i64(struct query *query);
@@ -147,8 +147,7 @@ struct log_room {
 };
 /* Between two transactions of the writer: keeps some room behind a log of `log_pages`, which begins
  * anew at about `pages_max`. */
-void log_make_room(
-    struct sqlite_db *writer, int log_pages, int pages_max, struct log_room *room);
+void log_make_room(struct sqlite_db *writer, int log_pages, int pages_max, struct log_room *room);
 
 /* --- sqlite_gather.c */
 
