@@ -4,20 +4,21 @@
 #     bench/relay.sh [--quick] [--write] [--blocks N] [--rows WORD,...] BUILD-FOLDER
 #
 # The gateway (five limits in force, books on disk) and nginx take turns on one core, the generator and the
-# fake provider share another. A row is measured in blocks; each block measures both. What is shown is the
-# median of the blocks, and of the blocks' ratios, since machines drift between blocks and not within one.
+# fake provider share another. A row is measured in blocks, each of three pairs of windows, one window of each;
+# idle streams and memory take one pair a block. What is shown is the median of the windows, and of the pairs'
+# ratios: machines drift within seconds, so the two windows of a pair are short and follow each other.
 # All measurements are kept in BUILD-FOLDER/relay/measurements.jsonl.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-BLOCKS=5 WINDOW_MS=4000 WARM_MS=1000 STREAMS=200 IDLE_STREAMS=9000 TLS_STREAMS=4000 WRITE=0 QUICK=0
+BLOCKS=5 WINDOWS=3 WINDOW_MS=1500 WARM_MS=500 STREAMS=200 IDLE_STREAMS=9000 TLS_STREAMS=4000 WRITE=0 QUICK=0
 ALL_ROWS=calls,paced,chunks,bodies,idle,memory,latency,refusals
 ROWS=$ALL_ROWS BIN=''
 ASKED=$*
 
 while [ $# -gt 0 ]; do
     case $1 in
-        --quick) QUICK=1 BLOCKS=1 WINDOW_MS=1500 WARM_MS=500 ;;
+        --quick) QUICK=1 BLOCKS=1 WINDOWS=1 ;;
         --write) WRITE=1 ;;
         --blocks) BLOCKS=$2; shift ;;
         --rows) ROWS=$2; shift ;;
@@ -128,6 +129,7 @@ row() {
 }
 
 blocks() { seq 1 "$BLOCKS"; }
+pairs() { seq 1 $((BLOCKS * WINDOWS)); }
 
 # --- The rows.
 
@@ -135,7 +137,7 @@ measure_calls() {
     local block count subject
     local -A loops=() whole=()
     for count in 64 16; do
-        for block in $(blocks); do
+        for block in $(pairs); do
             for subject in tidegate nginx; do
                 load "calls-$count" "$subject" whole short --connections "$count"
                 loops[$subject-$count]+=" $(field subject_loops_us_each "$LINE")"
@@ -153,7 +155,7 @@ measure_calls() {
 measure_paced() {
     local block subject
     local -A loops=() whole=()
-    for block in $(blocks); do
+    for block in $(pairs); do
         for subject in tidegate nginx; do
             load paced "$subject" whole short --connections 64 --rate 3000
             loops[$subject]+=" $(field subject_loops_us_each "$LINE")"
@@ -168,7 +170,7 @@ measure_chunks() {
     local block model subject
     local -A cost=()
     for model in stream tls_stream; do
-        for block in $(blocks); do
+        for block in $(pairs); do
             for subject in tidegate nginx; do
                 load "chunks-$model" "$subject" "$model" sse --connections "$STREAMS" --ramp 200
                 cost[$subject-$model]+=" $(field subject_us_each "$LINE")"
@@ -185,7 +187,7 @@ measure_bodies() {
     local block count subject
     local -A rate=()
     for count in 16 64; do
-        for block in $(blocks); do
+        for block in $(pairs); do
             for subject in tidegate nginx; do
                 load "bodies-$count" "$subject" whole short --connections "$count" --body 262144
                 rate[$subject-$count]+=" $(field calls_per_s "$LINE")"
@@ -264,7 +266,7 @@ measure_memory() {
 measure_latency() {
     local block subject part
     local -A ms=()
-    for block in $(blocks); do
+    for block in $(pairs); do
         for subject in tidegate nginx; do
             load latency "$subject" whole short --connections 16 --rate 1000
             for part in p50 p99; do
@@ -279,7 +281,7 @@ measure_latency() {
 measure_refusals() {
     local block subject
     local -A cost=()
-    for block in $(blocks); do
+    for block in $(pairs); do
         for subject in tidegate nginx; do
             load refusals "$subject" refused short --connections 64 --expect 402
             cost[$subject]+=" $(field subject_us_each "$LINE")"
