@@ -90,8 +90,7 @@ on_head(struct net_call *upstream, const struct http_head *head, void *user)
     }
     if (call->streaming) {
         sse_start(&call->sse, &call->sse_buf, SSE_DATA_BYTES_MAX);
-        alike_free(&call->alike); /* of an attempt before */
-        call->tap.alike = &call->alike;
+        call_free_alike(call); /* of an attempt before */
     }
     if (call->streaming && call->state == CALL_ANSWER) {
         stream_begin(call);

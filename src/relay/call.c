@@ -121,6 +121,17 @@ call_free_asking(struct call *call)
     call->named = NULL;
 }
 
+void
+call_free_alike(struct call *call)
+{
+    call->tap.alike = NULL;
+    if (call->alike) {
+        alike_free(call->alike);
+        free(call->alike);
+        call->alike = NULL;
+    }
+}
+
 /* The hold must be resolved and the upstream call dead by now. */
 void
 call_free(struct call *call)
@@ -153,7 +164,7 @@ call_free(struct call *call)
     free(call->account);
     buf_free(&call->error_head);
     buf_free(&call->sse_buf);
-    alike_free(&call->alike);
+    call_free_alike(call);
     buf_free(&call->held_back);
     buf_free(&call->backlog);
     buf_free(&call->issued);

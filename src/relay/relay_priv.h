@@ -101,18 +101,20 @@ struct call {
     struct relay_loop *loop;
     struct list node;
     enum call_state state;
+    enum api api;
     struct net_exchange *exchange; /* NULL once the client is gone or answered */
     struct policy *policy;         /* one reference */
     int64_t account_id, key_id;
     char *account;                 /* its name; NULL = not known yet */
-    enum api api;
-    bool client_gone, codex;
     void (*then)(struct call *call); /* once the key is known; NULL = a model call */
+    bool client_gone, codex;
     bool beside;                   /* no model call: a list, or an endpoint that is not there */
     int client_status;             /* what the client was told; 0 = nothing yet */
     struct outcome outcome;
     char request_id[40];
     char trace_id[TRACE_ID_HEX + 1]; /* of a valid traceparent, for the log; "" = none */
+    bool stream, usage_asked, unstored; /* of the request's facts, for good */
+    bool act_for_ignored;
     int64_t started_mono_ms, first_byte_mono_ms;
 
     /* the request */
@@ -120,31 +122,29 @@ struct call {
     struct arena arena;
     struct facts *facts;           /* in the arena, as the next: NULL once an answer streams */
     struct limits_left *limits_left; /* NULL = none to tell of */
-    bool stream, usage_asked, unstored; /* of the facts, for good */
     int64_t answers;
     int32_t model_index;
+    enum reason found;             /* what the request itself is refused for */
     int64_t multiplier_pct, speed_pct, body_bytes;
     int64_t cost_micros;           /* what was booked, of all attempts; -1 = nothing yet */
     int64_t earlier_micros;        /* of it: attempts before this one, which were billed */
     int32_t billed_attempts;       /* so many */
     uint32_t routes_closed;
     int64_t body_counted, answer_counted; /* bytes on the budget of all bodies */
-    bool act_for_ignored;
-    enum reason found;             /* what the request itself is refused for */
-    struct slice detail;           /* of that */
+    struct slice detail;           /* of what it is refused for */
 
     /* the gate */
     struct reply_to ticket;
+    bool ticket_open;              /* a verdict is awaited */
     struct named_ids *named;       /* in the arena; NULL = the request names none. See issued.c */
     struct call_event *asked;      /* in the arena: gone once an answer streams */
-    bool ticket_open;              /* a verdict is awaited */
-    int64_t asked_mono_us;         /* since then */
+    int64_t asked_mono_us;         /* since when a verdict is awaited */
     int64_t hold_id, thread_id;    /* hold_id 0: nothing to settle */
     int32_t route_index, attempts;
     enum payer payer;
+    bool lowered;
     int64_t output_limit, est_input;
     int64_t gate_est_input;        /* as the gate had it, before the provider named it */
-    bool lowered;
     struct net_timer timer;        /* keep-alive while waiting; time limit of a drain */
 
     /* the upstream */
@@ -152,14 +152,14 @@ struct call {
     bool all_sent, upstream_paused;
     bool client_full; /* past the high-water mark, and on_drained has not come yet */
     bool probes;                   /* it asks a route that cooled down whether that is well again */
+    int upstream_status;
     int64_t sent_mono_ms;          /* when this attempt began */
     struct buf request_head;
-    int upstream_status;
     enum reason failed;            /* between two routes: why the attempt before was given up, */
     bool failed_billed;            /* and whether it may be billed */
     bool troubled;                 /* a provider could not be reached, or broke off */
-    char *failure;                 /* of the last attempt that failed, for the log; NULL = none */
     bool streaming;                /* its answer is an event stream */
+    char *failure;                 /* of the last attempt that failed, for the log; NULL = none */
     struct buf answer;             /* read whole: not streamed, or an error */
     struct thin *thin;             /* of one too large to be kept: what says its usage; else NULL */
     struct buf answer_headers;     /* what of its head goes to the client */
@@ -168,16 +168,16 @@ struct call {
 
     /* a stream's way to the client */
     struct tap tap;
-    struct alike alike;
+    struct alike *alike;           /* from the second text on; NULL = not yet, or no memory */
     struct sse sse;
     struct buf sse_buf;
     struct buf held_back;          /* raw bytes of the event that is not complete yet */
     struct buf backlog;            /* bytes that came while we may not go on */
     struct buf issued;             /* ids of this answer, as its settlement tells them */
-    bool passing;                  /* the event in flight is too long to hold back */
-    bool head_sent, comment_sent, upstream_ended;
     int64_t output_allowed, ask_at, bytes_per_token_milli;
     int64_t held_output, bound_output; /* tokens that are held, and that the answer cannot pass */
+    bool passing;                  /* the event in flight is too long to hold back */
+    bool head_sent, comment_sent, upstream_ended;
     bool input_told, upstream_whole;
     bool extending, extension_over;/* asked for more; there is no more to get */
     bool waiting_for_more;         /* the next event may not go out yet */
@@ -241,6 +241,7 @@ bool call_may_follow_billed(const struct call *call);
 extern const struct net_call_events call_events;
 void call_answer_whole(struct call *call);
 void call_free_thin(struct call *call);
+void call_free_alike(struct call *call);
 /* An error's head outlives its callback: it is judged again once its body is there. */
 void call_keep_head(struct call *call, const struct http_head *head);
 void call_kept_head(struct call *call, struct http_head *head);

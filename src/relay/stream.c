@@ -2,6 +2,8 @@
  * not go out yet, ended cleanly whatever the upstream does. */
 #include "relay/relay_priv.h"
 
+#include <stdlib.h>
+
 #include "base/clock.h"
 #include "log/log.h"
 #include "log/metrics.h"
@@ -294,6 +296,9 @@ take_event(struct call *call, const struct sse_event *event, struct slice raw, s
 {
     struct tapped tapped = { .kind = TAP_OTHER };
     if (event->has_data || event->name.len) {
+        if (!call->alike && call->tap.delta_events > 0) { /* many more may follow */
+            call->tap.alike = call->alike = calloc(1, sizeof *call->alike);
+        }
         tapped = tap_event(&call->tap, event);
     }
     if (tapped.kind == TAP_ERROR) {
