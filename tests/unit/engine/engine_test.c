@@ -6,7 +6,6 @@
 #include "house.h"
 
 #include <string.h>
-#include <time.h>
 
 #include "base/clock.h"
 
@@ -14,10 +13,8 @@ static void
 a_call_from_start_to_end(void **state)
 {
     struct house *house = *state;
-    const struct limit *day =
-        add_limit(house->policy, "day", COUNT_COST, PER_ACCOUNT, WINDOW_DAY, 10000);
-    const struct limit *mine =
-        add_limit(house->policy, "mine", COUNT_IN_FLIGHT, PER_KEY, WINDOW_CONCURRENCY, 2);
+    const struct limit *day = add_limit(house->policy, "day", COUNT_COST, PER_ACCOUNT, WINDOW_DAY, 10000);
+    const struct limit *mine = add_limit(house->policy, "mine", COUNT_IN_FLIGHT, PER_KEY, WINDOW_CONCURRENCY, 2);
     house_start(house);
     const struct verdict call = ask_allowed(house, house_call(house, MODEL_PAID, 100, -1, 'a'));
     assert_int_equal(call.output_allowed, STEP);
@@ -83,9 +80,7 @@ let_the_minute_end(void)
 {
     const int64_t left_ms = 60000 - clock_wall_ms() % 60000;
     if (left_ms < 3000) {
-        const struct timespec rest = { .tv_sec = left_ms / 1000,
-            .tv_nsec = left_ms % 1000 * 1000000 + 1000000 };
-        nanosleep(&rest, NULL);
+        pause_ms(left_ms + 1);
     }
 }
 
@@ -102,12 +97,10 @@ a_refusal_costs_no_commit(void **state)
         const struct verdict verdict = ask(house, house_call(house, MODEL_PAID, 100, 0, 'a'));
         assert_int_equal(verdict.refusal.reason, REASON_COST_SPENT);
         assert_true(verdict.refusal.ledger_id > 0);
-        assert_true(
-            ledger_id == 0 || verdict.refusal.ledger_id == ledger_id); /* all lead to one row */
+        assert_true(ledger_id == 0 || verdict.refusal.ledger_id == ledger_id); /* all lead to one row */
         ledger_id = verdict.refusal.ledger_id;
     }
-    assert_true(
-        atomic_load(&faults.commits) <= before + 1); /* one, should it have taken a second */
+    assert_true(atomic_load(&faults.commits) <= before + 1); /* one, should it have taken a second */
     UNTIL(books_of(house).refusals == 100);
     const struct books books = books_of(house);
     assert_int_equal(books.kinds[LEDGER_REFUSAL], 1);
@@ -189,8 +182,7 @@ refusals_that_loops_gave_again_are_counted(void **state)
     const struct verdict spent = ask(house, house_call(house, MODEL_PAID, 100, 0, 'a'));
     assert_true(engine_refused_again(house->engine, spent.refusal.ledger_id, 7));
     UNTIL(books_of(house).refusals == 8);
-    assert_true(engine_refused_again(
-        house->engine, spent.refusal.ledger_id, 2)); /* written before: counted on */
+    assert_true(engine_refused_again(house->engine, spent.refusal.ledger_id, 2)); /* written before: counted on */
     UNTIL(books_of(house).refusals == 10);
     assert_int_equal(books_of(house).kinds[LEDGER_REFUSAL], 1);
     assert_true(engine_refused_again(house->engine, spent.refusal.ledger_id + 1, 2)); /* nobody's */
@@ -204,10 +196,8 @@ refusals_of_different_kinds_are_told_apart(void **state)
     (void)day;
     house_start(house);
     const int64_t spent = ask(house, house_call(house, MODEL_PAID, 100, 0, 'a')).refusal.ledger_id;
-    const int64_t hidden =
-        ask(house, house_call(house, MODEL_HIDDEN, 100, 0, 'a')).refusal.ledger_id;
-    const int64_t unpriced =
-        ask(house, house_call(house, MODEL_UNPRICED, 100, 0, 'a')).refusal.ledger_id;
+    const int64_t hidden = ask(house, house_call(house, MODEL_HIDDEN, 100, 0, 'a')).refusal.ledger_id;
+    const int64_t unpriced = ask(house, house_call(house, MODEL_UNPRICED, 100, 0, 'a')).refusal.ledger_id;
     assert_true(spent != hidden && hidden != unpriced && spent != unpriced);
     struct event event = { .kind = EVENT_IDENTIFY };
     set_hash(event.identify.key_hash, 'z');
@@ -240,8 +230,7 @@ settlements_wait_for_company(void **state)
     /* A call takes a settlement along. */
     int commits = 0;
     for (int tries = 0; tries < 20 && commits != 1; tries++) {
-        const int64_t hold_id =
-            ask_allowed(house, house_call(house, MODEL_PAID, 100, 0, 'a')).hold_id;
+        const int64_t hold_id = ask_allowed(house, house_call(house, MODEL_PAID, 100, 0, 'a')).hold_id;
         commits = -atomic_load(&faults.commits);
         submit_untold(house, a_settle(hold_id, 100, 0));
         ask_allowed(house, house_call(house, MODEL_PAID, 100, 0, 'a'));
@@ -311,18 +300,15 @@ static void
 conflicts_are_run_again(void **state)
 {
     struct house *house = *state;
-    const struct limit *day =
-        add_limit(house->policy, "day", COUNT_COST, PER_ACCOUNT, WINDOW_DAY, 10000);
+    const struct limit *day = add_limit(house->policy, "day", COUNT_COST, PER_ACCOUNT, WINDOW_DAY, 10000);
     house_start(house);
     atomic_store(&faults.meter_conflicts, 3);
     ask_allowed(house, house_call(house, MODEL_PAID, 100, 0, 'a'));
-    assert_int_equal(
-        stored_meter(house, day).held, 100); /* once, though it was decided four times */
+    assert_int_equal(stored_meter(house, day).held, 100); /* once, though it was decided four times */
     assert_int_equal(books_of(house).hold_count, 1);
     /* One that never ends refuses its own event, and the store is not to blame. */
     atomic_store(&faults.meter_conflicts, -1);
-    assert_int_equal(ask(house, house_call(house, MODEL_PAID, 100, 0, 'a')).refusal.reason,
-        REASON_STORE_UNAVAILABLE);
+    assert_int_equal(ask(house, house_call(house, MODEL_PAID, 100, 0, 'a')).refusal.reason, REASON_STORE_UNAVAILABLE);
     assert_true(state_of(house).store_ok);
     atomic_store(&faults.meter_conflicts, 0);
     ask_allowed(house, house_call(house, MODEL_PAID, 100, 0, 'a'));
@@ -342,9 +328,7 @@ identity_versions_grow(void **state)
     assert_int_equal(verdict.identity_version, before);
     char note[] = "{\"why\":\"test\"}";
     event = (struct event){ .kind = EVENT_ADMIN };
-    event.admin = (struct admin_event){ .verb = ADMIN_ACCOUNT_PUT,
-        .actor = "cli",
-        .account = { .name = "ann", .state = ACCOUNT_BANNED },
+    event.admin = (struct admin_event){ .verb = ADMIN_ACCOUNT_PUT, .actor = "cli", .account = { .name = "ann", .state = ACCOUNT_BANNED },
         .note = slice_str(note) };
     const uint32_t slot = submit(house, event);
     memset(note, 'x', sizeof note - 1); /* the engine has a copy */
@@ -352,8 +336,7 @@ identity_versions_grow(void **state)
     assert_int_equal(verdict.admin, ADMIN_DONE);
     assert_int_equal(engine_identity_version(house->engine), before + 1);
     assert_int_equal(verdict.identity_version, before + 1);
-    assert_int_equal(
-        ask(house, house_call(house, MODEL_PAID, 1, 0, 'a')).refusal.reason, REASON_ACCOUNT_BANNED);
+    assert_int_equal(ask(house, house_call(house, MODEL_PAID, 1, 0, 'a')).refusal.reason, REASON_ACCOUNT_BANNED);
     assert_int_equal(books_of(house).kinds[LEDGER_ADMIN], 3);
     house_stop(house);
     if (house->folder[0]) { /* it is durable */
@@ -398,8 +381,7 @@ replies_find_who_asked(void **state)
     struct heard again = { 0 };
     struct event event = house_call(house, MODEL_PAID, 999, 0, 'z');
     struct reply_to ticket;
-    assert_true(replies_submit(
-        &replies, &event, on_verdict, &again, &ticket)); /* in the slot of one who left */
+    assert_true(replies_submit(&replies, &event, on_verdict, &again, &ticket)); /* in the slot of one who left */
     UNTIL((replies_deliver(&replies), replies.open_count == 0));
     for (int i = 0; i < 100; i++) {
         assert_int_equal(heard[i].count, i % 2);
@@ -409,8 +391,7 @@ replies_find_who_asked(void **state)
     }
     assert_int_equal(again.count, 1);
     assert_int_equal(again.last.est_input, 999);
-    UNTIL((replies_deliver(&replies),
-        books_of(house).hold_count == 51)); /* the others' holds were given back */
+    UNTIL((replies_deliver(&replies), books_of(house).hold_count == 51)); /* the others' holds were given back */
     assert_int_equal(books_of(house).kinds[LEDGER_RELEASE], 50);
     replies_free(&replies);
 }
@@ -433,8 +414,7 @@ ids_are_swept_by_age(void **state)
     struct node_row node;
     unsigned char signal_key[32];
     const int64_t now_ms = clock_wall_ms();
-    const struct issued_row old = an_issued('a', now_ms - 91 * DAY_MS),
-                            young = an_issued('b', now_ms - 89 * DAY_MS);
+    const struct issued_row old = an_issued('a', now_ms - 91 * DAY_MS), young = an_issued('b', now_ms - 89 * DAY_MS);
     assert_int_equal(store_node_start(house->store, now_ms, "", &node, signal_key), STATUS_OK);
     assert_int_equal(store_begin(house->store, &node), STATUS_OK);
     assert_int_equal(store_issued_put(house->store, &old), STATUS_OK);
@@ -454,24 +434,18 @@ ids_are_swept_by_age(void **state)
 static const struct CMUnitTest tests[] = {
     ALL("a call from start to end", a_call_from_start_to_end),
     BOTH("ids that providers forgot long ago are swept", ids_are_swept_by_age),
-    CASE_WITH(
-        "no verdict before its commit", no_verdict_before_its_commit, house_in_memory, house_end),
-    CASE_WITH(
-        "calls at once share a commit", calls_at_once_share_a_commit, house_in_memory, house_end),
+    CASE_WITH("no verdict before its commit", no_verdict_before_its_commit, house_in_memory, house_end),
+    CASE_WITH("calls at once share a commit", calls_at_once_share_a_commit, house_in_memory, house_end),
     BOTH("a refusal costs no commit, and is written within a second", a_refusal_costs_no_commit),
     ALL("a refusal says how long it holds", a_refusal_says_how_long_it_holds),
-    BOTH("a refusal beside a change is not given again",
-        a_refusal_beside_a_change_is_not_given_again),
+    BOTH("a refusal beside a change is not given again", a_refusal_beside_a_change_is_not_given_again),
     ALL("refusals that loops gave again are counted", refusals_that_loops_gave_again_are_counted),
     BOTH("refusals of different kinds are told apart", refusals_of_different_kinds_are_told_apart),
     BOTH("settlements wait for company", settlements_wait_for_company),
-    CASE_WITH("new work is bounded, settlements are not", new_work_is_bounded_settlements_are_not,
-        house_in_memory, house_end),
-    CASE_WITH("a poisoned row is its own event's trouble", a_poisoned_row_is_its_own_events_trouble,
-        house_shared, house_end),
+    CASE_WITH("new work is bounded, settlements are not", new_work_is_bounded_settlements_are_not, house_in_memory, house_end),
+    CASE_WITH("a poisoned row is its own event's trouble", a_poisoned_row_is_its_own_events_trouble, house_shared, house_end),
     ALL("conflicts are run again", conflicts_are_run_again),
     ALL("identity versions grow with every change", identity_versions_grow),
-    CASE_WITH("replies find who asked, and give back what nobody waits for", replies_find_who_asked,
-        house_in_memory, house_end),
+    CASE_WITH("replies find who asked, and give back what nobody waits for", replies_find_who_asked, house_in_memory, house_end),
 };
 UNIT_MAIN(tests)
