@@ -235,7 +235,7 @@ on_signal(struct net *net, int signal_number)
         notify_stopping();
         relay_stop(gateway->relay, net, policy->stop_grace_ms);
         net_stop(net, policy->stop_grace_ms + LAST_WORDS_MS);
-        policy_unref(policy);
+        engine_policy_unref(gateway->engine, policy);
     } else if (gateway->signals == 2) {
         relay_stop(gateway->relay, net, 0);
         net_stop(net, LAST_WORDS_MS);

@@ -100,7 +100,7 @@ plan_is_known(struct api_worker *worker, struct ask *ask, const char *plan)
     if (!known) {
         refuse_plan(ask, policy, plan);
     }
-    policy_unref(policy);
+    engine_policy_unref(worker->api->options.engine, policy);
     return known;
 }
 
@@ -173,7 +173,7 @@ post_account(struct api_worker *worker, struct ask *ask)
     put_text_or_null(out, "organisation", row->organisation);
     put_text(out, "state", account_state_word(ACCOUNT_OK));
     answer_end(ask);
-    policy_unref(policy);
+    engine_policy_unref(worker->api->options.engine, policy);
 }
 
 void

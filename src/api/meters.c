@@ -165,7 +165,7 @@ put_meters(struct api_worker *worker, struct ask *ask, struct buf *out, int64_t 
     } else {
         worker_read_failed(worker, ask);
     }
-    policy_unref(policy);
+    engine_policy_unref(worker->api->options.engine, policy);
     free(gathering.shown);
     return status == STATUS_OK;
 }
@@ -233,7 +233,7 @@ get_limits(struct api_worker *worker, struct ask *ask)
         put_limit(out, &policy->limits[i]);
     }
     put_close(out, ']');
-    policy_unref(policy);
+    engine_policy_unref(worker->api->options.engine, policy);
     if (put_meters(worker, ask, out, account_id, METERS_SHOWN_MAX)) {
         answer_end(ask);
     }

@@ -60,16 +60,6 @@ api_match(enum http_method method, struct slice path, struct api_match *match)
     return match->methods ? API_MATCH_METHOD_WRONG : API_MATCH_UNKNOWN;
 }
 
-static int
-hex_digit(char c)
-{
-    if (c >= '0' && c <= '9') {
-        return c - '0';
-    }
-    const char lower = (char)(c | 0x20);
-    return lower >= 'a' && lower <= 'f' ? lower - 'a' + 10 : -1;
-}
-
 bool
 api_percent_decode(struct slice text, bool plus_is_space, char *out, size_t out_size)
 {

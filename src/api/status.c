@@ -43,7 +43,7 @@ put_gateway(struct api_plane *api, const struct ask *ask, struct buf *out)
         put_i64(out, "events", state.events);
         put_i64(out, "commits", state.commits);
         put_i64(out, "orphans_closed", state.orphans_closed);
-        policy_unref(policy);
+        engine_policy_unref(api->options.engine, policy);
     }
     put_close(out, '}');
 }

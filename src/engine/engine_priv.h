@@ -101,7 +101,7 @@ struct engine {
     bool worked_lately;
     bool stopping;
     struct policy_change change; /* set by engine_set_policy, answered by the thread */
-    bool policy_left;            /* see engine_policy_left */
+    bool policy_left;            /* see engine_policy_unref */
     pthread_cond_t policy_done;
     struct policy *policy; /* the newest; changed by the thread under the lock */
     struct engine_state state;
@@ -228,11 +228,18 @@ void count_refused(const struct event *event);
 /* Of a settlement or an orphan, which has no usage. */
 void count_booked(const struct verdict *verdict, const struct usage *usage);
 
-/* --- engine.c */
+/* --- queue.c */
+/* Takes the oldest off a ring that is not empty; under the lock, as all of a ring. */
+void ring_pop(struct ring *ring, struct queued *item);
+void ring_free(struct ring *ring);
 /* What is refused where there is no room for it, and while the engine closes. */
 bool event_starts_work(const struct event *event);
+/* What may wait for company before a commit is paid for it: nobody waits for its verdict. */
+bool event_is_lazy(const struct event *event);
+void engine_park(struct engine *engine, const struct queued *item);
+void engine_queue_waiter(struct engine *engine, struct waiter *waiter);
+
+/* --- engine.c */
 void engine_post(struct engine *engine, const struct verdict *verdict);
 /* Those that something was posted to; whoever posts calls it afterwards. */
 void engine_wake_loops(struct engine *engine);
-void engine_park(struct engine *engine, const struct queued *item);
-void engine_queue_waiter(struct engine *engine, struct waiter *waiter);

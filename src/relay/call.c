@@ -17,7 +17,7 @@ static struct policy *
 newest_policy(struct relay_loop *loop)
 {
     if (!engine_policy_is(loop->relay->engine, loop->policy)) {
-        policy_unref(loop->policy);
+        engine_policy_unref(loop->relay->engine, loop->policy);
         loop->policy = engine_policy(loop->relay->engine);
     }
     return policy_ref(loop->policy);
@@ -150,11 +150,7 @@ call_free(struct call *call)
     if (call->outcome.set) {
         call_log(call);
     }
-    const bool newest = engine_policy_is(loop->relay->engine, call->policy);
-    policy_unref(call->policy);
-    if (!newest) {
-        engine_policy_left(loop->relay->engine);
-    }
+    engine_policy_unref(loop->relay->engine, call->policy);
     call_free_body(call);
     call_free_head(call);
     call_free_thin(call);

@@ -62,9 +62,8 @@ relay_loop_wake(struct relay_loop *loop)
 {
     const int64_t stop_mono_ms = __atomic_load_n(&loop->relay->stop_mono_ms, __ATOMIC_ACQUIRE);
     if (loop->policy && !engine_policy_is(loop->relay->engine, loop->policy)) {
-        policy_unref(loop->policy); /* the next call takes the newest */
+        engine_policy_unref(loop->relay->engine, loop->policy); /* the next call takes the newest */
         loop->policy = NULL;
-        engine_policy_left(loop->relay->engine);
     }
     if (stop_mono_ms) { /* a second stop comes sooner than the first */
         net_timer_start(&loop->stop_timer, max_i64(1, stop_mono_ms - net_loop_mono_ms(loop->loop)));

@@ -264,11 +264,16 @@ route_give_back(struct call *call)
     pthread_mutex_unlock(relay->lock);
 }
 
-/* What nobody asks any more: routes that the configuration does not have as they were, and those whose trouble
- * is long over. Under the lock. */
-static void
-forget_bygone(struct relay *relay, const struct policy *policy, int64_t now_ms)
+/* Takes the lock, and forgets what nobody asks any more: routes that the configuration does not have as they were,
+ * and those whose trouble is long over. False: none is known, and the lock is not taken. */
+static bool
+lock_known(struct relay *relay, int64_t now_ms)
 {
+    if (none_known(relay)) {
+        return false;
+    }
+    struct policy *policy = engine_policy(relay->engine);
+    pthread_mutex_lock(relay->lock);
     bool kept[KNOWN_ROUTES_MAX] = { false };
     for (int32_t i = 0; i < policy->model_count; i++) {
         const struct model *model = &policy->models[i];
@@ -287,6 +292,8 @@ forget_bygone(struct relay *relay, const struct policy *policy, int64_t now_ms)
             __atomic_fetch_sub(&relay->known_routes, 1, __ATOMIC_RELEASE);
         }
     }
+    engine_policy_unref(relay->engine, policy);
+    return true;
 }
 
 int
@@ -294,12 +301,9 @@ relay_routes_resting(struct relay *relay, struct relay_route *routes, int routes
 {
     const int64_t now_ms = clock_mono_ms();
     int count = 0;
-    if (none_known(relay)) {
+    if (!lock_known(relay, now_ms)) {
         return 0;
     }
-    struct policy *policy = engine_policy(relay->engine);
-    pthread_mutex_lock(relay->lock);
-    forget_bygone(relay, policy, now_ms);
     for (int i = 0; i < KNOWN_ROUTES_MAX && count < routes_max; i++) {
         const struct known_route *known = &relay->routes[i];
         const struct cooldown *cooldown = &known->cooldown;
@@ -318,7 +322,6 @@ relay_routes_resting(struct relay *relay, struct relay_route *routes, int routes
         (void)slice_to_cstr(slice_str(known->model), route->model, sizeof route->model);
     }
     pthread_mutex_unlock(relay->lock);
-    policy_unref(policy);
     return count;
 }
 
@@ -327,16 +330,12 @@ relay_routes_cooling(struct relay *relay)
 {
     const int64_t now_ms = clock_mono_ms();
     int count = 0;
-    if (none_known(relay)) {
+    if (!lock_known(relay, now_ms)) {
         return 0;
     }
-    struct policy *policy = engine_policy(relay->engine);
-    pthread_mutex_lock(relay->lock);
-    forget_bygone(relay, policy, now_ms);
     for (int i = 0; i < KNOWN_ROUTES_MAX; i++) {
         count += relay->route_hashes[i] != 0 && relay->routes[i].cooldown.until_ms > now_ms;
     }
     pthread_mutex_unlock(relay->lock);
-    policy_unref(policy);
     return count;
 }
