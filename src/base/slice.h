@@ -52,6 +52,17 @@ bool slice_split(struct slice *rest, char separator, struct slice *part);
 /* Takes `c` off the front of *text if it is there. */
 bool slice_take_char(struct slice *text, char c);
 
+/* Of a hexadecimal digit of either case; -1 = it is none. */
+static inline int
+hex_digit(char c)
+{
+    if (c >= '0' && c <= '9') {
+        return c - '0';
+    }
+    const char lower = (char)(c | 0x20);
+    return lower >= 'a' && lower <= 'f' ? lower - 'a' + 10 : -1;
+}
+
 /* Strict decimal: digits only (a leading '-' where negative is allowed), no sign '+', no spaces,
  * the whole slice, in range. False leaves *value alone. */
 MUST_USE bool slice_to_i64(struct slice text, int64_t *value);

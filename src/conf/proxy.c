@@ -118,15 +118,6 @@ no_proxy_covers(struct slice list, const char *host, uint16_t port)
 
 /* ---- a proxy's URL ---- */
 
-static int
-hex_digit(char c)
-{
-    return c >= '0' && c <= '9'   ? c - '0'
-           : c >= 'a' && c <= 'f' ? c - 'a' + 10
-           : c >= 'A' && c <= 'F' ? c - 'A' + 10
-                                  : -1;
-}
-
 /* "user:p%40ss" as a header has it; NULL when it is no userinfo. */
 static char *
 basic_of(struct conf *conf, struct slice userinfo)

@@ -282,18 +282,6 @@ mock_behaviour_of_path(struct slice path, struct slice *words, struct slice *res
     return true;
 }
 
-static int
-hex_digit(char c)
-{
-    if (c >= '0' && c <= '9') {
-        return c - '0';
-    }
-    if (c >= 'a' && c <= 'f') {
-        return c - 'a' + 10;
-    }
-    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
-
 bool
 mock_percent_decode(struct slice text, struct buf *out)
 {

@@ -485,7 +485,7 @@ next_epoch(struct sqlite_db *db, int64_t *epoch)
 }
 
 static int
-hex_digit(char c)
+lower_hex_digit(char c)
 {
     return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
@@ -494,8 +494,8 @@ static bool
 key_from_hex(const char *hex, unsigned char key[SIGNAL_KEY_BYTES])
 {
     for (size_t i = 0; i < SIGNAL_KEY_BYTES; i++) {
-        const int high = hex_digit(hex[2 * i]);
-        const int low = high < 0 ? -1 : hex_digit(hex[2 * i + 1]);
+        const int high = lower_hex_digit(hex[2 * i]);
+        const int low = high < 0 ? -1 : lower_hex_digit(hex[2 * i + 1]);
         if (low < 0) {
             return false;
         }

@@ -262,16 +262,6 @@ pass_plain(enum json_width width, const char *at, const char *end, size_t *saved
     return at;
 }
 
-static int
-hex_digit(char c)
-{
-    if (c >= '0' && c <= '9') {
-        return c - '0';
-    }
-    const char lower = (char)(c | 0x20);
-    return lower >= 'a' && lower <= 'f' ? lower - 'a' + 10 : -1;
-}
-
 /* The code unit of four hex digits, or -1. */
 static int
 code_unit(const char *digits, const char *end)
