@@ -15,6 +15,7 @@ status_name(enum status status)
     case STATUS_NEWER: return "newer";
     case STATUS_FENCED: return "fenced";
     case STATUS_CONFLICT: return "conflict";
+    case STATUS_UNCERTAIN: return "uncertain";
     case STATUS_CLOSED: return "closed";
     }
     return "unknown";

@@ -14,6 +14,7 @@ enum status {
     STATUS_NEWER,      /* written by a newer version of this program */
     STATUS_FENCED,     /* this node's epoch or lease is over: stop dispatching */
     STATUS_CONFLICT,   /* serialization or deadlock: run the batch again */
+    STATUS_UNCERTAIN,  /* it may have been done or not, and cannot be told now */
     STATUS_CLOSED,     /* the other side, or we, are shutting down */
 };
 

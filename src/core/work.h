@@ -8,6 +8,7 @@
 
 #include "base/arena.h"
 #include "rows/event.h"
+#include "rows/need.h"
 
 enum slot_state { SLOT_ABSENT, SLOT_STORED, SLOT_NEW, SLOT_DELETED };
 
@@ -24,32 +25,6 @@ struct subject_slot { struct slot slot; struct subject_row row; };
 struct meter_slot { struct slot slot; struct meter_row row; };
 struct hold_slot { struct slot slot; struct hold_row row; };
 struct issued_slot { struct slot slot; struct issued_row row; };
-
-enum need_kind {
-    NEED_ACCOUNT,      /* id */
-    NEED_ACCOUNT_NAME, /* text */
-    NEED_KEY,          /* id */
-    NEED_KEY_HASH,     /* text */
-    NEED_THREAD,       /* id */
-    NEED_THREAD_SIG,   /* id = account, kind, text = hash */
-    NEED_SUBJECT,      /* id = account, kind, text = name */
-    NEED_METER,        /* id = subject */
-    NEED_HOLD,         /* id */
-    NEED_ISSUED,       /* text */
-    NEED_KIND_COUNT,
-};
-struct need {
-    enum need_kind kind;
-    int32_t sub_kind; /* enum thread_kind or subject_kind */
-    int64_t id;
-    char text[NAME_MAX_BYTES + 1];
-};
-#define NEEDS_MAX 64 /* of one event in one round */
-struct needs {
-    int32_t count;
-    bool overflow;
-    struct need items[NEEDS_MAX];
-};
 
 enum slot_kind {
     SLOTS_ACCOUNT,
@@ -121,7 +96,3 @@ struct slice work_keep(struct work *work, struct slice text);
 /* Zeroed rows to fill in; NULL when memory ran out. */
 struct ledger_row *work_add_ledger(struct work *work);
 struct refusal_row *work_add_refusal(struct work *work);
-
-void needs_add_id(struct needs *needs, enum need_kind kind, int64_t id);
-void needs_add_text(
-    struct needs *needs, enum need_kind kind, int32_t sub_kind, int64_t id, const char *text);

@@ -107,52 +107,20 @@ batch_abandon(struct engine *engine)
     cache_clear(&engine->cache); /* whatever it was: the store's rows are the truth */
 }
 
-static enum status
-load_one(struct engine *engine, const struct need *need)
+static void
+take_row(void *user, const struct need *need, const union need_row *row)
 {
-    union {
-        struct account_row account;
-        struct key_row key;
-        struct thread_row thread;
-        struct subject_row subject;
-        struct meter_row meter;
-        struct hold_row hold;
-        struct issued_row issued;
-    } row;
-    struct store *store = engine->store;
-    enum status status = STATUS_INVALID;
-    switch (need->kind) {
-    case NEED_ACCOUNT: status = store_account_get(store, need->id, &row.account); break;
-    case NEED_ACCOUNT_NAME: status = store_account_by_name(store, need->text, &row.account); break;
-    case NEED_KEY: status = store_key_get(store, need->id, &row.key); break;
-    case NEED_KEY_HASH: status = store_key_by_hash(store, need->text, &row.key); break;
-    case NEED_THREAD: status = store_thread_get(store, need->id, &row.thread); break;
-    case NEED_THREAD_SIG:
-        status = store_thread_find(
-            store, need->id, (enum thread_kind)need->sub_kind, need->text, &row.thread);
-        break;
-    case NEED_SUBJECT:
-        status = store_subject_find(
-            store, (enum subject_kind)need->sub_kind, need->id, need->text, &row.subject);
-        break;
-    case NEED_METER: status = store_meter_get(store, need->id, &row.meter); break;
-    case NEED_HOLD:
-        status = store_hold_get(store, need->id, &row.hold);
-        if (status == STATUS_OK) {
-            row.hold.inputs = work_keep(&engine->work, row.hold.inputs);
-        }
-        break;
-    case NEED_ISSUED: status = store_issued_get(store, need->text, &row.issued); break;
-    default: check(!"a need the engine cannot load");
+    struct engine *engine = user;
+    union need_row own;
+    if (row && need->kind == NEED_HOLD) { /* its inputs are the store's */
+        own.hold = row->hold;
+        own.hold.inputs = work_keep(&engine->work, row->hold.inputs);
+        row = &own;
     }
-    if (status == STATUS_OK && engine->exclusive) {
-        cache_keep(&engine->cache, need, &row);
+    if (row && engine->exclusive) {
+        cache_keep(&engine->cache, need, row);
     }
-    if (status == STATUS_OK || status == STATUS_NOT_FOUND) {
-        work_load(&engine->work, need, status == STATUS_OK ? &row : NULL);
-        return STATUS_OK;
-    }
-    return status;
+    work_load(&engine->work, need, row);
 }
 
 static enum status
@@ -163,7 +131,7 @@ load_row(struct engine *engine, const struct need *need)
         return STATUS_OK;
     }
     const enum status status = batch_open(engine);
-    return status == STATUS_OK ? load_one(engine, need) : status;
+    return status == STATUS_OK ? store_load(engine->store, need, 1, false, take_row, engine) : status;
 }
 
 enum status

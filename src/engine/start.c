@@ -199,8 +199,7 @@ find_orphans(struct engine *engine, int64_t after, int32_t max, struct orphans *
     orphans->damaged_id = 0;
     while (orphans->count < max) {
         struct hold_row hold = { 0 };
-        const enum status status = store_hold_orphan(
-            engine->store, engine->node.node_id, engine->node.epoch, after, &hold);
+        const enum status status = store_hold_orphan(engine->store, after, &hold);
         if (status == STATUS_INVALID && hold.hold_id > after) {
             orphans->damaged_id = hold.hold_id; /* a row, not a page: those behind it can be read */
         }

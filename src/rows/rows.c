@@ -298,7 +298,8 @@ node_valid(const struct node_row *row)
 {
     return is_id(row->node_id) && row->epoch >= 1 && row->epoch <= EPOCH_MAX
            && is_wall_ms(row->lease_until_ms) && is_version(row->batch_no)
-           && is_wall_ms(row->high_water_ms) && TERMINATED(row->config_hash);
+           && is_wall_ms(row->high_water_ms) && TERMINATED(row->config_hash)
+           && IS_NAME_OR_NO(row->name) && is_wall_ms(row->started_ms) && row->waiting_count >= 0;
 }
 
 bool

@@ -22,6 +22,9 @@
 struct node_row {
     int64_t node_id, epoch, lease_until_ms, batch_no, high_water_ms;
     char config_hash[HASH_HEX + 1];
+    char name[NAME_MAX_BYTES + 1]; /* what people know it by: host and where it listens; "" = not told */
+    int64_t started_ms;            /* of this epoch */
+    int64_t waiting_count;         /* calls in its waiting lines, as of its last batch */
 };
 
 enum account_state { ACCOUNT_OK, ACCOUNT_BANNED };

@@ -17,7 +17,8 @@ memory_store_open(struct store **store, struct store_error *error)
     memory->base = (struct store){ .ops = &memory_ops,
         .rows = &memory_row_ops,
         .readers = &memory_reader_ops,
-        .exclusive = true };
+        .exclusive = true,
+        .lease_mono_ms = INT64_MAX };
     pthread_mutexattr_t attributes;
     check(pthread_mutexattr_init(&attributes) == 0);
     check(pthread_mutexattr_settype(&attributes, PTHREAD_MUTEX_ERRORCHECK) == 0);
@@ -118,6 +119,7 @@ memory_node_start(struct store *store, int64_t now_ms, const char *config_hash,
     meta->node.epoch = meta->epoch;
     meta->node.lease_until_ms = 0;
     meta->node.high_water_ms = max_i64(meta->node.high_water_ms, now_ms);
+    meta->node.started_ms = now_ms;
     (void)slice_to_cstr(
         slice_str(config_hash), meta->node.config_hash, sizeof(meta->node.config_hash));
     *node = meta->node;

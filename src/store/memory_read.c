@@ -202,6 +202,21 @@ order_refusals(const void *left, const void *right)
 }
 
 static enum status
+read_nodes(struct store_reader *reader, node_callback *callback, void *user)
+{
+    const enum status status = lock(reader);
+    if (status != STATUS_OK) {
+        return status;
+    }
+    const struct node_row *node = &reader_of(reader)->store->meta.node;
+    if (node->epoch > 0) {
+        (void)callback(user, node);
+    }
+    unlock(reader);
+    return STATUS_OK;
+}
+
+static enum status
 read_refusals(struct store_reader *reader, int64_t account_id, int64_t since_ms,
     refusal_callback *callback, void *user)
 {
@@ -239,5 +254,6 @@ const struct store_reader_ops memory_reader_ops = {
     .read_keys = read_keys,
     .read_meters = read_meters,
     .read_holds = read_holds,
+    .read_nodes = read_nodes,
     .read_refusals = read_refusals,
 };

@@ -255,7 +255,8 @@ sqlite_store_open(const char *path, const struct store_options *options, struct 
     sqlite->base = (struct store){ .ops = &sqlite_ops,
         .rows = &sqlite_row_ops,
         .readers = &sqlite_reader_ops,
-        .exclusive = true };
+        .exclusive = true,
+        .lease_mono_ms = INT64_MAX };
     sqlite->lock_fd = -1;
     sqlite->options = *options;
     sqlite->read_max_ms = options->read_max_ms > 0 ? options->read_max_ms : STORE_READ_MAX_MS;
@@ -538,6 +539,9 @@ write_node(struct sqlite_db *db, const struct node_row *node)
     query_i64(&query, node->batch_no);
     query_i64(&query, node->high_water_ms);
     query_text(&query, node->config_hash);
+    query_text(&query, node->name);
+    query_i64(&query, node->started_ms);
+    query_i64(&query, node->waiting_count);
     return query_write(&query, STATUS_IO, "node", node->node_id);
 }
 
@@ -553,6 +557,7 @@ start_in_transaction(struct sqlite_db *db, const char *path, int64_t now_ms,
     if (status == STATUS_OK) {
         row.lease_until_ms = 0; /* the first batch takes it */
         row.high_water_ms = max_i64(row.high_water_ms, now_ms);
+        row.started_ms = now_ms;
         (void)slice_to_cstr(slice_str(config_hash), row.config_hash, sizeof(row.config_hash));
         status = write_node(db, &row);
     }

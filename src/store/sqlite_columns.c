@@ -24,6 +24,9 @@ row_node(struct query *query, struct node_row *row)
     row->batch_no = column_i64(query);
     row->high_water_ms = column_i64(query);
     column_text(query, row->config_hash, sizeof(row->config_hash));
+    column_text(query, row->name, sizeof(row->name));
+    row->started_ms = column_i64(query);
+    row->waiting_count = column_i64(query);
     return !query->damaged && node_valid(row);
 }
 

@@ -215,6 +215,21 @@ read_holds(struct store_reader *reader, hold_callback *callback, void *user)
 }
 
 static enum status
+read_nodes(struct store_reader *reader, node_callback *callback, void *user)
+{
+    struct read read = read_start(reader, STATEMENT_READ_NODES);
+    struct node_row row;
+    while (read_next(&read)) {
+        if (!row_node(&read.query, &row)) {
+            read_damaged(&read, "node", row.node_id);
+        } else if (!callback(user, &row)) {
+            read_stop(&read);
+        }
+    }
+    return read_finish(&read);
+}
+
+static enum status
 read_refusals(struct store_reader *reader, int64_t account_id, int64_t since_ms,
     refusal_callback *callback, void *user)
 {
@@ -244,5 +259,6 @@ const struct store_reader_ops sqlite_reader_ops = {
     .read_keys = read_keys,
     .read_meters = read_meters,
     .read_holds = read_holds,
+    .read_nodes = read_nodes,
     .read_refusals = read_refusals,
 };

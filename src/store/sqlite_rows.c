@@ -311,13 +311,10 @@ hold_get(struct store *store, int64_t hold_id, struct hold_row *row)
 }
 
 static enum status
-hold_orphan(
-    struct store *store, int64_t node_id, int64_t epoch, int64_t after, struct hold_row *row)
+hold_orphan(struct store *store, int64_t after, struct hold_row *row)
 {
     struct query query = query_start(db_of(store), STATEMENT_HOLD_ORPHAN);
     query_i64(&query, after);
-    query_i64(&query, node_id);
-    query_i64(&query, epoch);
     return read_hold(sqlite_store_of(store), &query, row);
 }
 

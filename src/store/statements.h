@@ -7,7 +7,9 @@
  * column's type. */
 #pragma once
 
-#define COLUMNS_NODE    "node_id, epoch, lease_until_ms, batch_no, high_water_ms, config_hash"
+#define COLUMNS_NODE                                                                                  \
+    "node_id, epoch, lease_until_ms, batch_no, high_water_ms, config_hash, name, started_ms, "     \
+    "waiting_count"
 #define COLUMNS_ACCOUNT "account_id, name, plan, organisation, state, created_ms, version"
 #define COLUMNS_KEY                                                                                \
     "key_id, account_id, hash_hex, label, shown, role, revoked, thread_required, created_ms, "     \
@@ -37,10 +39,14 @@
     X(META_PUT, "INSERT INTO meta (name, value) VALUES ($1, $2) "                                  \
                 "ON CONFLICT (name) DO UPDATE SET value = excluded.value")                         \
     X(NODE_GET, "SELECT " COLUMNS_NODE " FROM node WHERE node_id = $1")                            \
-    X(NODE_PUT, "INSERT INTO node (" COLUMNS_NODE ") VALUES ($1, $2, $3, $4, $5, $6) "             \
+    X(NODE_PUT, "INSERT INTO node (" COLUMNS_NODE ") "                                               \
+                "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) "                                     \
                 "ON CONFLICT (node_id) DO UPDATE SET epoch = excluded.epoch, "                     \
                 "lease_until_ms = excluded.lease_until_ms, batch_no = excluded.batch_no, "         \
-                "high_water_ms = excluded.high_water_ms, config_hash = excluded.config_hash")      \
+                "high_water_ms = excluded.high_water_ms, config_hash = excluded.config_hash, "     \
+                "name = excluded.name, started_ms = excluded.started_ms, "                         \
+                "waiting_count = excluded.waiting_count")                                          \
+    X(NODE_FENCE, "DELETE FROM node WHERE lease_until_ms < $1 AND node_id <> $2")                  \
     X(NODE_RENEW, "UPDATE node SET lease_until_ms = $1, batch_no = $2, high_water_ms = $3 "        \
                   "WHERE node_id = $4 AND epoch = $5")                                             \
     X(ACCOUNT_GET, "SELECT " COLUMNS_ACCOUNT " FROM account WHERE account_id = $1")                \
@@ -87,8 +93,13 @@
                    "price_ver = $17 WHERE hold_id = $18")                                          \
     X(HOLD_DELETE, "DELETE FROM hold WHERE hold_id = $1")                                          \
     X(HOLD_ORPHAN, "SELECT " COLUMNS_HOLD " FROM hold "                                            \
-                   "WHERE hold_id > $1 AND (node_id <> $2 OR epoch <> $3) "                        \
+                   "WHERE hold_id > $1 AND NOT EXISTS (SELECT 1 FROM node "                        \
+                   "WHERE node.node_id = hold.node_id AND node.epoch = hold.epoch) "               \
                    "ORDER BY hold_id LIMIT 1")                                                     \
+    X(JOB_TAKE, "INSERT INTO lease (name, node_id, epoch, until_ms) VALUES ($1, $2, $3, $4) "      \
+                "ON CONFLICT (name) DO UPDATE SET node_id = excluded.node_id, "                    \
+                "epoch = excluded.epoch, until_ms = excluded.until_ms "                            \
+                "WHERE lease.until_ms < $5 OR lease.node_id = excluded.node_id")                   \
     X(LEDGER_ADD, "INSERT INTO ledger (" COLUMNS_LEDGER ") "                                       \
                   "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, "     \
                   "$16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, "    \
@@ -124,6 +135,7 @@
                       "FROM subject s JOIN meter m ON m.subject_id = s.subject_id "                \
                       "WHERE s.account_id = $1 ORDER BY s.subject_id, m.node_id")                  \
     X(READ_HOLDS, "SELECT " COLUMNS_HOLD " FROM hold ORDER BY hold_id")                            \
+    X(READ_NODES, "SELECT " COLUMNS_NODE " FROM node ORDER BY node_id")                            \
     X(READ_REFUSALS, "SELECT " COLUMNS_REFUSAL " FROM refusal WHERE minute_ms >= $1 "              \
                      "ORDER BY minute_ms, account_id, key_id, limit_id, model, reason")            \
     X(READ_REFUSALS_OF, "SELECT " COLUMNS_REFUSAL " FROM refusal "                                 \

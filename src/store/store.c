@@ -87,6 +87,65 @@ store_node_start(struct store *store, int64_t now_ms, const char *config_hash,
     return store->ops->node_start(store, now_ms, config_hash, node, signal_key);
 }
 
+int64_t
+store_now_ms(const struct store *store)
+{
+    return store->now_ms;
+}
+
+int64_t
+store_lease_mono_ms(const struct store *store)
+{
+    return store->lease_mono_ms;
+}
+
+int64_t
+store_others_waiting(const struct store *store)
+{
+    return store->others_waiting;
+}
+
+struct store_costs
+store_costs(const struct store *store)
+{
+    return store->costs;
+}
+
+/* --- What only a shared store has. */
+
+enum status
+store_nodes_fence(struct store *store, int64_t before_ms, int64_t *fenced_count)
+{
+    check(store->state == STORE_IDLE);
+    *fenced_count = 0;
+    return store->ops->nodes_fence ? store->ops->nodes_fence(store, before_ms, fenced_count)
+                                   : STATUS_OK;
+}
+
+enum status
+store_job_take(struct store *store, const char *name, int64_t until_ms, bool *taken)
+{
+    check(store->state == STORE_WRITING);
+    *taken = true;
+    return store->ops->job_take ? store->ops->job_take(store, name, until_ms, taken) : STATUS_OK;
+}
+
+void
+store_tell(struct store *store, int64_t limit_id, int64_t subject_id)
+{
+    check(store->state == STORE_WRITING);
+    if (store->ops->tell) {
+        store->ops->tell(store, limit_id, subject_id);
+    }
+}
+
+enum status
+store_listen(struct store *store, store_told *told, void *user, struct store_error *error)
+{
+    error->text[0] = '\0';
+    return store->ops->listen ? store->ops->listen(store, told, user, error) : STATUS_OK;
+}
+
 /* --- Transactions. */
 
 enum status
@@ -150,6 +209,56 @@ refuse_row(struct store *store, const char *table, int64_t id)
 {
     return store_fail(store->last_error, STATUS_INVALID,
         "the row %s %lld is not written: one of its values breaks a rule", table, (long long)id);
+}
+
+/* --- Rows by what they are needed for. */
+
+static enum status
+get_needed(struct store *store, const struct need *need, union need_row *row)
+{
+    const struct store_row_ops *rows = store->rows;
+    switch (need->kind) {
+    case NEED_ACCOUNT: return rows->account_get(store, need->id, &row->account);
+    case NEED_ACCOUNT_NAME: return rows->account_by_name(store, need->text, &row->account);
+    case NEED_KEY: return rows->key_get(store, need->id, &row->key);
+    case NEED_KEY_HASH: return rows->key_by_hash(store, need->text, &row->key);
+    case NEED_THREAD: return rows->thread_get(store, need->id, &row->thread);
+    case NEED_THREAD_SIG:
+        return rows->thread_find(
+            store, need->id, (enum thread_kind)need->sub_kind, need->text, &row->thread);
+    case NEED_SUBJECT:
+        return rows->subject_find(
+            store, (enum subject_kind)need->sub_kind, need->id, need->text, &row->subject);
+    case NEED_METER: return rows->meter_get(store, need->id, &row->meter);
+    case NEED_HOLD: return rows->hold_get(store, need->id, &row->hold);
+    case NEED_ISSUED: return rows->issued_get(store, need->text, &row->issued);
+    default: check(!"a need that no row answers");
+    }
+}
+
+static enum status
+load_each(
+    struct store *store, const struct need *needs, size_t count, store_found *found, void *user)
+{
+    union need_row row;
+    for (size_t i = 0; i < count; i++) {
+        const enum status status = get_needed(store, &needs[i], &row);
+        if (status != STATUS_OK && status != STATUS_NOT_FOUND) {
+            return status;
+        }
+        found(user, &needs[i], status == STATUS_OK ? &row : NULL);
+    }
+    return STATUS_OK;
+}
+
+enum status
+store_load(struct store *store, const struct need *needs, size_t count, bool lock,
+    store_found *found, void *user)
+{
+    check_reads(store);
+    check(!lock || store->state == STORE_WRITING);
+    return store->ops->load ? store->ops->load(store, needs, count, lock, found, user)
+                            : load_each(store, needs, count, found, user);
 }
 
 /* --- Accounts, keys, threads, subjects. */
@@ -308,11 +417,10 @@ store_hold_delete(struct store *store, int64_t hold_id)
 }
 
 enum status
-store_hold_orphan(
-    struct store *store, int64_t node_id, int64_t epoch, int64_t after, struct hold_row *row)
+store_hold_orphan(struct store *store, int64_t after, struct hold_row *row)
 {
     check_reads(store);
-    return store->rows->hold_orphan(store, node_id, epoch, after, row);
+    return store->rows->hold_orphan(store, after, row);
 }
 
 enum status
@@ -430,6 +538,12 @@ enum status
 store_read_holds(struct store_reader *reader, hold_callback *row, void *user)
 {
     return reader->ops->read_holds(reader, row, user);
+}
+
+enum status
+store_read_nodes(struct store_reader *reader, node_callback *row, void *user)
+{
+    return reader->ops->read_nodes(reader, row, user);
 }
 
 enum status

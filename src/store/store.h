@@ -1,4 +1,4 @@
-/* store/store.h: transactions over rows: SQLite, or memory (PostgreSQL comes with the same SQL text).
+/* store/store.h: transactions over rows: SQLite, PostgreSQL (the same SQL text), or memory.
  *
  * One writer: all calls but the reader door's are made by the engine's thread, between store_begin and
  * store_commit or store_rollback. Rows are copied in and out; text in out-rows' slices lives until the
@@ -10,7 +10,7 @@
 
 #include "base/buf.h"
 #include "base/status.h"
-#include "rows/rows.h"
+#include "rows/need.h"
 
 struct store;
 
@@ -25,10 +25,15 @@ struct store_options {
     bool read_only;           /* no migration, no transaction but store_begin_read's; a missing file is NOT_FOUND */
     int32_t checkpoint_pages; /* of the log before it is copied back; 0 = STORE_CHECKPOINT_PAGES */
     int32_t read_max_ms;      /* of one read at the reader door; 0 = STORE_READ_MAX_MS */
+    /* Of a shared store (store_is_exclusive): */
+    int32_t lease_ms;      /* a node that is silent for so long is over; 0 = STORE_LEASE_MS */
+    bool mixed;            /* other gateways may run under another configuration */
+    const char *node_name; /* what people know this gateway by; NULL = the host's name */
 };
 
 #define STORE_CHECKPOINT_PAGES 16000
 #define STORE_READ_MAX_MS      10000
+#define STORE_LEASE_MS         10000
 
 /* `url`: "sqlite:PATH" or "memory:". Takes the exclusive lock on PATH.lock, creates or migrates the
  * schema, checks that it is not newer. STATUS_BUSY: another gateway holds it (its process id is in the
@@ -46,7 +51,13 @@ const char *store_file(const struct store *store);
  * "" = none. Of the engine's thread. */
 const char *store_trouble(const struct store *store);
 
-/* Whether nobody else writes to it as long as it is open: what was read stays true until we write. */
+/* Whether nobody else writes to it as long as it is open: what was read stays true until we write. One
+ * that is not exclusive is shared with other gateways, over a network:
+ *   - what is sent there waits for company: store_begin, puts and store_load without a callback cost nothing
+ *     until store_load or store_commit takes the way there and back;
+ *   - so a put's EXISTS or CONFLICT may come as the status of store_commit;
+ *   - a row that may have changed since is read with its lock in the transaction that writes it: threads,
+ *     meters and holds; accounts and keys are as of store_identity_version; subjects never change. */
 bool store_is_exclusive(const struct store *store);
 /* Grows with each store_begin that finds that somebody wrote to an exclusive store all the same, a shell
  * say: what was read before it may not be true any more. */
@@ -57,13 +68,32 @@ int64_t store_foreign_writes(const struct store *store);
 MUST_USE enum status store_node_start(struct store *store, int64_t now_ms, const char *config_hash,
     struct node_row *node, unsigned char signal_key[32]);
 
+/* For a shared store: the database's clock as of the transaction's beginning, once its first store_load has
+ * been answered. 0: the store has no clock of its own. */
+int64_t store_now_ms(const struct store *store);
+/* For a shared store: the moment of our monotonic clock at which the lease ends that the last commit
+ * has taken; from then on others may take this node's holds. INT64_MAX: it never ends. */
+int64_t store_lease_mono_ms(const struct store *store);
+
 /* Renews the lease and stores batch_no and high_water_ms with the batch; STATUS_FENCED when the epoch is
  * no longer ours. No transaction is open after any status but OK. */
 MUST_USE enum status store_begin(struct store *store, const struct node_row *node);
+/* STATUS_UNCERTAIN: the connection was lost, and for as long as the lease allows nobody could be asked. The
+ * next store_begin does not succeed before it has been told. */
 MUST_USE enum status store_commit(struct store *store);
 void store_rollback(struct store *store);
 /* Reads only: no lease, no write lock, nothing durable at its end (store_rollback ends it). */
 MUST_USE enum status store_begin_read(struct store *store);
+
+/* Reads what `needs` name, on a shared store in one round trip; `found` is called for each in order, with
+ * NULL where there is no such row. `lock`: in a transaction that writes, the rows that others may change
+ * (threads, meters, holds) are locked until its end, in the one order that all gateways keep (DESIGN
+ * section 8). A lock that would come before one that is held is STATUS_CONFLICT: the transaction is run
+ * again with all needs in one call. Rows and their slices live during the callback; it calls nothing of
+ * this header. */
+typedef void store_found(void *user, const struct need *need, const union need_row *row);
+MUST_USE enum status store_load(struct store *store, const struct need *needs, size_t count, bool lock,
+    store_found *found, void *user);
 
 MUST_USE enum status store_account_get(struct store *store, int64_t account_id, struct account_row *row);
 MUST_USE enum status store_account_by_name(struct store *store, const char *name, struct account_row *row);
@@ -94,9 +124,34 @@ MUST_USE enum status store_hold_insert(struct store *store, const struct hold_ro
  * versions. Its owner, account, key, thread, model, creation and inputs stay as they were inserted. */
 MUST_USE enum status store_hold_update(struct store *store, const struct hold_row *row);
 MUST_USE enum status store_hold_delete(struct store *store, int64_t hold_id);
-/* The next open hold with hold_id > after whose (node, epoch) is not this one; NOT_FOUND at the end. */
-MUST_USE enum status store_hold_orphan(struct store *store, int64_t node_id, int64_t epoch,
-    int64_t after, struct hold_row *row);
+/* The next open hold with hold_id > after whose node has no row, or is in another epoch now; NOT_FOUND at
+ * the end. */
+MUST_USE enum status store_hold_orphan(struct store *store, int64_t after, struct hold_row *row);
+/* Ends nodes whose lease was over before `before_ms`: none of their transactions can commit any more, and
+ * their holds are orphans. In a transaction of its own. An embedded store has none. */
+MUST_USE enum status store_nodes_fence(struct store *store, int64_t before_ms, int64_t *fenced_count);
+/* In a transaction, before its other writes: whether the job `name` (NAME_MAX_BYTES) is this node's until
+ * `until_ms`. Of an embedded store it always is. */
+MUST_USE enum status store_job_take(
+    struct store *store, const char *name, int64_t until_ms, bool *taken);
+
+/* --- Waiting lines of other gateways on a shared store; else these do nothing. */
+/* How many calls wait at other gateways, as of this transaction's beginning. */
+int64_t store_others_waiting(const struct store *store);
+/* Once this transaction is committed the others hear that room came under this limit of this subject. */
+void store_tell(struct store *store, int64_t limit_id, int64_t subject_id);
+/* From now on `told` is called, on a thread of the store's, with what others tell; limit 0: some of it was
+ * missed, look everywhere. Once, before store_close. */
+typedef void store_told(void *user, int64_t limit_id, int64_t subject_id);
+MUST_USE enum status store_listen(
+    struct store *store, store_told *told, void *user, struct store_error *error);
+
+/* What a shared store's engine has cost so far, for metrics and the bench. Of the engine's thread. */
+struct store_costs {
+    int64_t round_trips, statements, transactions, reconnects;
+};
+struct store_costs store_costs(const struct store *store);
+
 
 MUST_USE enum status store_ledger_add(struct store *store, const struct ledger_row *row);
 /* Adds `count` to the row of (account, key, model, limit, reason, minute); inserts it with its ledger_id. */
@@ -141,5 +196,8 @@ MUST_USE enum status store_read_meters(struct store_reader *reader, int64_t acco
     bool (*row)(void *user, const struct subject_row *subject, const struct meter_row *meters), void *user);
 MUST_USE enum status store_read_holds(struct store_reader *reader,
     bool (*row)(void *user, const struct hold_row *row), void *user);
+/* One row of an embedded store, its own. */
+MUST_USE enum status store_read_nodes(struct store_reader *reader,
+    bool (*row)(void *user, const struct node_row *row), void *user);
 MUST_USE enum status store_read_refusals(struct store_reader *reader, int64_t account_id, int64_t since_ms,
     bool (*row)(void *user, const struct refusal_row *row), void *user);

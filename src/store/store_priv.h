@@ -18,6 +18,8 @@ struct store {
     bool exclusive; /* see store_is_exclusive */
     const char *file; /* the engine's own; NULL = none */
     int64_t foreign_writes;
+    int64_t now_ms, lease_mono_ms, others_waiting; /* see store_now_ms and its neighbours */
+    struct store_costs costs;
     char last_error[512];
     char trouble[512];
     char note[512];
@@ -34,6 +36,7 @@ typedef bool key_callback(void *user, const struct key_row *row);
 typedef bool meter_callback(
     void *user, const struct subject_row *subject, const struct meter_row *meters);
 typedef bool hold_callback(void *user, const struct hold_row *row);
+typedef bool node_callback(void *user, const struct node_row *row);
 typedef bool refusal_callback(void *user, const struct refusal_row *row);
 
 /* The functions of store.h, in three tables; what store.c has checked already holds. */
@@ -45,6 +48,13 @@ struct store_ops {
     enum status (*begin_read)(struct store *);
     enum status (*commit)(struct store *);
     void (*rollback)(struct store *);
+    /* NULL in those of embedded stores: store.c answers for them. */
+    enum status (*load)(struct store *, const struct need *, size_t count, bool lock, store_found *,
+        void *user);
+    enum status (*nodes_fence)(struct store *, int64_t before_ms, int64_t *fenced_count);
+    enum status (*job_take)(struct store *, const char *name, int64_t until_ms, bool *taken);
+    void (*tell)(struct store *, int64_t limit_id, int64_t subject_id);
+    enum status (*listen)(struct store *, store_told *, void *user, struct store_error *);
 };
 
 struct store_row_ops {
@@ -69,8 +79,7 @@ struct store_row_ops {
     enum status (*hold_insert)(struct store *, const struct hold_row *);
     enum status (*hold_update)(struct store *, const struct hold_row *);
     enum status (*hold_delete)(struct store *, int64_t hold_id);
-    enum status (*hold_orphan)(
-        struct store *, int64_t node_id, int64_t epoch, int64_t after, struct hold_row *);
+    enum status (*hold_orphan)(struct store *, int64_t after, struct hold_row *);
     enum status (*ledger_add)(struct store *, const struct ledger_row *);
     enum status (*refusal_add)(struct store *, const struct refusal_row *);
     enum status (*issued_get)(struct store *, const char *id_hash, struct issued_row *);
@@ -90,6 +99,7 @@ struct store_reader_ops {
     enum status (*read_meters)(
         struct store_reader *, int64_t account_id, meter_callback *, void *user);
     enum status (*read_holds)(struct store_reader *, hold_callback *, void *user);
+    enum status (*read_nodes)(struct store_reader *, node_callback *, void *user);
     enum status (*read_refusals)(struct store_reader *, int64_t account_id, int64_t since_ms,
         refusal_callback *, void *user);
 };

@@ -13,7 +13,10 @@ CREATE TABLE node (
     lease_until_ms BIGINT NOT NULL,
     batch_no BIGINT NOT NULL,
     high_water_ms BIGINT NOT NULL,
-    config_hash TEXT NOT NULL
+    config_hash TEXT NOT NULL,
+    name TEXT NOT NULL,
+    started_ms BIGINT NOT NULL,
+    waiting_count BIGINT NOT NULL
 );
 
 CREATE TABLE lease (

@@ -341,6 +341,9 @@ the_small_rows(void **state)
     SPOILT(good_node, node_valid, row.node_id = 0, false);
     SPOILT(good_node, node_valid, row.high_water_ms = -1, false);
     SPOILT(good_node, node_valid, FILL(row.config_hash), false);
+    SPOILT(good_node, node_valid, FILL(row.name), false);
+    SPOILT(good_node, node_valid, row.started_ms = -1, false);
+    SPOILT(good_node, node_valid, row.waiting_count = -1, false);
 }
 
 static const struct CMUnitTest tests[] = {

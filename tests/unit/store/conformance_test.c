@@ -382,15 +382,15 @@ orphans_are_the_holds_of_other_lives(void **state)
     struct hold_row back;
     for (size_t i = 0; i < countof(rows); i++) {
         if (rows[i].orphan) {
-            OK(world, store_hold_orphan(store, 1, world->node.epoch, after, &back));
+            OK(world, store_hold_orphan(store, after, &back));
             assert_int_equal(back.hold_id, rows[i].hold_id);
             assert_true(slice_eq(back.inputs, SLICE("{\"cap\":100,\"name\":\"\xc3\xa9\"}")));
             after = back.hold_id;
         }
     }
-    EXPECT(world, store_hold_orphan(store, 1, world->node.epoch, after, &back), STATUS_NOT_FOUND);
+    EXPECT(world, store_hold_orphan(store, after, &back), STATUS_NOT_FOUND);
     OK(world, store_hold_delete(store, 11)); /* booked: gone from the scan */
-    OK(world, store_hold_orphan(store, 1, world->node.epoch, 0, &back));
+    OK(world, store_hold_orphan(store, 0, &back));
     assert_int_equal(back.hold_id, 12);
     world_commit(world);
 }

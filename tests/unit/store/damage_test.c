@@ -57,7 +57,7 @@ static enum status
 read_orphan(struct world *world)
 {
     struct hold_row row;
-    return store_hold_orphan(world->store, 1, 99, 0, &row);
+    return store_hold_orphan(world->store, 0, &row);
 }
 
 static enum status
