@@ -21,6 +21,7 @@
 #include "net/handler.h"
 #include "relay/relay.h"
 #include "serve/crash.h"
+#include "serve/node.h"
 #include "serve/notify.h"
 #include "serve/reload.h"
 #include "serve/watchdog.h"
@@ -51,7 +52,7 @@
 
 struct serve_options {
     const char *config, *listen, *log_level;
-    bool log_json;
+    bool log_json, mixed;
 };
 
 /* What one loop has of each room; the user of the net_loop. */
@@ -77,6 +78,7 @@ struct gateway {
     int listen_count;
     char listen_copy[256]; /* of --listen */
     char control[4096];
+    char node_name[NAME_MAX_BYTES + 1];
     struct buf listen_names; /* for people */
     char sandbox_key[128];
 
@@ -209,10 +211,10 @@ on_verdicts(void *user, uint32_t loop)
 
 /* api_options.reload. */
 static enum status
-reload(void *user, const char *actor, struct buf *said)
+reload(void *user, const char *actor, bool mixed, struct buf *said)
 {
     struct gateway *gateway = user;
-    return reload_now(&gateway->reload, actor, said);
+    return reload_now(&gateway->reload, actor, mixed, said);
 }
 
 /* For the last bytes of calls that were ended at the end of the grace. */
@@ -366,9 +368,13 @@ static bool
 open_store(struct gateway *gateway)
 {
     struct store_error error;
-    const struct store_options options = { .full_sync =
-                                               gateway->policy->durability == DURABILITY_DISK };
-    if (store_open(gateway->policy->store, &options, &gateway->store, &error) != STATUS_OK) {
+    const struct policy *policy = gateway->policy;
+    node_name(policy, &gateway->listens[0], gateway->node_name);
+    const struct store_options options = { .full_sync = policy->durability == DURABILITY_DISK,
+        .lease_ms = (int32_t)policy->lease_ms,
+        .mixed = gateway->options.mixed,
+        .node_name = gateway->node_name };
+    if (store_open(policy->store, &options, &gateway->store, &error) != STATUS_OK) {
         (void)cli_fail("%s", error.text);
         return false;
     }
@@ -486,8 +492,13 @@ open_rooms(struct gateway *gateway)
         .reload = reload,
         .reload_user = gateway,
     };
-    reload_open(&gateway->reload, gateway->config_path, gateway->policy, gateway->engine,
-        &gateway->listeners);
+    const struct reload_options reload_options = { .config_path = gateway->config_path,
+        .policy = gateway->policy,
+        .engine = gateway->engine,
+        .store = gateway->store,
+        .mixed = gateway->options.mixed,
+        .listeners = &gateway->listeners };
+    reload_open(&gateway->reload, &reload_options);
     if (api_open(&api_options, &gateway->api, &error) != STATUS_OK) {
         (void)cli_fail("%s", error.text);
         return false;
@@ -626,6 +637,7 @@ command_serve(struct cli *cli, int argc, char **argv)
         { "--listen", ARGUMENT_TEXT, &options->listen, false },
         { "--log-json", ARGUMENT_FLAG, &options->log_json, false },
         { "--log-level", ARGUMENT_TEXT, &options->log_level, false },
+        { "--mixed", ARGUMENT_FLAG, &options->mixed, false },
     };
     if (!arguments_parse(cli, argc, argv, arguments, countof(arguments), &exit_status)) {
         return exit_status;

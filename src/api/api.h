@@ -37,10 +37,11 @@ struct api_options {
     const char *listens;        /* the same: "127.0.0.1:8080, unix:/run/x" */
     uint32_t first_reply_loop;  /* net's loop count */
     bool sandbox;
-    /* Reads the configuration again and puts it in force, as `actor`; appends what is in force now, or what is
+    /* Reads the configuration again and puts it in force, as `actor`, also (`mixed`) where other gateways on the
+     * same store decide by another; appends what is in force now, or what is
      * wrong. STATUS_NOT_FOUND: there is none to read. NULL = this is no gateway. Called on a thread of the
      * control plane. */
-    enum status (*reload)(void *user, const char *actor, struct buf *said);
+    enum status (*reload)(void *user, const char *actor, bool mixed, struct buf *said);
     void *reload_user;
     bool threads;               /* false: only api_do works, and no requests come in */
 };

@@ -34,7 +34,9 @@ static enum status
 open_all(struct once *once, struct policy *policy, struct api_error *error)
 {
     struct store_error why;
-    const struct store_options options = { .full_sync = policy->durability == DURABILITY_DISK };
+    const struct store_options options = { .full_sync = policy->durability == DURABILITY_DISK,
+        .lease_ms = (int32_t)policy->lease_ms,
+        .node_name = policy->node };
     enum status status = store_open(policy->store, &options, &once->store, &why);
     if (status != STATUS_OK) {
         (void)slice_to_cstr(slice_str(why.text), error->text, sizeof(error->text));

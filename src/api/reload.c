@@ -6,11 +6,13 @@ post_reload(struct api_worker *worker, struct ask *ask)
 {
     const struct api_options *options = &worker->api->options;
     struct buf said = { 0 };
-    if (ask->body.len > 0 && !fields_of_body(ask, NULL, 0)) {
+    bool mixed = false;
+    const struct field fields[] = { { "mixed", FIELD_BOOL, &mixed } };
+    if (ask->body.len > 0 && !fields_of_body(ask, fields, countof(fields))) {
         return;
     }
     const enum status status = options->reload
-                                   ? options->reload(options->reload_user, ask->actor, &said)
+                                   ? options->reload(options->reload_user, ask->actor, mixed, &said)
                                    : STATUS_NOT_FOUND;
     if (status == STATUS_NOT_FOUND) {
         answer_fault(ask, API_FAULT_CONFIG_NONE, NULL);

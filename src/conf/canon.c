@@ -1,5 +1,6 @@
 /* conf/canon.c: what a configuration says, as one hash. Comments, layout, quotes and the secrets that it
- * only names do not count; the order of limits and routes does, so keys stay in the file's order. */
+ * only names do not count; the order of limits and routes does, so keys stay in the file's order. Neither does
+ * what is each gateway's own: those that share a store are to decide alike, wherever they run. */
 #include <inttypes.h>
 
 #include "base/secret.h"
@@ -28,6 +29,32 @@ canon_node(const struct node *node, struct buf *out)
         canon_node(child, out);
     }
     buf_add_char(out, node->kind == NODE_MAP ? '}' : ']');
+}
+
+/* Of the file's top. The price book counts by what is in it. */
+static bool
+is_own(const struct node *key)
+{
+    static const enum option own[] = { OPTION_LISTEN, OPTION_STORE, OPTION_CONTROL, OPTION_NODE,
+        OPTION_LOOPS, OPTION_LOG, OPTION_PRICES, OPTION_BODIES_MAX, OPTION_CONNECTIONS_MAX,
+        OPTION_CONNECTIONS_PER_ADDRESS };
+    for (size_t i = 0; i < countof(own); i++) {
+        if (slice_eq(key->text, slice_str(option_key(own[i])))) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void
+canon_root(const struct node *root, struct buf *out)
+{
+    for (const struct node *child = root->first; child; child = child->next) {
+        if (!is_own(child->key)) {
+            canon_node(child->key, out);
+            canon_node(child, out);
+        }
+    }
 }
 
 static void
@@ -82,7 +109,7 @@ conf_hash(struct conf *conf, const struct node *root)
     secret_hash_hex(buf_slice(&text), hash);
     policy->price_version = number_of(hash);
 
-    canon_node(root, &text);
+    canon_root(root, &text);
     secret_hash_hex(buf_slice(&text), policy->config_hash);
     if (text.failed) {
         report_no_memory(&conf->report);

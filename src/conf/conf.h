@@ -15,7 +15,8 @@ struct conf_error {
 };
 
 /* On STATUS_OK *policy has one reference, owned by the caller; version and limit ids are still 0, and
- * config_hash is of what the file says and of the prices in use, not of its layout or its secrets.
+ * config_hash is of what the file says and of the prices in use, not of its layout, its secrets, and what is
+ * each gateway's own (where it listens, its store and name, threads, log, bounds of its machine).
  * STATUS_INVALID: the file is wrong; STATUS_IO: it cannot be read; STATUS_FULL: no memory. Then
  * error->text is one or more lines for a person, *policy is NULL, and nothing is kept. */
 MUST_USE enum status conf_load_file(const char *path, struct policy **policy, struct conf_error *error);

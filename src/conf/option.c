@@ -31,20 +31,26 @@ report_unknown(struct conf *conf, const struct node *key, const char *path)
     const char *words[OPTION_COUNT];
     size_t count = 0;
     char known[240] = "";
+    const size_t known_max = sizeof known - strlen(", ...");
     size_t known_len = 0;
+    bool full = false;
     for (int i = 0; i < OPTION_COUNT; i++) {
         const struct option_row *row = option_row((enum option)i);
         if (row->type == OPTION_TYPE_LATER || !option_under(row, path)) {
             continue;
         }
         words[count++] = option_key((enum option)i);
+        if (full) {
+            continue;
+        }
         const int wrote = snprintf(known + known_len, sizeof known - known_len, "%s%s",
             known_len > 0 ? ", " : "", option_key((enum option)i));
-        if (wrote > 0 && known_len + (size_t)wrote < sizeof known) {
+        if (wrote > 0 && known_len + (size_t)wrote < known_max) {
             known_len += (size_t)wrote;
         } else {
             known[known_len] = '\0';
             (void)snprintf(known + known_len, sizeof known - known_len, ", ...");
+            full = true;
         }
     }
     /* a secret may stand where a key should; see option_secret */

@@ -50,6 +50,18 @@ control_read(struct conf *conf, const struct node *root)
     }
 }
 
+static void
+node_read(struct conf *conf, const struct node *root)
+{
+    const char *name = conf_text(conf, root, OPTION_NODE);
+    if (name && !name_valid(slice_str(name))) {
+        report_add(&conf->report, doc_get(root, "node"),
+            "the name of a gateway has 1 to %d bytes, without a space at its ends", NAME_MAX_BYTES);
+        return;
+    }
+    conf->policy->node = name;
+}
+
 void
 conf_server(struct conf *conf, const struct node *root)
 {
@@ -65,6 +77,8 @@ conf_server(struct conf *conf, const struct node *root)
     store_read(conf, root);
     control_read(conf, root);
     conf_control_listen(conf);
+    node_read(conf, root);
+    policy->lease_ms = conf_number(conf, root, OPTION_LEASE, 0);
     policy->durability = (enum durability)conf_number(conf, root, OPTION_DURABILITY, 0);
     policy->zone_name = conf_text(conf, root, OPTION_TIMEZONE);
     policy->zone = conf_zone(conf, doc_get(root, "timezone"), policy->zone_name);

@@ -360,7 +360,7 @@ engine_open(const struct engine_options *options, struct engine **out, struct en
         policy_unref(options->policy);
         return status;
     }
-    status = start_epoch(engine, error);
+    status = start_epoch(engine, options->policy->config_hash, error);
     if (status == STATUS_OK) {
         status = adopt_policy(engine, options->policy, error);
     }

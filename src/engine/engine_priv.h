@@ -178,7 +178,8 @@ MUST_USE enum status batch_load(struct engine *engine, const struct needs *needs
 int64_t engine_now_ms(struct engine *engine);
 
 /* --- start.c */
-MUST_USE enum status start_epoch(struct engine *engine, struct engine_error *error);
+MUST_USE enum status start_epoch(
+    struct engine *engine, const char *config_hash, struct engine_error *error);
 MUST_USE enum status start_close_orphans(struct engine *engine, struct engine_error *error);
 /* Gives a policy its version and its limits their ids. */
 MUST_USE enum status adopt_policy(

@@ -18,10 +18,10 @@ fail(struct engine *engine, enum status status, const char *what, struct engine_
 }
 
 enum status
-start_epoch(struct engine *engine, struct engine_error *error)
+start_epoch(struct engine *engine, const char *config_hash, struct engine_error *error)
 {
-    const enum status status =
-        store_node_start(engine->store, clock_wall_ms(), "", &engine->node, engine->signal_key);
+    const enum status status = store_node_start(
+        engine->store, clock_wall_ms(), config_hash, &engine->node, engine->signal_key);
     if (status != STATUS_OK) {
         return fail(engine, status, "cannot start an epoch in the store", error);
     }
@@ -78,6 +78,15 @@ reserve_policy(struct engine *engine)
     return true;
 }
 
+/* The node's row says what it decides by. */
+static enum status
+tell_config(struct engine *engine, const struct policy *policy)
+{
+    return strcmp(engine->node.config_hash, policy->config_hash) == 0
+               ? STATUS_OK
+               : store_node_config(engine->store, &engine->node, policy->config_hash);
+}
+
 enum status
 adopt_policy(struct engine *engine, struct policy *policy, struct engine_error *error)
 {
@@ -94,12 +103,16 @@ adopt_policy(struct engine *engine, struct policy *policy, struct engine_error *
         status = limit_id_of(engine, &policy->limits[i]);
     }
     if (status == STATUS_OK) {
+        status = tell_config(engine, policy);
+    }
+    if (status == STATUS_OK) {
         status = store_commit(engine->store);
     }
     if (status != STATUS_OK) {
         store_rollback(engine->store);
         return fail(engine, status, "cannot give the limits their ids", error);
     }
+    memcpy(engine->node.config_hash, policy->config_hash, sizeof engine->node.config_hash);
     policy->version = engine->node.epoch << POLICY_SEQ_BITS | ++engine->policy_seq;
     pthread_mutex_lock(&engine->lock);
     __atomic_store_n(&engine->policy, policy, __ATOMIC_RELEASE);

@@ -133,7 +133,7 @@ struct policy {
     struct arena arena;      /* owns every string and array */
     int64_t version;         /* given by the engine: counts up with every swap */
     int64_t price_version;   /* of what the prices are: the same book and routes give the same number */
-    char config_hash[HASH_HEX + 1];
+    char config_hash[HASH_HEX + 1]; /* gateways that share a store and decide alike have the same */
 
     int32_t provider_count, model_count, limit_count, price_count, plan_count;
     struct provider *providers;
@@ -147,6 +147,8 @@ struct policy {
     struct listen listens[LISTENS_MAX];
     const char *store;       /* "sqlite:PATH" or "memory:" */
     const char *control;     /* path of the control socket; NULL = beside the store */
+    const char *node;        /* this gateway's name among those that share its store; NULL = not given */
+    int64_t lease_ms;        /* of a shared store */
     enum durability durability;
     const struct zone *zone; /* default zone of calendar windows */
     const char *zone_name;

@@ -8,6 +8,7 @@
 #include "conf/conf.h"
 #include "log/log.h"
 #include "log/metrics.h"
+#include "serve/node.h"
 #include "serve/notify.h"
 
 /* --- What is fixed at the start. */
@@ -45,6 +46,8 @@ reload_fixed_changes(const struct policy *old, const struct policy *new, struct 
     } rows[] = {
         { "listen", same_listens(old, new) },
         { "store", same_text(old->store, new->store) },
+        { "lease", old->lease_ms == new->lease_ms },
+        { "node", same_text(old->node, new->node) },
         { "durability", old->durability == new->durability },
         { "control", same_text(old->control, new->control) },
         { "loops", old->loops == new->loops },
@@ -88,13 +91,32 @@ note_reload(struct reload *reload, const char *actor, const char *config_hash)
     buf_free(&note);
 }
 
+/* What the sockets and the other gateways say to it. */
 static MUST_USE enum status
-read_again(struct reload *reload, const char *actor, struct buf *said)
+look_around(struct reload *reload, const struct policy *policy, bool mixed,
+    struct net_certificates **certificates, struct buf *said)
+{
+    struct net_error net_error;
+    if (!mixed && !reload->mixed) {
+        const enum status others = node_others_agree(
+            reload->store, engine_epoch(reload->engine), policy->config_hash, said);
+        if (others != STATUS_OK) {
+            return others;
+        }
+    }
+    const enum status status = listeners_read(reload->listeners, policy, certificates, &net_error);
+    if (status != STATUS_OK) {
+        buf_add_str(said, net_error.text);
+    }
+    return status;
+}
+
+static MUST_USE enum status
+read_again(struct reload *reload, const char *actor, bool mixed, struct buf *said)
 {
     struct policy *policy = NULL;
     struct conf_error conf_error;
     struct engine_error engine_error;
-    struct net_error net_error;
     struct net_certificates *certificates = NULL;
     struct buf fixed = { 0 };
     enum status status = conf_load_file(reload->config_path, &policy, &conf_error);
@@ -102,9 +124,8 @@ read_again(struct reload *reload, const char *actor, struct buf *said)
         buf_add_str(said, conf_error.text);
         return status;
     }
-    status = listeners_read(reload->listeners, policy, &certificates, &net_error);
+    status = look_around(reload, policy, mixed, &certificates, said);
     if (status != STATUS_OK) {
-        buf_add_str(said, net_error.text);
         policy_unref(policy);
         return status;
     }
@@ -139,13 +160,13 @@ count_reload(bool good)
 }
 
 enum status
-reload_now(struct reload *reload, const char *actor, struct buf *said)
+reload_now(struct reload *reload, const char *actor, bool mixed, struct buf *said)
 {
     enum status status = STATUS_NOT_FOUND;
     check(pthread_mutex_lock(&reload->lock) == 0);
     notify_reloading();
     if (reload->config_path) {
-        status = read_again(reload, actor, said);
+        status = read_again(reload, actor, mixed, said);
         count_reload(status == STATUS_OK);
     } else {
         buf_add_str(said, "the sandbox has no configuration to read again");
@@ -183,7 +204,7 @@ reload_thread(void *arg)
     thread_begin("reload");
     do {
         struct buf said = { 0 };
-        (void)reload_now(reload, "SIGHUP", &said); /* it was logged */
+        (void)reload_now(reload, "SIGHUP", false, &said); /* it was logged */
         buf_free(&said);
     } while (asked_again(reload));
     return NULL;
@@ -217,13 +238,14 @@ reload_start(struct reload *reload)
 }
 
 void
-reload_open(struct reload *reload, const char *config_path, struct policy *policy,
-    struct engine *engine, struct listeners *listeners)
+reload_open(struct reload *reload, const struct reload_options *options)
 {
-    *reload = (struct reload){ .config_path = config_path,
-        .started_with = policy_ref_facts(policy),
-        .engine = engine,
-        .listeners = listeners };
+    *reload = (struct reload){ .config_path = options->config_path,
+        .started_with = policy_ref_facts(options->policy),
+        .engine = options->engine,
+        .store = options->store,
+        .mixed = options->mixed,
+        .listeners = options->listeners };
     check(pthread_mutex_init(&reload->lock, NULL) == 0);
     check(pthread_mutex_init(&reload->thread_lock, NULL) == 0);
     counter_set(COUNTER_RELOAD_GOOD, 1);

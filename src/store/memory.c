@@ -128,9 +128,19 @@ memory_node_start(struct store *store, int64_t now_ms, const char *config_hash,
     return STATUS_OK;
 }
 
+static enum status
+memory_node_config(struct store *store, const struct node_row *node, const char *config_hash)
+{
+    struct node_row *stored = &memory_store_of(store)->meta.node;
+    check(stored->epoch == node->epoch); /* begin saw to it */
+    (void)slice_to_cstr(slice_str(config_hash), stored->config_hash, sizeof(stored->config_hash));
+    return STATUS_OK;
+}
+
 static const struct store_ops memory_ops = {
     .close = memory_close,
     .node_start = memory_node_start,
+    .node_config = memory_node_config,
     .begin = memory_begin,
     .begin_read = memory_begin_read,
     .commit = memory_commit,

@@ -546,9 +546,11 @@ write_node(struct sqlite_db *db, const struct node_row *node)
 }
 
 static enum status
-start_in_transaction(struct sqlite_db *db, const char *path, int64_t now_ms,
-    const char *config_hash, struct node_row *node, unsigned char key[SIGNAL_KEY_BYTES])
+start_in_transaction(struct sqlite_store *sqlite, int64_t now_ms, const char *config_hash,
+    struct node_row *node, unsigned char key[SIGNAL_KEY_BYTES])
 {
+    struct sqlite_db *db = &sqlite->db;
+    const char *name = sqlite->options.node_name;
     struct node_row row = { .node_id = STORE_NODE_ID };
     enum status status = read_node(db, &row);
     if (status == STATUS_OK || status == STATUS_NOT_FOUND) {
@@ -559,13 +561,14 @@ start_in_transaction(struct sqlite_db *db, const char *path, int64_t now_ms,
         row.high_water_ms = max_i64(row.high_water_ms, now_ms);
         row.started_ms = now_ms;
         (void)slice_to_cstr(slice_str(config_hash), row.config_hash, sizeof(row.config_hash));
+        (void)slice_to_cstr(slice_str(name ? name : ""), row.name, sizeof(row.name));
         status = write_node(db, &row);
     }
     if (status == STATUS_OK) {
         status = signal_key(db, key);
     }
     if (status == STATUS_OK) {
-        status = home_write(db, path);
+        status = home_write(db, sqlite->path);
     }
     if (status == STATUS_OK) {
         *node = row;
@@ -583,7 +586,7 @@ sqlite_node_start(struct store *store, int64_t now_ms, const char *config_hash,
     if (status != STATUS_OK) {
         return status;
     }
-    status = start_in_transaction(db, sqlite->path, now_ms, config_hash, node, key);
+    status = start_in_transaction(sqlite, now_ms, config_hash, node, key);
     if (status == STATUS_OK) {
         status = db_exec(db, "COMMIT");
     }
@@ -597,9 +600,20 @@ sqlite_node_start(struct store *store, int64_t now_ms, const char *config_hash,
     return STATUS_OK;
 }
 
+static enum status
+sqlite_node_config(struct store *store, const struct node_row *node, const char *config_hash)
+{
+    struct query query = query_start(&sqlite_store_of(store)->db, STATEMENT_NODE_CONFIG);
+    query_text(&query, config_hash);
+    query_i64(&query, node->node_id);
+    query_i64(&query, node->epoch);
+    return query_write(&query, STATUS_FENCED, "node", node->node_id);
+}
+
 static const struct store_ops sqlite_ops = {
     .close = sqlite_close,
     .node_start = sqlite_node_start,
+    .node_config = sqlite_node_config,
     .begin = sqlite_begin,
     .begin_read = sqlite_begin_read,
     .commit = sqlite_commit,

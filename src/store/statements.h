@@ -49,6 +49,7 @@
     X(NODE_FENCE, "DELETE FROM node WHERE lease_until_ms < $1 AND node_id <> $2")                  \
     X(NODE_RENEW, "UPDATE node SET lease_until_ms = $1, batch_no = $2, high_water_ms = $3 "        \
                   "WHERE node_id = $4 AND epoch = $5")                                             \
+    X(NODE_CONFIG, "UPDATE node SET config_hash = $1 WHERE node_id = $2 AND epoch = $3")           \
     X(ACCOUNT_GET, "SELECT " COLUMNS_ACCOUNT " FROM account WHERE account_id = $1")                \
     X(ACCOUNT_BY_NAME, "SELECT " COLUMNS_ACCOUNT " FROM account WHERE name = $1")                  \
     X(ACCOUNT_INSERT, "INSERT INTO account (" COLUMNS_ACCOUNT ") "                                 \

@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 
+#include "base/clock.h"
 #include "base/place.h"
 
 enum status
@@ -85,6 +86,14 @@ store_node_start(struct store *store, int64_t now_ms, const char *config_hash,
     check(now_ms >= 0 && now_ms <= WALL_MS_MAX);
     check(strlen(config_hash) <= HASH_HEX);
     return store->ops->node_start(store, now_ms, config_hash, node, signal_key);
+}
+
+enum status
+store_node_config(struct store *store, const struct node_row *node, const char *config_hash)
+{
+    check(store->state == STORE_WRITING);
+    check(strlen(config_hash) <= HASH_HEX);
+    return store->ops->node_config(store, node, config_hash);
 }
 
 int64_t
@@ -538,6 +547,13 @@ enum status
 store_read_holds(struct store_reader *reader, hold_callback *row, void *user)
 {
     return reader->ops->read_holds(reader, row, user);
+}
+
+enum status
+store_read_clock(struct store_reader *reader, int64_t *now_ms)
+{
+    *now_ms = clock_wall_ms();
+    return reader->ops->read_clock ? reader->ops->read_clock(reader, now_ms) : STATUS_OK;
 }
 
 enum status

@@ -28,7 +28,8 @@ struct store_options {
     /* Of a shared store (store_is_exclusive): */
     int32_t lease_ms;      /* a node that is silent for so long is over; 0 = STORE_LEASE_MS */
     bool mixed;            /* other gateways may run under another configuration */
-    const char *node_name; /* what people know this gateway by; NULL = the host's name */
+    /* Of any; borrowed until store_node_start: */
+    const char *node_name; /* what people know this gateway by; NULL = the host's name, of an embedded one none */
 };
 
 #define STORE_CHECKPOINT_PAGES 16000
@@ -74,6 +75,10 @@ int64_t store_now_ms(const struct store *store);
 /* For a shared store: the moment of our monotonic clock at which the lease ends that the last commit
  * has taken; from then on others may take this node's holds. INT64_MAX: it never ends. */
 int64_t store_lease_mono_ms(const struct store *store);
+
+/* In a transaction that writes: what this node decides by from now on, as told to store_node_start. */
+MUST_USE enum status store_node_config(
+    struct store *store, const struct node_row *node, const char *config_hash);
 
 /* Renews the lease and stores batch_no and high_water_ms with the batch; STATUS_FENCED when the epoch is
  * no longer ours. No transaction is open after any status but OK. */
@@ -196,6 +201,8 @@ MUST_USE enum status store_read_meters(struct store_reader *reader, int64_t acco
     bool (*row)(void *user, const struct subject_row *subject, const struct meter_row *meters), void *user);
 MUST_USE enum status store_read_holds(struct store_reader *reader,
     bool (*row)(void *user, const struct hold_row *row), void *user);
+/* The clock that leases go by: the database's, of an embedded store our own. */
+MUST_USE enum status store_read_clock(struct store_reader *reader, int64_t *now_ms);
 /* One row of an embedded store, its own. */
 MUST_USE enum status store_read_nodes(struct store_reader *reader,
     bool (*row)(void *user, const struct node_row *row), void *user);

@@ -44,6 +44,7 @@ struct store_ops {
     void (*close)(struct store *);
     enum status (*node_start)(struct store *, int64_t now_ms, const char *config_hash,
         struct node_row *, unsigned char signal_key[32]);
+    enum status (*node_config)(struct store *, const struct node_row *, const char *config_hash);
     enum status (*begin)(struct store *, const struct node_row *);
     enum status (*begin_read)(struct store *);
     enum status (*commit)(struct store *);
@@ -99,6 +100,7 @@ struct store_reader_ops {
     enum status (*read_meters)(
         struct store_reader *, int64_t account_id, meter_callback *, void *user);
     enum status (*read_holds)(struct store_reader *, hold_callback *, void *user);
+    enum status (*read_clock)(struct store_reader *, int64_t *now_ms); /* NULL: our own */
     enum status (*read_nodes)(struct store_reader *, node_callback *, void *user);
     enum status (*read_refusals)(struct store_reader *, int64_t account_id, int64_t since_ms,
         refusal_callback *, void *user);

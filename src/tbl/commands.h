@@ -13,12 +13,14 @@
     "--json            the answer as JSON\n"
 
 #define COMMANDS(X)                                                                                              \
-    X(serve, "serve", "[--config FILE] [--listen ADDR] [--log-json] [--log-level LEVEL]",                        \
+    X(serve, "serve", "[--config FILE] [--listen ADDR] [--log-json] [--log-level LEVEL] [--mixed]",              \
         "run the gateway",                                                                                       \
         COMMAND_CONFIG_LINE                                                                                      \
         "--listen ADDR     instead of the configuration's listen: 127.0.0.1:8080, [::1]:8080, unix:/path\n"      \
         "--log-json        one JSON object a log line\n"                                                         \
         "--log-level LEVEL debug, info (default), warn or error\n"                                               \
+        "--mixed           start, and reload, also while other gateways on the same PostgreSQL store decide by\n" \
+        "                  another configuration\n"                                                              \
         "Without a configuration it runs in sandbox mode: a simulated provider, a store in this folder, one\n"   \
         "account, and a curl line to try. SIGTERM lets calls in flight end; SIGHUP reads the file again.\n")     \
     X(mock, "mock", "[--host ADDR] [--port N] [--behave WORDS] [--journal FILE] [--json]",                                \
@@ -46,8 +48,10 @@
         "each limit as a sentence, with what it can promise",                                                    \
         "FILE              default: tidegate.yaml\n"                                                             \
         "--json            as JSON\n")                                                                           \
-    X(reload, "reload", "",                                                                                      \
+    X(reload, "reload", "[--mixed]",                                                                             \
         "make the running gateway read its configuration again",                                                 \
+        "--mixed           also while other gateways on the same PostgreSQL store decide by another one: that is\n" \
+        "                  how a change is made on one gateway after the other\n"                                \
         "A wrong file changes nothing and is told with its places. As SIGHUP does it.\n"                         \
         COMMAND_DOOR_LINES)                                                                                      \
     X(status, "status", "[--calls N] [--account NAME]",                                                          \

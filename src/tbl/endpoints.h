@@ -30,7 +30,7 @@
     X(KEY_REVOKE, POST, "/api/admin/keys/{id}/revoke", API, ADMIN, 0, "end a key")                                   \
     X(LEDGER, GET, "/api/admin/ledger", API, ADMIN, 0, "rows of the ledger, newest first")                           \
     X(LIMITS, GET, "/api/admin/limits", API, ADMIN, 0, "limits in force and their meters")                           \
-    X(RELOAD, POST, "/api/admin/reload", API, ADMIN, 0, "read the configuration again; a wrong one changes nothing")
+    X(RELOAD, POST, "/api/admin/reload", API, ADMIN, 0, "read the configuration again; a wrong one changes nothing, nor, without \"mixed\", one that other gateways on the store do not have")
 
 enum endpoint {
 #define ENDPOINT_ENUM(id, method, path, owner, access, dispatches, help) ENDPOINT_##id,

@@ -29,6 +29,10 @@
         "a certificate stands where it is used: write listen: {address: 0.0.0.0:8443, tls: {cert: FILE, key: FILE}}") \
     X(STORE, "store", TEXT, "sqlite:PATH, or memory", "sqlite:tidegate.db", NULL, NULL,                               \
         "Where the books are kept; memory keeps them while the gateway runs. Relative paths start at this file's folder.")                                    \
+    X(LEASE, "lease", DURATION, NULL, "10s", "2s", "60s",                                                             \
+        "Of several gateways on one PostgreSQL store: how long one that is silent keeps its calls before the others book them.") \
+    X(NODE, "node", TEXT, "a name such as gateway-1", NULL, NULL, NULL,                                               \
+        "What this gateway is called among those that share its store; without it, this machine's name and the first address of listen.") \
     X(DURABILITY, "durability", WORD, "disk | os", "disk", NULL, NULL,                                                \
         "What a commit survives: disk a power loss, os only a crash of the gateway.")                                 \
     X(CONTROL, "control", TEXT, "a path", NULL, NULL, NULL,                                                           \

@@ -43,6 +43,8 @@ gateway_defaults(void **state)
     assert_int_equal(policy->limit_count, 0);
     assert_true(policy->price_count > 60);
     assert_non_null(policy_price(policy, SLICE("gpt-5.5")));
+    assert_int_equal(policy->lease_ms, 10000);
+    assert_null(policy->node);
     assert_int_equal(strlen(policy->config_hash), HASH_HEX);
     assert_true(policy->price_version > 0);
     policy_unref(policy);
@@ -53,7 +55,7 @@ gateway_options(void **state)
 {
     struct policy *policy = load(P M
         "listen: [127.0.0.1:0, '[::1]:9', localhost:10, 'unix:/run/t.sock']\n"
-        "store: sqlite:/var/lib/t.db\ncontrol: run/c.sock\ndurability: os\ntimezone: America/New_York\nloops: 4\n"
+        "store: sqlite:/var/lib/t.db\ncontrol: run/c.sock\nlease: 2s\nnode: one\ndurability: os\ntimezone: America/New_York\nloops: 4\n"
         "held_wait: 500ms\nstep: 64\nmin_answer: 1 tokens\nhead_deadline: 1s\nbody_deadline: 2s\nidle_deadline: 3s\n"
         "head_max: 8KB\nbody_max: 1MB\nheaders_max: 20\nconnections_max: 50\nstop_grace: 1m\nlog: json\n"
         "orphaned_holds: release\nunpriced: allow\nplans: {free: {}, pro: }\ndefault_plan: pro\n");
@@ -65,6 +67,8 @@ gateway_options(void **state)
     assert_null(policy->listens[3].host);
     assert_string_equal(policy->store, "sqlite:/var/lib/t.db");
     assert_string_equal(policy->control, "run/c.sock");
+    assert_int_equal(policy->lease_ms, 2000);
+    assert_string_equal(policy->node, "one");
     assert_int_equal(policy->durability, DURABILITY_OS);
     assert_string_equal(policy->zone_name, "America/New_York");
     assert_int_equal(zone_offset_s(policy->zone, 0), -18000);
@@ -427,10 +431,14 @@ hash_is_of_what_is_said(void **state)
         const char *a, *b;
         bool same_hash, same_prices;
     } rows[] = {
-        { P M "loops: 1\n", "# a comment\n" P "models:\n  m:\n    routes:\n    - provider: \"p\"\nloops:   1  # one\n", true, true },
-        { P M "loops: 1\n", P M "loops: 2\n", false, true },
-        { P M "loops: 1\n", P M, false, true },
-        { P M "listen: 127.0.0.1:12\n", P M "listen: 127.0.0.1:21\n", false, true },
+        { P M "step: 16\n", "# a comment\n" P "models:\n  m:\n    routes:\n    - provider: \"p\"\nstep:   16  # few\n", true, true },
+        { P M "held_wait: 1s\n", P M "held_wait: 2s\n", false, true },
+        { P M "held_wait: 1s\n", P M, false, true },
+        /* what is each gateway's own */
+        { P M "listen: 127.0.0.1:12\n", P M "listen: 127.0.0.1:21\n", true, true },
+        { P M "store: memory\nloops: 1\n", P M "control: other.sock\nlog: json\n", true, true },
+        { P M "node: one\nconnections_max: 9\n", P M "node: two\nbodies_max: 1GB\nconnections_per_address: 7\n", true, true },
+        { P M "lease: 3s\n", P M "lease: 4s\n", false, true },
         { MODEL("price: {input: 1 USD, output: 1 USD}, routes: [{provider: p}]"),
             MODEL("price: {input: 1 USD, output: 2 USD}, routes: [{provider: p}]"), false, false },
         { MODEL("routes: [{provider: p, price_as: gpt-5.5}]"), MODEL("routes: [{provider: p, price_as: o3}]"), false, false },

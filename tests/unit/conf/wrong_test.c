@@ -52,7 +52,7 @@ static const struct row unknown_options_rows[] = {
     { P M "lisen: 127.0.0.1:1\n",
         "t.yaml:3:1: unknown option 'lisen'; did you mean 'listen'?" },
     { P M "qwertyuiop: 1\n",
-        "t.yaml:3:1: unknown option 'qwertyuiop'; known here: listen, store, durability, control, timezone, loops, log, prices, providers, models, plans, default_plan, limits, held_wait, step, min_answer, drain_max, orphaned_holds, unpriced, head_deadline, body_deadline, idle_deadline, head_max, ..." },
+        "t.yaml:3:1: unknown option 'qwertyuiop'; known here: listen, store, lease, node, durability, control, timezone, loops, log, prices, providers, models, plans, default_plan, limits, held_wait, step, min_answer, drain_max, orphaned_holds, unpriced, head_deadline, body_deadline, ..." },
     { LIMIT("counts: cost, per: account, window: day, cpa: 5 USD"),
         "t.yaml:3:10: 'cap' is missing here: an amount such as 50 USD or 8, unlimited, or {default: 50 USD, plan: {free: 5 USD}}\n"
         "t.yaml:3:55: unknown option 'cpa'; did you mean 'cap'?" },
@@ -221,6 +221,9 @@ static const struct row wrong_gateway_rows[] = {
         "t.yaml:3:12: 'held_wait' wants a duration such as 500ms, 3s or 2h30m; this is a mapping" },
     { P M "held_wait: 99999999999999999999s\n",
         "t.yaml:3:12: 'held_wait' wants a duration such as 500ms, 3s or 2h30m; this is '99999999999999999999s'" },
+    { P M "lease: 1s\n", "t.yaml:3:8: 'lease' must lie between 2s and 60s; this is '1s'" },
+    { P M "node: ' a'\n", "t.yaml:3:7: the name of a gateway has 1 to 127 bytes, without a space at its ends" },
+    { P M "node: {a: 1}\n", "t.yaml:3:7: 'node' wants a name such as gateway-1; this is a mapping" },
     { P M "step: 1024 token\n",
         "t.yaml:3:7: 'step' wants a number of tokens such as 1024 tokens; this is '1024 token'" },
     { P M "step: 1\n",

@@ -38,6 +38,7 @@ names_what_differs(void **state)
         { "listen: unix:/run/x.sock\n", "listen: unix:/run/x.sock\n", "" },
         { "", "store: memory\n", "store" },
         { "store: sqlite:a.db\n", "store: sqlite:a.db\n", "" },
+        { "lease: 3s\n", "node: a\n", "lease, node" },
         { "", "durability: os\ncontrol: c.sock\nloops: 3\nlog: json\n", "durability, control, loops, log" },
         { "", "head_deadline: 1s\nbody_deadline: 1s\nidle_deadline: 1s\n", "head_deadline, body_deadline, idle_deadline" },
         { "", "head_max: 1KB\nheaders_max: 9\nconnections_max: 9\n", "head_max, headers_max, connections_max" },

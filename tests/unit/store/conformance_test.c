@@ -578,6 +578,13 @@ a_rollback_leaves_nothing(void **state)
     buf_free(&after);
 }
 
+static bool
+keep_node(void *user, const struct node_row *row)
+{
+    *(struct node_row *)user = *row;
+    return true;
+}
+
 static void
 an_older_epoch_is_fenced(void **state)
 {
@@ -618,6 +625,25 @@ a_node_goes_on_where_it_was(void **state)
     OK(world, store_node_start(world->store, NOW_MS + DAY_MS, "", &again, key));
     assert_int_equal(again.high_water_ms, NOW_MS + DAY_MS);
     assert_string_equal(again.config_hash, "");
+}
+
+static void
+a_node_says_what_it_decides_by(void **state)
+{
+    static const char other[] = "0000000000000000000000000000000000000000000000000000000000000000";
+    struct world *world = *state;
+    struct node_row node = { 0 };
+    struct store_reader *reader = world_reader(world);
+    world_begin(world);
+    OK(world, store_node_config(world->store, &world->node, other));
+    store_rollback(world->store);
+    OK(world, store_read_nodes(reader, keep_node, &node));
+    assert_string_equal(node.config_hash, HASH);
+    world_begin(world);
+    OK(world, store_node_config(world->store, &world->node, other));
+    world_commit(world);
+    OK(world, store_read_nodes(reader, keep_node, &node));
+    assert_string_equal(node.config_hash, other);
 }
 
 static void
@@ -665,6 +691,7 @@ static const struct CMUnitTest tests[] = {
     BOTH("a limit keeps its number or its name", a_limit_keeps_its_number_or_its_name),
     BOTH("a rollback leaves nothing", a_rollback_leaves_nothing),
     BOTH("an older epoch is fenced", an_older_epoch_is_fenced),
+    BOTH("a node says what it decides by, once that is committed", a_node_says_what_it_decides_by),
     BOTH("a node goes on where it was", a_node_goes_on_where_it_was),
     BOTH("a row that breaks a rule is refused", a_row_that_breaks_a_rule_is_refused),
 };
