@@ -6,7 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 
 export { sleep };
 
-const ROOT = process.env.TIDEGATE_SOURCE_ROOT ?? path.resolve(import.meta.dirname, '../..');
+export const ROOT = process.env.TIDEGATE_SOURCE_ROOT ?? path.resolve(import.meta.dirname, '../..');
 export const BIN = process.env.TIDEGATE_BIN ?? path.join(ROOT, 'build/tidegate');
 export const ASAN = process.env.TIDEGATE_ASAN === '1';
 export const LONG = Boolean(process.env.TIDEGATE_LONG);
