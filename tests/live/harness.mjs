@@ -9,11 +9,14 @@ import path from 'node:path';
 
 import { PRICE_YAML } from './books.mjs';
 import { ask } from './client.mjs';
+import { dropDatabase, freshDatabase, isPostgres, queryOf } from './postgres.mjs';
 import { Program, SLOW, freePort, run, until } from './process.mjs';
+import { ON_POSTGRES, SHARED_STORE } from './stores.mjs';
 
 export * from './books.mjs';
 export * from './client.mjs';
 export * from './process.mjs';
+export * from './stores.mjs';
 
 const LOGS = process.env.TIDEGATE_LOGS;
 const START_MS = 10_000 * SLOW;
@@ -155,7 +158,8 @@ export class Gateway {
     const gateway = new Gateway();
     gateway.dir = fs.mkdtempSync(path.join(os.tmpdir(), 'tidegate-live-'));
     gateway.control = path.join(gateway.dir, 'control.sock');
-    gateway.store = path.join(gateway.dir, 'books.db');
+    gateway.own_database = ON_POSTGRES && !config.store;
+    gateway.store = gateway.own_database ? freshDatabase() : path.join(gateway.dir, 'books.db');
     gateway.file = path.join(gateway.dir, 'tidegate.yaml');
     gateway.secrets = new Set(Object.values(PROVIDER_SECRETS));
     gateway.told = ''; // all that its processes have said
@@ -163,7 +167,9 @@ export class Gateway {
     gateway.url = `http://127.0.0.1:${gateway.port}`;
     gateway.config = {
       listen: also.length > 0 ? [`${host}:${gateway.port}`, ...also] : `${host}:${gateway.port}`,
-      store: `sqlite:${gateway.store}`,
+      ...(gateway.own_database
+        ? { store: gateway.store, ...SHARED_STORE }
+        : { store: `sqlite:${gateway.store}` }),
       control: gateway.control,
       loops: 2,
       providers: providersOn(mock),
@@ -226,6 +232,9 @@ export class Gateway {
       `the gateway ends well:\n${this.told.slice(-4000)}`,
     );
     this.assertNoSecret();
+    if (this.own_database) {
+      dropDatabase(this.store);
+    }
     fs.rmSync(this.dir, { recursive: true, force: true });
   }
 
@@ -267,6 +276,9 @@ export class Gateway {
 
   /** Rows of the store itself, read beside the gateway. */
   rows(sql) {
+    if (isPostgres(this.store)) {
+      return queryOf(this.store, sql);
+    }
     const done = spawnSync(
       'sqlite3',
       ['-readonly', '-json', '-cmd', '.timeout 5000', this.store, sql],

@@ -2,21 +2,6 @@
 
 BENCH_BUILD=${TIDEGATE_BENCH_BUILD:-build-bench}
 
-# Runs COMMAND while Debian's packages are told not to start their services.
-without_services() {
-    local policy=/usr/sbin/policy-rc.d as_root=() status=0
-    if [ -e "$policy" ] || ! have apt-get; then
-        "$@"
-        return
-    fi
-    [ "$(id -u)" = 0 ] || as_root=(sudo)
-    printf '#!/bin/sh\nexit 101\n' | "${as_root[@]}" tee "$policy" >/dev/null
-    "${as_root[@]}" chmod 755 "$policy"
-    "$@" || status=$?
-    "${as_root[@]}" rm -f "$policy"
-    return "$status"
-}
-
 bench_build() {
     configure_tree "$BENCH_BUILD" -Dbench=true -Dtests=false -Db_ndebug=false \
         && ninja -C "$BENCH_BUILD" tidegate bench/load bench/upstream >&2
@@ -51,7 +36,7 @@ run_bench() {
         relay)
             install_deps
             package_present nginx-light && have curl && have openssl && have taskset && have pgrep \
-                || without_services install_packages nginx-light curl openssl util-linux procps || return 1
+                || install_packages nginx-light curl openssl util-linux procps || return 1
             bench_build || die "the gateway and the generator do not build"
             bench/relay.sh "$@" "$BENCH_BUILD"
             ;;

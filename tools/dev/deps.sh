@@ -3,17 +3,35 @@
 BUILD_PACKAGES="gcc libc6-dev meson ninja-build pkg-config libuv1-dev libssl-dev libnghttp2-dev
     libwslay-dev libcurl4-openssl-dev libjson-c-dev libyaml-dev libsqlite3-dev libpq-dev
     libsodium-dev libsmartcols-dev libcmocka-dev ca-certificates"
-TEST_PACKAGES="nodejs npm tmux sqlite3 curl procps openssl"
+TEST_PACKAGES="nodejs npm tmux sqlite3 curl procps openssl util-linux postgresql nginx-light haproxy"
 CHECK_PACKAGES="clang clang-tidy clang-format cppcheck libclang-rt-14-dev"
-BENCH_PACKAGES="nginx-light postgresql chromium"
+BENCH_PACKAGES="chromium"
 
 # A command that comes with another package than Debian's counts as well (npm inside nodejs).
 package_present() {
     case $1 in
         npm) have npm && return 0 ;;
         nodejs) have node && return 0 ;;
+        nginx-light) [ -x /usr/sbin/nginx ] && return 0 ;;
+        postgresql) compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null && return 0 ;;
     esac
     [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]
+}
+
+# Runs COMMAND while Debian's packages are told not to start their services: ours run from configurations of
+# their own, and ports like 80 and 5432 are not for us to take.
+without_services() {
+    local policy=/usr/sbin/policy-rc.d as_root=() status=0
+    if [ -e "$policy" ] || ! have apt-get; then
+        "$@"
+        return
+    fi
+    [ "$(id -u)" = 0 ] || as_root=(sudo)
+    printf '#!/bin/sh\nexit 101\n' | "${as_root[@]}" tee "$policy" >/dev/null
+    "${as_root[@]}" chmod 755 "$policy"
+    "$@" || status=$?
+    "${as_root[@]}" rm -f "$policy"
+    return "$status"
 }
 
 # install_packages NAME...: those that are missing, after one `apt-get update` a run.
@@ -36,7 +54,7 @@ install_packages() {
         "${as_root[@]}" apt-get -qq update </dev/null >"$CACHE/apt.log" 2>&1 || tail -5 "$CACHE/apt.log" >&2
         APT_UPDATED=1
     fi
-    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
+    without_services "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
         apt-get -qq -y install --no-install-recommends "${missing[@]}" </dev/null >>"$CACHE/apt.log" 2>&1 || {
         tail -20 "$CACHE/apt.log" >&2
         return 1
@@ -55,9 +73,4 @@ install_deps() {
     done
     # shellcheck disable=SC2086 # a list of names
     install_packages $wanted
-    case " $* " in
-        *" --bench "*) # Debian starts it on port 80; ours runs from its own configuration
-            if have systemctl; then systemctl disable --now nginx >/dev/null 2>&1 || true
-            elif [ -x /etc/init.d/nginx ]; then /etc/init.d/nginx stop >/dev/null 2>&1 || true; fi ;;
-    esac
 }

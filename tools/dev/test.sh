@@ -21,6 +21,13 @@ suites_known() {
     [ -n "${1//,/}" ] || { say "--only wants suites: $SUITES"; return 1; }
 }
 
+store_known() {
+    case $1 in
+        sqlite|postgresql) ;;
+        *) say "test has no store '$1'; there are: sqlite, postgresql"; return 1 ;;
+    esac
+}
+
 suite_wanted() { [ -z "$ONLY" ] || case ",$ONLY," in *",$1,"*) ;; *) return 1 ;; esac; }
 
 # suite_told SUITE: one line for whoever watches.
@@ -213,8 +220,45 @@ fuzz_suite() {
     suite_told fuzz
 }
 
+# The one PostgreSQL that units and live tests share, each in a database of its own. Tests that kill or stop a
+# server start their own.
+postgres_start() {
+    [ -z "${TIDEGATE_TEST_PG:-}" ] || return 0
+    POSTGRES=$(mktemp -u "${TMPDIR:-/tmp}/tidegate-postgres-XXXXXXXX")
+    TIDEGATE_TEST_PG=$(tools/postgres start --dir "$POSTGRES" --owner $$ --no-fsync) || return 1
+    export TIDEGATE_TEST_PG
+}
+
+postgres_stop() {
+    [ -z "$POSTGRES" ] || tools/postgres stop --dir "$POSTGRES" || true
+    POSTGRES=
+}
+
+# postgres_files short|long: live files for gateways on PostgreSQL, in the order of tests/live/postgresql.list.
+postgres_files() {
+    local file name
+    awk '$1 == "short" { print "tests/live/" $2 ".test.mjs" }' tests/live/postgresql.list
+    [ "$1" = long ] || return 0
+    for file in tests/live/*.test.mjs; do
+        name=$(basename "$file" .test.mjs)
+        awk -v name="$name" '$2 == name { found = 1 } END { exit found }' tests/live/postgresql.list && echo "$file"
+    done
+}
+
+# postgres_suite SUITE BINARY FILE...: the same live tests, with gateways that keep their books there.
+postgres_suite() {
+    local list=tests/live/postgresql.list name reason
+    if [ "$STORE" = postgresql ]; then
+        while read -r name reason; do
+            case $name in *"$FILTER"*) note skip "$1" "tests/live/$name.test.mjs" "$name" "$reason" ;; esac
+        done < <(sed -n 's/^no *//p' "$list")
+    fi
+    TIDEGATE_STORE=postgresql node_suite "$@"
+}
+
 # A run that is cut short says so and still ends with the counts.
 summary_at_exit() {
+    postgres_stop
     [ -z "$SUMMARY_TOLD" ] || return
     note fail house dev "the run comes to its end" "stopped before; see above"
     summary
@@ -247,7 +291,7 @@ summary() {
 
 run_tests() {
     local plain=1 asan=1 install=1 node_ready=0 files=()
-    ONLY= FILTER= SUMMARY_TOLD= LONG=${TIDEGATE_LONG:-}
+    ONLY= FILTER= STORE= POSTGRES= SUMMARY_TOLD= LONG=${TIDEGATE_LONG:-}
     while [ $# -gt 0 ]; do
         case $1 in
             --long) LONG=1 ;;
@@ -256,6 +300,8 @@ run_tests() {
             --no-install) install=0 ;;
             --only) ONLY=${2-}; suites_known "$ONLY" || exit 2; shift ;;
             --only=*) ONLY=${1#*=}; suites_known "$ONLY" || exit 2 ;;
+            --store) STORE=${2-}; store_known "$STORE" || exit 2; shift ;;
+            --store=*) STORE=${1#*=}; store_known "$STORE" || exit 2 ;;
             -*) die "test does not know $1" ;;
             *) FILTER=$1 ;;
         esac
@@ -298,6 +344,9 @@ run_tests() {
         fi
         suite_told house
     fi
+    if { suite_wanted unit || suite_wanted live; } && ! postgres_start; then
+        note fail house tools/postgres "a private PostgreSQL starts" "see above"
+    fi
     if suite_wanted unit; then
         [ "$plain" = 0 ] || unit_suite unit "$BUILD"
         [ "$asan" = 0 ] || unit_suite unit-asan "$ASAN_BUILD"
@@ -313,10 +362,16 @@ run_tests() {
         fi
     fi
     if [ "$node_ready" = 1 ] && suite_wanted live; then
-        mapfile -t files < <(node_files $NODE_FOLDERS)
-        if [ ${#files[@]} -gt 0 ]; then
+        if [ "$STORE" != postgresql ]; then
+            mapfile -t files < <(node_files $NODE_FOLDERS)
             [ "$plain" = 0 ] || node_suite live "$BUILD/tidegate" "${files[@]}"
             [ "$asan" = 0 ] || TIDEGATE_ASAN=1 node_suite live-asan "$ASAN_BUILD/tidegate" "${files[@]}"
+        fi
+        if [ "$STORE" != sqlite ]; then
+            mapfile -t files < <(postgres_files "$([ -z "$STORE$LONG" ] && echo short || echo long)")
+            [ "$plain" = 0 ] || postgres_suite live-postgresql "$BUILD/tidegate" "${files[@]}"
+            [ "$asan" = 0 ] || [ -z "$STORE$LONG" ] ||
+                TIDEGATE_ASAN=1 postgres_suite live-postgresql-asan "$ASAN_BUILD/tidegate" "${files[@]}"
         fi
     fi
     if [ "$node_ready" = 1 ] && suite_wanted clients && [ "$plain" = 1 ]; then
@@ -336,7 +391,7 @@ run_tests() {
     if suite_wanted fuzz && [ "$plain" = 1 ]; then
         fuzz_suite
     fi
-    if [ -n "$ONLY$FILTER" ] || [ "$plain" = 0 ]; then
+    if [ -n "$ONLY$FILTER$STORE" ] || [ "$plain" = 0 ]; then
         say "a part was run: tests/cases.txt is checked by a whole ./dev test alone"
     elif tools/cases "$RESULTS" >"$LOGS/cases.log" 2>&1; then
         note pass cases tests/cases.txt "tests/cases.txt agrees with what ran"
