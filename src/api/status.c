@@ -1,4 +1,4 @@
-/* api/status.c: the gateway at a glance: its state, the last calls, the fullest meters. A key that may not
+/* api/status.c: the gateway at a glance: its state, its fellows on the store, the last calls, the fullest meters. A key that may not
  * read all sees its own account. */
 #include "api/api_priv.h"
 
@@ -46,6 +46,61 @@ put_gateway(struct api_plane *api, const struct ask *ask, struct buf *out)
         engine_policy_unref(api->options.engine, policy);
     }
     put_close(out, '}');
+}
+
+struct nodes {
+    struct buf *out;
+    int64_t own_epoch, now_ms;
+    const char *config_hash;
+    bool leased; /* an embedded store's one node is what holds its lock */
+};
+
+static bool
+put_node(void *user, const struct node_row *row)
+{
+    const struct nodes *nodes = user;
+    struct buf *out = nodes->out;
+    put_open(out, NULL, '{');
+    put_text_or_null(out, "name", row->name);
+    put_id(out, "epoch", "", row->epoch);
+    put_bool(out, "this", row->epoch == nodes->own_epoch);
+    put_time(out, "started_at", row->started_ms);
+    if (nodes->leased) {
+        put_i64(out, "lease_left_ms", max_i64(0, row->lease_until_ms - nodes->now_ms));
+    } else {
+        put_null(out, "lease_left_ms");
+    }
+    put_i64(out, "waiting", row->waiting_count);
+    put_text(out, "configuration",
+        strcmp(row->config_hash, nodes->config_hash) == 0 ? "same" : "different");
+    put_close(out, '}');
+    return true;
+}
+
+/* The gateways on this store: the operator's affair too. False: answered. */
+static bool
+put_nodes(struct api_worker *worker, struct ask *ask, struct buf *out)
+{
+    struct engine *engine = worker->api->options.engine;
+    enum status status = STATUS_OK;
+    put_open(out, "nodes", '[');
+    if (ask->may_read_all) {
+        struct policy *policy = engine_policy(engine);
+        struct nodes nodes = { .out = out,
+            .own_epoch = engine_epoch(engine),
+            .config_hash = policy->config_hash,
+            .leased = !store_is_exclusive(worker->api->options.store) };
+        status = store_read_clock(worker->reader, &nodes.now_ms);
+        if (status == STATUS_OK) {
+            status = store_read_nodes(worker->reader, put_node, &nodes);
+        }
+        engine_policy_unref(engine, policy);
+    }
+    put_close(out, ']');
+    if (status != STATUS_OK) {
+        worker_read_failed(worker, ask);
+    }
+    return status == STATUS_OK;
 }
 
 /* Routes that failed of late, or are left alone: the operator's affair. */
@@ -110,6 +165,9 @@ get_status(struct api_worker *worker, struct ask *ask)
     struct buf *out = answer_begin(ask, 200);
     struct calls calls = { out, &worker->names, shown };
     put_gateway(worker->api, ask, out);
+    if (!put_nodes(worker, ask, out)) {
+        return;
+    }
     put_routes(worker->api, ask, out);
     put_open(out, "calls", '[');
     if (store_read_ledger(worker->reader, &filter, put_call, &calls) != STATUS_OK) {

@@ -1,4 +1,4 @@
-/* cli/status.c: tidegate status: the gateway, its last calls, its fullest limits. */
+/* cli/status.c: tidegate status: the gateway, its fellows, its last calls, its fullest limits. */
 #include "cli/cli_priv.h"
 
 #include <stdio.h>
@@ -225,13 +225,69 @@ print_routes(struct json_object *routes)
     table_print(&table, output_is_terminal());
 }
 
+/* Of a store that is shared: whoever is alone needs no table. */
+static bool
+nodes_are_shared(struct json_object *nodes)
+{
+    return json_count(nodes) > 0 && json_has(json_item(nodes, 0), "lease_left_ms");
+}
+
+static void
+node_lease(struct json_object *node, char out[48])
+{
+    char left[32];
+    const int64_t left_ms = json_number(node, "lease_left_ms");
+    text_duration(left_ms, left);
+    (void)snprintf(out, 48, left_ms > 0 ? "%s left" : "over", left);
+}
+
+static void
+print_nodes(struct json_object *nodes)
+{
+    static const struct column columns[] = {
+        { "GATEWAY", COLUMN_LEFT },
+        { "EPOCH", COLUMN_RIGHT },
+        { "SINCE", COLUMN_LEFT },
+        { "LEASE", COLUMN_LEFT },
+        { "WAITING", COLUMN_RIGHT },
+        { "CONFIGURATION", COLUMN_LEFT },
+        { "", COLUMN_LEFT },
+    };
+    const int64_t now_ms = clock_wall_ms();
+    struct table table;
+    table_start(&table, columns, countof(columns));
+    for (size_t i = 0; i < json_count(nodes); i++) {
+        struct json_object *node = json_item(nodes, i);
+        char age[48] = "";
+        char lease[48];
+        int64_t started_ms = 0;
+        if (civil_parse_rfc3339(slice_str(json_text(node, "started_at")), &started_ms)) {
+            text_age(started_ms, now_ms, age);
+        }
+        node_lease(node, lease);
+        table_cell(&table, json_text(node, "name"));
+        table_cell(&table, json_text(node, "epoch"));
+        table_cell(&table, age);
+        table_cell(&table, lease);
+        table_cell_i64(&table, json_number(node, "waiting"));
+        table_cell(&table, json_text(node, "configuration"));
+        table_cell(&table, json_flag(node, "this") ? "this one" : "");
+    }
+    table_print(&table, output_is_terminal());
+}
+
 static void
 print_status(struct json_object *answer)
 {
     struct json_object *routes = json_member(answer, "routes");
     struct json_object *calls = json_member(answer, "calls");
     struct json_object *meters = json_member(answer, "meters");
+    struct json_object *nodes = json_member(answer, "nodes");
     print_gateway(json_member(answer, "gateway"));
+    if (nodes_are_shared(nodes)) {
+        (void)printf("\nGateways on this store\n");
+        print_nodes(nodes);
+    }
     if (json_count(routes)) {
         (void)printf("\nRoutes that fail or are left alone\n");
         print_routes(routes);

@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "base/place.h"
+#include "log/metrics.h"
 
 enum status
 store_fail(char text[512], enum status status, const char *format, ...)
@@ -127,8 +128,14 @@ store_nodes_fence(struct store *store, int64_t before_ms, int64_t *fenced_count)
 {
     check(store->state == STORE_IDLE);
     *fenced_count = 0;
-    return store->ops->nodes_fence ? store->ops->nodes_fence(store, before_ms, fenced_count)
-                                   : STATUS_OK;
+    if (!store->ops->nodes_fence) {
+        return STATUS_OK;
+    }
+    const enum status status = store->ops->nodes_fence(store, before_ms, fenced_count);
+    if (status == STATUS_OK) {
+        counter_add(COUNTER_NODES_FENCED, *fenced_count);
+    }
+    return status;
 }
 
 enum status
@@ -157,6 +164,20 @@ store_listen(struct store *store, store_told *told, void *user, struct store_err
 
 /* --- Transactions. */
 
+/* What the way to a shared store has cost, and that it told us to stop: at the end of every way to it. */
+static enum status
+count_costs(struct store *store, enum status status)
+{
+    const struct store_costs now = store->costs;
+    if (!store->exclusive) {
+        counter_add(COUNTER_STORE_ROUND_TRIPS, now.round_trips - store->counted.round_trips);
+        counter_add(COUNTER_STORE_RECONNECTS, now.reconnects - store->counted.reconnects);
+        counter_add(COUNTER_STORE_FENCED, status == STATUS_FENCED);
+        store->counted = now;
+    }
+    return status;
+}
+
 enum status
 store_begin(struct store *store, const struct node_row *node)
 {
@@ -166,7 +187,7 @@ store_begin(struct store *store, const struct node_row *node)
     if (status == STATUS_OK) {
         store->state = STORE_WRITING;
     }
-    return status;
+    return count_costs(store, status);
 }
 
 enum status
@@ -188,7 +209,7 @@ store_commit(struct store *store)
     if (status == STATUS_OK) {
         store->state = STORE_IDLE;
     }
-    return status; /* else still open: the caller rolls back */
+    return count_costs(store, status); /* else still open: the caller rolls back */
 }
 
 void
@@ -266,8 +287,9 @@ store_load(struct store *store, const struct need *needs, size_t count, bool loc
 {
     check_reads(store);
     check(!lock || store->state == STORE_WRITING);
-    return store->ops->load ? store->ops->load(store, needs, count, lock, found, user)
-                            : load_each(store, needs, count, found, user);
+    return store->ops->load
+               ? count_costs(store, store->ops->load(store, needs, count, lock, found, user))
+               : load_each(store, needs, count, found, user);
 }
 
 /* --- Accounts, keys, threads, subjects. */

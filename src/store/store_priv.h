@@ -19,7 +19,7 @@ struct store {
     const char *file; /* the engine's own; NULL = none */
     int64_t foreign_writes;
     int64_t now_ms, lease_mono_ms, others_waiting; /* see store_now_ms and its neighbours */
-    struct store_costs costs;
+    struct store_costs costs, counted; /* so far; in the metrics already */
     char last_error[512];
     char trouble[512];
     char note[512];

@@ -164,6 +164,14 @@
     X(STORE_FAILURES, COUNTER, "tidegate_store_failures_total", "",                                \
         "Transactions that the store did not take.")                                               \
     X(STORE_DOWN, GAUGE, "tidegate_store_down", "", "1 while the ledger cannot be written.")       \
+    X(STORE_ROUND_TRIPS, COUNTER, "tidegate_store_round_trips_total", "",                          \
+        "Times the engine waited for an answer of a PostgreSQL store.")                            \
+    X(STORE_RECONNECTS, COUNTER, "tidegate_store_reconnects_total", "",                            \
+        "Connections to a PostgreSQL store made anew after one was lost.")                         \
+    X(STORE_FENCED, COUNTER, "tidegate_store_fenced_total", "",                                    \
+        "Times this gateway's lease on a PostgreSQL store was found over.")                        \
+    X(NODES_FENCED, COUNTER, "tidegate_gateways_fenced_total", "",                                 \
+        "Other gateways whose lease was over, and whose calls were booked from here.")             \
     X(SETTLEMENTS_WAITING, GAUGE, "tidegate_settlements_waiting", "",                              \
         "Settlements that wait for a store that can write.")                                       \
     X(RELOADS_OK, COUNTER, "tidegate_config_reloads_total", "result=\"ok\"",                       \
