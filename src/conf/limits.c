@@ -5,7 +5,6 @@
 #include "conf/conf_priv.h"
 #include "conf/value_priv.h"
 
-#define LIMITS_MAX           1024
 #define LIMIT_NAME_BYTES_MAX 63
 #define LIMITS_PER_CALL_MAX  HOLD_PARTS_MAX /* each is a part of the hold */
 
@@ -516,8 +515,8 @@ conf_limits(struct conf *conf, const struct node *root)
     if (!map || map->child_count == 0) {
         return;
     }
-    if (map->child_count > LIMITS_MAX) {
-        report_add(&conf->report, map, "a configuration has at most %d limits", LIMITS_MAX);
+    if (map->child_count > POLICY_LIMITS_MAX) {
+        report_add(&conf->report, map, "a configuration has at most %d limits", POLICY_LIMITS_MAX);
         return;
     }
     conf->policy->limits = conf_alloc(conf, (size_t)map->child_count, sizeof *conf->policy->limits);

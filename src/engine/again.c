@@ -9,17 +9,17 @@
 
 #include <stdlib.h>
 
-#define REPEATS_MAX 65536 /* reports that wait for the thread; it takes them at once */
+#define SHARED_SAME_MS 1000
+#define REPEATS_MAX    65536 /* reports that wait for the thread; it takes them at once */
 
-/* Whether it can only be lifted by what moves its mark, by time, or by what its event carries. Where
- * others write to the store, their commits move no mark here. */
+/* Whether it can only be lifted by what moves its mark, by time, or by what its event carries. */
 static bool
-refusal_lasts(const struct engine *engine, const struct refusal *refusal)
+refusal_lasts(const struct refusal *refusal)
 {
     const bool of_meter = refusal->reason == REASON_COST_SPENT
                           || refusal->reason == REASON_TOKENS_SPENT
                           || refusal->reason == REASON_RATE;
-    return engine->exclusive && of_meter && refusal->limit_id != 0;
+    return of_meter && refusal->limit_id != 0;
 }
 
 void
@@ -29,7 +29,7 @@ again_decided(const struct engine *engine, const struct queued *item, struct ver
     const int64_t now_ms = engine->core.now_ms;
     verdict->same_until_ms = 0;
     if (verdict->event != EVENT_CALL || verdict->kind != VERDICT_REFUSED || item->waiter
-        || !refusal_lasts(engine, refusal)) {
+        || !refusal_lasts(refusal)) {
         return;
     }
     /* The first of each minute is a row of the ledger; windows of the calendar end with a minute, too. */
@@ -39,6 +39,9 @@ again_decided(const struct engine *engine, const struct queued *item, struct ver
     }
     if (refusal->resets_at_ms > 0) {
         until_ms = min_i64(until_ms, refusal->resets_at_ms);
+    }
+    if (!engine->exclusive) { /* what other gateways commit moves no mark here */
+        until_ms = min_i64(until_ms, now_ms + SHARED_SAME_MS);
     }
     verdict->same_from_ms = now_ms;
     verdict->same_until_ms = until_ms;

@@ -8,9 +8,8 @@
 #include "log/metrics.h"
 #include "log/trail.h"
 
-#define STORE_RETRY_MS   200
-#define CONFLICT_RETRIES 8
-#define LEASE_MS         (10 * SECOND_MS)
+#define STORE_RETRY_MS 200
+#define LEASE_MS       (10 * SECOND_MS)
 
 static void
 tell_clock(const struct engine *engine, enum steady_news news)
@@ -38,19 +37,24 @@ tell_clock(const struct engine *engine, enum steady_news news)
     }
 }
 
-/* Never earlier than before, also over a restart: the high-water mark is stored with each batch. */
+/* Never earlier than before, also over a restart: the high-water mark is stored with each batch. Of a
+ * shared store it is the database's clock. */
 int64_t
 engine_now_ms(struct engine *engine)
 {
     enum steady_news news = STEADY_NO_NEWS;
+    if (!engine->exclusive) {
+        engine->node.high_water_ms = max_i64(engine->node.high_water_ms, shared_wall_ms(engine));
+        return engine->node.high_water_ms;
+    }
     engine->node.high_water_ms = steady_next(
         &engine->clock, clock_wall_ms(), clock_mono_ms(), engine->node.high_water_ms, &news);
     tell_clock(engine, news);
     return engine->node.high_water_ms;
 }
 
-enum status
-batch_begin(struct engine *engine)
+void
+batch_frame(struct engine *engine)
 {
     const int64_t now_ms = engine_now_ms(engine);
     work_end(&engine->work);
@@ -72,6 +76,12 @@ batch_begin(struct engine *engine)
     engine->node.lease_until_ms = now_ms + LEASE_MS;
     engine->transaction_open = false;
     engine->cache_used = false;
+}
+
+enum status
+batch_begin(struct engine *engine)
+{
+    batch_frame(engine);
     /* A store that failed is tried each time, whatever is asked of it. */
     return engine->exclusive && !engine->store_down ? STATUS_OK : batch_open(engine);
 }
@@ -95,6 +105,10 @@ batch_open(struct engine *engine)
     if (engine->transaction_open) {
         return STATUS_OK;
     }
+    if (!engine->exclusive) {
+        engine->shared.wants.count = 0;
+        return shared_open(engine);
+    }
     const enum status status = store_begin(engine->store, &engine->node);
     engine->transaction_open = status == STATUS_OK;
     return status == STATUS_OK ? distrust_cache(engine) : status;
@@ -104,6 +118,9 @@ void
 batch_abandon(struct engine *engine)
 {
     store_rollback(engine->store);
+    if (!engine->exclusive) {
+        return; /* what is kept only says which rows are needed */
+    }
     cache_clear(&engine->cache); /* whatever it was: the store's rows are the truth */
 }
 
@@ -117,7 +134,7 @@ take_row(void *user, const struct need *need, const union need_row *row)
         own.hold.inputs = work_keep(&engine->work, row->hold.inputs);
         row = &own;
     }
-    if (row && engine->exclusive) {
+    if (row) {
         cache_keep(&engine->cache, need, row);
     }
     work_load(&engine->work, need, row);
@@ -126,12 +143,17 @@ take_row(void *user, const struct need *need, const union need_row *row)
 static enum status
 load_row(struct engine *engine, const struct need *need)
 {
-    if (cache_load(&engine->cache, need, &engine->work)) {
+    const bool as_kept = engine->exclusive || !need_is_locked(need->kind);
+    if (as_kept && cache_load(&engine->cache, need, &engine->work)) {
         engine->cache_used = true;
         return STATUS_OK;
     }
     const enum status status = batch_open(engine);
-    return status == STATUS_OK ? store_load(engine->store, need, 1, false, take_row, engine) : status;
+    if (status != STATUS_OK) {
+        return status;
+    }
+    return engine->exclusive ? store_load(engine->store, need, 1, false, take_row, engine)
+                             : shared_load_late(engine, need);
 }
 
 enum status
@@ -229,15 +251,32 @@ write_rows(struct engine *engine)
 }
 
 /* Providers keep what their ids stand for a month; who may use them is remembered for three. */
+enum status
+batch_sweep(struct engine *engine)
+{
+    return store_issued_sweep(engine->store, engine->core.now_ms - 90 * DAY_MS);
+}
+
 static enum status
-sweep(struct engine *engine)
+sweep_beside(struct engine *engine)
 {
     const int64_t mono_ms = clock_mono_ms();
-    if (mono_ms < engine->sweep_mono_ms) {
-        return STATUS_OK;
+    if (!engine->exclusive || mono_ms < engine->sweep_mono_ms) {
+        return STATUS_OK; /* of a shared store it is one gateway's job */
     }
     engine->sweep_mono_ms = mono_ms + HOUR_MS;
-    return store_issued_sweep(engine->store, engine->core.now_ms - 90 * DAY_MS);
+    return batch_sweep(engine);
+}
+
+static enum status
+commit(struct engine *engine)
+{
+    const int64_t began_us = clock_mono_us();
+    const enum status status = store_commit(engine->store);
+    const int64_t took_us = clock_mono_us() - began_us;
+    histogram_add(HISTOGRAM_COMMIT, took_us);
+    trail_note(TRAIL_COMMIT, engine->node.batch_no, (int64_t)status, took_us);
+    return status;
 }
 
 enum status
@@ -246,7 +285,7 @@ batch_end(struct engine *engine)
     if (engine->work.failed) {
         return STATUS_INVALID;
     }
-    if (!work_has_writes(&engine->work) && !engine->store_down) {
+    if (!work_has_writes(&engine->work) && !engine->store_down && !shared_due(engine)) {
         store_rollback(engine->store); /* nothing to keep: no commit is paid for */
         return STATUS_OK;
     }
@@ -255,28 +294,26 @@ batch_end(struct engine *engine)
         return status;
     }
     status = write_rows(engine);
-    if (status == STATUS_NOT_FOUND || status == STATUS_EXISTS) {
-        status = STATUS_CONFLICT; /* somebody else wrote between our reads and this */
-    }
     const int64_t identity_version = engine->identity_version + 1;
     if (status == STATUS_OK && engine->work.identity_changed) {
         status = store_identity_bump(engine->store, identity_version);
     }
     if (status == STATUS_OK) {
-        status = sweep(engine);
+        status = sweep_beside(engine);
     }
     if (status == STATUS_OK) {
-        const int64_t began_us = clock_mono_us();
-        status = store_commit(engine->store);
-        const int64_t took_us = clock_mono_us() - began_us;
-        histogram_add(HISTOGRAM_COMMIT, took_us);
-        trail_note(TRAIL_COMMIT, engine->node.batch_no, (int64_t)status, took_us);
+        shared_tell(engine);
+        status = commit(engine);
+    }
+    if (status == STATUS_NOT_FOUND || status == STATUS_EXISTS) {
+        return STATUS_CONFLICT; /* somebody else wrote between our reads and this */
     }
     if (status != STATUS_OK) {
         return status;
     }
-    if (engine->exclusive) {
-        cache_commit(&engine->cache, &engine->work);
+    cache_commit(&engine->cache, &engine->work);
+    if (!engine->exclusive) {
+        shared_committed(engine);
     }
     again_committed(engine);
     count_open_holds(engine);
@@ -321,15 +358,18 @@ decide_one(struct engine *engine, const struct queued *item, struct verdict *ver
     return STATUS_OK;
 }
 
+static void
+event_needs(struct engine *engine, uint32_t index, struct needs *needs)
+{
+    core_needs(&engine->core, &engine->batch[index].event, needs);
+}
+
 /* Loads, decides and commits batch[first .. first + count). */
 static enum status
 batch_try(struct engine *engine, uint32_t first, uint32_t count)
 {
-    enum status status = batch_begin(engine);
-    /* A shared store is asked for all rows at once; else most of them are at hand. */
-    for (uint32_t i = first; status == STATUS_OK && !engine->exclusive && i < first + count; i++) {
-        status = load_event(engine, &engine->batch[i].event);
-    }
+    const struct shared_items items = { .first = first, .count = count, .needs_of = event_needs };
+    enum status status = engine->exclusive ? batch_begin(engine) : shared_begin(engine, &items);
     for (uint32_t i = first; status == STATUS_OK && i < first + count; i++) {
         status = decide_one(engine, &engine->batch[i], &engine->verdicts[i]);
     }
@@ -359,6 +399,9 @@ batch_retry(struct engine *engine, uint32_t first, uint32_t count)
     for (int attempt = 0; attempt < CONFLICT_RETRIES && status == STATUS_CONFLICT; attempt++) {
         counter_add(COUNTER_BATCHES_RETRIED, attempt > 0);
         status = batch_try(engine, first, count);
+        if (status == STATUS_FENCED && !engine->exclusive) {
+            status = shared_rejoin(engine) == STATUS_OK ? STATUS_CONFLICT : STATUS_FENCED;
+        }
     }
     return status;
 }
@@ -478,12 +521,26 @@ store_works(struct engine *engine)
     log_line(LOG_INFO, "engine", "the ledger can be written again");
 }
 
+/* Whether the hold of this call was made cannot be told. Its caller is refused, and the settlement that gives
+ * all of it back waits with the others: of a hold that was not made it does nothing. */
+static void
+give_back_uncertain(struct engine *engine, const struct verdict *verdict)
+{
+    struct queued item = { .queued_mono_ms = clock_mono_ms() };
+    if (verdict_untaken(verdict, &item.event)) {
+        engine_park(engine, &item);
+    }
+}
+
 /* The store cannot write: settlements are kept until it can, all else is answered. */
 static void
-refuse_range(struct engine *engine, uint32_t first, uint32_t count)
+refuse_range(struct engine *engine, uint32_t first, uint32_t count, bool uncertain)
 {
     for (uint32_t i = first; i < first + count; i++) {
         struct queued *item = &engine->batch[i];
+        if (uncertain) {
+            give_back_uncertain(engine, &engine->verdicts[i]);
+        }
         if (item->event.kind == EVENT_SETTLE) {
             engine_park(engine, item);
         } else {
@@ -526,7 +583,8 @@ batch_one_by_one(struct engine *engine, uint32_t count)
             refuse_poisoned(engine, &engine->batch[i]);
         } else {
             store_failed(engine, status);
-            refuse_range(engine, i, count - i);
+            refuse_range(engine, i, 1, status == STATUS_UNCERTAIN);
+            refuse_range(engine, i + 1, count - i - 1, false);
             return;
         }
     }
@@ -555,7 +613,7 @@ void
 batch_refuse_all(struct engine *engine, uint32_t count)
 {
     const uint32_t stay = refuse_new_work(engine, count);
-    refuse_range(engine, 0, stay);
+    refuse_range(engine, 0, stay, false);
     lines_turn(engine);
 }
 
@@ -570,7 +628,7 @@ batch_write(struct engine *engine, uint32_t count)
         batch_one_by_one(engine, count);
     } else {
         store_failed(engine, status);
-        refuse_range(engine, 0, count);
+        refuse_range(engine, 0, count, status == STATUS_UNCERTAIN);
     }
 }
 
@@ -578,7 +636,7 @@ void
 batch_run(struct engine *engine, uint32_t count)
 {
     const uint32_t stay = refuse_new_work(engine, count);
-    if (stay > 0 || engine->store_down || refusals_due(engine, false)) {
+    if (stay > 0 || engine->store_down || refusals_due(engine, false) || shared_due(engine)) {
         batch_write(engine, stay);
     }
     lines_turn(engine);

@@ -128,7 +128,8 @@ sleep_ms(const struct engine *engine, int64_t mono_ms)
     if (engine->lines_wake_mono_ms) {
         sleep = sooner(sleep, max_i64(0, engine->lines_wake_mono_ms - mono_ms));
     }
-    return sleep;
+    const int64_t shared = shared_sleep_ms(engine, mono_ms);
+    return shared < 0 ? sleep : sooner(sleep, shared);
 }
 
 /* Sleeps `ms` at most, -1 = until woken. A thread that was at work lately does not sleep for longer
@@ -268,6 +269,7 @@ engine_turn(struct engine *engine)
         batch_run(engine, count);
         __atomic_store_n(&engine->batch_since_mono_ms, 0, __ATOMIC_RELEASE);
     }
+    shared_turn(engine, mono_ms);
     engine_wake_loops(engine); /* once a batch, when all of it can be taken */
     drop_unused_policies(engine);
     /* What could not be written stays an open hold: the next start books it. */
@@ -302,6 +304,8 @@ engine_make(const struct engine_options *options, struct engine **out)
     engine->store = options->store;
     engine->arena.keep_bytes = ARENA_KEEP_BYTES;
     engine->exclusive = store_is_exclusive(options->store);
+    engine->shared.lease_ms = store_lease_ms(options->store);
+    engine->lease_mono_ms = INT64_MAX;
     cache_init(&engine->cache);
     engine->wake = options->wake;
     engine->wake_user = options->wake_user;
@@ -329,6 +333,7 @@ engine_free(struct engine *engine)
 {
     lines_free(engine);
     cache_free(&engine->cache);
+    shared_free(&engine->shared);
     ring_free(&engine->queue);
     ring_free(&engine->parked);
     free(engine->repeats.items);
@@ -472,6 +477,14 @@ engine_set_policy(struct engine *engine, struct policy *policy, struct engine_er
         return STATUS_CLOSED;
     }
     return change.status;
+}
+
+int64_t
+engine_streams_end_mono_ms(const struct engine *engine)
+{
+    const int64_t lease_mono_ms = __atomic_load_n(&engine->lease_mono_ms, __ATOMIC_ACQUIRE);
+    /* What ending them may take, and what clocks may differ. */
+    return lease_mono_ms == INT64_MAX ? INT64_MAX : lease_mono_ms - engine->shared.lease_ms / 10;
 }
 
 int64_t

@@ -84,6 +84,9 @@ uint64_t engine_meter_mark(const struct engine *engine, int64_t subject_id);
 /* The refusal with this ledger row was given `count` more times without asking. False: no memory, the
  * count stays the caller's. */
 MUST_USE bool engine_refused_again(struct engine *engine, int64_t ledger_id, int64_t count);
+/* When streams end at the latest, by our monotonic clock, unless the ledger is heard of before: a little later
+ * others may book the holds of this gateway. INT64_MAX: the store is this gateway's alone. Any thread. */
+int64_t engine_streams_end_mono_ms(const struct engine *engine);
 /* Grows with every change of an account or a key: caches filled under an older one are stale. */
 int64_t engine_identity_version(const struct engine *engine);
 /* The key under which thread signals and provider ids are hashed. */

@@ -78,6 +78,29 @@ struct repeats {
     struct repeat *items;
     size_t count, cap;
 };
+/* Needs of a whole batch. */
+struct wishes {
+    struct need *items;
+    size_t count, cap;
+    bool failed; /* memory ran out */
+};
+/* What a transaction is about: events of the batch, or orphans. */
+struct shared_items {
+    uint32_t first, count;
+    void (*needs_of)(struct engine *engine, uint32_t index, struct needs *needs);
+};
+#define ORPHANS_A_BATCH 64
+struct shared {
+    struct wishes asks;      /* what must be known before more can be foreseen */
+    struct wishes wants;     /* what the transaction reads */
+    struct wishes surprises; /* what earlier tries of it did not foresee */
+    bool surprised;
+    bool told_waiting; /* the others know that calls wait here */
+    int64_t lease_ms;
+    int64_t wall_ms, wall_mono_ms; /* the database's clock when it was last read; 0 = it has none */
+    int64_t jobs_mono_ms, lines_mono_ms;
+    int64_t orphan_ids[ORPHANS_A_BATCH];
+};
 #define METER_MARKS   4096
 #define KEPT_REFUSALS 1024
 #define KEPT_PROBES   8
@@ -110,6 +133,8 @@ struct engine {
     struct outbox *outboxes;
     int64_t identity_version;          /* atomic */
     uint64_t meter_marks[METER_MARKS]; /* atomic; see again.c */
+    int64_t lease_mono_ms;             /* atomic; see store_lease_mono_ms */
+    bool told;                         /* under the lock: another gateway made room */
 
     /* watch.c's: */
     pthread_t watch;
@@ -129,8 +154,9 @@ struct engine {
     size_t policy_count, policy_cap;
     struct arena arena;
     struct work work;
-    bool exclusive;         /* the store: see store_is_exclusive */
-    struct cache cache;     /* empty unless it is */
+    bool exclusive;     /* the store: see store_is_exclusive */
+    struct cache cache; /* of a shared one: hints, and accounts, keys and subjects */
+    struct shared shared;
     bool transaction_open;  /* of this batch */
     bool cache_used;        /* likewise */
     int64_t foreign_writes; /* of the store, as far as the cache knows */
@@ -174,6 +200,9 @@ MUST_USE enum status batch_begin(struct engine *engine);
 MUST_USE enum status batch_open(struct engine *engine); /* it begins now at the latest */
 MUST_USE enum status batch_end(struct engine *engine);  /* writes and commits, or just ends */
 void batch_abandon(struct engine *engine);
+void batch_frame(struct engine *engine); /* the working set alone */
+MUST_USE enum status batch_sweep(struct engine *engine);
+#define CONFLICT_RETRIES 8
 MUST_USE enum status batch_load(struct engine *engine, const struct needs *needs);
 int64_t engine_now_ms(struct engine *engine);
 
@@ -188,6 +217,33 @@ const struct policy *policy_of_version(void *user, int64_t version);
 /* After a commit: holds of the batch that were made or resolved. */
 void count_open_holds(struct engine *engine);
 void drop_unused_policies(struct engine *engine);
+
+/* Books one, in a batch that has its rows. */
+MUST_USE enum status orphan_close(struct engine *engine, int64_t hold_id);
+/* It cannot be read. */
+void orphan_left(struct engine *engine, int64_t hold_id);
+
+/* --- shared.c: a store that others write to as well; with one of our own these do nothing. */
+/* The transaction of a batch with all rows that it is known to need. */
+MUST_USE enum status shared_begin(struct engine *engine, const struct shared_items *items);
+MUST_USE enum status shared_open(struct engine *engine); /* with those of shared.wants */
+/* A row that was not foreseen. */
+MUST_USE enum status shared_load_late(struct engine *engine, const struct need *need);
+/* Rows that others change: they are as locked in this transaction, never as kept. */
+bool need_is_locked(enum need_kind kind);
+/* Something is to be committed though no event asks for it: the lease, or that calls wait here. */
+bool shared_due(const struct engine *engine);
+void shared_tell(struct engine *engine); /* before the commit */
+void shared_committed(struct engine *engine);
+/* The database's clock, as well as it is known. */
+int64_t shared_wall_ms(const struct engine *engine);
+int64_t shared_sleep_ms(const struct engine *engine, int64_t mono_ms);
+/* What time brings: orphans of other gateways, waiting calls that try again. */
+void shared_turn(struct engine *engine, int64_t mono_ms);
+/* A new epoch for a gateway whose lease was over. */
+MUST_USE enum status shared_rejoin(struct engine *engine);
+void shared_told(void *user, int64_t limit_id, int64_t subject_id);
+void shared_free(struct shared *shared);
 
 /* --- lines.c: who waits for what. */
 bool lines_busy(void *user, int64_t limit_id, int64_t subject_id);

@@ -87,20 +87,29 @@ tell_config(struct engine *engine, const struct policy *policy)
                : store_node_config(engine->store, &engine->node, policy->config_hash);
 }
 
-enum status
-adopt_policy(struct engine *engine, struct policy *policy, struct engine_error *error)
+/* In the order of their names, which is the same for all gateways that do so at once. */
+static int
+order_limits(const void *left, const void *right)
 {
-    if (!reserve_policy(engine)) {
-        slice_to_cstr(
-            SLICE("no memory for one more configuration"), error->text, sizeof error->text);
-        return STATUS_FULL;
+    const struct limit *const *a = left;
+    const struct limit *const *b = right;
+    return strcmp((*a)->name, (*b)->name);
+}
+
+static enum status
+give_limit_ids(struct engine *engine, struct policy *policy)
+{
+    struct limit *limits[POLICY_LIMITS_MAX];
+    for (int32_t i = 0; i < policy->limit_count; i++) {
+        limits[i] = &policy->limits[i];
     }
+    qsort(limits, (size_t)policy->limit_count, sizeof limits[0], order_limits);
     enum status status = batch_begin(engine);
     if (status == STATUS_OK) {
         status = batch_open(engine);
     }
     for (int32_t i = 0; status == STATUS_OK && i < policy->limit_count; i++) {
-        status = limit_id_of(engine, &policy->limits[i]);
+        status = limit_id_of(engine, limits[i]);
     }
     if (status == STATUS_OK) {
         status = tell_config(engine, policy);
@@ -110,6 +119,27 @@ adopt_policy(struct engine *engine, struct policy *policy, struct engine_error *
     }
     if (status != STATUS_OK) {
         store_rollback(engine->store);
+        return status == STATUS_EXISTS || status == STATUS_NOT_FOUND ? STATUS_CONFLICT : status;
+    }
+    if (!engine->exclusive) {
+        shared_committed(engine);
+    }
+    return STATUS_OK;
+}
+
+enum status
+adopt_policy(struct engine *engine, struct policy *policy, struct engine_error *error)
+{
+    if (!reserve_policy(engine)) {
+        slice_to_cstr(
+            SLICE("no memory for one more configuration"), error->text, sizeof error->text);
+        return STATUS_FULL;
+    }
+    enum status status = STATUS_CONFLICT;
+    for (int tries = 0; tries < CONFLICT_RETRIES && status == STATUS_CONFLICT; tries++) {
+        status = give_limit_ids(engine, policy); /* another gateway may give them theirs */
+    }
+    if (status != STATUS_OK) {
         return fail(engine, status, "cannot give the limits their ids", error);
     }
     memcpy(engine->node.config_hash, policy->config_hash, sizeof engine->node.config_hash);
@@ -171,8 +201,8 @@ drop_unused_policies(struct engine *engine)
     engine->policy_count = kept_count;
 }
 
-static enum status
-close_orphan(struct engine *engine, int64_t hold_id)
+enum status
+orphan_close(struct engine *engine, int64_t hold_id)
 {
     for (int round = 0; round < 3; round++) {
         struct needs needs;
@@ -240,7 +270,7 @@ close_some(struct engine *engine, int64_t after, int32_t max, struct orphans *or
         status = found;
     }
     for (int32_t i = 0; status == STATUS_OK && i < orphans->count; i++) {
-        status = close_orphan(engine, orphans->ids[i]);
+        status = orphan_close(engine, orphans->ids[i]);
     }
     if (status == STATUS_OK) {
         status = batch_end(engine);
@@ -255,8 +285,8 @@ close_some(struct engine *engine, int64_t after, int32_t max, struct orphans *or
 
 /* A hold that cannot be read cannot be booked. It stays, and what it holds counts against its limits for
  * good: the gateway serves, and says so at every start. */
-static void
-leave_damaged(struct engine *engine, int64_t hold_id)
+void
+orphan_left(struct engine *engine, int64_t hold_id)
 {
     log_line(LOG_ERROR, "engine",
         "the call req_%lld was in flight when the gateway before this one died, and is not booked: %s",
@@ -266,6 +296,9 @@ leave_damaged(struct engine *engine, int64_t hold_id)
 enum status
 start_close_orphans(struct engine *engine, struct engine_error *error)
 {
+    if (!engine->exclusive) {
+        return STATUS_OK; /* their leases may not be over: see shared.c */
+    }
     struct orphans orphans;
     int64_t after = 0;
     int32_t max = ENGINE_BATCH_MAX;
@@ -280,7 +313,7 @@ start_close_orphans(struct engine *engine, struct engine_error *error)
             max = orphans.count; /* those before it, then it alone */
             status = STATUS_OK;
         } else if (orphans.damaged_id != 0) {
-            leave_damaged(engine, orphans.damaged_id);
+            orphan_left(engine, orphans.damaged_id);
             after = orphans.damaged_id;
             status = STATUS_OK;
         }

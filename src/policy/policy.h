@@ -89,6 +89,8 @@ struct model {
 
 enum hold_mode { HOLD_MODE_STREAM, HOLD_MODE_STRICT, HOLD_MODE_NONE };
 
+#define POLICY_LIMITS_MAX 1024 /* of a configuration */
+
 struct plan_cap {
     const char *plan;
     int64_t cap;

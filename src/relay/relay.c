@@ -70,6 +70,44 @@ relay_loop_wake(struct relay_loop *loop)
     }
 }
 
+#define LEASE_LOOK_MS 200
+
+static void
+end_held_calls(struct relay_loop *loop)
+{
+    struct list *next = NULL;
+    for (struct list *node = loop->calls.next; node != &loop->calls; node = next) {
+        next = node->next;
+        struct call *call = list_entry(node, struct call, node);
+        if (call->hold_id) {
+            call_end_for_lease(call);
+        }
+    }
+}
+
+bool
+relay_lease_over(struct relay_loop *loop)
+{
+    const int64_t mono_ms = net_loop_mono_ms(loop->loop);
+    if (mono_ms < loop->lease_end_mono_ms) {
+        return false;
+    }
+    loop->lease_end_mono_ms = engine_streams_end_mono_ms(loop->relay->engine);
+    return mono_ms >= loop->lease_end_mono_ms;
+}
+
+/* No hold of this gateway may outlive its lease, whether bytes come or not. */
+static void
+on_lease_timer(struct net_timer *timer)
+{
+    struct relay_loop *loop = list_entry(timer, struct relay_loop, lease_timer);
+    if (relay_lease_over(loop)) {
+        end_held_calls(loop);
+    }
+    net_timer_start(
+        timer, max_i64(LEASE_LOOK_MS, loop->lease_end_mono_ms - net_loop_mono_ms(loop->loop)));
+}
+
 static void
 on_trim_timer(struct net_timer *timer)
 {
@@ -99,6 +137,11 @@ relay_loop_start(struct relay *relay, struct net_loop *loop, struct replies *rep
         net_timer_init(&made->stop_timer, loop, on_stop_timer);
         net_timer_init(&made->trim_timer, loop, on_trim_timer);
         net_timer_init(&made->report_timer, loop, on_report_timer);
+        net_timer_init(&made->lease_timer, loop, on_lease_timer);
+        made->lease_end_mono_ms = engine_streams_end_mono_ms(relay->engine);
+        if (made->lease_end_mono_ms != INT64_MAX) {
+            net_timer_start(&made->lease_timer, LEASE_LOOK_MS);
+        }
         made->spares.bytes_max =
             (size_t)min_i64(SPARES_BYTES_MAX, relay->bodies->max_bytes / SPARES_SHARE);
     }
@@ -112,6 +155,7 @@ relay_loop_stop(struct relay_loop *loop)
     on_stop_timer(&loop->stop_timer);
     net_timer_stop(&loop->trim_timer);
     net_timer_stop(&loop->report_timer);
+    net_timer_stop(&loop->lease_timer);
     refusals_free(loop);
     policy_unref(loop->policy);
     while (!list_empty(&loop->free_calls)) {

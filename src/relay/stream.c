@@ -404,6 +404,10 @@ stream_process(struct call *call, struct slice data)
 void
 stream_feed(struct call *call, struct slice data)
 {
+    if (relay_lease_over(call->loop)) { /* others may have booked its hold already */
+        call_end_for_lease(call);
+        return;
+    }
     if (call->waiting_for_more) {
         buf_add_slice(&call->backlog, data);
         return;
@@ -469,7 +473,8 @@ end_broken(struct call *call, enum reason reason, struct slice sentence)
     if (call->passing) {
         stream_break(&out); /* the comment would end up inside the half-written line */
     }
-    settle_at_end(call, reason == REASON_DRAINING ? CUT_GIVEN_UP : CUT_BROKEN, reason, &out);
+    const bool given_up = reason == REASON_DRAINING || reason == REASON_STORE_UNAVAILABLE;
+    settle_at_end(call, given_up ? CUT_GIVEN_UP : CUT_BROKEN, reason, &out);
     stream_end_error(&call->tap, reason, sentence, slice_str(call->request_id), &out);
     const struct slice piece = buf_slice(&out);
     net_send(call->exchange, &piece, 1);
@@ -548,6 +553,19 @@ stream_client_gone(struct call *call)
 void
 call_end_for_stop(struct call *call)
 {
+    call_end_now(call, REASON_DRAINING, SLICE("This gateway is stopping; send the request again."));
+}
+
+void
+call_end_for_lease(struct call *call)
+{
+    call_end_now(call, REASON_STORE_UNAVAILABLE,
+        SLICE("This gateway cannot reach its ledger any more; send the request again."));
+}
+
+void
+call_end_now(struct call *call, enum reason reason, struct slice sentence)
+{
     if (call->ticket_open) {
         replies_forget(call->loop->replies, call->ticket);
         call->ticket_open = false;
@@ -558,19 +576,18 @@ call_end_for_stop(struct call *call)
         call->upstream = NULL;
     }
     if (call->state == CALL_ANSWER && call->head_sent && call->exchange) {
-        end_broken(
-            call, REASON_DRAINING, SLICE("This gateway is stopping; send the request again."));
+        end_broken(call, reason, sentence);
         close_client(call);
         call_free(call);
         return;
     }
-    struct ending ending = { .dispatched = left, .cut = CUT_GIVEN_UP, .reason = REASON_DRAINING };
+    struct ending ending = { .dispatched = left, .cut = CUT_GIVEN_UP, .reason = reason };
     if (call->state == CALL_GATE) {
         ending = ending_between_routes(call);
     }
     call_settle(call, &ending);
     if (call->exchange) {
-        call_refuse_reason(call, REASON_DRAINING, (struct slice){ 0 });
+        call_refuse_reason(call, reason, (struct slice){ 0 });
     } else {
         call_free(call);
     }

@@ -17,8 +17,8 @@ store_fail(char text[512], enum status status, const char *format, ...)
     return status;
 }
 
-enum status
-store_open(const char *url, const struct store_options *options, struct store **store,
+static enum status
+open_engine(const char *url, const struct store_options *options, struct store **store,
     struct store_error *error)
 {
     const char *path = store_url_path(url);
@@ -32,6 +32,17 @@ store_open(const char *url, const struct store_options *options, struct store **
     }
     return store_fail(error->text, STATUS_INVALID,
         "'%s' names no store this version knows; write sqlite:PATH, or memory: for a trial", url);
+}
+
+enum status
+store_open(const char *url, const struct store_options *options, struct store **store,
+    struct store_error *error)
+{
+    const enum status status = open_engine(url, options, store, error);
+    if (status == STATUS_OK) {
+        (*store)->lease_ms = options->lease_ms > 0 ? options->lease_ms : STORE_LEASE_MS;
+    }
+    return status;
 }
 
 void
@@ -107,6 +118,12 @@ int64_t
 store_lease_mono_ms(const struct store *store)
 {
     return store->lease_mono_ms;
+}
+
+int32_t
+store_lease_ms(const struct store *store)
+{
+    return store->lease_ms;
 }
 
 int64_t

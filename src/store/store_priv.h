@@ -15,6 +15,7 @@ struct store {
     const struct store_row_ops *rows;
     const struct store_reader_ops *readers;
     enum store_state state;
+    int32_t lease_ms;
     bool exclusive; /* see store_is_exclusive */
     const char *file; /* the engine's own; NULL = none */
     int64_t foreign_writes;

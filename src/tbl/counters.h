@@ -153,6 +153,8 @@
         "Times a running call asked for more room, or told its real input.")                       \
     X(HOLDS_ORPHANED, COUNTER, "tidegate_holds_orphaned_total", "",                                \
         "Holds found open without an owner and booked.")                                           \
+    X(LEASES_LOST, COUNTER, "tidegate_leases_lost_total", "",                                      \
+        "Times this gateway was silent for longer than its lease and began a new epoch.")          \
     X(EVENTS, COUNTER, "tidegate_events_total", "",                                                \
         "Events taken by the engine, also to try them again.")                                     \
     X(BATCHES, COUNTER, "tidegate_batches_total", "", "Batches of events taken by the engine.")    \

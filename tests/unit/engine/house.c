@@ -286,7 +286,7 @@ house_try_start(struct house *house)
             fail_msg("%s", error.text);
         }
         hook(house);
-        house->store->exclusive = !house->shared;
+        house->store->exclusive = !house->shared && !getenv("TIDEGATE_TEST_SHARED");
     }
     struct engine_options options = { .store = house->store, .policy = policy_ref(house->policy), .loop_count = LOOPS };
     struct engine_error error;

@@ -1,0 +1,563 @@
+/* engine/shared.c: a batch on a store that other gateways write to as well (DESIGN sections 3 and 8).
+ *
+ * A row that was seen before says which rows are needed, never what they hold now. So the needs of a whole
+ * batch are found out first, mostly without asking anybody; then all rows that others may change are locked
+ * and read in one go, in the store's order, and only then is anything decided. Accounts and keys are as of
+ * a version that is read with them; subjects never change. Whatever was not foreseen makes the batch run
+ * again, with what was learned. */
+#include "engine/engine_priv.h"
+
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "log/log.h"
+#include "log/metrics.h"
+
+#define DISCOVERY_ROUNDS 5
+#define LINES_POLL_MS    1000 /* what others tell may be lost with a connection */
+
+/* --- Lists of needs. */
+
+static void
+wish(struct wishes *wishes, const struct need *need)
+{
+    if (wishes->count == wishes->cap) {
+        const size_t cap = wishes->cap ? wishes->cap * 2 : 256;
+        struct need *items = realloc(wishes->items, cap * sizeof *items);
+        if (!items) {
+            wishes->failed = true;
+            return;
+        }
+        wishes->items = items;
+        wishes->cap = cap;
+    }
+    wishes->items[wishes->count++] = *need;
+}
+
+static void
+wishes_clear(struct wishes *wishes)
+{
+    wishes->count = 0;
+    wishes->failed = false;
+}
+
+static int
+order_needs(const void *left, const void *right)
+{
+    const struct need *a = left;
+    const struct need *b = right;
+    if (a->kind != b->kind) {
+        return a->kind < b->kind ? -1 : 1;
+    }
+    if (a->sub_kind != b->sub_kind) {
+        return a->sub_kind < b->sub_kind ? -1 : 1;
+    }
+    if (a->id != b->id) {
+        return a->id < b->id ? -1 : 1;
+    }
+    return strcmp(a->text, b->text);
+}
+
+/* Many events of a batch may ask for the same row. */
+static void
+wishes_once(struct wishes *wishes)
+{
+    if (wishes->count < 2) {
+        return;
+    }
+    qsort(wishes->items, wishes->count, sizeof *wishes->items, order_needs);
+    size_t kept = 1;
+    for (size_t i = 1; i < wishes->count; i++) {
+        if (order_needs(&wishes->items[kept - 1], &wishes->items[i]) != 0) {
+            wishes->items[kept++] = wishes->items[i];
+        }
+    }
+    wishes->count = kept;
+}
+
+void
+shared_free(struct shared *shared)
+{
+    free(shared->asks.items);
+    free(shared->wants.items);
+    free(shared->surprises.items);
+}
+
+/* --- Which rows: the scratch work holds what is known of them. */
+
+bool
+need_is_locked(enum need_kind kind)
+{
+    return kind == NEED_THREAD || kind == NEED_THREAD_SIG || kind == NEED_METER
+           || kind == NEED_HOLD;
+}
+
+/* A thread that is known is asked for by its number: all gateways lock threads in the order of those. */
+static void
+want_thread(struct engine *engine, const struct need *need)
+{
+    const struct thread_slot *thread =
+        work_thread_sig(&engine->work, need->id, (enum thread_kind)need->sub_kind, need->text);
+    if (!thread || thread->slot.state == SLOT_ABSENT) {
+        wish(&engine->shared.wants, need);
+        return;
+    }
+    const struct need by_id = { .kind = NEED_THREAD, .id = thread->row.thread_id };
+    wish(&engine->shared.wants, &by_id);
+}
+
+static void
+want(struct engine *engine, const struct need *need)
+{
+    if (need->kind == NEED_THREAD_SIG) {
+        want_thread(engine, need);
+    } else {
+        wish(&engine->shared.wants, need);
+    }
+}
+
+/* False: it must be asked for first, since other needs hang on it. */
+static bool
+foresee(struct engine *engine, const struct need *need)
+{
+    if (need->kind == NEED_METER || need->kind == NEED_ISSUED) { /* no need hangs on these */
+        work_load(&engine->work, need, NULL);
+        wish(&engine->shared.wants, need);
+        return true;
+    }
+    if (!cache_load(&engine->cache, need, &engine->work)) {
+        wish(&engine->shared.asks, need);
+        return false;
+    }
+    if (need_is_locked(need->kind)) {
+        want(engine, need);
+    }
+    return true;
+}
+
+/* As far as it goes without asking. */
+static void
+foresee_item(struct engine *engine, const struct shared_items *items, uint32_t index)
+{
+    for (int round = 0; round < DISCOVERY_ROUNDS; round++) {
+        struct needs needs;
+        needs.count = 0;
+        needs.overflow = false;
+        items->needs_of(engine, items->first + index, &needs);
+        check(!needs.overflow);
+        bool all_known = true;
+        for (int32_t i = 0; i < needs.count; i++) {
+            all_known &= foresee(engine, &needs.items[i]);
+        }
+        if (needs.count == 0 || !all_known) {
+            return;
+        }
+    }
+}
+
+static void
+take_hint(void *user, const struct need *need, const union need_row *row)
+{
+    struct engine *engine = user;
+    union need_row own;
+    if (row && need->kind == NEED_HOLD) {
+        own.hold = row->hold;
+        own.hold.inputs = work_keep(&engine->work, row->hold.inputs);
+        row = &own;
+    }
+    if (row) {
+        cache_keep(&engine->cache, need, row);
+    }
+    work_load(&engine->work, need, row);
+    if (!row || need_is_locked(need->kind)) {
+        want(engine, need); /* what is not there may come before we lock */
+    }
+}
+
+static enum status
+ask(struct engine *engine)
+{
+    struct wishes *asks = &engine->shared.asks;
+    wishes_once(asks);
+    enum status status = asks->failed ? STATUS_FULL : store_begin_read(engine->store);
+    if (status == STATUS_OK) {
+        status = store_load(engine->store, asks->items, asks->count, false, take_hint, engine);
+        store_rollback(engine->store);
+    }
+    return status == STATUS_OK && engine->work.failed ? STATUS_INVALID : status;
+}
+
+static enum status
+discover(struct engine *engine, const struct shared_items *items)
+{
+    struct shared *shared = &engine->shared;
+    wishes_clear(&shared->wants);
+    for (size_t i = 0; i < shared->surprises.count; i++) {
+        wish(&shared->wants, &shared->surprises.items[i]);
+    }
+    for (int round = 0; round < DISCOVERY_ROUNDS; round++) {
+        wishes_clear(&shared->asks);
+        for (uint32_t i = 0; i < items->count; i++) {
+            foresee_item(engine, items, i);
+        }
+        if (shared->asks.count == 0) {
+            break;
+        }
+        const enum status status = ask(engine);
+        if (status != STATUS_OK) {
+            return status;
+        }
+    }
+    wishes_once(&shared->wants);
+    return shared->wants.failed ? STATUS_FULL : STATUS_OK;
+}
+
+/* --- The rows themselves, in the transaction. */
+
+/* The next try begins with it. */
+static void
+surprise(struct engine *engine, const struct need *need)
+{
+    wish(&engine->shared.surprises, need);
+    engine->shared.surprised = true;
+}
+
+static void
+take_locked(void *user, const struct need *need, const union need_row *row)
+{
+    struct engine *engine = user;
+    union need_row own;
+    if (row && need->kind == NEED_HOLD) { /* its inputs are the store's */
+        own.hold = row->hold;
+        own.hold.inputs = work_keep(&engine->work, row->hold.inputs);
+        row = &own;
+    }
+    if (row) {
+        cache_keep(&engine->cache, need, row);
+    }
+    if (row && need->kind == NEED_THREAD_SIG) { /* it came meanwhile, and is not locked */
+        const struct need by_id = { .kind = NEED_THREAD, .id = row->thread.thread_id };
+        surprise(engine, &by_id);
+    }
+    work_load(&engine->work, need, row);
+}
+
+enum status
+shared_load_late(struct engine *engine, const struct need *need)
+{
+    const bool locked = need_is_locked(need->kind);
+    const enum status status = store_load(engine->store, need, 1, locked, take_locked, engine);
+    if (locked && status == STATUS_CONFLICT) {
+        surprise(engine, need);
+    }
+    return status == STATUS_OK && engine->shared.surprised ? STATUS_CONFLICT : status;
+}
+
+/* Others' changes of accounts and keys: what is kept of them is as of another version. */
+static enum status
+look_at_identity(struct engine *engine)
+{
+    int64_t version = 0;
+    const enum status status = store_identity_version(engine->store, &version);
+    if (status != STATUS_OK || version == engine->identity_version) {
+        return status;
+    }
+    cache_clear(&engine->cache);
+    __atomic_store_n(&engine->identity_version, version, __ATOMIC_RELEASE);
+    again_forget_all(engine);
+    lines_mark_all(engine); /* who waits may be refused for good now */
+    return STATUS_CONFLICT;
+}
+
+static void
+look_at_clock(struct engine *engine)
+{
+    const int64_t now_ms = store_now_ms(engine->store);
+    if (now_ms > 0) {
+        engine->shared.wall_ms = now_ms;
+        engine->shared.wall_mono_ms = clock_mono_ms();
+    }
+    engine->core.now_ms = engine_now_ms(engine);
+}
+
+int64_t
+shared_wall_ms(const struct engine *engine)
+{
+    const struct shared *shared = &engine->shared;
+    return shared->wall_ms == 0 ? clock_wall_ms()
+                                : shared->wall_ms + clock_mono_ms() - shared->wall_mono_ms;
+}
+
+enum status
+shared_open(struct engine *engine)
+{
+    struct shared *shared = &engine->shared;
+    shared->surprised = false;
+    engine->node.waiting_count = engine->waiter_count;
+    enum status status = store_begin(engine->store, &engine->node);
+    engine->transaction_open = status == STATUS_OK;
+    if (status == STATUS_OK) {
+        status = store_load(
+            engine->store, shared->wants.items, shared->wants.count, true, take_locked, engine);
+    }
+    if (status == STATUS_OK) {
+        look_at_clock(engine);
+        status = look_at_identity(engine);
+    }
+    if (status == STATUS_OK && engine->work.failed) {
+        status = STATUS_INVALID;
+    }
+    return status == STATUS_OK && shared->surprised ? STATUS_CONFLICT : status;
+}
+
+enum status
+shared_begin(struct engine *engine, const struct shared_items *items)
+{
+    batch_frame(engine);
+    const enum status status = discover(engine, items);
+    if (status != STATUS_OK) {
+        return status;
+    }
+    batch_frame(engine);
+    return shared_open(engine);
+}
+
+/* --- The commit, and what others hear of it. */
+
+static bool
+lease_is_short(const struct engine *engine)
+{
+    const int64_t left_ms = store_lease_mono_ms(engine->store) - clock_mono_ms();
+    return left_ms < engine->shared.lease_ms / 4 * 3;
+}
+
+bool
+shared_due(const struct engine *engine)
+{
+    return !engine->exclusive
+           && (lease_is_short(engine) || (engine->waiter_count > 0) != engine->shared.told_waiting);
+}
+
+void
+shared_tell(struct engine *engine)
+{
+    if (engine->exclusive || store_others_waiting(engine->store) == 0) {
+        return;
+    }
+    for (const struct slot *slot = engine->work.slots[SLOTS_METER].first; slot; slot = slot->next) {
+        const struct meter_row *row = &((const struct meter_slot *)(const void *)slot)->row;
+        for (int32_t i = 0; slot->dirty && i < row->meter_count; i++) {
+            store_tell(engine->store, row->meters[i].limit_id, row->subject_id);
+        }
+    }
+}
+
+void
+shared_committed(struct engine *engine)
+{
+    engine->shared.told_waiting = engine->node.waiting_count > 0;
+    wishes_clear(&engine->shared.surprises);
+    __atomic_store_n(&engine->lease_mono_ms, store_lease_mono_ms(engine->store), __ATOMIC_RELEASE);
+}
+
+/* From the store's thread. */
+void
+shared_told(void *user, int64_t limit_id, int64_t subject_id)
+{
+    struct engine *engine = user;
+    (void)limit_id;
+    (void)subject_id;
+    pthread_mutex_lock(&engine->lock);
+    engine->told = true;
+    engine->sleeping = false;
+    pthread_mutex_unlock(&engine->lock);
+    pthread_cond_signal(&engine->work_came);
+}
+
+/* --- What time brings. */
+
+int64_t
+shared_sleep_ms(const struct engine *engine, int64_t mono_ms)
+{
+    if (engine->exclusive || engine->store_down || engine->closing) {
+        return -1;
+    }
+    int64_t until_ms = min_i64(
+        engine->shared.jobs_mono_ms, engine->lease_mono_ms - engine->shared.lease_ms / 4 * 3);
+    if (engine->waiter_count > 0) {
+        until_ms = min_i64(until_ms, engine->shared.lines_mono_ms);
+    }
+    return max_i64(engine->told ? 0 : 1, until_ms - mono_ms);
+}
+
+static void
+poll_lines(struct engine *engine, int64_t mono_ms)
+{
+    pthread_mutex_lock(&engine->lock);
+    const bool told = engine->told;
+    engine->told = false;
+    pthread_mutex_unlock(&engine->lock);
+    if (told || mono_ms >= engine->shared.lines_mono_ms) {
+        engine->shared.lines_mono_ms = mono_ms + LINES_POLL_MS;
+        lines_mark_all(engine);
+    }
+}
+
+static void
+orphan_needs(struct engine *engine, uint32_t index, struct needs *needs)
+{
+    core_orphan_needs(&engine->core, engine->shared.orphan_ids[index], needs);
+}
+
+/* The next orphans after *after; 0: no more. What cannot be read is passed by. */
+static enum status
+find_orphans(struct engine *engine, int64_t *after, uint32_t *count)
+{
+    *count = 0;
+    enum status status = store_begin_read(engine->store);
+    while (status == STATUS_OK && *count < ORPHANS_A_BATCH) {
+        struct hold_row hold = { 0 };
+        status = store_hold_orphan(engine->store, *after, &hold);
+        if (status == STATUS_OK) {
+            engine->shared.orphan_ids[(*count)++] = hold.hold_id;
+        } else if (status == STATUS_INVALID && hold.hold_id > *after) {
+            orphan_left(engine, hold.hold_id);
+            status = STATUS_OK;
+        }
+        *after = max_i64(*after, hold.hold_id);
+    }
+    store_rollback(engine->store);
+    return status == STATUS_NOT_FOUND ? STATUS_OK : status;
+}
+
+static enum status
+close_orphans_once(struct engine *engine, uint32_t count)
+{
+    const struct shared_items items = { .count = count, .needs_of = orphan_needs };
+    enum status status = shared_begin(engine, &items);
+    for (uint32_t i = 0; status == STATUS_OK && i < count; i++) {
+        status = orphan_close(engine, engine->shared.orphan_ids[i]);
+    }
+    if (status == STATUS_OK) {
+        status = batch_end(engine);
+    }
+    if (status != STATUS_OK) {
+        batch_abandon(engine);
+    }
+    return status;
+}
+
+/* Two gateways at it do no harm: the row of a hold goes once. One is enough. */
+static enum status
+close_orphans(struct engine *engine)
+{
+    int64_t after = 0;
+    int64_t closed = 0;
+    uint32_t count = 0;
+    enum status status = STATUS_OK;
+    do {
+        status = find_orphans(engine, &after, &count);
+        for (int tries = 0; status == STATUS_OK && count > 0; tries++) {
+            status = close_orphans_once(engine, count);
+            if (status != STATUS_CONFLICT || tries == CONFLICT_RETRIES) {
+                break;
+            }
+            status = STATUS_OK;
+        }
+        closed += status == STATUS_OK ? count : 0;
+    } while (status == STATUS_OK && count > 0);
+    if (closed > 0) {
+        engine->state.orphans_closed += closed;
+        lines_mark_all(engine);
+        log_line(LOG_WARN, "engine", "%lld calls of a gateway that is gone are booked as orphaned",
+            (long long)closed);
+    }
+    return status;
+}
+
+static enum status
+take_job(struct engine *engine, const char *name, int64_t for_ms, bool *taken)
+{
+    batch_frame(engine);
+    wishes_clear(&engine->shared.wants);
+    enum status status = shared_open(engine);
+    if (status == STATUS_OK) {
+        status = store_job_take(engine->store, name, engine->core.now_ms + for_ms, taken);
+    }
+    if (status == STATUS_OK && *taken && strcmp(name, "sweep") == 0) {
+        status = batch_sweep(engine);
+    }
+    if (status == STATUS_OK) {
+        status = store_commit(engine->store);
+    }
+    if (status != STATUS_OK) {
+        store_rollback(engine->store);
+    } else {
+        shared_committed(engine);
+    }
+    return status;
+}
+
+static enum status
+do_jobs(struct engine *engine, int64_t mono_ms)
+{
+    bool taken = false;
+    int64_t fenced = 0;
+    const int64_t lease_ms = engine->shared.lease_ms;
+    enum status status = take_job(engine, "orphans", lease_ms, &taken);
+    if (status == STATUS_OK && taken) {
+        status = store_nodes_fence(engine->store, shared_wall_ms(engine) - lease_ms / 2, &fenced);
+    }
+    if (fenced > 0) {
+        log_line(
+            LOG_WARN, "engine", "%lld gateways are gone: their leases are over", (long long)fenced);
+    }
+    if (status == STATUS_OK && taken) {
+        status = close_orphans(engine);
+    }
+    if (status == STATUS_OK && mono_ms >= engine->sweep_mono_ms) {
+        engine->sweep_mono_ms = mono_ms + HOUR_MS;
+        status = take_job(engine, "sweep", HOUR_MS, &taken);
+    }
+    return status;
+}
+
+void
+shared_turn(struct engine *engine, int64_t mono_ms)
+{
+    if (engine->exclusive || engine->store_down || engine->closing) {
+        return;
+    }
+    poll_lines(engine, mono_ms);
+    if (mono_ms < engine->shared.jobs_mono_ms) {
+        return;
+    }
+    engine->shared.jobs_mono_ms = mono_ms + engine->shared.lease_ms / 4;
+    const enum status status = do_jobs(engine, mono_ms);
+    if (status != STATUS_OK && status != STATUS_CONFLICT) {
+        log_line(LOG_WARN, "engine", "jobs of all gateways are put off (%s): %s",
+            status_name(status), store_last_error(engine->store));
+    }
+}
+
+/* --- A lease that is over. */
+
+enum status
+shared_rejoin(struct engine *engine)
+{
+    struct engine_error error;
+    const int64_t before = engine->node.epoch;
+    log_line(LOG_WARN, "engine", "%s", store_last_error(engine->store));
+    const enum status status = start_epoch(engine, engine->policy->config_hash, &error);
+    if (status != STATUS_OK) {
+        log_line(LOG_ERROR, "engine", "%s", error.text);
+        return status;
+    }
+    cache_clear(&engine->cache);
+    counter_add(COUNTER_LEASES_LOST, 1);
+    log_line(LOG_WARN, "engine",
+        "this gateway was silent for longer than its lease and goes on as epoch %lld; streams of epoch "
+        "%lld end",
+        (long long)engine->node.epoch, (long long)before);
+    return STATUS_OK;
+}
