@@ -6,6 +6,22 @@
 
 #include "base/slice.h"
 
+#if defined(__x86_64__) && defined(__SSE2__)
+#include <emmintrin.h>
+#define JSON_STEP_BYTES 16
+
+/* A bit for each quote, backslash or control byte of the JSON_STEP_BYTES at `at`. */
+static inline unsigned
+json_specials(const char *at)
+{
+    const __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)at);
+    const __m128i quotes = _mm_cmpeq_epi8(bytes, _mm_set1_epi8('"'));
+    const __m128i slashes = _mm_cmpeq_epi8(bytes, _mm_set1_epi8('\\'));
+    const __m128i controls = _mm_cmpeq_epi8(_mm_min_epu8(bytes, _mm_set1_epi8(0x1f)), bytes);
+    return (unsigned)_mm_movemask_epi8(_mm_or_si128(_mm_or_si128(quotes, slashes), controls));
+}
+#endif
+
 enum json_width {
     JSON_WIDTH_BYTE,   /* one after the other: any machine */
     JSON_WIDTH_SSE2,   /* blocks of 64 in four steps: every x86-64 */

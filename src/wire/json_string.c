@@ -1,7 +1,7 @@
 /* wire/json_string.c: the insides of JSON strings, passed many bytes at once. */
 #include "wire/json_priv.h"
 
-#if defined(__x86_64__) && defined(__SSE2__)
+#ifdef JSON_STEP_BYTES
 #define HAS_BLOCKS true
 #include <immintrin.h>
 #else
@@ -10,7 +10,6 @@
 
 #if HAS_BLOCKS
 #define BLOCK_BYTES 64
-#define STEP_BYTES  16
 
 #define FOR_AVX2    __attribute__((target("avx2,popcnt,bmi,bmi2")))
 #define FOR_AVX512  __attribute__((target("avx512f,avx512bw,popcnt,bmi,bmi2")))
@@ -32,7 +31,7 @@ load_sse2(const char *at)
     const __m128i control_max = _mm_set1_epi8(0x1f);
     __m128i least = _mm_set1_epi8((char)0xff);
     struct block block = { 0 };
-    for (int i = 0; i < BLOCK_BYTES; i += STEP_BYTES) {
+    for (int i = 0; i < BLOCK_BYTES; i += JSON_STEP_BYTES) {
         const __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)(at + i));
         const __m128i quotes = _mm_cmpeq_epi8(bytes, quote);
         const __m128i slashes = _mm_cmpeq_epi8(bytes, slash);
@@ -185,26 +184,15 @@ pass_blocks(enum json_width width, const char *at, const char *end, size_t *save
     return walk.at - walk.open;
 }
 
-/* A bit for each quote, backslash or control byte of 16 bytes. */
-static unsigned
-specials(const char *at)
-{
-    const __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)at);
-    const __m128i quotes = _mm_cmpeq_epi8(bytes, _mm_set1_epi8('"'));
-    const __m128i slashes = _mm_cmpeq_epi8(bytes, _mm_set1_epi8('\\'));
-    const __m128i controls = _mm_cmpeq_epi8(_mm_min_epu8(bytes, _mm_set1_epi8(0x1f)), bytes);
-    return (unsigned)_mm_movemask_epi8(_mm_or_si128(_mm_or_si128(quotes, slashes), controls));
-}
-
 static const char *
 pass_wide(enum json_width width, const char *at, const char *end, size_t *saved)
 {
-    for (bool begun = false; end - at >= STEP_BYTES;) {
-        const unsigned found = specials(at);
+    for (bool begun = false; end - at >= JSON_STEP_BYTES;) {
+        const unsigned found = json_specials(at);
         if (found != 0) { /* keys and most values are short */
             return at + __builtin_ctz(found);
         }
-        at += STEP_BYTES;
+        at += JSON_STEP_BYTES;
         at = begun ? at : pass_blocks(width, at, end, saved);
         begun = true;
     }
