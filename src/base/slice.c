@@ -7,15 +7,38 @@ ascii_lower(char c)
     return (unsigned char)(c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c);
 }
 
+/* Eight bytes, with small letters for capitals. */
+static uint64_t
+eight_lower(const char *eight)
+{
+    const uint64_t ones = UINT64_C(0x0101010101010101);
+    uint64_t word = 0;
+    memcpy(&word, eight, sizeof(word));
+    /* In the highest bit of each byte: at least 'A', beyond 'Z', and no ASCII. */
+    const uint64_t low_bits = word & ones * 0x7f;
+    const uint64_t from_a = low_bits + ones * (0x80 - 'A');
+    const uint64_t beyond_z = low_bits + ones * (0x7f - 'Z');
+    const uint64_t capitals = (from_a ^ beyond_z) & ~word & ones * 0x80;
+    return word | capitals >> 2; /* 0x20, what a small letter has more */
+}
+
 bool
 slice_eq_nocase_bytes(const char *a, const char *b, size_t len)
 {
-    for (size_t i = 0; i < len; i++) {
-        if (ascii_lower(a[i]) != ascii_lower(b[i])) {
+    if (len < 8) {
+        for (size_t i = 0; i < len; i++) {
+            if (ascii_lower(a[i]) != ascii_lower(b[i])) {
+                return false;
+            }
+        }
+        return true;
+    }
+    for (size_t i = 0; i + 8 < len; i += 8) {
+        if (eight_lower(a + i) != eight_lower(b + i)) {
             return false;
         }
     }
-    return true;
+    return eight_lower(a + len - 8) == eight_lower(b + len - 8);
 }
 
 bool
@@ -27,7 +50,7 @@ slice_starts(struct slice text, struct slice prefix)
 bool
 slice_starts_nocase(struct slice text, struct slice prefix)
 {
-    return text.len >= prefix.len && slice_eq_nocase_bytes(text.ptr, prefix.ptr, prefix.len);
+    return text.len >= prefix.len && slice_eq_nocase(slice_of(text.ptr, prefix.len), prefix);
 }
 
 bool

@@ -31,12 +31,12 @@ const uint8_t http_byte_class[256] = { ROW64(0), ROW64(64), ROW64(128), ROW64(19
 bool
 http_all(struct slice text, int class_bits)
 {
+    uint8_t all = (uint8_t)class_bits; /* of one class, so that a bit says it */
+    check(class_bits != 0 && (class_bits & (class_bits - 1)) == 0);
     for (size_t i = 0; i < text.len; i++) {
-        if (!byte_is(text.ptr[i], class_bits)) {
-            return false;
-        }
+        all &= http_byte_class[(uint8_t)text.ptr[i]];
     }
-    return text.len > 0;
+    return text.len > 0 && all != 0;
 }
 
 /* Of eight bytes, the highest bit of the first that is below 0x20 or is 0x7f, and perhaps of some behind it;

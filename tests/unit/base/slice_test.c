@@ -35,6 +35,31 @@ compares(void **state)
     }
 }
 
+static char
+small(int byte)
+{
+    return (char)(byte >= 'A' && byte <= 'Z' ? byte + 0x20 : byte);
+}
+
+/* Any byte against any other, alone and at any place of longer texts, which are looked at many bytes at once. */
+static void
+only_letters_have_another_case(void **state)
+{
+    static const size_t lens[] = { 1, 7, 8, 9, 16, 17 };
+    for (int one = 0; one < 256; one++) {
+        for (int other = 0; other < 256; other++) {
+            const bool same = small(one) == small(other);
+            for (size_t i = 0; i < countof(lens); i++) {
+                char a[] = "Content-Encoding.", b[] = "cONTENT-eNCODING.";
+                const size_t at = (size_t)(one * 7 + other) % lens[i];
+                a[at] = (char)one;
+                b[at] = (char)other;
+                assert_int_equal(slice_eq_nocase(slice_of(a, lens[i]), slice_of(b, lens[i])), same);
+            }
+        }
+    }
+}
+
 static void
 the_null_slice_is_an_empty_one(void **state)
 {
@@ -180,6 +205,7 @@ copies_whole_or_not_at_all(void **state)
 
 static const struct CMUnitTest tests[] = {
     CASE("slices compare by bytes, names without ASCII case", compares),
+    CASE("only letters have another case, at any place", only_letters_have_another_case),
     CASE("a null slice is an empty one everywhere", the_null_slice_is_an_empty_one),
     CASE("a part is found inside the slice only", finds),
     CASE("trimming takes spaces and tabs only", trims_spaces_and_tabs_only),
