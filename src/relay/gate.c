@@ -70,7 +70,7 @@ keyed(const struct call *call, const char *prefix, struct slice value, char out[
         buf_add_slice(&text, value);
         whole = buf_slice(&text);
     }
-    secret_keyed_hash_hex(engine_signal_key(call->loop->relay->engine), whole, out);
+    hash_memo_hex(&call->loop->thread_hashes, whole, out);
     buf_free(&text);
 }
 

@@ -96,7 +96,7 @@ identity_find(struct call *call, const struct http_head *head, bool *pending)
         return REASON_KEY_MISSING;
     }
     char key_hash[HASH_HEX + 1];
-    secret_hash_hex(keys.key, key_hash);
+    hash_memo_hex(&loop->key_hashes, keys.key, key_hash);
     const struct slice act_for = header_value(head, SLICE("x-tidegate-account"));
     drop_stale(loop);
     const struct known_identity *known =
@@ -123,7 +123,7 @@ remember(struct call *call, const struct verdict *verdict)
         return;
     }
     known->identity = verdict->identity;
-    secret_hash_hex(keys.key, known->key_hash);
+    hash_memo_hex(&loop->key_hashes, keys.key, known->key_hash);
     const uint64_t hash =
         identity_hash(known->key_hash, header_value(head, SLICE("x-tidegate-account")));
     free(map_remove(&loop->identities, hash));

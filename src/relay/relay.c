@@ -132,6 +132,8 @@ relay_loop_start(struct relay *relay, struct net_loop *loop, struct replies *rep
         made->relay = relay;
         made->loop = loop;
         made->replies = replies;
+        hash_memo_init(&made->key_hashes, NULL);
+        hash_memo_init(&made->thread_hashes, engine_signal_key(relay->engine));
         list_init(&made->calls);
         list_init(&made->free_calls);
         net_timer_init(&made->stop_timer, loop, on_stop_timer);
@@ -165,6 +167,8 @@ relay_loop_stop(struct relay_loop *loop)
     }
     identities_clear(loop);
     map_free(&loop->identities);
+    hash_memo_free(&loop->key_hashes);
+    hash_memo_free(&loop->thread_hashes);
     spares_free(&loop->spares);
     free(loop);
 }

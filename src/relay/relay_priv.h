@@ -3,6 +3,7 @@
 
 #include "base/attempts.h"
 #include "base/buf.h"
+#include "base/hash_memo.h"
 #include "base/list.h"
 #include "base/map.h"
 #include "base/spares.h"
@@ -59,6 +60,7 @@ struct relay_loop {
     struct relay *relay;
     struct net_loop *loop;
     struct replies *replies;
+    struct hash_memo key_hashes, thread_hashes;
     struct map identities; /* hash of key and end user -> known_identity */
     int64_t identities_version;
     struct list calls; /* newest first */
@@ -87,6 +89,8 @@ enum call_state {
     CALL_DRAIN,
     CALL_OVER,
 };
+
+#define OWN_HEADERS_BYTES 512 /* most answers' headers of ours take less */
 
 struct limits_left {
     struct limit_left requests, money; /* the tightest */
