@@ -44,11 +44,27 @@ clock_wall_ms(void)
     return min_i64(WALL_MS_MAX, max_i64(0, now_ms + test_offset_ms));
 }
 
+static int64_t
+mono_us(clockid_t clock)
+{
+    const struct timespec now = read_clock(clock);
+    return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+}
+
 int64_t
 clock_mono_us(void)
 {
-    const struct timespec now = read_clock(CLOCK_MONOTONIC);
-    return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+    return mono_us(CLOCK_MONOTONIC);
+}
+
+int64_t
+clock_mono_coarse_us(void)
+{
+#ifdef CLOCK_MONOTONIC_COARSE
+    return mono_us(CLOCK_MONOTONIC_COARSE);
+#else
+    return clock_mono_us();
+#endif
 }
 
 int64_t

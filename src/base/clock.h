@@ -9,3 +9,5 @@ int64_t clock_wall_ms(void);
 /* Milliseconds, microseconds that only go forward, from an unknown start. */
 int64_t clock_mono_ms(void);
 int64_t clock_mono_us(void);
+/* The same, but of the system's last tick, some milliseconds ago at most: costs next to nothing. */
+int64_t clock_mono_coarse_us(void);

@@ -3,18 +3,6 @@
 
 #include <stdlib.h>
 
-/* Under AddressSanitizer nothing waits: a use after it was given back is then seen. */
-#if defined(__SANITIZE_ADDRESS__)
-#define NONE_WAITS true
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define NONE_WAITS true
-#endif
-#endif
-#ifndef NONE_WAITS
-#define NONE_WAITS false
-#endif
-
 struct spare {
     struct spare *next;
 };
@@ -66,7 +54,7 @@ spares_give(struct spares *spares, struct buf *buf)
     const uint32_t at = class_of(buf->cap);
     const bool fits = buf->ptr && at < SPARE_CLASSES && buf->cap == SPARE_BYTES_MIN << at
                       && buf->cap <= spares->bytes_max - spares->bytes;
-    if (fits && !NONE_WAITS) {
+    if (fits && !SPARES_NONE_WAIT) {
         struct spare_class *class_ = &spares->classes[at];
         struct spare *spare = (struct spare *)(void *)buf->ptr; /* from malloc: aligned */
         spare->next = class_->first;

@@ -8,6 +8,18 @@
 
 #include "base/buf.h"
 
+/* Under AddressSanitizer nothing waits: a use after it was given back is then seen. */
+#if defined(__SANITIZE_ADDRESS__)
+#define SPARES_NONE_WAIT true
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define SPARES_NONE_WAIT true
+#endif
+#endif
+#ifndef SPARES_NONE_WAIT
+#define SPARES_NONE_WAIT false
+#endif
+
 #define SPARE_BYTES_MIN ((size_t)256)
 #define SPARE_CLASSES   14 /* up to 2 MB */
 

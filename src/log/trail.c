@@ -60,7 +60,7 @@ trail_note(enum trail what, int64_t id, int64_t first, int64_t second)
     }
     const unsigned next = atomic_load_explicit(&ring->next, memory_order_relaxed);
     struct slot *slot = &ring->slots[next % TRAIL_NOTES];
-    atomic_store_explicit(&slot->mono_us, clock_mono_us(), memory_order_relaxed);
+    atomic_store_explicit(&slot->mono_us, clock_mono_coarse_us(), memory_order_relaxed);
     atomic_store_explicit(&slot->id, id, memory_order_relaxed);
     atomic_store_explicit(&slot->first, first, memory_order_relaxed);
     atomic_store_explicit(&slot->second, second, memory_order_relaxed);

@@ -1,6 +1,6 @@
 /* log/trail.h: the last things that each thread did, for the dump of a crash (tbl/trails.h).
  *
- * A note is a clock and five stores into the thread's own ring; nothing is allocated, nobody waits. Threads
+ * A note is the time of the system's last tick and five stores into the thread's own ring; nothing is allocated, nobody waits. Threads
  * beyond TRAIL_THREADS_MAX leave none. */
 #pragma once
 

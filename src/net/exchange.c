@@ -4,6 +4,10 @@
 #include <stdlib.h>
 #include <sys/socket.h>
 
+#include "base/secret.h"
+
+#define FREE_EXCHANGES_MAX 256 /* of a loop, that wait for their next use */
+
 /* `piece` of the bytes at `from`, as it lies in their copy at `to`; static text stays where it
  * is. */
 static struct slice
@@ -17,22 +21,57 @@ moved(struct slice piece, struct slice from, char *to)
     return piece;
 }
 
+static struct net_exchange *
+take(struct net_loop *loop)
+{
+    if (list_empty(&loop->free_exchanges)) {
+        return malloc(sizeof(struct net_exchange));
+    }
+    loop->free_exchange_count--;
+    return list_entry(list_pop_front(&loop->free_exchanges), struct net_exchange, node);
+}
+
+static void
+give(struct net_loop *loop, struct net_exchange *exchange)
+{
+    if (SPARES_NONE_WAIT || loop->free_exchange_count >= FREE_EXCHANGES_MAX) {
+        free(exchange);
+        return;
+    }
+    list_push_front(&loop->free_exchanges, &exchange->node);
+    loop->free_exchange_count++;
+}
+
+/* Its lines may hold a client's key. */
+static void
+free_head(struct net_exchange *exchange)
+{
+    if (exchange->head) {
+        struct buf block = { .ptr = (char *)exchange->head, .cap = exchange->head_room };
+        secret_wipe(block.ptr, block.cap);
+        spares_give(&exchange->loop->outs, &block);
+        exchange->head = NULL;
+    }
+}
+
 struct net_exchange *
 net_exchange_make(struct net_conn *conn, const struct http_head *head, struct slice head_bytes)
 {
+    struct net_loop *loop = conn->sock.loop;
     /* A head has room for a hundred headers; most have twenty. */
     const size_t kept_bytes =
         offsetof(struct http_head, headers) + head->header_count * sizeof(head->headers[0]);
-    struct net_exchange *exchange = malloc(sizeof(*exchange));
-    struct http_head *kept = malloc(kept_bytes + head_bytes.len);
-    if (!exchange || !kept) {
+    struct net_exchange *exchange = take(loop);
+    struct buf block = { 0 };
+    if (!exchange || !spares_take(&loop->outs, &block, kept_bytes + head_bytes.len)) {
         free(exchange);
-        free(kept);
         return NULL;
     }
-    *exchange = (struct net_exchange){ .conn = conn, .loop = conn->sock.loop, .tag = conn->tag };
+    struct http_head *kept = (struct http_head *)(void *)block.ptr; /* from malloc: aligned */
+    *exchange = (struct net_exchange){ .conn = conn, .loop = loop, .tag = conn->tag };
     exchange->peer = conn->peer;
     exchange->head = kept;
+    exchange->head_room = block.cap;
     char *bytes = (char *)kept + kept_bytes;
     memcpy(kept, head, kept_bytes);
     memcpy(bytes, head_bytes.ptr, head_bytes.len);
@@ -55,16 +94,23 @@ void
 net_exchange_free(struct net_exchange *exchange)
 {
     list_remove(&exchange->node);
-    free(exchange->head);
-    free(exchange);
+    free_head(exchange);
+    give(exchange->loop, exchange);
+}
+
+void
+net_exchanges_close(struct net_loop *loop)
+{
+    while (!list_empty(&loop->free_exchanges)) {
+        free(take(loop));
+    }
 }
 
 void
 net_head_forget(struct net_exchange *exchange)
 {
     check(exchange->head_sent);
-    free(exchange->head);
-    exchange->head = NULL;
+    free_head(exchange);
 }
 
 void

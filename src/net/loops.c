@@ -131,12 +131,16 @@ on_prepare(uv_prepare_t *prepare)
     if (loop->running && loop->net->app->on_turn_end) {
         loop->net->app->on_turn_end(loop);
     }
+    loop->turn++;
+    loop->polling = true;
 }
 
 static void
 on_check(uv_check_t *uv_check)
 {
-    end_turn(uv_check->data);
+    struct net_loop *loop = uv_check->data;
+    loop->polling = false;
+    end_turn(loop);
 }
 
 /* The mark goes before what it stands for is looked at: a wake from here on writes again. */
@@ -199,15 +203,15 @@ net_loop_date(struct net_loop *loop)
     static const char days[][4] = { "Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun" };
     static const char months[][4] = { "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep",
         "Oct", "Nov", "Dec" };
-    const int64_t now_ms = clock_wall_ms();
-    const int64_t second = now_ms / SECOND_MS;
-    if (second != loop->date_second) {
-        const struct civil now = civil_from_ms(now_ms);
-        loop->date_second = second;
-        (void)snprintf(loop->date, sizeof(loop->date), "%s, %02d %s %04d %02d:%02d:%02d GMT",
-            days[now.weekday], now.day, months[now.month - 1], now.year, now.hour, now.minute,
-            now.second);
+    if (net_loop_mono_ms(loop) < loop->date_until_mono_ms) {
+        return loop->date;
     }
+    const int64_t now_ms = clock_wall_ms();
+    const struct civil now = civil_from_ms(now_ms);
+    loop->date_until_mono_ms = net_loop_mono_ms(loop) + SECOND_MS - now_ms % SECOND_MS;
+    (void)snprintf(loop->date, sizeof(loop->date), "%s, %02d %s %04d %02d:%02d:%02d GMT",
+        days[now.weekday], now.day, months[now.month - 1], now.year, now.hour, now.minute,
+        now.second);
     return loop->date;
 }
 
@@ -300,11 +304,12 @@ open_loop(struct net *net, int index)
     struct net_loop *loop = &net->loops[index];
     loop->net = net;
     loop->index = index;
-    loop->date_second = -1;
     list_init(&loop->tasks);
     list_init(&loop->conns);
     list_init(&loop->exchanges);
+    list_init(&loop->free_exchanges);
     list_init(&loop->calls);
+    list_init(&loop->free_calls);
     list_init(&loop->lookups_done);
     loop->read_bytes = malloc(NET_READ_BYTES);
     loop->listeners = calloc((size_t)net->options.listen_count + 1, sizeof(*loop->listeners));
@@ -408,6 +413,8 @@ free_loop(struct net_loop *loop)
     if (loop->running) {
         (void)close(loop->wake_fd);
     }
+    net_exchanges_close(loop);
+    net_calls_close(loop);
     net_outs_close(loop);
     net_resolve_close(loop);
     free(loop->listeners);

@@ -132,13 +132,17 @@ struct net_loop {
     uv_check_t check;
     uv_thread_t thread;
     struct net_wheel wheel;
+    int64_t turn;        /* counts the polls of the system */
+    bool polling;        /* what the last poll told is not all looked at */
     struct list tasks;
     int gathered_count;          /* writes left to a task since the tasks ran last */
-    struct spares outs;          /* what answers wait in */
+    struct spares outs;          /* what answers wait in, and heads of requests */
     struct net_timer outs_timer; /* frees those that nobody needs */
 
     struct list conns;     /* struct net_conn */
     struct list exchanges; /* struct net_exchange, until the app closes them */
+    struct list free_exchanges;
+    int free_exchange_count;
     int overflow_count;
     struct net_listener *listeners;
     int listener_count;
@@ -146,9 +150,11 @@ struct net_loop {
     bool stop_seen;
     struct net_timer stop_timer;
 
-    int64_t date_second;
+    int64_t date_until_mono_ms; /* when it is another second */
     char date[NET_DATE_BYTES];
     struct list calls;                 /* struct net_call */
+    struct list free_calls;
+    int free_call_count;
     struct list pools, idle_upstreams; /* both the longest unused first */
     struct map pool_of;                /* hash of what must not be mixed -> struct net_pool */
     struct net_timer pool_timer;       /* ends idle connections */
@@ -292,6 +298,7 @@ struct net_exchange {
     struct net_loop *loop;
     void *user;
     struct http_head *head;
+    size_t head_room; /* of the memory that head has, from loop->outs */
     int tag;
     bool head_sent;
     struct net_peer peer;
@@ -322,6 +329,7 @@ void net_conn_close_idle(struct net_loop *loop);
 struct net_exchange *net_exchange_make(
     struct net_conn *conn, const struct http_head *head, struct slice head_bytes);
 void net_exchange_free(struct net_exchange *exchange);
+void net_exchanges_close(struct net_loop *loop); /* once they are freed */
 
 /* As net_sock_read and net_sock_write, through TLS where there is some. */
 MUST_USE ssize_t net_conn_read(struct net_conn *conn, char *out, size_t size);
@@ -351,3 +359,4 @@ void net_upstream_close(struct net_loop *loop);
 MUST_USE bool net_pool_shed(struct net_loop *loop);
 /* Fails all calls that run. */
 void net_calls_stop(struct net_loop *loop);
+void net_calls_close(struct net_loop *loop); /* once they are over */

@@ -80,6 +80,7 @@ pool_make(const struct net_target *target, uint64_t key)
         char *end = pool->text;
         list_init(&pool->node);
         list_init(&pool->idle);
+        list_init(&pool->fresh);
         pool->key = key;
         pool->port = target->port;
         pool->tls = target->tls;
@@ -127,18 +128,31 @@ sweep_pools(struct net_loop *loop)
     }
 }
 
-struct net_pool *
-net_pool_of(struct net_loop *loop, const struct net_target *target)
+static struct net_pool *
+find_pool(struct net_loop *loop, const struct net_target *target)
 {
+    struct net_pool *last = list_entry(loop->pools.prev, struct net_pool, node);
+    if (!list_empty(&loop->pools) && last->mapped && pool_fits(last, target)) {
+        return last; /* as it is for most calls of most gateways */
+    }
     const uint64_t key = key_of(target);
     struct net_pool *pool = map_get(&loop->pool_of, key);
     if (!pool || !pool_fits(pool, target)) {
         const bool taken = pool != NULL;
         pool = pool_make(target, key);
-        if (!pool) {
-            return NULL;
+        if (pool) {
+            pool->mapped = !taken && map_put(&loop->pool_of, key, pool);
         }
-        pool->mapped = !taken && map_put(&loop->pool_of, key, pool);
+    }
+    return pool;
+}
+
+struct net_pool *
+net_pool_of(struct net_loop *loop, const struct net_target *target)
+{
+    struct net_pool *pool = find_pool(loop, target);
+    if (!pool) {
+        return NULL;
     }
     pool->user_count++;
     pool->used_mono_ms = net_loop_mono_ms(loop);
@@ -248,13 +262,37 @@ on_idle_ready(struct net_sock *sock, int events)
     }
 }
 
+/* The loop's polls tell of bytes or an end on an idle connection, and it is dropped. One that was idle before the
+ * last poll, and is on its list still when all that was told is looked at, needs no other look. */
+static bool
+was_watched(const struct net_loop *loop, const struct net_upstream *upstream)
+{
+    return !upstream->tls && !loop->polling && upstream->idle_turn < loop->turn;
+}
+
+/* The next to be used: better one that was watched. */
+static struct net_upstream *
+best_of(const struct net_loop *loop, struct net_pool *pool)
+{
+    while (!list_empty(&pool->fresh)) {
+        struct net_upstream *oldest = list_entry(pool->fresh.prev, struct net_upstream, node);
+        if (oldest->idle_turn == loop->turn) {
+            break;
+        }
+        list_remove(&oldest->node);
+        list_push_front(&pool->idle, &oldest->node);
+    }
+    struct list *from = list_empty(&pool->idle) ? &pool->fresh : &pool->idle;
+    return list_empty(from) ? NULL : list_entry(from->next, struct net_upstream, node);
+}
+
 struct net_upstream *
 net_pool_take(struct net_loop *loop, struct net_pool *pool)
 {
-    (void)loop;
-    while (!list_empty(&pool->idle)) {
-        struct net_upstream *upstream = list_entry(pool->idle.next, struct net_upstream, node);
-        if (!is_quiet(upstream)) { /* its end may have come since the loop last looked */
+    struct net_upstream *upstream = NULL;
+    while ((upstream = best_of(loop, pool)) != NULL) {
+        if (!was_watched(loop, upstream)
+            && !is_quiet(upstream)) { /* its end may have come since the loop last looked */
             net_upstream_drop(upstream, true);
             continue;
         }
@@ -279,11 +317,13 @@ net_pool_put(struct net_upstream *upstream)
         return;
     }
     if (pool->idle_count >= IDLE_MAX) {
-        net_upstream_drop(list_entry(pool->idle.prev, struct net_upstream, node), true);
+        struct list *from = list_empty(&pool->idle) ? &pool->fresh : &pool->idle;
+        net_upstream_drop(list_entry(from->prev, struct net_upstream, node), true);
     }
     upstream->sock.on_ready = on_idle_ready;
     upstream->idle_mono_ms = net_loop_mono_ms(loop);
-    list_push_front(&pool->idle, &upstream->node);
+    upstream->idle_turn = loop->turn;
+    list_push_front(&pool->fresh, &upstream->node);
     list_push_back(&loop->idle_upstreams, &upstream->lru_node);
     pool->idle_count++;
     net_sock_watch(&upstream->sock, UV_READABLE | UV_DISCONNECT);

@@ -101,7 +101,10 @@ net_sock_write(struct net_sock *sock, struct iovec *pieces, int piece_count)
 {
     const struct msghdr message = { .msg_iov = pieces, .msg_iovlen = (size_t)piece_count };
     for (;;) {
-        const ssize_t sent = sendmsg(sock->fd, &message, MSG_NOSIGNAL);
+        const ssize_t sent =
+            piece_count == 1 /* as most are, and the system has less to look at */
+                ? send(sock->fd, pieces[0].iov_base, pieces[0].iov_len, MSG_NOSIGNAL)
+                : sendmsg(sock->fd, &message, MSG_NOSIGNAL);
         if (sent >= 0) {
             return sent;
         }

@@ -13,6 +13,9 @@
 #define INTERIM_MAX 16 /* 1xx answers before the final one */
 #define IOV_COUNT   32
 
+#define SPARE_PIECES   4   /* a head, and a body with one splice: most calls */
+#define FREE_CALLS_MAX 256 /* of a loop, that wait for their next use */
+
 static const struct http_limits answer_limits = {
     .head_bytes_max = 64 * 1024, .target_bytes_max = 0, .headers_max = HTTP_HEADERS_MAX
 };
@@ -98,9 +101,15 @@ retire(struct net_call *call)
 static void
 release(struct net_call *call)
 {
-    net_pool_leave(call->loop, call->pool);
+    struct net_loop *loop = call->loop;
+    net_pool_leave(loop, call->pool);
     buf_free(&call->in);
-    free(call);
+    if (SPARES_NONE_WAIT || !call->spare || loop->free_call_count >= FREE_CALLS_MAX) {
+        free(call);
+        return;
+    }
+    list_push_front(&loop->free_calls, &call->node);
+    loop->free_call_count++;
 }
 
 void
@@ -469,13 +478,41 @@ method_of(const struct slice *pieces, int piece_count)
     return HTTP_METHOD_OTHER;
 }
 
+/* Zeroed, with room for so many pieces. */
+static struct net_call *
+take_call(struct net_loop *loop, int piece_count)
+{
+    const bool spare = piece_count <= SPARE_PIECES;
+    const int room = spare ? SPARE_PIECES : piece_count;
+    struct net_call *call = NULL;
+    if (spare && !list_empty(&loop->free_calls)) {
+        call = list_entry(list_pop_front(&loop->free_calls), struct net_call, node);
+        loop->free_call_count--;
+        memset(call, 0, sizeof(*call));
+    } else {
+        call = calloc(1, sizeof(*call) + (size_t)room * sizeof(call->pieces[0]));
+    }
+    if (call) {
+        call->spare = spare;
+    }
+    return call;
+}
+
+void
+net_calls_close(struct net_loop *loop)
+{
+    while (!list_empty(&loop->free_calls)) {
+        free(list_entry(list_pop_front(&loop->free_calls), struct net_call, node));
+    }
+}
+
 struct net_call *
 net_call_start(struct net_loop *loop, const struct net_target *target,
     const struct net_deadlines *deadlines, const struct slice *pieces, int piece_count,
     const struct net_call_events *events, void *user)
 {
     check(piece_count > 0);
-    struct net_call *call = calloc(1, sizeof(*call) + (size_t)piece_count * sizeof(pieces[0]));
+    struct net_call *call = take_call(loop, piece_count);
     struct net_pool *pool = call ? net_pool_of(loop, target) : NULL;
     if (!pool) {
         free(call);

@@ -65,7 +65,7 @@ struct net_pool {
     bool mapped;     /* false: another one has its key; then nothing is shared */
     int user_count;  /* calls and connections, the idle ones too */
     int idle_count;
-    struct list idle; /* struct net_upstream, the last used first */
+    struct list idle, fresh; /* struct net_upstream, the last used first; `fresh`: not watched for a turn yet */
     struct ssl_session_st *session; /* to resume from; NULL = none yet */
     struct ssl_ctx_st *session_context; /* under whose roots it was made */
     int64_t used_mono_ms;
@@ -81,19 +81,19 @@ struct net_pool {
 /* A connection to a provider. */
 struct net_upstream {
     struct net_sock sock;
-    struct list node;     /* pool->idle */
+    struct list node;     /* pool->idle or ->fresh */
     struct list lru_node; /* loop->idle_upstreams, the longest idle first */
     struct net_pool *pool;
     struct net_call *call; /* NULL while idle */
     struct net_tls *tls;   /* NULL = plain */
-    int64_t idle_mono_ms;
+    int64_t idle_mono_ms, idle_turn;
     bool reused;
 };
 
 /* NULL when no memory. Both count as a use. */
 struct net_pool *net_pool_of(struct net_loop *loop, const struct net_target *target);
 void net_pool_leave(struct net_loop *loop, struct net_pool *pool);
-/* The connection that was used last and is still good, or NULL. */
+/* A connection that was used lately and is still good, or NULL. */
 struct net_upstream *net_pool_take(struct net_loop *loop, struct net_pool *pool);
 void net_pool_put(struct net_upstream *upstream);
 /* For dial.c; the descriptor is taken over. NULL when no memory. */
@@ -146,6 +146,7 @@ struct net_call {
     struct http_body body;
     int piece_count, piece_index; /* the first not wholly sent */
     size_t piece_sent_bytes;
+    bool spare;            /* made with room for SPARE_PIECES: waits for its next use */
     struct slice pieces[];
 };
 
