@@ -8,6 +8,9 @@
 #include "base/secret.h"
 #include "log/trail.h"
 
+#define SMALL_ANSWER_BYTES                                                                         \
+    (16 * 1024) /* whose memory is taken before its bytes are here, and counted */
+
 static bool
 is_event_stream(const struct http_head *head)
 {
@@ -56,6 +59,30 @@ on_sent(struct net_call *upstream, void *user)
     }
 }
 
+/* For the headers of the answer, and its body where that is small and is not passed on as it comes: in one piece,
+ * of memory that served before. */
+static void
+make_room(struct call *call, const struct http_head *head, bool fine)
+{
+    struct spares *spares = &call->loop->spares;
+    struct buf *headers = &call->answer_headers;
+    struct buf *answer = &call->answer;
+    buf_clear(headers);
+    buf_clear(answer);
+    answer->limit_bytes = fine ? ANSWER_BYTES_MAX : ERROR_BYTES_MAX;
+    if (call->streaming || head->body_kind != HTTP_BODY_LENGTH) {
+        return;
+    }
+    /* Without memory either is tried for again when it is written. */
+    if (!headers->ptr && !spares_take(spares, headers, head->head_bytes + OWN_HEADERS_BYTES)) {
+        buf_clear(headers);
+    }
+    if (!answer->ptr && head->content_length <= SMALL_ANSWER_BYTES
+        && !spares_take(spares, answer, (size_t)head->content_length)) {
+        buf_clear(answer);
+    }
+}
+
 static void
 on_head(struct net_call *upstream, const struct http_head *head, void *user)
 {
@@ -66,15 +93,13 @@ on_head(struct net_call *upstream, const struct http_head *head, void *user)
     call->first_byte_mono_ms = net_loop_mono_ms(call->loop->loop);
     call->streaming = fine && call->stream && is_event_stream(head);
     trail_note(TRAIL_ANSWER, call->hold_id, head->status, call->streaming);
-    buf_clear(&call->answer_headers);
+    make_room(call, head, fine);
     const struct answer_headers rules = { .user_pays = call->payer == PAYER_USER,
         .rerouted = call->attempts > 1 };
     headers_to_client(head, &rules, &call->answer_headers);
-    buf_clear(&call->answer);
-    call_free_thin(call); /* of an attempt before */
-    call->answer.limit_bytes = fine ? ANSWER_BYTES_MAX : ERROR_BYTES_MAX;
-    call->judgement =
-        judge_answer(call_provider(call)->dialect, head, (struct slice){ 0 }, clock_wall_ms());
+    call_free_thin(call);                              /* of an attempt before */
+    const int64_t now_ms = fine ? 0 : clock_wall_ms(); /* when to ask again counts from */
+    call->judgement = judge_answer(call_provider(call)->dialect, head, (struct slice){ 0 }, now_ms);
     if (!fine) {
         call_keep_head(call, head);
         return;

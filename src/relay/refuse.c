@@ -10,8 +10,6 @@
 
 #define REFUSALS_LOGGED_A_SECOND 50 /* a loop, of those that have no row in the ledger */
 
-#define OWN_HEADERS_BYTES 512 /* most answers' headers of ours take less */
-
 static void
 add(struct buf *out, const char *name, struct slice value)
 {

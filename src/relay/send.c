@@ -9,20 +9,26 @@
 #define PIECES_MAX      (2 * SPLICES_MAX + 2)
 #define OWN_LINES_BYTES 1024 /* path, names of headers, length, and the like */
 
-/* The path that this provider knows the api by. */
-static void
-write_target(const struct call *call, const struct provider *provider, struct buf *out)
+/* The path that this provider knows the api by; empty: no memory. */
+static struct slice
+target_of(struct call *call, const struct provider *provider)
 {
+    const struct slice base = slice_str(provider->base_path);
     struct slice path = slice_str(api_path(call->api));
     if (provider->dialect == DIALECT_OPENAI) {
         path = slice_of(path.ptr + 3, path.len - 3); /* its base_url ends in the version */
     }
-    buf_add_str(out, provider->base_path);
-    buf_add_slice(out, path);
-    const struct slice query = net_exchange_head(call->exchange)->query;
-    if (provider->dialect == DIALECT_ANTHROPIC && slice_eq(query, SLICE("beta=true"))) {
-        buf_add_str(out, "?beta=true");
+    struct slice query = net_exchange_head(call->exchange)->query;
+    const bool beta = provider->dialect == DIALECT_ANTHROPIC && slice_eq(query, SLICE("beta=true"));
+    query = beta ? SLICE("?beta=true") : SLICE("");
+    char *target = arena_alloc_raw(&call->arena, base.len + path.len + query.len);
+    if (!target) {
+        return (struct slice){ 0 };
     }
+    memcpy(target, base.ptr, base.len);
+    memcpy(target + base.len, path.ptr, path.len);
+    memcpy(target + base.len + path.len, query.ptr, query.len);
+    return slice_of(target, base.len + path.len + query.len);
 }
 
 /* What the head takes at most: it is the client's, cut, with the provider's own lines. */
@@ -49,14 +55,11 @@ write_head(struct call *call, int64_t length)
     const struct provider *provider = call_provider(call);
     const struct credential *credential = &provider->company;
     struct buf *out = &call->request_head;
-    struct buf target = { 0 };
     call_free_head(call);
     out->limit_bytes = 0;
     bool good = spares_take(&call->loop->spares, out, head_bytes_bound(call));
     out->limit_bytes = out->cap; /* growing would leave copies of the secret behind */
-    write_target(call, provider, &target);
-    good = good && http_write_request_line(out, SLICE("POST"), buf_slice(&target));
-    buf_free(&target);
+    good = good && http_write_request_line(out, SLICE("POST"), target_of(call, provider));
     good = good && http_write_header(out, SLICE("host"), slice_str(provider->host_header));
     const struct slice secret = slice_str(credential->secret);
     headers_to_provider(net_exchange_head(call->exchange), provider->dialect, secret,
