@@ -10,7 +10,7 @@
 #include "tbl/trails.h"
 
 #define TRAIL_THREADS_MAX 80
-#define TRAIL_NOTES 48 /* of one thread; older ones are overwritten */
+#define TRAIL_NOTES       48 /* of one thread; older ones are overwritten */
 
 /* Names this thread in a dump: "loop", 2. The word is static. */
 void trail_thread(const char *word, int index);

@@ -132,8 +132,8 @@ struct net_loop {
     uv_check_t check;
     uv_thread_t thread;
     struct net_wheel wheel;
-    int64_t turn;        /* counts the polls of the system */
-    bool polling;        /* what the last poll told is not all looked at */
+    int64_t turn; /* counts the polls of the system */
+    bool polling; /* what the last poll told is not all looked at */
     struct list tasks;
     int gathered_count;          /* writes left to a task since the tasks ran last */
     struct spares outs;          /* what answers wait in, and heads of requests */
@@ -152,7 +152,7 @@ struct net_loop {
 
     int64_t date_until_mono_ms; /* when it is another second */
     char date[NET_DATE_BYTES];
-    struct list calls;                 /* struct net_call */
+    struct list calls; /* struct net_call */
     struct list free_calls;
     int free_call_count;
     struct list pools, idle_upstreams; /* both the longest unused first */
