@@ -384,6 +384,8 @@ batch_try(struct engine *engine, uint32_t first, uint32_t count)
     }
     if (status != STATUS_OK) {
         batch_abandon(engine);
+    } else {
+        engine->shared.surprises.count = 0; /* they were of this batch's events */
     }
     if (refusals) {
         refusals_written(engine, status == STATUS_OK);

@@ -512,8 +512,9 @@ engine_state(struct engine *engine, struct engine_state *state)
     *state = engine->state;
     if (engine->store_slow && state->store_ok) {
         state->store_ok = false;
-        slice_to_cstr(
-            SLICE("its disk does not answer"), state->store_error, sizeof state->store_error);
+        const char *error =
+            engine->exclusive ? "its disk does not answer" : "its database does not answer";
+        slice_to_cstr(slice_str(error), state->store_error, sizeof state->store_error);
     }
     state->queued = (int64_t)(engine->queue.count + engine->parked.count);
     state->waiting = __atomic_load_n(&engine->waiter_count, __ATOMIC_RELAXED);

@@ -356,7 +356,6 @@ void
 shared_committed(struct engine *engine)
 {
     engine->shared.told_waiting = engine->node.waiting_count > 0;
-    wishes_clear(&engine->shared.surprises);
     __atomic_store_n(&engine->lease_mono_ms, store_lease_mono_ms(engine->store), __ATOMIC_RELEASE);
 }
 

@@ -1,4 +1,4 @@
-/* engine/watch.c: a disk that does not answer.
+/* engine/watch.c: a disk, or a database, that does not answer.
  *
  * The engine's thread waits for its disk as long as that takes: a hold is durable before anything leaves.
  * Those who wait for a verdict need not. When one batch takes longer than ENGINE_STORE_DEADLINE_MS, a second
@@ -64,6 +64,12 @@ refuse_queued(struct engine *engine)
     engine_wake_loops(engine); /* the thread that would do so is the one that waits */
 }
 
+static const char *
+ledger_place(const struct engine *engine)
+{
+    return engine->exclusive ? "disk" : "database";
+}
+
 static void
 look(struct engine *engine)
 {
@@ -75,10 +81,10 @@ look(struct engine *engine)
     pthread_mutex_unlock(&engine->lock);
     if (slow && !was_slow) {
         log_line(LOG_ERROR, "engine",
-            "the ledger's disk has not answered for %d s; new work is refused until it does",
-            ENGINE_STORE_DEADLINE_MS / 1000);
+            "the ledger's %s has not answered for %d s; new work is refused until it does",
+            ledger_place(engine), ENGINE_STORE_DEADLINE_MS / 1000);
     } else if (was_slow && !slow) {
-        log_line(LOG_INFO, "engine", "the ledger's disk answers again");
+        log_line(LOG_INFO, "engine", "the ledger's %s answers again", ledger_place(engine));
     }
     if (slow) {
         refuse_queued(engine);
