@@ -1,6 +1,8 @@
 /* base/slice.c: comparing, cutting and reading runs of bytes. */
 #include "base/slice.h"
 
+#define SAFE_DIGITS 19 /* as many never pass 64 bits */
+
 static unsigned char
 ascii_lower(char c)
 {
@@ -135,8 +137,10 @@ slice_to_u64(struct slice text, uint64_t *value)
         if (c < '0' || c > '9') {
             return false;
         }
-        if (__builtin_mul_overflow(sum, UINT64_C(10), &sum)
-            || __builtin_add_overflow(sum, (uint64_t)(c - '0'), &sum)) {
+        if (i < SAFE_DIGITS) {
+            sum = sum * 10 + (uint64_t)(c - '0');
+        } else if (__builtin_mul_overflow(sum, UINT64_C(10), &sum)
+                   || __builtin_add_overflow(sum, (uint64_t)(c - '0'), &sum)) {
             return false;
         }
     }

@@ -2,6 +2,10 @@
 #include "tbl/http_statuses.h"
 #include "wire/http_priv.h"
 
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
+
 /* The grammar, evaluated by the compiler for each of the 256 bytes. */
 #define IS_DIGIT(c)  ((c) >= '0' && (c) <= '9')
 #define IS_LETTER(c) (((c) >= 'A' && (c) <= 'Z') || ((c) >= 'a' && (c) <= 'z'))
@@ -57,10 +61,31 @@ low_or_del(const char *eight)
     return (low | zero) & highs;
 }
 
+#ifdef __SSE2__
+/* A bit for each control byte of sixteen. */
+static unsigned
+controls_of(const char *sixteen)
+{
+    const __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)sixteen);
+    const __m128i low = _mm_cmpeq_epi8(_mm_min_epu8(bytes, _mm_set1_epi8(0x1f)), bytes);
+    const __m128i tab = _mm_cmpeq_epi8(bytes, _mm_set1_epi8('\t'));
+    const __m128i del = _mm_cmpeq_epi8(bytes, _mm_set1_epi8(0x7f));
+    return (unsigned)_mm_movemask_epi8(_mm_or_si128(_mm_andnot_si128(tab, low), del));
+}
+#endif
+
 size_t
 http_find_control(const char *bytes, size_t from, size_t end)
 {
     size_t i = from < end ? from : end;
+#ifdef __SSE2__
+    for (; end - i >= 16; i += 16) {
+        const unsigned found = controls_of(bytes + i);
+        if (found != 0) {
+            return i + (size_t)__builtin_ctz(found);
+        }
+    }
+#endif
     while (end - i >= 8) {
         const uint64_t found = low_or_del(bytes + i);
         if (found == 0) {

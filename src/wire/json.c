@@ -15,6 +15,26 @@ fail(struct json_cursor *cursor, const char *fault)
     return false;
 }
 
+const uint8_t json_type_of[256] = {
+    ['{'] = JSON_OBJECT,
+    ['['] = JSON_ARRAY,
+    ['"'] = JSON_STRING,
+    ['t'] = JSON_TRUE,
+    ['f'] = JSON_FALSE,
+    ['n'] = JSON_NULL,
+    ['-'] = JSON_NUMBER,
+    ['0'] = JSON_NUMBER,
+    ['1'] = JSON_NUMBER,
+    ['2'] = JSON_NUMBER,
+    ['3'] = JSON_NUMBER,
+    ['4'] = JSON_NUMBER,
+    ['5'] = JSON_NUMBER,
+    ['6'] = JSON_NUMBER,
+    ['7'] = JSON_NUMBER,
+    ['8'] = JSON_NUMBER,
+    ['9'] = JSON_NUMBER,
+};
+
 static bool
 is_blank(char c)
 {
@@ -41,7 +61,8 @@ pass_blanks(struct json_cursor *cursor)
     }
 }
 
-static bool
+/* Any string. Apart from the way of most, which needs no place on the stack. */
+__attribute__((noinline)) static bool
 pass_long_string(struct json_cursor *cursor, struct slice *inside)
 {
     const char *begun = cursor->at + 1;
@@ -147,25 +168,6 @@ json_start(struct json_cursor *cursor, struct slice text)
     pass_blanks(cursor);
 }
 
-enum json_type
-json_peek(const struct json_cursor *cursor)
-{
-    if (cursor->fault || cursor->at == cursor->end) {
-        return JSON_NOTHING;
-    }
-    switch (*cursor->at) {
-    case '{': return JSON_OBJECT;
-    case '[': return JSON_ARRAY;
-    case '"': return JSON_STRING;
-    case 't': return JSON_TRUE;
-    case 'f': return JSON_FALSE;
-    case 'n': return JSON_NULL;
-    default:
-        return *cursor->at == '-' || (*cursor->at >= '0' && *cursor->at <= '9') ? JSON_NUMBER
-                                                                                : JSON_NOTHING;
-    }
-}
-
 bool
 json_enter(struct json_cursor *cursor, char opening)
 {
@@ -242,11 +244,12 @@ json_next_item(struct json_cursor *cursor)
     return pass_to_next(cursor, ']');
 }
 
-static bool
-pass_scalar(struct json_cursor *cursor)
+/* Passes a value of that type, which json_peek told. */
+static inline bool
+pass_scalar(struct json_cursor *cursor, enum json_type type)
 {
     struct slice inside;
-    switch (json_peek(cursor)) {
+    switch (type) {
     case JSON_STRING: return pass_string(cursor, &inside);
     case JSON_NUMBER: return pass_number(cursor);
     case JSON_TRUE: return pass_word(cursor, SLICE("true"));
@@ -259,7 +262,7 @@ pass_scalar(struct json_cursor *cursor)
 
 /* Passes what follows the opening bracket of a container, with all that is inside it. Which of the
  * containers around are objects is a bit each, so no depth of the input costs stack. */
-static bool
+__attribute__((noinline)) static bool
 pass_container(struct json_cursor *cursor, bool object)
 {
     uint64_t objects[JSON_DEPTH_MAX / 64 + 1] = { 0 };
@@ -276,7 +279,7 @@ pass_container(struct json_cursor *cursor, bool object)
         }
         const enum json_type type = json_peek(cursor);
         if (type != JSON_OBJECT && type != JSON_ARRAY) {
-            if (!pass_scalar(cursor)) {
+            if (!pass_scalar(cursor, type)) {
                 return false;
             }
             pass_blanks(cursor);
@@ -310,7 +313,7 @@ json_take(struct json_cursor *cursor, struct json_value *value)
             ended--;
         }
     } else {
-        if (!pass_scalar(cursor)) {
+        if (!pass_scalar(cursor, value->type)) {
             return false;
         }
         ended = cursor->at;

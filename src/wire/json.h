@@ -36,6 +36,9 @@ enum json_type {
     JSON_OBJECT,
 };
 
+/* What a byte begins: a value of enum json_type. */
+extern const uint8_t json_type_of[256];
+
 struct json_value {
     enum json_type type;
     struct slice text; /* as written: a string with its quotes, a container with its brackets */
@@ -52,7 +55,12 @@ struct json_cursor {
 
 void json_start(struct json_cursor *cursor, struct slice text);
 /* What the next byte begins, by its look alone. */
-enum json_type json_peek(const struct json_cursor *cursor);
+static inline enum json_type
+json_peek(const struct json_cursor *cursor)
+{
+    const bool none = cursor->fault || cursor->at == cursor->end;
+    return none ? JSON_NOTHING : (enum json_type)json_type_of[(uint8_t)*cursor->at];
+}
 /* Goes into the object ('{') or array ('[') that begins here; anything else is left alone:
  * false. */
 MUST_USE bool json_enter(struct json_cursor *cursor, char opening);
