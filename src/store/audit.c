@@ -115,7 +115,21 @@ on_own(void *user, const struct inspected *own)
     audit->schema_version = own->schema_version;
     audit->bytes = own->bytes;
     audit->epoch = own->epoch;
-    audit->high_water_ms = own->started ? own->node.high_water_ms : 0;
+    audit->high_water_ms = own->high_water_ms;
+}
+
+static void
+on_node(void *user, const struct node_row *row)
+{
+    struct auditing *auditing = user;
+    struct audit *audit = auditing->audit;
+    audit->compared[AUDIT_IDS]++;
+    audit->high_water_ms = max_i64(audit->high_water_ms, row->high_water_ms);
+    if (row->epoch > audit->epoch) {
+        (void)audit_find(auditing, AUDIT_IDS,
+            "the gateway's row is of epoch %lld, the last one handed out is %lld",
+            (long long)row->epoch, (long long)audit->epoch);
+    }
 }
 
 static void
@@ -275,6 +289,13 @@ sum_of(struct auditing *auditing, int64_t limit_id, int64_t subject_id, int64_t 
     return sum;
 }
 
+/* A sum that is only compared may wrap. */
+static void
+add_up(int64_t *sum, int64_t value)
+{
+    (void)__builtin_add_overflow(*sum, value, sum);
+}
+
 static void
 on_meter(void *user, const struct meter_row *row)
 {
@@ -293,6 +314,8 @@ on_meter(void *user, const struct meter_row *row)
         struct known_limit *limit = audit_limit(auditing, meter->limit_id);
         struct sum *sum = sum_of(auditing, meter->limit_id, row->subject_id, meter->window_ms);
         auditing->audit->meter_count++;
+        add_up(&auditing->audit->meters_settled, meter->settled);
+        add_up(&auditing->audit->meters_held, meter->held);
         if (limit) {
             limit->metered = true;
             limit->per = subject->row.kind;
@@ -544,13 +567,21 @@ auditing_free(struct auditing *auditing)
 }
 
 static enum status
-audit_file(struct auditing *auditing, const char *path, struct store_error *error)
+no_memory(struct store_error *error)
+{
+    return store_fail(error->text, STATUS_FULL, "no memory to check a store");
+}
+
+static enum status
+audit_all(
+    struct auditing *auditing, audit_inspect *inspect, void *source, struct store_error *error)
 {
     struct inspected inspected;
     const struct inspector inspector = { .user = auditing,
         .damage = on_damage,
         .progress = on_progress,
         .own = on_own,
+        .node = on_node,
         .limit_def = on_limit_def,
         .account = on_account,
         .key = on_key,
@@ -559,43 +590,57 @@ audit_file(struct auditing *auditing, const char *path, struct store_error *erro
         .meter = on_meter,
         .hold = on_hold,
         .ledger = on_ledger };
-    const enum status status = sqlite_inspect(path, &inspector, &inspected, error);
-    if (auditing->failed) {
-        return store_fail(error->text, STATUS_FULL, "no memory to check %s", path);
+    const enum status status = inspect(source, &inspector, &inspected, error);
+    if (status == STATUS_OK && !auditing->failed) {
+        audit_judge(auditing);
     }
-    if (status == STATUS_OK) {
-        audit_judge(auditing, &inspected);
+    return auditing->failed ? no_memory(error) : status;
+}
+
+enum status
+audit_source(audit_inspect *inspect, void *source, audit_progress *progress, void *user,
+    struct audit *audit, struct store_error *error)
+{
+    *audit = (struct audit){ 0 };
+    struct auditing *auditing = calloc(1, sizeof(*auditing));
+    audit->findings = calloc(AUDIT_FINDINGS_MAX, sizeof(*audit->findings));
+    if (!auditing || !audit->findings) {
+        free(auditing);
+        store_audit_free(audit);
+        return no_memory(error);
     }
-    return auditing->failed ? store_fail(error->text, STATUS_FULL, "no memory to check %s", path)
-                            : status;
+    auditing->audit = audit;
+    auditing->progress = progress;
+    auditing->user = user;
+    const enum status status = audit_all(auditing, inspect, source, error);
+    auditing_free(auditing);
+    if (status != STATUS_OK) {
+        store_audit_free(audit);
+    }
+    return status;
+}
+
+struct file_source {
+    const char *path;
+};
+
+static enum status
+inspect_file(void *source, const struct inspector *inspector, struct inspected *inspected,
+    struct store_error *error)
+{
+    const struct file_source *file = source;
+    return sqlite_inspect(file->path, inspector, inspected, error);
 }
 
 enum status
 store_audit(const char *url, audit_progress *progress, void *user, struct audit *audit,
     struct store_error *error)
 {
-    const char *path = store_url_path(url);
+    struct file_source file = { store_url_path(url) };
     *audit = (struct audit){ 0 };
     error->text[0] = '\0';
-    if (!path) {
-        return store_fail(error->text, STATUS_NOT_FOUND, "'%s' is no store on a disk", url);
-    }
-    struct auditing *auditing = calloc(1, sizeof(*auditing));
-    audit->findings = calloc(AUDIT_FINDINGS_MAX, sizeof(*audit->findings));
-    if (!auditing || !audit->findings) {
-        free(auditing);
-        store_audit_free(audit);
-        return store_fail(error->text, STATUS_FULL, "no memory to check %s", url);
-    }
-    auditing->audit = audit;
-    auditing->progress = progress;
-    auditing->user = user;
-    const enum status status = audit_file(auditing, path, error);
-    auditing_free(auditing);
-    if (status != STATUS_OK) {
-        store_audit_free(audit);
-    }
-    return status;
+    return file.path ? audit_source(inspect_file, &file, progress, user, audit, error)
+                     : store_fail(error->text, STATUS_NOT_FOUND, "'%s' is no store on a disk", url);
 }
 
 void

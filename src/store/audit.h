@@ -40,6 +40,7 @@ struct audit {
     int64_t call_count;  /* resolved ones */
     int64_t cost_micros; /* of all of them */
     int64_t held_micros; /* of the open ones */
+    int64_t meters_settled, meters_held; /* over all meters, whatever their unit: to compare stores by */
     int64_t compared[AUDIT_PART_COUNT], different[AUDIT_PART_COUNT];
     int64_t difference_count;
     struct audit_finding *findings; /* the first AUDIT_FINDINGS_MAX; store_audit_free */

@@ -76,4 +76,10 @@ struct known_limit *audit_limit(struct auditing *auditing, int64_t limit_id);
 /* Adds the cost of `row` to the meters of the limits in `inputs`. */
 void audit_book(struct auditing *auditing, const struct ledger_row *row, struct slice inputs);
 /* After all rows: the findings. */
-void audit_judge(struct auditing *auditing, const struct inspected *inspected);
+void audit_judge(struct auditing *auditing);
+
+/* The audit of whatever `inspect` reads; as store_audit. */
+typedef enum status audit_inspect(void *source, const struct inspector *inspector,
+    struct inspected *inspected, struct store_error *error);
+MUST_USE enum status audit_source(audit_inspect *inspect, void *source, audit_progress *progress,
+    void *user, struct audit *audit, struct store_error *error);

@@ -2,7 +2,6 @@
 #include "store/backup.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -14,71 +13,6 @@
 
 #define COPY_PAGES 1000 /* at once, between two words about progress: 4 MB */
 #define PATH_BYTES 4096
-
-/* --- Files. */
-
-/* An empty file that is ours alone; SQLite writes into it. */
-static enum status
-make_file(const char *path, bool for_gateway, struct store_error *error)
-{
-    (void)unlink(path); /* of a copy that was broken off */
-    const int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (fd < 0) {
-        return file_fail(error, path, "made");
-    }
-    if (for_gateway) {
-        give_to_folder_owner(fd, path);
-    }
-    (void)close(fd);
-    return STATUS_OK;
-}
-
-static void
-remove_copy(const char *path)
-{
-    static const char *const ends[] = { "", "-journal", "-wal", "-shm" };
-    char name[PATH_BYTES];
-    for (size_t i = 0; i < countof(ends); i++) {
-        if (snprintf(name, sizeof(name), "%s%s", path, ends[i]) < (int)sizeof(name)) {
-            (void)unlink(name); /* it may not be there */
-        }
-    }
-}
-
-/* The audit has read it through a log, as every store is read; nothing is in that. */
-static void
-remove_copy_log(const char *path)
-{
-    char name[PATH_BYTES];
-    (void)snprintf(name, sizeof(name), "%s-wal", path);
-    (void)unlink(name);
-    (void)snprintf(name, sizeof(name), "%s-shm", path);
-    (void)unlink(name);
-}
-
-/* The copy is whole under its own name; only a power cut can take that back once it has it. */
-static enum status
-name_copy(const char *fresh, const char *to, bool force, struct store_error *error)
-{
-    if (force) {
-        if (rename(fresh, to) != 0) {
-            return file_fail(error, to, "replaced");
-        }
-    } else if (link(fresh, to) != 0) {
-        return errno == EEXIST
-                   ? store_fail(error->text, STATUS_EXISTS, "%.300s is there already", to)
-                   : file_fail(error, to, "made");
-    } else {
-        (void)unlink(fresh); /* its other name stays */
-    }
-    if (file_sync(to, true, error) != STATUS_OK) {
-        return store_fail(error->text, STATUS_IO,
-            "the backup is at %.300s, and whole, but its folder cannot be brought to the disk: a power "
-            "cut may take it away",
-            to);
-    }
-    return STATUS_OK;
-}
 
 /* --- Copying. */
 
@@ -224,7 +158,7 @@ static enum status
 backup_to(struct copying *copying, const char *to, bool force, int64_t now_ms, struct audit *audit,
     struct store_error *error)
 {
-    enum status status = make_file(copying->to, false, error);
+    enum status status = fresh_make(copying->to, false, error);
     if (status == STATUS_OK) {
         status = copy_store(copying, error);
     }
@@ -234,15 +168,15 @@ backup_to(struct copying *copying, const char *to, bool force, int64_t now_ms, s
     if (status == STATUS_OK) {
         status = audit_copy(copying->to, copying->progress, copying->user, audit, error);
     }
-    remove_copy_log(copying->to);
+    fresh_remove_log(copying->to);
     if (status == STATUS_OK) {
-        status = name_copy(copying->to, to, force, error);
+        status = fresh_name(copying->to, to, force, error);
         if (status != STATUS_OK) {
             store_audit_free(audit);
         }
     }
     if (status != STATUS_OK) {
-        remove_copy(copying->to);
+        fresh_remove(copying->to);
     }
     return status;
 }
@@ -315,7 +249,7 @@ put_in_place(struct copying *copying, const char *path, bool force, int64_t now_
             "its epochs are used up: begin a new store and keep this one for its ledger");
     }
     restored->next_epoch = epoch + 1;
-    enum status status = make_file(copying->to, true, error);
+    enum status status = fresh_make(copying->to, true, error);
     if (status == STATUS_OK) {
         status = copy_store(copying, error);
     }
@@ -328,7 +262,7 @@ put_in_place(struct copying *copying, const char *path, bool force, int64_t now_
             copying->to, path, replaces || home_has_log(path), now_ms, restored->aside, error);
     }
     if (status != STATUS_OK) {
-        remove_copy(copying->to);
+        fresh_remove(copying->to);
     }
     return status;
 }

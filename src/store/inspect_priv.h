@@ -11,8 +11,7 @@
 struct inspected {
     int64_t schema_version, bytes;
     int64_t epoch;         /* the last one handed out */
-    bool started;          /* a gateway has run on it: */
-    struct node_row node;
+    int64_t high_water_ms; /* of nodes whose row is gone; 0 = none is */
 };
 
 struct inspector {
@@ -22,6 +21,7 @@ struct inspector {
     /* False: stop (STATUS_CLOSED). `total` 0: not known. */
     bool (*progress)(void *user, const char *doing, int64_t done, int64_t total);
     void (*own)(void *user, const struct inspected *own); /* before all others */
+    void (*node)(void *user, const struct node_row *row);
     void (*limit_def)(void *user, const struct limit_def_row *row);
     void (*account)(void *user, const struct account_row *row);
     void (*key)(void *user, const struct key_row *row);

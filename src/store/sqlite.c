@@ -529,8 +529,8 @@ signal_key(struct sqlite_db *db, unsigned char key[SIGNAL_KEY_BYTES])
     return status;
 }
 
-static enum status
-write_node(struct sqlite_db *db, const struct node_row *node)
+enum status
+sqlite_node_put(struct sqlite_db *db, const struct node_row *node)
 {
     struct query query = query_start(db, STATEMENT_NODE_PUT);
     query_i64(&query, node->node_id);
@@ -562,7 +562,7 @@ start_in_transaction(struct sqlite_store *sqlite, int64_t now_ms, const char *co
         row.started_ms = now_ms;
         (void)slice_to_cstr(slice_str(config_hash), row.config_hash, sizeof(row.config_hash));
         (void)slice_to_cstr(slice_str(name ? name : ""), row.name, sizeof(row.name));
-        status = write_node(db, &row);
+        status = sqlite_node_put(db, &row);
     }
     if (status == STATUS_OK) {
         status = signal_key(db, key);

@@ -63,12 +63,24 @@ judge(struct inspection *inspection, enum status status, const char *table)
 
 /* --- One table. */
 
-enum table { LIMIT_DEFS, ACCOUNTS, KEYS, THREADS, SUBJECTS, METERS, HOLDS, REFUSALS, ISSUED };
+enum table {
+    NODES,
+    LIMIT_DEFS,
+    ACCOUNTS,
+    KEYS,
+    THREADS,
+    SUBJECTS,
+    METERS,
+    HOLDS,
+    REFUSALS,
+    ISSUED
+};
 
 static const struct {
     enum statement_id statement;
     const char *name;
 } tables[] = {
+    [NODES] = { STATEMENT_READ_NODES, "node" },
     [LIMIT_DEFS] = { STATEMENT_READ_ALL_LIMIT_DEFS, "limit_def" },
     [ACCOUNTS] = { STATEMENT_READ_ACCOUNTS, "account" },
     [KEYS] = { STATEMENT_READ_KEYS, "key" },
@@ -85,6 +97,7 @@ static bool
 take_row(const struct inspector *to, enum table table, struct query *query, int64_t *id)
 {
     union {
+        struct node_row node;
         struct limit_def_row limit_def;
         struct account_row account;
         struct key_row key;
@@ -105,6 +118,7 @@ take_row(const struct inspector *to, enum table table, struct query *query, int6
         }                                                                                          \
         return good
     switch (table) {
+        TAKE(NODES, node, node_id);
         TAKE(LIMIT_DEFS, limit_def, limit_id);
         TAKE(ACCOUNTS, account, account_id);
         TAKE(KEYS, key, key_id);
@@ -210,18 +224,6 @@ read_own(struct inspection *inspection, int64_t *newest)
 {
     struct inspected *found = inspection->found;
     enum status status = sqlite_meta_get_i64(&inspection->db, "epoch", &found->epoch);
-    if (status == STATUS_OK) {
-        struct query query = query_start(&inspection->db, STATEMENT_NODE_GET);
-        query_i64(&query, STORE_NODE_ID);
-        const enum status node = query_next(&query);
-        found->started = node == STATUS_OK;
-        if (node == STATUS_OK && !row_node(&query, &found->node)) {
-            found->started = false;
-            tell_row_damage(inspection, "node", STORE_NODE_ID);
-        }
-        query_end(&query);
-        status = node == STATUS_NOT_FOUND ? STATUS_OK : node;
-    }
     if (status == STATUS_OK) {
         status = read_newest(&inspection->db, newest);
     }

@@ -10,7 +10,8 @@
  *   sqlite_log.c         room behind the log's end
  *   sqlite_gather.c      the pages of a commit, written in one piece
  *   sqlite_pages.c       SQLite's cache of pages, which is not searched in vain
- *   migrate.c            schema versions      lock.c  one gateway a store */
+ *   sqlite_transfer.c    one end of a transfer
+ *   migrate.c            schema versions      lock.c  one gateway a store      fresh.c  files that are made */
 #pragma once
 
 #include <pthread.h>
@@ -139,6 +140,17 @@ MUST_USE enum status swap_in(const char *fresh, const char *path, bool replaces,
  * finish. Says so in the log. */
 void swap_mend(const char *path);
 
+/* --- fresh.c: a file beside the one that it becomes, so that this is whole or not there. */
+
+/* An empty file that is its owner's alone, or that of the folder's owner; SQLite writes into it. */
+MUST_USE enum status fresh_make(const char *path, bool for_gateway, struct store_error *error);
+void fresh_remove(const char *path);
+/* Reading it, as every store is read, has made a log in which nothing is. */
+void fresh_remove_log(const char *path);
+/* It is on the disk; its name too, when this is STATUS_OK. STATUS_EXISTS: `to` is there, and `force` not set. */
+MUST_USE enum status fresh_name(
+    const char *fresh, const char *to, bool force, struct store_error *error);
+
 /* --- sqlite_log.c */
 
 struct log_room {
@@ -195,6 +207,8 @@ MUST_USE enum status sqlite_resolve_path(
     const char *path, char **real_path, struct store_error *error);
 MUST_USE enum status sqlite_connect(struct sqlite_db *db, const char *path, int open_flags,
     const struct store_options *options, char *error_text);
+
+MUST_USE enum status sqlite_node_put(struct sqlite_db *db, const struct node_row *node);
 
 /* --- sqlite_columns.c: the current row of a query; false when it is damaged. `inputs` are
  * borrowed. */

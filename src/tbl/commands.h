@@ -121,6 +121,16 @@
         "start; epochs go on far beyond those of the backup, so that no id is given twice.\n"                    \
         COMMAND_CONFIG_LINE                                                                                      \
         "--json            the answer as JSON\n")                                                                \
+    X(migrate, "migrate", "--from URL --to URL [--force] [--json]",                                               \
+        "carry the books from one store to another, whole or not at all",                                        \
+        "--from URL        sqlite:PATH; no gateway may run on it\n"                                              \
+        "--to URL          sqlite:PATH of a file that is not there\n"                                            \
+        "--force           also books that do not agree with themselves\n"                                       \
+        "--json            what was compared, as JSON\n"                                                         \
+        "Every row is copied, both stores are audited (as check --store does it) and their sums compared before\n"\
+        "anything of it counts; broken off, it can be run again. Epochs go on, so that no id is given twice; calls\n"\
+        "in flight are booked by the first gateway on the target. The source stays as it was: start no gateway on\n"\
+        "it any more.\n")                                                                                        \
     X(help, "help", "[COMMAND] [--json]", "this text, or all about one command",                                 \
         "--json            commands with their arguments and options, as JSON\n")                                      \
     X(version, "version", "", "the version of this program", "--json            as JSON\n")

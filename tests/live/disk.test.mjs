@@ -316,7 +316,7 @@ describe('a restore over a store with a log', () => {
     const backup = run(['backup', to, '--force'], { cwd: gateway.dir, env: laid(to) });
     disk('-');
     assert.equal(backup.code, 1, backup.out);
-    assert.match(backup.err, /the backup is at \S+again\.db, and whole, but its folder cannot be brought to the disk/);
+    assert.match(backup.err, /\S+again\.db is there, and whole, but its folder cannot be brought to the disk/);
     assert.equal(run(['check', '--store', to]).code, 0);
   });
 });

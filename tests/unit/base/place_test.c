@@ -54,7 +54,37 @@ files_of_stores_are_known_by_their_url(void **state)
     }
 }
 
+static void
+passwords_of_a_store_are_not_shown(void **state)
+{
+    static const struct {
+        const char *url, *shown;
+    } rows[] = {
+        { "sqlite:/a/b@c:d.db", "sqlite:/a/b@c:d.db" },
+        { "postgresql://host/db", "postgresql://host/db" },
+        { "postgres://ada@host:5432/db", "postgres://ada@host:5432/db" },
+        { "postgresql://ada:hush@host/db", "postgresql://ada@host/db" },
+        { "postgresql://:hush@host/db", "postgresql://@host/db" },
+        { "postgresql://ada:hu@s/h?x@one,two/db?sslmode=require", "postgresql://ada@one,two/db?sslmode=require" },
+        { "postgresql://h/db?password=hush&sslmode=require", "postgresql://h/db?sslmode=require" },
+        { "postgresql://h/db?user=ada&sslpassword=hush", "postgresql://h/db?user=ada" },
+        { "postgresql:///db?host=/run/x&password=hush", "postgresql:///db?host=/run/x" },
+        { "postgresql://?password", "postgresql://" },
+        { "postgresql://", "postgresql://" },
+    };
+    for (size_t i = 0; i < countof(rows); i++) {
+        char shown[128];
+        store_url_shown(rows[i].url, shown, sizeof(shown));
+        assert_string_equal(shown, rows[i].shown);
+        char small[20];
+        store_url_shown(rows[i].url, small, sizeof(small));
+        assert_memory_equal(small, shown, strlen(small));
+        assert_int_equal(store_url_is_postgres(rows[i].url), rows[i].url[0] == 'p');
+    }
+}
+
 static const struct CMUnitTest tests[] = {
+    CASE("passwords of a store are not shown", passwords_of_a_store_are_not_shown),
     CASE("only this machine is loopback", only_this_machine_is_loopback),
     CASE("files of stores are known by their URL", files_of_stores_are_known_by_their_url),
 };
