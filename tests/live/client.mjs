@@ -1,5 +1,6 @@
 // Clients of a gateway: one request over HTTP, event streams, and connections under byte control.
 import http from 'node:http';
+import https from 'node:https';
 import net from 'node:net';
 
 import { SLOW, until } from './process.mjs';
@@ -58,11 +59,12 @@ export class Events {
 
 /**
  * Sends one request; gives {status, headers, text, json, events, clean}. `clean`: the answer came to
- * its end as HTTP has it. `onEvent(events, request)` is called after each piece of a stream.
+ * its end as HTTP has it. `onEvent(events, request)` is called after each piece of a stream. `ca`: whom an
+ * https URL must be vouched for by.
  */
 export function ask(
   url,
-  { method = 'POST', key, headers = {}, body, agent, onEvent, limit_ms = 30_000 * SLOW } = {},
+  { method = 'POST', key, headers = {}, body, agent, ca, onEvent, limit_ms = 30_000 * SLOW } = {},
 ) {
   const payload =
     body === undefined || typeof body === 'string' || Buffer.isBuffer(body)
@@ -70,10 +72,12 @@ export function ask(
       : JSON.stringify(body);
   return new Promise((resolve) => {
     const answer = { status: 0, headers: {}, text: '', events: new Events(), clean: false };
-    const request = http.request(...(typeof url === 'string' ? [url] : []), {
+    const { request: requestOf } = String(url).startsWith('https:') ? https : http;
+    const request = requestOf(...(typeof url === 'string' ? [url] : []), {
       ...(typeof url === 'string' ? {} : url),
       method,
       agent: agent ?? false,
+      ca,
       headers: {
         ...(payload === undefined
           ? {}

@@ -48,7 +48,7 @@ describe('tools/postgres', () => {
 
 describe('a primary and its standby', () => {
   test('what was committed is there after the primary died and the standby was promoted', async () => {
-    const primary = Postgres.start({ tcp: true });
+    const primary = Postgres.start({ tcp: true, fsync: false });
     const standby = primary.standby();
     const [url, copy] = [primary, standby].map((server) => server.url);
     const both = urlOfAll([url, copy]);
@@ -65,11 +65,11 @@ describe('a primary and its standby', () => {
   });
 });
 
-describe('one server', () => {
-  let server;
-  before(() => (server = Postgres.start()));
-  after(() => server.remove());
+let server;
+before(() => (server = Postgres.start({ fsync: false })));
+after(() => server.remove());
 
+describe('one server', () => {
   test('a fresh database is empty, and gone when it is dropped', () => {
     const [one, other] = [freshDatabase(server.url), freshDatabase(server.url)];
     execOf(one, 'CREATE TABLE t (n BIGINT)');
@@ -100,17 +100,12 @@ describe('one server', () => {
 });
 
 describe('a link to a server', () => {
-  let server;
   let link;
   before(async () => {
-    server = Postgres.start();
     link = await Link.to(server);
     execOf(server.url, 'CREATE TABLE t (n BIGINT)');
   });
-  after(async () => {
-    await link.end();
-    server.remove();
-  });
+  after(() => link.end());
   const rows = () => queryOf(server.url, 'SELECT n FROM t ORDER BY n').map((row) => row.n);
   const insert = (n) => () => execOf(link.url(), `INSERT INTO t VALUES (${n})`);
 

@@ -2,7 +2,7 @@
 // database for whoever asks, and a way to them that can be cut. tools/postgres makes and removes the servers;
 // they go with this process, however it ends.
 import assert from 'node:assert/strict';
-import { execFile, spawnSync } from 'node:child_process';
+import { execFile, spawn, spawnSync } from 'node:child_process';
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
@@ -104,6 +104,16 @@ export class Postgres {
     server.port = Number(fs.readFileSync(path.join(server.dir, 'port'), 'utf8'));
     /** For what the role of `url` may not do. */
     server.admin_url = `postgresql://postgres@${encodeURIComponent(server.dir)}:${server.port}/postgres`;
+    return server;
+  }
+
+  /** One that something else has set up: its folder holds `data`, its socket and `log`. Goes with this process. */
+  static at(dir, port) {
+    const server = new Postgres();
+    Object.assign(server, { name: path.basename(dir), dir, port, kind: { tcp: false } });
+    server.admin_url = `postgresql://postgres@${encodeURIComponent(dir)}:${port}/postgres`;
+    fs.writeFileSync(path.join(dir, 'made-by-tidegate'), '');
+    spawn(TOOL, ['guard', dir, String(process.pid)], { detached: true, stdio: 'ignore' }).unref();
     return server;
   }
 
