@@ -4,7 +4,7 @@
  * Method: tables over the buckets, the counting of events at every cut, and the bodies that are sent. */
 #include "base/buf.h"
 #include "bench/events.h"
-#include "bench/histogram.h"
+#include "bench/latencies.h"
 #include "bench/proc.h"
 #include "bench/request.h"
 
@@ -15,7 +15,7 @@
 #include <cmocka.h>
 
 static void
-a_histogram_finds_the_value_that_a_share_does_not_pass(void **state)
+latencies_have_the_value_that_a_share_does_not_pass(void **state)
 {
     static const struct {
         int64_t from_us, to_us, step_us; /* what is added */
@@ -35,28 +35,45 @@ a_histogram_finds_the_value_that_a_share_does_not_pass(void **state)
         { -5, -5, 1, 5000, 0, 0 },
     };
     for (size_t i = 0; i < countof(rows); i++) {
-        static struct histogram histogram;
-        histogram = (struct histogram){ 0 };
+        static struct latencies latencies;
+        latencies = (struct latencies){ 0 };
         for (int64_t us = rows[i].from_us; us <= rows[i].to_us; us += rows[i].step_us) {
-            histogram_add(&histogram, us);
+            latencies_add(&latencies, us);
         }
-        const int64_t found_us = histogram_at(&histogram, rows[i].of_10000);
+        const int64_t found_us = latencies_at(&latencies, rows[i].of_10000);
         assert_true(found_us >= rows[i].least_us);
         assert_true(found_us <= rows[i].most_us);
     }
-    static const struct histogram empty;
-    assert_int_equal(histogram_at(&empty, 9900), 0);
+    static const struct latencies empty;
+    assert_int_equal(latencies_at(&empty, 9900), 0);
+}
+
+static void
+joined_latencies_are_those_of_both(void **state)
+{
+    static struct latencies both;
+    static struct latencies other;
+    for (int64_t us = 1; us <= 100; us++) {
+        latencies_add(us <= 50 ? &both : &other, us);
+    }
+    latencies_join(&both, &other);
+    assert_int_equal(both.total, 100);
+    assert_int_equal(both.max_us, 100);
+    assert_int_equal(latencies_at(&both, 9900), 99);
+    latencies_join(&other, &both);
+    assert_int_equal(other.total, 150);
+    assert_int_equal(latencies_at(&other, 10000), 100);
 }
 
 static void
 every_latency_falls_into_a_bucket_that_ends_at_most_one_in_sixty_four_above_it(void **state)
 {
     for (int64_t us = 1; us < INT64_C(1) << 36; us += 1 + us / 37) {
-        static struct histogram histogram;
-        histogram = (struct histogram){ 0 };
-        histogram_add(&histogram, us);
-        histogram_add(&histogram, INT64_C(1) << 36);
-        const int64_t found_us = histogram_at(&histogram, 5000);
+        static struct latencies latencies;
+        latencies = (struct latencies){ 0 };
+        latencies_add(&latencies, us);
+        latencies_add(&latencies, INT64_C(1) << 36);
+        const int64_t found_us = latencies_at(&latencies, 5000);
         assert_true(found_us >= us);
         assert_true(found_us <= us + us / 64);
     }
@@ -164,7 +181,8 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_histogram_finds_the_value_that_a_share_does_not_pass),
+        cmocka_unit_test(latencies_have_the_value_that_a_share_does_not_pass),
+        cmocka_unit_test(joined_latencies_are_those_of_both),
         cmocka_unit_test(
             every_latency_falls_into_a_bucket_that_ends_at_most_one_in_sixty_four_above_it),
         cmocka_unit_test(events_are_counted_wherever_the_bytes_are_cut),

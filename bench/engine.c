@@ -1,269 +1,175 @@
-/* bench/engine.c: calls decided and settled by the engine alone: no sockets, one thread that asks.
+/* bench/engine.c: calls decided and settled by engines alone, each in a process of its own, on one store.
  *
- *     engine --store URL [--accounts N] [--outstanding N] [--window MS]
+ *     engine_bench --store URL [--durability disk|os] [--gateways N] [--accounts N] [--active N]
+ *         [--anywhere] [--outstanding N] [--warm MS] [--window MS]
  *
- * Each answer is followed by the settlement of that call and by the next call, of an account taken in turn,
- * under five limits. Prints one line of JSON: calls a second, and for each call the CPU of the engine's thread
- * and of the whole process, commits and events a batch. The store should be a new one, on a disk. */
+ * Each gateway keeps so many calls outstanding, in turn of the accounts that are its share of the active
+ * ones; --anywhere: of any of them at random. All windows begin together. Prints one line of JSON: sums
+ * over the gateways, CPU for each call, how long a call waited for its verdict. The store should be a new
+ * one, on a disk; accounts that it has are taken. */
 #include <getopt.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
-#include "base/clock.h"
-#include "base/secret.h"
 #include "bench/fail.h"
-#include "bench/proc.h"
-#include "conf/conf.h"
-#include "engine/engine.h"
+#include "bench/gate_load.h"
 
-#define WARM_MS 500
+#define GATEWAYS_MAX 16
 
-static const char policy_text[] =
-    "listen: 127.0.0.1:1\n"
-    "providers:\n"
-    "  p: {dialect: openai, apis: [chat], on_abort: stops, base_url: \"http://127.0.0.1:9/v1\"}\n"
-    "models:\n"
-    "  whole: {tier: free, price: {input: 1 USD, output: 5 USD},\n"
-    "    routes: [{provider: p, model: bench}]}\n"
-    "limits:\n"
-    "  day-spend: {counts: cost, per: account, window: day, cap: 1000000 USD}\n"
-    "  month-spend: {counts: cost, per: account, window: month, cap: 10000000 USD}\n"
-    "  thread-spend: {counts: cost, per: thread_tree, window: lifetime, cap: 1000000 USD}\n"
-    "  a-minute: {counts: requests, per: key,\n"
-    "    window: {rate: 1000000000/min, burst: 1000000000}}\n"
-    "  parallel: {counts: in_flight, per: account, cap: 100000}\n";
-
-struct options {
-    const char *store;
-    int64_t accounts, outstanding, window_ms;
-};
-
-struct caller {
-    int64_t account_id, key_id;
-};
-
-struct bench {
-    struct options options;
-    struct engine *engine;
-    struct policy *policy;
-    struct caller *callers;
-    int64_t turn, settled;
-    pthread_mutex_t lock;
-    pthread_cond_t came;
-    bool woken;
+/* Shared by all processes. */
+struct board {
+    pthread_barrier_t made, ready, over;
+    struct gate_report reports[GATEWAYS_MAX];
 };
 
 static void
-on_wake(void *user, uint32_t loop)
+run_gateway(const struct gate_load_options *options, struct board *board)
 {
-    struct bench *bench = user;
-    (void)loop;
-    pthread_mutex_lock(&bench->lock);
-    bench->woken = true;
-    pthread_cond_signal(&bench->came);
-    pthread_mutex_unlock(&bench->lock);
+    struct gate_load *gate = NULL;
+    if (options->gateway == 0) { /* a new store has no schema yet */
+        gate = gate_load_open(options);
+        gate_load_make_callers(gate);
+    }
+    (void)pthread_barrier_wait(&board->made);
+    gate = gate ? gate : gate_load_open(options);
+    gate_load_find_callers(gate);
+    (void)pthread_barrier_wait(&board->ready);
+    gate_load_run(gate, &board->reports[options->gateway]);
+    (void)pthread_barrier_wait(&board->over); /* what comes now is in nobody's window */
+    gate_load_close(gate);
 }
 
-static uint32_t
-take_some(struct bench *bench, struct verdict *out, uint32_t max)
+static struct board *
+make_board(int64_t gateways)
 {
-    uint32_t count = 0;
-    while ((count = engine_take(bench->engine, 0, out, max)) == 0) {
-        pthread_mutex_lock(&bench->lock);
-        while (!bench->woken) {
-            pthread_cond_wait(&bench->came, &bench->lock);
+    pthread_barrierattr_t shared;
+    struct board *board =
+        mmap(NULL, sizeof *board, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (board == MAP_FAILED || pthread_barrierattr_init(&shared) != 0
+        || pthread_barrierattr_setpshared(&shared, PTHREAD_PROCESS_SHARED) != 0
+        || pthread_barrier_init(&board->made, &shared, (unsigned)gateways) != 0
+        || pthread_barrier_init(&board->ready, &shared, (unsigned)gateways) != 0
+        || pthread_barrier_init(&board->over, &shared, (unsigned)gateways) != 0) {
+        fail("no memory that processes share");
+    }
+    return board;
+}
+
+/* One that fails leaves the others at a barrier. */
+static void
+wait_for_all(pid_t *pids, int64_t gateways)
+{
+    for (int64_t left = gateways; left > 0; left--) {
+        int outcome = 0;
+        const pid_t pid = wait(&outcome);
+        for (int64_t i = 0; i < gateways; i++) {
+            pids[i] = pids[i] == pid ? 0 : pids[i];
         }
-        bench->woken = false;
-        pthread_mutex_unlock(&bench->lock);
-    }
-    return count;
-}
-
-static void
-submit(struct bench *bench, const struct event *event)
-{
-    if (!engine_submit(bench->engine, event)) {
-        fail("the engine's queue is full");
-    }
-}
-
-static int64_t
-ask_admin(struct bench *bench, struct event *event)
-{
-    struct verdict verdict;
-    submit(bench, event);
-    (void)take_some(bench, &verdict, 1);
-    if (verdict.kind != VERDICT_ALLOWED || !verdict.new_id) {
-        fail("an account or a key is not made: is the store a new one?");
-    }
-    return verdict.new_id;
-}
-
-static void
-make_callers(struct bench *bench)
-{
-    bench->callers = calloc((size_t)bench->options.accounts, sizeof *bench->callers);
-    if (!bench->callers) {
-        fail("no memory");
-    }
-    for (int64_t i = 0; i < bench->options.accounts; i++) {
-        struct event event = { .kind = EVENT_ADMIN };
-        event.admin = (struct admin_event){ .verb = ADMIN_ACCOUNT_PUT, .must_be_new = true };
-        (void)snprintf(
-            event.admin.account.name, sizeof event.admin.account.name, "bench-%lld", (long long)i);
-        bench->callers[i].account_id = ask_admin(bench, &event);
-        event.admin.verb = ADMIN_KEY_PUT;
-        (void)snprintf(event.admin.key.hash_hex, sizeof event.admin.key.hash_hex, "%064llx",
-            (unsigned long long)i);
-        bench->callers[i].key_id = ask_admin(bench, &event);
-    }
-}
-
-static void
-call(struct bench *bench)
-{
-    const struct caller *caller = &bench->callers[bench->turn++ % bench->options.accounts];
-    struct event event = { .kind = EVENT_CALL };
-    event.call = (struct call_event){ .account_id = caller->account_id,
-        .key_id = caller->key_id,
-        .policy_ver = bench->policy->version,
-        .thread_kind = THREAD_NAMED,
-        .thread_named = true,
-        .body_bytes = 1000,
-        .input_bytes_bound = 1000,
-        .output_limit = 256,
-        .output_count = 1,
-        .price_multiplier_pct = 100 };
-    (void)snprintf(event.call.thread_hash, sizeof event.call.thread_hash, "%064llx",
-        (unsigned long long)(bench->turn % bench->options.accounts));
-    submit(bench, &event);
-}
-
-static void
-settle(struct bench *bench, int64_t hold_id)
-{
-    struct event event = { .kind = EVENT_SETTLE, .reply.loop = ENGINE_NO_REPLY };
-    event.settle = (struct settle_event){ .hold_id = hold_id,
-        .dispatched = true,
-        .usage = { .input = 250, .output = 100, .known = USAGE_INPUT | USAGE_OUTPUT },
-        .status = 200,
-        .multiplier_pct = 100,
-        .input_tokens_seen = 250,
-        .output_bytes = 400 };
-    submit(bench, &event);
-    bench->settled++;
-}
-
-/* As many calls as are outstanding, for so long. */
-static void
-run_for(struct bench *bench, int64_t ms)
-{
-    struct verdict verdicts[64];
-    const int64_t until_ms = clock_mono_ms() + ms;
-    while (clock_mono_ms() < until_ms) {
-        const uint32_t count = take_some(bench, verdicts, countof(verdicts));
-        for (uint32_t i = 0; i < count; i++) {
-            if (verdicts[i].kind != VERDICT_ALLOWED) {
-                fail("a call was not allowed: %s", reason_row(verdicts[i].refusal.reason)->code);
+        if (WIFEXITED(outcome) && WEXITSTATUS(outcome) == 0) {
+            continue;
+        }
+        for (int64_t i = 0; i < gateways; i++) {
+            if (pids[i] > 0) {
+                (void)kill(pids[i], SIGKILL);
             }
-            settle(bench, verdicts[i].hold_id);
-            call(bench);
+        }
+        fail("a gateway of this benchmark has failed");
+    }
+}
+
+static void
+run_all(const struct gate_load_options *options, struct board *board)
+{
+    pid_t pids[GATEWAYS_MAX];
+    for (int64_t i = 0; i < options->gateways; i++) {
+        pids[i] = fork();
+        if (pids[i] < 0) {
+            fail("no process for a gateway");
+        }
+        if (pids[i] == 0) {
+            struct gate_load_options own = *options;
+            own.gateway = i;
+            run_gateway(&own, board);
+            exit(0);
         }
     }
+    wait_for_all(pids, options->gateways);
+}
+
+static double
+per(int64_t value, int64_t count)
+{
+    return count > 0 ? (double)value / (double)count : 0;
 }
 
 static void
-report(const struct options *options, const struct proc_use *use, const struct engine_state *before,
-    const struct engine_state *after, int64_t calls, int64_t window_us)
+print_report(const struct gate_load_options *options, const struct gate_report *sum)
 {
-    const double each = calls > 0 ? (double)calls : 1;
-    const int64_t batches = after->batches - before->batches;
-    printf("{\"accounts\":%lld,\"outstanding\":%lld,\"calls_per_s\":%.0f,\"engine_us_each\":%.2f,"
-           "\"process_us_each\":%.2f,\"commits_each\":%.4f,\"events_a_batch\":%.1f}\n",
-        (long long)options->accounts, (long long)options->outstanding,
-        (double)calls * 1e6 / (double)window_us, (double)use->engine_us / each,
-        (double)(use->engine_us + use->other_us + use->loops_us) / each,
-        (double)(after->commits - before->commits) / each,
-        batches ? (double)(after->events - before->events) / (double)batches : 0);
+    printf(
+        "{\"gateways\":%lld,\"accounts\":%lld,\"active\":%lld,\"anywhere\":%d,\"outstanding\":%lld",
+        (long long)options->gateways, (long long)options->accounts, (long long)options->active,
+        options->anywhere, (long long)options->outstanding);
+    printf(",\"calls_per_s\":%.0f,\"events_per_s\":%.0f,\"p50_us\":%lld,\"p99_us\":%lld,"
+           "\"p999_us\":%lld,\"longest_us\":%lld",
+        per(sum->calls, sum->window_us) * 1e6, per(sum->events, sum->window_us) * 1e6,
+        (long long)latencies_at(&sum->latencies, 5000),
+        (long long)latencies_at(&sum->latencies, 9900),
+        (long long)latencies_at(&sum->latencies, 9990), (long long)sum->latencies.max_us);
+    printf(",\"engine_us_each\":%.2f,\"process_us_each\":%.2f,\"commits_each\":%.4f,"
+           "\"commits_per_s\":%.0f,\"events_a_batch\":%.1f",
+        per(sum->engine_us, sum->calls), per(sum->process_us, sum->calls),
+        per(sum->commits, sum->calls), per(sum->commits, sum->window_us) * 1e6,
+        per(sum->events, sum->batches));
+    printf(
+        ",\"batches\":%lld,\"retried\":%lld,\"round_trips_a_batch\":%.3f,\"round_trips_most\":%lld,"
+        "\"round_trips_a_commit\":%.3f,\"window_us\":%lld}\n",
+        (long long)sum->batches, (long long)sum->retried, per(sum->round_trips, sum->batches),
+        (long long)sum->longest, per(sum->round_trips, sum->commits), (long long)sum->window_us);
 }
 
-static void
-measure(struct bench *bench)
-{
-    struct proc_sample start;
-    struct proc_sample end;
-    struct proc_use use;
-    struct engine_state before;
-    struct engine_state after;
-    for (int64_t i = 0; i < bench->options.outstanding; i++) {
-        call(bench);
-    }
-    run_for(bench, WARM_MS);
-    if (proc_read(getpid(), &start) != STATUS_OK) {
-        fail("this process's threads cannot be looked at");
-    }
-    engine_state(bench->engine, &before);
-    const int64_t settled_before = bench->settled;
-    const int64_t from_ms = clock_mono_ms();
-    run_for(bench, bench->options.window_ms);
-    const int64_t window_us = (clock_mono_ms() - from_ms) * 1000;
-    if (proc_read(getpid(), &end) != STATUS_OK) {
-        fail("this process's threads cannot be looked at");
-    }
-    engine_state(bench->engine, &after);
-    proc_between(&start, &start, &end, &use);
-    report(&bench->options, &use, &before, &after, bench->settled - settled_before, window_us);
-}
-
-static void
-open_engine(struct bench *bench, struct store **store)
-{
-    const struct store_options store_options = { .full_sync = true };
-    struct conf_error conf_error;
-    struct store_error store_error;
-    struct engine_error engine_error;
-    if (secret_start() != STATUS_OK
-        || conf_load_text("bench.yaml", SLICE(policy_text), &bench->policy, &conf_error)
-               != STATUS_OK) {
-        fail("the configuration is refused: %s", conf_error.text);
-    }
-    if (store_open(bench->options.store, &store_options, store, &store_error) != STATUS_OK) {
-        fail("%s", store_error.text);
-    }
-    const struct engine_options engine_options = { .store = *store,
-        .policy = policy_ref(bench->policy),
-        .loop_count = 1,
-        .wake = on_wake,
-        .wake_user = bench };
-    if (engine_open(&engine_options, &bench->engine, &engine_error) != STATUS_OK) {
-        fail("%s", engine_error.text);
-    }
-}
-
-static struct options
+static struct gate_load_options
 read_options(int argc, char **argv)
 {
     static const struct option names[] = { { "store", required_argument, NULL, 's' },
-        { "accounts", required_argument, NULL, 'a' },
-        { "outstanding", required_argument, NULL, 'o' }, { "window", required_argument, NULL, 'w' },
-        { 0 } };
-    struct options options = { .accounts = 16, .outstanding = 32, .window_ms = 3000 };
+        { "durability", required_argument, NULL, 'd' },
+        { "gateways", required_argument, NULL, 'g' }, { "accounts", required_argument, NULL, 'a' },
+        { "active", required_argument, NULL, 'c' }, { "anywhere", no_argument, NULL, 'y' },
+        { "outstanding", required_argument, NULL, 'o' }, { "warm", required_argument, NULL, 'm' },
+        { "window", required_argument, NULL, 'w' }, { 0 } };
+    struct gate_load_options options = { .full_sync = true,
+        .gateways = 1,
+        .accounts = 16,
+        .outstanding = 32,
+        .warm_ms = 500,
+        .window_ms = 3000 };
     int name = 0;
     while ((name = getopt_long(argc, argv, "", names, NULL)) != -1) {
         switch (name) {
         case 's': options.store = optarg; break;
+        case 'd': options.full_sync = strcmp(optarg, "os") != 0; break;
+        case 'g': options.gateways = strtoll(optarg, NULL, 10); break;
         case 'a': options.accounts = strtoll(optarg, NULL, 10); break;
+        case 'c': options.active = strtoll(optarg, NULL, 10); break;
+        case 'y': options.anywhere = true; break;
         case 'o': options.outstanding = strtoll(optarg, NULL, 10); break;
+        case 'm': options.warm_ms = strtoll(optarg, NULL, 10); break;
         case 'w': options.window_ms = strtoll(optarg, NULL, 10); break;
-        default: fail("options are --store URL, --accounts N, --outstanding N and --window MS");
+        default: fail("bench/engine.c lists the options");
         }
     }
-    if (!options.store || options.accounts < 1 || options.outstanding < 1
-        || options.window_ms < 1) {
-        fail("--store URL is wanted, and numbers are at least 1");
+    options.active = options.active > 0 ? options.active : options.accounts;
+    if (!options.store || options.accounts < 1 || options.active > options.accounts
+        || options.outstanding < 1 || options.window_ms < 1 || options.gateways < 1
+        || options.gateways > GATEWAYS_MAX) {
+        fail("--store URL is wanted, numbers are at least 1, no more are active than there are "
+             "accounts, and %d gateways are the most",
+            GATEWAYS_MAX);
     }
     return options;
 }
@@ -271,16 +177,13 @@ read_options(int argc, char **argv)
 int
 main(int argc, char **argv)
 {
-    struct bench bench = { .options = read_options(argc, argv) };
-    struct store *store = NULL;
-    pthread_mutex_init(&bench.lock, NULL);
-    pthread_cond_init(&bench.came, NULL);
-    open_engine(&bench, &store);
-    make_callers(&bench);
-    measure(&bench);
-    (void)engine_close(bench.engine);
-    store_close(store);
-    policy_unref(bench.policy);
-    free(bench.callers);
+    static struct gate_report sum;
+    const struct gate_load_options options = read_options(argc, argv);
+    struct board *board = make_board(options.gateways);
+    run_all(&options, board);
+    for (int64_t i = 0; i < options.gateways; i++) {
+        gate_report_add(&sum, &board->reports[i]);
+    }
+    print_report(&options, &sum);
     return 0;
 }

@@ -329,7 +329,7 @@ clean_up(struct load *load)
 int
 main(int argc, char **argv)
 {
-    static struct load load; /* its histograms are large */
+    static struct load load; /* its latencies are large */
     take_options(&load, argc, argv);
     stop_on_signals();
     load_watch_idle(&load);

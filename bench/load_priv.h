@@ -9,7 +9,7 @@
 #include "base/list.h"
 #include "bench/channel.h"
 #include "bench/events.h"
-#include "bench/histogram.h"
+#include "bench/latencies.h"
 #include "bench/proc.h"
 #include "wire/http.h"
 
@@ -129,7 +129,7 @@ struct load {
     int64_t due_count;       /* started so far */
 
     /* counted in the window */
-    struct histogram latency, first_chunk, between, transit;
+    struct latencies latency, first_chunk, between, transit;
     int64_t calls, chunks;
     int64_t generator_us;    /* CPU of this program */
     /* counted from the start */
@@ -166,7 +166,7 @@ void load_window_end(struct load *load, int64_t now_us);
 void load_watch_memory(struct load *load, bool full);
 /* One line of JSON on standard output. */
 void load_report(const struct load *load);
-void load_put_histogram(const char *name, const struct histogram *histogram);
+void load_put_latencies(const char *name, const struct latencies *latencies);
 
 /* A SIGTERM or SIGINT has come. */
 bool load_stopping(void);

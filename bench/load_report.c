@@ -67,16 +67,16 @@ load_watch_memory(struct load *load, bool full)
 }
 
 void
-load_put_histogram(const char *name, const struct histogram *histogram)
+load_put_latencies(const char *name, const struct latencies *latencies)
 {
-    if (histogram->total == 0) {
+    if (latencies->total == 0) {
         return;
     }
     (void)printf(",\"%s_count\":%" PRIu64 ",\"%s_p50_us\":%" PRId64 ",\"%s_p90_us\":%" PRId64
                  ",\"%s_p99_us\":%" PRId64 ",\"%s_p999_us\":%" PRId64 ",\"%s_max_us\":%" PRId64,
-        name, histogram->total, name, histogram_at(histogram, 5000), name,
-        histogram_at(histogram, 9000), name, histogram_at(histogram, 9900), name,
-        histogram_at(histogram, 9990), name, histogram->max_us);
+        name, latencies->total, name, latencies_at(latencies, 5000), name,
+        latencies_at(latencies, 9000), name, latencies_at(latencies, 9900), name,
+        latencies_at(latencies, 9990), name, latencies->max_us);
 }
 
 static double
@@ -147,7 +147,7 @@ load_report(const struct load *load)
     put_errors(load);
     if (streams) {
         (void)printf(",\"streams\":%" PRId32, load->seen);
-        load_put_histogram("first_chunk", &load->first_chunk);
+        load_put_latencies("first_chunk", &load->first_chunk);
     }
     if (measured) {
         (void)printf(",\"window_us\":%" PRId64 ",\"calls\":%" PRId64
@@ -155,9 +155,9 @@ load_report(const struct load *load)
                      ",\"chunks_per_s\":%.1f,\"generator_busy\":%.3f",
             window_us, load->calls, share(load->calls * 1000000, window_us), load->chunks,
             share(load->chunks * 1000000, window_us), share(load->generator_us, window_us));
-        load_put_histogram("latency", &load->latency);
-        load_put_histogram("between", &load->between);
-        load_put_histogram("transit", &load->transit);
+        load_put_latencies("latency", &load->latency);
+        load_put_latencies("between", &load->between);
+        load_put_latencies("transit", &load->transit);
     }
     for (int i = 0; i < load->watched_count; i++) {
         if (measured) {

@@ -53,7 +53,7 @@ short_answered(struct conn *conn, int64_t now_us)
                             : load->window_start_us > 0 && conn->due_us >= load->window_start_us
                                   && conn->due_us < load->window_start_us + load->options.window_us;
     if (counts) {
-        histogram_add(&load->latency, now_us - conn->due_us);
+        latencies_add(&load->latency, now_us - conn->due_us);
     }
 }
 

@@ -285,7 +285,7 @@ soak_payload(struct conn *conn, struct slice bytes, int64_t now_us)
     }
     const uint32_t count = events_count(&conn->events, bytes);
     if (conn->chunks == 0 && count > 0) {
-        histogram_add(&load->first_chunk, now_us - conn->due_us);
+        latencies_add(&load->first_chunk, now_us - conn->due_us);
     }
     conn->chunks += count;
     kind->chunks += count;
@@ -305,7 +305,7 @@ soak_answered(struct conn *conn, int64_t now_us)
     struct kind *kind = &load->soak->kinds[conn->kind];
     kind->ended++;
     if (!kind->stream) {
-        histogram_add(&load->latency, now_us - conn->due_us);
+        latencies_add(&load->latency, now_us - conn->due_us);
     }
     conn->wake_us = conn->wake_us == INT64_MAX ? now_us + AGAIN_US : 0;
     conn->leave_us = conn->leave_chunks = 0;
@@ -435,8 +435,8 @@ soak_report(const struct load *load)
     (void)printf("{\"over\":true,\"seconds\":%" PRId64 ",\"short_calls\":%" PRId64
                  ",\"chunks\":%" PRId64,
         (soak->end_us - load->start_us) / 1000000, load->due_count, load->chunks_all);
-    load_put_histogram("latency", &load->latency);
-    load_put_histogram("first_chunk", &load->first_chunk);
+    load_put_latencies("latency", &load->latency);
+    load_put_latencies("first_chunk", &load->first_chunk);
     (void)printf(",\"kinds\":{");
     for (int32_t i = 0; i < soak->kind_count; i++) {
         const struct kind *kind = &soak->kinds[i];

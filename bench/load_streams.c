@@ -61,7 +61,7 @@ static void
 note_first_chunk(struct conn *conn, int64_t now_us)
 {
     struct load *load = conn->load;
-    histogram_add(&load->first_chunk, now_us - conn->due_us);
+    latencies_add(&load->first_chunk, now_us - conn->due_us);
     load->seen += !conn->seen;
     conn->seen = true;
 }
@@ -78,7 +78,7 @@ streams_payload(struct conn *conn, struct slice bytes, int64_t now_us)
     if (conn->chunks == 0) {
         note_first_chunk(conn, now_us);
     } else if (load->in_window) {
-        histogram_add(&load->between, now_us - conn->last_chunk_us);
+        latencies_add(&load->between, now_us - conn->last_chunk_us);
     }
     conn->chunks += count;
     conn->last_chunk_us = now_us;
@@ -86,7 +86,7 @@ streams_payload(struct conn *conn, struct slice bytes, int64_t now_us)
         load->chunks += count;
         const int64_t stamp_us = events_stamp_us(bytes);
         if (stamp_us >= 0) {
-            histogram_add(&load->transit, now_us - stamp_us);
+            latencies_add(&load->transit, now_us - stamp_us);
         }
     }
 }

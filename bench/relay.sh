@@ -298,11 +298,6 @@ print_table() {
     sed 's/\t/ | /g; s/^/| /; s/$/ |/' "$RESULTS"
 }
 
-machine() {
-    printf '%s, %s cores, %s, Linux %s' "$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -1)" "$(nproc)" \
-        "$(awk '/MemTotal/ { printf "%.0f GB", $2 / 1048576 }' /proc/meminfo)" "$(uname -r)"
-}
-
 versions() {
     printf 'tidegate %s (%s%s), %s, %s, libuv %s, SQLite %s, %s' \
         "$("$BIN/tidegate" version 2>/dev/null | head -1 | sed 's/^tidegate //')" "$(git rev-parse --short HEAD)" \

@@ -37,6 +37,11 @@ field() { # NAME JSON: the number, or nothing
 
 median() { sort -g | awk '{ v[NR] = $1 } END { if (NR) print NR % 2 ? v[(NR + 1) / 2] : (v[NR / 2] + v[NR / 2 + 1]) / 2 }'; }
 
+machine() {
+    printf '%s, %s cores, %s, Linux %s' "$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -1)" "$(nproc)" \
+        "$(awk '/MemTotal/ { printf "%.0f GB", $2 / 1048576 }' /proc/meminfo)" "$(uname -r)"
+}
+
 fill_in() { # TEMPLATE FILE
     local name script=''
     for name in RUN WHOLE STREAM IDLE TLS_STREAM TLS_IDLE NGINX NGINX_TLS TIDEGATE TIDEGATE_TLS; do

@@ -619,10 +619,22 @@ batch_refuse_all(struct engine *engine, uint32_t count)
     lines_turn(engine);
 }
 
+static enum status
+batch_counted(struct engine *engine, uint32_t count)
+{
+    const int64_t trips_before = store_costs(engine->store).round_trips;
+    const enum status status = batch_retry(engine, 0, count);
+    if (!engine->exclusive && count > 0) {
+        histogram_add(
+            HISTOGRAM_BATCH_TRIPS, store_costs(engine->store).round_trips - trips_before);
+    }
+    return status;
+}
+
 static void
 batch_write(struct engine *engine, uint32_t count)
 {
-    const enum status status = batch_retry(engine, 0, count);
+    const enum status status = batch_counted(engine, count);
     if (status == STATUS_OK) {
         store_works(engine);
         release(engine, 0, count);

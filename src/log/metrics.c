@@ -103,20 +103,42 @@ static const struct {
 #undef BOUND
 };
 
+/* The last is +Inf's. */
+static int
+bucket_of(enum histogram histogram, int64_t value)
+{
+    int bucket = 0;
+    while (bucket < histograms[histogram].bound_count
+           && value > histograms[histogram].bounds[bucket]) {
+        bucket++;
+    }
+    return bucket;
+}
+
 void
 histogram_add(enum histogram histogram, int64_t value)
 {
     check((unsigned)histogram < HISTOGRAM_COUNT);
     struct shard *shard = shard_of_thread();
-    const int bound_count = histograms[histogram].bound_count;
-    const int64_t *bounds = histograms[histogram].bounds;
     const int64_t taken = max_i64(0, value);
-    int bucket = 0;
-    while (bucket < bound_count && taken > bounds[bucket]) {
-        bucket++;
-    }
+    const int bucket = bucket_of(histogram, taken);
     (void)atomic_fetch_add_explicit(&shard->buckets[histogram][bucket], 1, memory_order_relaxed);
     (void)atomic_fetch_add_explicit(&shard->sums[histogram], taken, memory_order_relaxed);
+}
+
+int64_t
+histogram_within(enum histogram histogram, int64_t value)
+{
+    check((unsigned)histogram < HISTOGRAM_COUNT);
+    const int last = bucket_of(histogram, value);
+    int64_t count = 0;
+    for (int i = 0; i < SHARDS; i++) {
+        for (int bucket = 0; bucket <= last; bucket++) {
+            count += atomic_load_explicit(
+                &shards[i].buckets[histogram][bucket], memory_order_relaxed);
+        }
+    }
+    return count;
 }
 
 /* Microseconds as seconds, without trailing zeros. */

@@ -16,6 +16,8 @@ int64_t counter_get(enum counter counter);
 
 /* One more value of a distribution: microseconds where its name says seconds; below 0 counts as 0. */
 void histogram_add(enum histogram histogram, int64_t value);
+/* How many values so far were at most the bound that `value` falls under; all of them, where it is above the last. */
+int64_t histogram_within(enum histogram histogram, int64_t value);
 
 /* Appends all of them, what is built, and what the system says of this process, in the Prometheus text format 0.0.4, whose media type this is. */
 #define METRICS_MEDIA_TYPE "text/plain; version=0.0.4; charset=utf-8"

@@ -13,6 +13,7 @@
 #define BOUNDS_SLOW(B)                                                                             \
     B(1000) B(5000) B(10000) B(50000) B(100000) B(250000) B(500000) B(1000000) B(2500000)         \
     B(5000000) B(10000000) B(30000000) B(60000000) B(120000000) B(300000000) B(600000000)
+#define BOUNDS_TRIPS(B) B(0) B(1) B(2) B(3) B(4) B(5) B(6) B(8) B(16)
 #define BOUNDS_BATCH(B) B(1) B(2) B(4) B(8) B(16) B(32) B(64) B(128) B(256)
 #define HISTOGRAM_BOUNDS_MAX 16
 
@@ -26,7 +27,9 @@
     X(EXTENSION, FAST, "tidegate_hold_extension_seconds",                                          \
         "From a stream's question for a larger hold to the answer.")                               \
     X(COMMIT, FAST, "tidegate_commit_seconds", "Commits of the engine, made durable.")             \
-    X(BATCH, BATCH, "tidegate_batch_events", "Events in a batch of the engine.")
+    X(BATCH, BATCH, "tidegate_batch_events", "Events in a batch of the engine.")                   \
+    X(BATCH_TRIPS, TRIPS, "tidegate_store_batch_round_trips",                                      \
+        "Times that a batch of events waited for an answer of a PostgreSQL store.")
 
 enum histogram {
 #define HISTOGRAM_ENUM(id, bounds, name, help) HISTOGRAM_##id,

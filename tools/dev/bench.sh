@@ -4,7 +4,7 @@ BENCH_BUILD=${TIDEGATE_BENCH_BUILD:-build-bench}
 
 bench_build() {
     configure_tree "$BENCH_BUILD" -Dbench=true -Dtests=false -Db_ndebug=false \
-        && ninja -C "$BENCH_BUILD" tidegate bench/load bench/upstream >&2
+        && ninja -C "$BENCH_BUILD" tidegate bench/load bench/upstream bench/engine_bench >&2
 }
 
 # run_soak [OPTION...]
@@ -29,6 +29,12 @@ run_compare() {
     bench/compare.sh "$@" "$BENCH_BUILD"
 }
 
+run_decisions() {
+    install_deps --tests
+    bench_build || die "the engine's benchmark does not build"
+    bench/decisions.sh "$@" "$BENCH_BUILD"
+}
+
 run_bench() {
     local kind=${1:-}
     [ $# -gt 0 ] && shift
@@ -41,6 +47,7 @@ run_bench() {
             bench/relay.sh "$@" "$BENCH_BUILD"
             ;;
         compare) run_compare "$@" ;;
-        *) die "bench knows relay and compare, not '$kind'" ;;
+        decisions) run_decisions "$@" ;;
+        *) die "bench knows relay, compare and decisions, not '$kind'" ;;
     esac
 }

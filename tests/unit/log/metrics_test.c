@@ -107,6 +107,22 @@ distributions_are_cumulative(void **state)
 }
 
 static void
+values_lie_within_a_bound(void **state)
+{
+    static const struct {
+        int64_t value, count; /* of 0, 2, 2, 3 and 17, beyond the last bound */
+    } rows[] = { { -1, 1 }, { 0, 1 }, { 1, 1 }, { 2, 3 }, { 3, 4 }, { 16, 4 }, { 17, 5 }, { INT64_MAX, 5 } };
+    static const int64_t values[] = { 0, 2, 2, 3, 17 };
+    for (size_t i = 0; i < countof(values); i++) {
+        histogram_add(HISTOGRAM_BATCH_TRIPS, values[i]);
+    }
+    for (size_t i = 0; i < countof(rows); i++) {
+        assert_int_equal(
+            histogram_within(HISTOGRAM_BATCH_TRIPS, rows[i].value), rows[i].count);
+    }
+}
+
+static void
 bounds_ascend(void **state)
 {
 #define BOUND_OF(value) (value),
@@ -182,6 +198,7 @@ static const struct CMUnitTest tests[] = {
     CASE("every row obeys the rules of the format", rows_obey_the_format),
     CASE("metrics are rendered as Prometheus reads them", renders),
     CASE("distributions are cumulative, in seconds where they say so", distributions_are_cumulative),
+    CASE("a distribution tells how many values lie within a bound", values_lie_within_a_bound),
     CASE("bounds of distributions ascend", bounds_ascend),
     CASE("gauges are set and raised", gauges_are_set_and_raised),
     CASE("threads lose nothing", threads_lose_nothing),

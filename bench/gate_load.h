@@ -1,0 +1,44 @@
+/* bench/gate_load.h: one gateway's engine on a store, and one thread that asks it: calls decided and
+ * settled, no sockets.
+ *
+ * Each answer is followed by the settlement of that call and by the next call, under five limits; so many
+ * calls are outstanding. What is timed is a gate event: from the moment a call is handed over until its
+ * verdict is taken, its commit included. Whatever goes wrong ends the process with a sentence. */
+#pragma once
+
+#include "bench/latencies.h"
+
+struct gate_load;
+
+struct gate_load_options {
+    const char *store; /* its URL */
+    bool full_sync;    /* durability: disk */
+    int64_t accounts;  /* in the store; made where it has none */
+    int64_t active;    /* of them, the first so many are asked for */
+    bool anywhere;     /* one of them at random each time; else in turn, of this gateway's own share */
+    int64_t gateway, gateways; /* which of how many at this store at once */
+    int64_t outstanding;
+    int64_t warm_ms, window_ms;
+};
+
+/* Of one window; sums over gateways make sense. */
+struct gate_report {
+    int64_t calls, events, batches, commits;
+    int64_t retried;                         /* batches run again */
+    int64_t round_trips, longest;            /* to a shared store; the most of them that a batch took */
+    int64_t engine_us, process_us;           /* CPU: of the engine's thread, of all threads */
+    int64_t window_us;
+    struct latencies latencies;              /* of calls, to their verdict */
+};
+
+/* Opens the store and starts the engine. */
+struct gate_load *gate_load_open(const struct gate_load_options *options);
+/* Of the first gateway: makes the accounts, each with a key, unless they are there. */
+void gate_load_make_callers(struct gate_load *gate);
+/* Afterwards, of each. */
+void gate_load_find_callers(struct gate_load *gate);
+void gate_load_run(struct gate_load *gate, struct gate_report *report);
+/* Calls that were not settled are given back. */
+void gate_load_close(struct gate_load *gate);
+
+void gate_report_add(struct gate_report *sum, const struct gate_report *report);
