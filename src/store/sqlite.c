@@ -354,7 +354,7 @@ see_foreign_writes(struct sqlite_store *sqlite)
 {
     struct query query = query_start(&sqlite->db, STATEMENT_DATA_VERSION);
     const enum status status = query_next(&query);
-    const int64_t version = status == STATUS_OK ? column_i64(&query) : sqlite->data_version;
+    const int64_t version = status == STATUS_OK ? column_i64(query.columns) : sqlite->data_version;
     query_end(&query);
     sqlite->base.foreign_writes += sqlite->data_version && version != sqlite->data_version;
     sqlite->data_version = version;
@@ -368,7 +368,7 @@ read_node(struct sqlite_db *db, struct node_row *node)
     struct query query = query_start(db, STATEMENT_NODE_GET);
     query_i64(&query, node_id);
     const enum status status = query_next(&query);
-    const bool intact = status != STATUS_OK || row_node(&query, node);
+    const bool intact = status != STATUS_OK || row_node(query.columns, node);
     return query_finish(&query, status, intact, "node", &node_id);
 }
 
@@ -532,17 +532,9 @@ signal_key(struct sqlite_db *db, unsigned char key[SIGNAL_KEY_BYTES])
 enum status
 sqlite_node_put(struct sqlite_db *db, const struct node_row *node)
 {
-    struct query query = query_start(db, STATEMENT_NODE_PUT);
-    query_i64(&query, node->node_id);
-    query_i64(&query, node->epoch);
-    query_i64(&query, node->lease_until_ms);
-    query_i64(&query, node->batch_no);
-    query_i64(&query, node->high_water_ms);
-    query_text(&query, node->config_hash);
-    query_text(&query, node->name);
-    query_i64(&query, node->started_ms);
-    query_i64(&query, node->waiting_count);
-    return query_write(&query, STATUS_IO, "node", node->node_id);
+    struct put put;
+    put_node(&put, node);
+    return run_put(db, &put);
 }
 
 static enum status

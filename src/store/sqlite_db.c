@@ -6,7 +6,7 @@ static const char *const statement_sql[] = {
     STATEMENTS(STATEMENT_SQL) SQLITE_STATEMENTS(STATEMENT_SQL)
 #undef STATEMENT_SQL
 };
-_Static_assert(countof(statement_sql) == STATEMENT_COUNT, "a text each");
+_Static_assert(countof(statement_sql) == STATEMENT_SQLITE_COUNT, "a text each");
 
 /* --- The connection. */
 
@@ -29,7 +29,7 @@ db_open(struct sqlite_db *db, const char *path, int open_flags, char *error_text
 void
 db_close(struct sqlite_db *db)
 {
-    for (size_t i = 0; i < STATEMENT_COUNT; i++) {
+    for (size_t i = 0; i < STATEMENT_SQLITE_COUNT; i++) {
         (void)sqlite3_finalize(db->statements[i]); /* repeats what its last run returned */
         db->statements[i] = NULL;
     }
@@ -117,7 +117,7 @@ db_damaged(struct sqlite_db *db, const char *table, int64_t id)
 struct query
 query_start(struct sqlite_db *db, enum statement_id id)
 {
-    struct query query = { .db = db, .status = STATUS_OK };
+    struct query query = { .db = db, .columns = &db->columns, .status = STATUS_OK };
     if (!db->statements[id]) {
         query.status = db_status(db, sqlite3_prepare_v3(db->handle, statement_sql[id], -1,
                                          SQLITE_PREPARE_PERSISTENT, &db->statements[id], NULL));
@@ -151,19 +151,64 @@ query_text(struct query *query, const char *text)
     query_slice(query, slice_str(text));
 }
 
+void
+query_bind(struct query *query, const struct params *params)
+{
+    for (int32_t i = 0; i < params->count; i++) {
+        if (params->at[i].kind == VALUE_NUMBER) {
+            query_i64(query, params->at[i].number);
+        } else {
+            query_slice(query, params->at[i].text);
+        }
+    }
+}
+
+static struct value
+value_at(sqlite3_stmt *statement, int column)
+{
+    struct value value = { .kind = VALUE_NONE };
+    switch (sqlite3_column_type(statement, column)) {
+    case SQLITE_INTEGER:
+        value.kind = VALUE_NUMBER;
+        value.number = sqlite3_column_int64(statement, column);
+        break;
+    case SQLITE_TEXT:
+        value.text.ptr = (const char *)sqlite3_column_text(statement, column);
+        value.text.len = (size_t)sqlite3_column_bytes(statement, column);
+        /* no memory: not the data's fault, yet the row cannot be read */
+        value.kind = value.text.ptr ? VALUE_TEXT : VALUE_NONE;
+        break;
+    default: break;
+    }
+    return value;
+}
+
+static void
+read_columns(sqlite3_stmt *statement, struct columns *columns)
+{
+    columns->next = 0;
+    columns->damaged = false;
+    columns->count = sqlite3_data_count(statement);
+    check(columns->count <= VALUES_MAX);
+    for (int column = 0; column < columns->count; column++) {
+        columns->at[column] = value_at(statement, column);
+    }
+}
+
 enum status
 query_next(struct query *query)
 {
     if (query->status != STATUS_OK) {
         return query->status;
     }
-    query->column_next = 0;
-    query->damaged = false;
     const int code = sqlite3_step(query->statement);
     if (code == SQLITE_DONE) {
         return STATUS_NOT_FOUND;
     }
     query->status = db_status(query->db, code);
+    if (query->status == STATUS_OK) {
+        read_columns(query->statement, query->columns);
+    }
     return query->status;
 }
 
@@ -191,13 +236,11 @@ query_write(struct query *query, enum status none, const char *table, int64_t id
 {
     int64_t changed_count = 0;
     const enum status status = query_run(query, &changed_count);
-    if (status != STATUS_OK || changed_count == 1) {
+    if (status != STATUS_OK || changed_count == 1 || none == STATUS_OK) {
         return status;
     }
     return store_fail(query->db->error_text, none, "table %s, row %lld: %s", table, (long long)id,
-        none == STATUS_EXISTS     ? "it is there already"
-        : none == STATUS_CONFLICT ? "its stored version is another one"
-                                  : "it is not there");
+        none_text(none));
 }
 
 enum status
@@ -209,60 +252,4 @@ query_finish(
     }
     query_end(query);
     return status;
-}
-
-/* --- Columns. */
-
-int64_t
-column_i64(struct query *query)
-{
-    const int column = query->column_next++;
-    if (sqlite3_column_type(query->statement, column) != SQLITE_INTEGER) {
-        query->damaged = true;
-        return 0;
-    }
-    return sqlite3_column_int64(query->statement, column);
-}
-
-int32_t
-column_range(struct query *query, int32_t min, int32_t max)
-{
-    const int64_t value = column_i64(query);
-    if (value < min || value > max) {
-        query->damaged = true;
-        return min;
-    }
-    return (int32_t)value;
-}
-
-bool
-column_bool(struct query *query)
-{
-    return column_range(query, 0, 1) == 1;
-}
-
-struct slice
-column_slice(struct query *query)
-{
-    const int column = query->column_next++;
-    if (sqlite3_column_type(query->statement, column) != SQLITE_TEXT) {
-        query->damaged = true;
-        return slice_of(NULL, 0);
-    }
-    const char *text = (const char *)sqlite3_column_text(query->statement, column);
-    if (!text) { /* no memory: not the data's fault, yet the row cannot be read */
-        query->damaged = true;
-        return slice_of(NULL, 0);
-    }
-    return slice_of(text, (size_t)sqlite3_column_bytes(query->statement, column));
-}
-
-void
-column_text(struct query *query, char *out, size_t out_size)
-{
-    const struct slice text = column_slice(query);
-    out[0] = '\0';
-    if (memchr(text.ptr ? text.ptr : "", '\0', text.len) || !slice_to_cstr(text, out, out_size)) {
-        query->damaged = true;
-    }
 }

@@ -94,7 +94,7 @@ static const struct {
 
 /* False: the row makes no sense, and *id is which (0: it has no number). */
 static bool
-take_row(const struct inspector *to, enum table table, struct query *query, int64_t *id)
+take_row(const struct inspector *to, enum table table, struct columns *columns, int64_t *id)
 {
     union {
         struct node_row node;
@@ -111,7 +111,7 @@ take_row(const struct inspector *to, enum table table, struct query *query, int6
     bool good = false;
 #define TAKE(NAME, name, number)                                                                   \
     case NAME:                                                                                     \
-        good = row_##name(query, &row.name);                                                       \
+        good = row_##name(columns, &row.name);                                                       \
         *id = row.name.number;                                                                     \
         if (good) {                                                                                \
             to->name(to->user, &row.name);                                                         \
@@ -126,8 +126,8 @@ take_row(const struct inspector *to, enum table table, struct query *query, int6
         TAKE(SUBJECTS, subject, subject_id);
         TAKE(METERS, meter, subject_id);
         TAKE(HOLDS, hold, hold_id);
-    case REFUSALS: *id = 0; return row_refusal(query, &row.refusal);
-    case ISSUED: *id = 0; return row_issued(query, &row.issued);
+    case REFUSALS: *id = 0; return row_refusal(columns, &row.refusal);
+    case ISSUED: *id = 0; return row_issued(columns, &row.issued);
     }
 #undef TAKE
     return good;
@@ -152,7 +152,7 @@ read_table(struct inspection *inspection, enum table table)
     inspection->done = inspection->total = 0;
     while ((status = query_next(&query)) == STATUS_OK) {
         int64_t id = 0;
-        if (!take_row(inspection->to, table, &query, &id)) {
+        if (!take_row(inspection->to, table, query.columns, &id)) {
             tell_row_damage(inspection, tables[table].name, id);
         }
         if (++inspection->done % LOOK_ROWS == 0 && !tell_progress(inspection)) {
@@ -177,7 +177,7 @@ read_page(struct inspection *inspection, int64_t *after, int64_t newest)
     query_i64(&query, newest);
     query_i64(&query, LEDGER_PAGE);
     while ((status = query_next(&query)) == STATUS_OK) {
-        const bool good = row_ledger(&query, &row);
+        const bool good = row_ledger(query.columns, &row);
         *after = max_i64(*after, row.id);
         count++;
         if (good) {
@@ -214,7 +214,7 @@ read_newest(struct sqlite_db *db, int64_t *newest)
 {
     struct query query = query_start(db, STATEMENT_READ_LEDGER_NEWEST);
     const enum status status = query_next(&query);
-    *newest = status == STATUS_OK ? column_i64(&query) : 0;
+    *newest = status == STATUS_OK ? column_i64(query.columns) : 0;
     query_end(&query);
     return status == STATUS_NOT_FOUND ? STATUS_OK : status;
 }

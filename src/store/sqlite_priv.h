@@ -2,8 +2,7 @@
  *
  *   sqlite.c             the engine: open, node, transactions, the table of functions
  *   sqlite_db.c          one connection: prepared statements, binding, reading, errors
- *   sqlite_columns.c     columns to rows
- *   sqlite_rows.c        the writer's gets and puts
+ *   sqlite_rows.c        the writer's gets and puts (columns.c, puts.c), the meta table
  *   sqlite_read.c        the reader door
  *   sqlite_checkpoint.c  copying the log back, beside the writer
  *   sqlite_home.c        is it the file that the last gateway wrote
@@ -18,14 +17,14 @@
 #include <sqlite3.h>
 #include <stdatomic.h>
 
-#include "store/statements.h"
-#include "store/store_priv.h"
+#include "store/columns_priv.h"
 
 /* --- sqlite_db.c: a connection of one thread. */
 
 struct sqlite_db {
     sqlite3 *handle;
-    sqlite3_stmt *statements[STATEMENT_COUNT]; /* prepared at first use, kept */
+    sqlite3_stmt *statements[STATEMENT_SQLITE_COUNT]; /* prepared at first use, kept */
+    struct columns columns;                           /* of the row that its open query stands at */
     char *error_text;                          /* 512 bytes of the owner */
     struct gather *gather;                     /* the log's; NULL: it has none */
 };
@@ -46,15 +45,16 @@ MUST_USE enum status db_damaged(struct sqlite_db *db, const char *table, int64_t
 struct query {
     struct sqlite_db *db;
     sqlite3_stmt *statement;
-    int bound_count, column_next;
+    struct columns *columns; /* of the current row; texts live until the next query_next or query_end */
+    int bound_count;
     enum status status;
-    bool damaged; /* a column read so far has not the type, size or range it must have */
 };
 
 struct query query_start(struct sqlite_db *db, enum statement_id id);
 void query_i64(struct query *query, int64_t value);
 void query_text(struct query *query, const char *text);
 void query_slice(struct query *query, struct slice text);
+void query_bind(struct query *query, const struct params *params);
 /* OK: a row is there to read; NOT_FOUND: no more. */
 MUST_USE enum status query_next(struct query *query);
 /* Runs a statement that returns no rows, and ends it. *changed_count: rows that it wrote. */
@@ -67,14 +67,6 @@ void query_end(struct query *query);
  * intact. */
 MUST_USE enum status query_finish(
     struct query *query, enum status status, bool intact, const char *table, const int64_t *id);
-
-/* Columns of the current row, from left to right. */
-int64_t column_i64(struct query *query);
-int32_t column_range(struct query *query, int32_t min, int32_t max);
-bool column_bool(struct query *query);
-void column_text(struct query *query, char *out, size_t out_size);
-/* Borrowed until the next query_next or query_end. */
-struct slice column_slice(struct query *query);
 
 /* --- lock.c: an exclusive lock on PATH.lock, which then holds our process id. */
 
@@ -210,21 +202,9 @@ MUST_USE enum status sqlite_connect(struct sqlite_db *db, const char *path, int 
 
 MUST_USE enum status sqlite_node_put(struct sqlite_db *db, const struct node_row *node);
 
-/* --- sqlite_columns.c: the current row of a query; false when it is damaged. `inputs` are
- * borrowed. */
+/* --- sqlite_rows.c */
 
-MUST_USE bool row_account(struct query *query, struct account_row *row);
-MUST_USE bool row_key(struct query *query, struct key_row *row);
-MUST_USE bool row_thread(struct query *query, struct thread_row *row);
-MUST_USE bool row_subject(struct query *query, struct subject_row *row);
-MUST_USE bool row_meter(struct query *query, struct meter_row *row);
-MUST_USE bool row_hold(struct query *query, struct hold_row *row);
-MUST_USE bool row_ledger(struct query *query, struct ledger_row *row);
-MUST_USE bool row_refusal(struct query *query, struct refusal_row *row);
-MUST_USE bool row_issued(struct query *query, struct issued_row *row);
-MUST_USE bool row_limit_def(struct query *query, struct limit_def_row *row);
-MUST_USE bool row_node(struct query *query, struct node_row *row);
-
+MUST_USE enum status run_put(struct sqlite_db *db, const struct put *put);
 MUST_USE enum status sqlite_meta_get(
     struct sqlite_db *db, const char *name, char *out, size_t out_size);
 MUST_USE enum status sqlite_meta_put(struct sqlite_db *db, const char *name, const char *value);

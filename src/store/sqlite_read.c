@@ -134,7 +134,7 @@ read_ledger(struct store_reader *reader, const struct ledger_filter *filter,
     bind_filter(&read.query, filter);
     struct ledger_row row;
     while (read_next(&read)) {
-        if (!row_ledger(&read.query, &row)) {
+        if (!row_ledger(read.query.columns, &row)) {
             read_damaged(&read, "ledger", row.id);
         } else if (!callback(user, &row)) {
             read_stop(&read);
@@ -149,7 +149,7 @@ read_accounts(struct store_reader *reader, account_callback *callback, void *use
     struct read read = read_start(reader, STATEMENT_READ_ACCOUNTS);
     struct account_row row;
     while (read_next(&read)) {
-        if (!row_account(&read.query, &row)) {
+        if (!row_account(read.query.columns, &row)) {
             read_damaged(&read, "account", row.account_id);
         } else if (!callback(user, &row)) {
             read_stop(&read);
@@ -168,7 +168,7 @@ read_keys(struct store_reader *reader, int64_t account_id, key_callback *callbac
     }
     struct key_row row;
     while (read_next(&read)) {
-        if (!row_key(&read.query, &row)) {
+        if (!row_key(read.query.columns, &row)) {
             read_damaged(&read, "key", row.key_id);
         } else if (!callback(user, &row)) {
             read_stop(&read);
@@ -188,9 +188,9 @@ read_meters(struct store_reader *reader, int64_t account_id, meter_callback *cal
     struct subject_row subject;
     struct meter_row meters;
     while (read_next(&read)) {
-        if (!row_subject(&read.query, &subject)) {
+        if (!row_subject(read.query.columns, &subject)) {
             read_damaged(&read, "subject", subject.subject_id);
-        } else if (!row_meter(&read.query, &meters)) {
+        } else if (!row_meter(read.query.columns, &meters)) {
             read_damaged(&read, "meter", subject.subject_id);
         } else if (!callback(user, &subject, &meters)) {
             read_stop(&read);
@@ -205,7 +205,7 @@ read_holds(struct store_reader *reader, hold_callback *callback, void *user)
     struct read read = read_start(reader, STATEMENT_READ_HOLDS);
     struct hold_row row;
     while (read_next(&read)) {
-        if (!row_hold(&read.query, &row)) {
+        if (!row_hold(read.query.columns, &row)) {
             read_damaged(&read, "hold", row.hold_id);
         } else if (!callback(user, &row)) {
             read_stop(&read);
@@ -220,7 +220,7 @@ read_nodes(struct store_reader *reader, node_callback *callback, void *user)
     struct read read = read_start(reader, STATEMENT_READ_NODES);
     struct node_row row;
     while (read_next(&read)) {
-        if (!row_node(&read.query, &row)) {
+        if (!row_node(read.query.columns, &row)) {
             read_damaged(&read, "node", row.node_id);
         } else if (!callback(user, &row)) {
             read_stop(&read);
@@ -242,7 +242,7 @@ read_refusals(struct store_reader *reader, int64_t account_id, int64_t since_ms,
     query_i64(&read.query, since_ms);
     struct refusal_row row;
     while (read_next(&read)) {
-        if (!row_refusal(&read.query, &row)) {
+        if (!row_refusal(read.query.columns, &row)) {
             read_damaged(&read, "refusal", row.ledger_id);
         } else if (!callback(user, &row)) {
             read_stop(&read);

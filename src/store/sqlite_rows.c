@@ -1,13 +1,69 @@
 /* store/sqlite_rows.c: the writer's gets and puts. What is written was checked by store.c. The
- * order of the binds is the order of the parameters in statements.h. */
+ * parameters are those of puts.c. */
 #include "store/sqlite_priv.h"
-
-#include "rows/pack.h"
 
 static struct sqlite_db *
 db_of(struct store *store)
 {
     return &sqlite_store_of(store)->db;
+}
+
+enum status
+run_put(struct sqlite_db *db, const struct put *put)
+{
+    struct query query = query_start(db, put->statement);
+    query_bind(&query, &put->params);
+    return query_write(&query, put->none, put->table, put->id);
+}
+
+/* --- Meta: names and values. */
+
+enum status
+sqlite_meta_get(struct sqlite_db *db, const char *name, char *out, size_t out_size)
+{
+    struct query query = query_start(db, STATEMENT_META_GET);
+    query_text(&query, name);
+    enum status status = query_next(&query);
+    if (status == STATUS_OK) {
+        column_text(query.columns, out, out_size);
+        if (query.columns->damaged) {
+            status = store_fail(db->error_text, STATUS_INVALID,
+                "the store is damaged: table meta, '%s' makes no sense; restore a backup", name);
+        }
+    }
+    query_end(&query);
+    return status;
+}
+
+enum status
+sqlite_meta_put(struct sqlite_db *db, const char *name, const char *value)
+{
+    struct put put;
+    put_meta(&put, name, value);
+    return run_put(db, &put);
+}
+
+enum status
+sqlite_meta_get_i64(struct sqlite_db *db, const char *name, int64_t *value)
+{
+    char text[24];
+    const enum status status = sqlite_meta_get(db, name, text, sizeof(text));
+    if (status == STATUS_OK && (!slice_to_i64(slice_str(text), value) || *value < 0)) {
+        return store_fail(db->error_text, STATUS_INVALID,
+            "the store is damaged: table meta, '%s' is no number; restore a backup", name);
+    }
+    return status;
+}
+
+enum status
+sqlite_meta_put_i64(struct sqlite_db *db, const char *name, int64_t value)
+{
+    struct buf text = { 0 };
+    buf_add_i64(&text, value);
+    const enum status status =
+        text.failed ? STATUS_FULL : sqlite_meta_put(db, name, buf_cstr(&text));
+    buf_free(&text);
+    return status;
 }
 
 /* --- The identity version. */
@@ -43,7 +99,7 @@ account_get(struct store *store, int64_t account_id, struct account_row *row)
     struct query query = query_start(db_of(store), STATEMENT_ACCOUNT_GET);
     query_i64(&query, account_id);
     const enum status status = query_next(&query);
-    const bool intact = status != STATUS_OK || row_account(&query, row);
+    const bool intact = status != STATUS_OK || row_account(query.columns, row);
     return query_finish(&query, status, intact, "account", &account_id);
 }
 
@@ -53,31 +109,16 @@ account_by_name(struct store *store, const char *name, struct account_row *row)
     struct query query = query_start(db_of(store), STATEMENT_ACCOUNT_BY_NAME);
     query_text(&query, name);
     const enum status status = query_next(&query);
-    const bool intact = status != STATUS_OK || row_account(&query, row);
+    const bool intact = status != STATUS_OK || row_account(query.columns, row);
     return query_finish(&query, status, intact, "account", &row->account_id);
 }
 
 static enum status
 account_put(struct store *store, struct account_row *row)
 {
-    const bool insert = row->version == 0;
-    struct query query =
-        query_start(db_of(store), insert ? STATEMENT_ACCOUNT_INSERT : STATEMENT_ACCOUNT_UPDATE);
-    if (insert) {
-        query_i64(&query, row->account_id);
-    }
-    query_text(&query, row->name);
-    query_text(&query, row->plan);
-    query_text(&query, row->organisation);
-    query_i64(&query, row->state);
-    query_i64(&query, row->created_ms);
-    query_i64(&query, row->version + 1);
-    if (!insert) {
-        query_i64(&query, row->account_id);
-        query_i64(&query, row->version);
-    }
-    const enum status status =
-        query_write(&query, insert ? STATUS_EXISTS : STATUS_CONFLICT, "account", row->account_id);
+    struct put put;
+    put_account(&put, row);
+    const enum status status = run_put(db_of(store), &put);
     row->version += status == STATUS_OK;
     return status;
 }
@@ -88,7 +129,7 @@ key_get(struct store *store, int64_t key_id, struct key_row *row)
     struct query query = query_start(db_of(store), STATEMENT_KEY_GET);
     query_i64(&query, key_id);
     const enum status status = query_next(&query);
-    const bool intact = status != STATUS_OK || row_key(&query, row);
+    const bool intact = status != STATUS_OK || row_key(query.columns, row);
     return query_finish(&query, status, intact, "key", &key_id);
 }
 
@@ -98,36 +139,16 @@ key_by_hash(struct store *store, const char *hash_hex, struct key_row *row)
     struct query query = query_start(db_of(store), STATEMENT_KEY_BY_HASH);
     query_text(&query, hash_hex);
     const enum status status = query_next(&query);
-    const bool intact = status != STATUS_OK || row_key(&query, row);
+    const bool intact = status != STATUS_OK || row_key(query.columns, row);
     return query_finish(&query, status, intact, "key", &row->key_id);
 }
 
 static enum status
 key_put(struct store *store, struct key_row *row)
 {
-    const bool insert = row->version == 0;
-    struct query query =
-        query_start(db_of(store), insert ? STATEMENT_KEY_INSERT : STATEMENT_KEY_UPDATE);
-    if (insert) {
-        query_i64(&query, row->key_id);
-    }
-    query_i64(&query, row->account_id);
-    query_text(&query, row->hash_hex);
-    query_text(&query, row->label);
-    query_text(&query, row->shown);
-    query_i64(&query, row->role);
-    query_i64(&query, row->revoked);
-    query_i64(&query, row->thread_required);
-    query_i64(&query, row->created_ms);
-    query_i64(&query, row->expires_ms);
-    query_text(&query, row->may_act_for);
-    query_i64(&query, row->version + 1);
-    if (!insert) {
-        query_i64(&query, row->key_id);
-        query_i64(&query, row->version);
-    }
-    const enum status status =
-        query_write(&query, insert ? STATUS_EXISTS : STATUS_CONFLICT, "key", row->key_id);
+    struct put put;
+    put_key(&put, row);
+    const enum status status = run_put(db_of(store), &put);
     row->version += status == STATUS_OK;
     return status;
 }
@@ -140,7 +161,7 @@ thread_get(struct store *store, int64_t thread_id, struct thread_row *row)
     struct query query = query_start(db_of(store), STATEMENT_THREAD_GET);
     query_i64(&query, thread_id);
     const enum status status = query_next(&query);
-    const bool intact = status != STATUS_OK || row_thread(&query, row);
+    const bool intact = status != STATUS_OK || row_thread(query.columns, row);
     return query_finish(&query, status, intact, "thread", &thread_id);
 }
 
@@ -153,47 +174,16 @@ thread_find(struct store *store, int64_t account_id, enum thread_kind kind, cons
     query_i64(&query, kind);
     query_text(&query, sig_hash);
     const enum status status = query_next(&query);
-    const bool intact = status != STATUS_OK || row_thread(&query, row);
+    const bool intact = status != STATUS_OK || row_thread(query.columns, row);
     return query_finish(&query, status, intact, "thread", &row->thread_id);
-}
-
-static enum status
-thread_insert(struct sqlite_db *db, const struct thread_row *row)
-{
-    struct query query = query_start(db, STATEMENT_THREAD_INSERT);
-    query_i64(&query, row->thread_id);
-    query_i64(&query, row->account_id);
-    query_i64(&query, row->root_id);
-    query_i64(&query, row->kind);
-    query_text(&query, row->sig_hash);
-    query_i64(&query, row->created_ms);
-    query_i64(&query, row->last_ms);
-    query_i64(&query, row->last_input);
-    query_i64(&query, row->last_input_bytes);
-    query_i64(&query, row->version + 1);
-    return query_write(&query, STATUS_EXISTS, "thread", row->thread_id);
-}
-
-/* Its account, kind and hash are what it is: they stay. */
-static enum status
-thread_update(struct sqlite_db *db, const struct thread_row *row)
-{
-    struct query query = query_start(db, STATEMENT_THREAD_UPDATE);
-    query_i64(&query, row->root_id);
-    query_i64(&query, row->last_ms);
-    query_i64(&query, row->last_input);
-    query_i64(&query, row->last_input_bytes);
-    query_i64(&query, row->version + 1);
-    query_i64(&query, row->thread_id);
-    query_i64(&query, row->version);
-    return query_write(&query, STATUS_CONFLICT, "thread", row->thread_id);
 }
 
 static enum status
 thread_put(struct store *store, struct thread_row *row)
 {
-    struct sqlite_db *db = db_of(store);
-    const enum status status = row->version == 0 ? thread_insert(db, row) : thread_update(db, row);
+    struct put put;
+    put_thread(&put, row);
+    const enum status status = run_put(db_of(store), &put);
     row->version += status == STATUS_OK;
     return status;
 }
@@ -207,19 +197,16 @@ subject_find(struct store *store, enum subject_kind kind, int64_t account_id, co
     query_i64(&query, kind);
     query_text(&query, name);
     const enum status status = query_next(&query);
-    const bool intact = status != STATUS_OK || row_subject(&query, row);
+    const bool intact = status != STATUS_OK || row_subject(query.columns, row);
     return query_finish(&query, status, intact, "subject", &row->subject_id);
 }
 
 static enum status
 subject_put(struct store *store, const struct subject_row *row)
 {
-    struct query query = query_start(db_of(store), STATEMENT_SUBJECT_INSERT);
-    query_i64(&query, row->subject_id);
-    query_i64(&query, row->kind);
-    query_i64(&query, row->account_id);
-    query_text(&query, row->name);
-    return query_write(&query, STATUS_EXISTS, "subject", row->subject_id);
+    struct put put;
+    put_subject(&put, row);
+    return run_put(db_of(store), &put);
 }
 
 /* --- Meters. */
@@ -236,7 +223,7 @@ meter_get(struct store *store, int64_t subject_id, struct meter_row *row)
     struct query query = query_start(db_of(store), STATEMENT_METER_GET);
     query_i64(&query, subject_id);
     const enum status status = query_next(&query);
-    const bool intact = status != STATUS_OK || row_meter(&query, row);
+    const bool intact = status != STATUS_OK || row_meter(query.columns, row);
     return query_finish(&query, status, intact, "meter", &subject_id);
 }
 
@@ -244,50 +231,23 @@ static enum status
 meter_put(struct store *store, struct meter_row *row)
 {
     struct sqlite_store *sqlite = sqlite_store_of(store);
-    const bool insert = row->version == 0;
-    buf_clear(&sqlite->packed);
-    pack_meters(row, &sqlite->packed);
-    if (sqlite->packed.failed) {
+    struct put put;
+    if (!put_meter(&put, row, &sqlite->packed)) {
         return no_memory(&sqlite->db);
     }
-    struct query query =
-        query_start(&sqlite->db, insert ? STATEMENT_METER_INSERT : STATEMENT_METER_UPDATE);
-    if (insert) {
-        query_i64(&query, row->subject_id);
-        query_i64(&query, row->node_id);
-    }
-    query_slice(&query, buf_slice(&sqlite->packed));
-    query_i64(&query, row->seen_ms);
-    query_i64(&query, row->version + 1);
-    if (!insert) {
-        query_i64(&query, row->subject_id);
-        query_i64(&query, row->node_id);
-        query_i64(&query, row->version);
-    }
-    const enum status status = query_write(&query, STATUS_CONFLICT, "meter", row->subject_id);
+    const enum status status = run_put(&sqlite->db, &put);
     row->version += status == STATUS_OK;
     return status;
 }
 
 /* --- Holds. */
 
-/* Packs into the store's two buffers, which live until the next row is packed. */
-static bool
-pack_hold(struct sqlite_store *sqlite, const struct hold_row *row)
-{
-    buf_clear(&sqlite->packed);
-    buf_clear(&sqlite->packed_2);
-    pack_parts(row, &sqlite->packed);
-    pack_attempts(row, &sqlite->packed_2);
-    return !sqlite->packed.failed && !sqlite->packed_2.failed;
-}
-
 /* Ends the query; the inputs are copied, so that they outlive it. */
 static enum status
 read_hold(struct sqlite_store *sqlite, struct query *query, struct hold_row *row)
 {
     enum status status = query_next(query);
-    if (status == STATUS_OK && !row_hold(query, row)) {
+    if (status == STATUS_OK && !row_hold(query->columns, row)) {
         status = db_damaged(query->db, "hold", row->hold_id);
     }
     if (status == STATUS_OK) {
@@ -322,75 +282,28 @@ static enum status
 hold_insert(struct store *store, const struct hold_row *row)
 {
     struct sqlite_store *sqlite = sqlite_store_of(store);
-    if (!pack_hold(sqlite, row)) {
-        return no_memory(&sqlite->db);
-    }
-    struct query query = query_start(&sqlite->db, STATEMENT_HOLD_INSERT);
-    query_i64(&query, row->hold_id);
-    query_i64(&query, row->node_id);
-    query_i64(&query, row->epoch);
-    query_i64(&query, row->account_id);
-    query_i64(&query, row->key_id);
-    query_i64(&query, row->thread_id);
-    query_i64(&query, row->root_id);
-    query_i64(&query, row->payer);
-    query_i64(&query, row->state);
-    query_i64(&query, row->on_abort);
-    query_text(&query, row->model);
-    query_slice(&query, buf_slice(&sqlite->packed));
-    query_slice(&query, buf_slice(&sqlite->packed_2));
-    query_i64(&query, row->held_micros);
-    query_i64(&query, row->bound_micros);
-    query_i64(&query, row->est_micros);
-    query_i64(&query, row->est_input);
-    query_i64(&query, row->input_bound);
-    query_i64(&query, row->held_output);
-    query_i64(&query, row->bound_output);
-    query_i64(&query, row->multiplier_pct);
-    query_i64(&query, row->body_bytes);
-    query_text(&query, row->estimator);
-    query_i64(&query, row->created_ms);
-    query_i64(&query, row->policy_ver);
-    query_i64(&query, row->price_ver);
-    query_slice(&query, row->inputs);
-    return query_write(&query, STATUS_EXISTS, "hold", row->hold_id);
+    struct put put;
+    return put_hold_insert(&put, row, &sqlite->packed, &sqlite->packed_2)
+               ? run_put(&sqlite->db, &put)
+               : no_memory(&sqlite->db);
 }
 
 static enum status
 hold_update(struct store *store, const struct hold_row *row)
 {
     struct sqlite_store *sqlite = sqlite_store_of(store);
-    if (!pack_hold(sqlite, row)) {
-        return no_memory(&sqlite->db);
-    }
-    struct query query = query_start(&sqlite->db, STATEMENT_HOLD_UPDATE);
-    query_i64(&query, row->payer);
-    query_i64(&query, row->state);
-    query_i64(&query, row->on_abort);
-    query_slice(&query, buf_slice(&sqlite->packed));
-    query_slice(&query, buf_slice(&sqlite->packed_2));
-    query_i64(&query, row->held_micros);
-    query_i64(&query, row->bound_micros);
-    query_i64(&query, row->est_micros);
-    query_i64(&query, row->est_input);
-    query_i64(&query, row->input_bound);
-    query_i64(&query, row->held_output);
-    query_i64(&query, row->bound_output);
-    query_i64(&query, row->multiplier_pct);
-    query_i64(&query, row->body_bytes);
-    query_text(&query, row->estimator);
-    query_i64(&query, row->policy_ver);
-    query_i64(&query, row->price_ver);
-    query_i64(&query, row->hold_id);
-    return query_write(&query, STATUS_NOT_FOUND, "hold", row->hold_id);
+    struct put put;
+    return put_hold_update(&put, row, &sqlite->packed, &sqlite->packed_2)
+               ? run_put(&sqlite->db, &put)
+               : no_memory(&sqlite->db);
 }
 
 static enum status
 hold_delete(struct store *store, int64_t hold_id)
 {
-    struct query query = query_start(db_of(store), STATEMENT_HOLD_DELETE);
-    query_i64(&query, hold_id);
-    return query_write(&query, STATUS_NOT_FOUND, "hold", hold_id);
+    struct put put;
+    put_hold_delete(&put, hold_id);
+    return run_put(db_of(store), &put);
 }
 
 /* --- Ledger and refusals. */
@@ -398,56 +311,17 @@ hold_delete(struct store *store, int64_t hold_id)
 static enum status
 ledger_add(struct store *store, const struct ledger_row *row)
 {
-    struct query query = query_start(db_of(store), STATEMENT_LEDGER_ADD);
-    query_i64(&query, row->id);
-    query_i64(&query, row->at_ms);
-    query_i64(&query, row->kind);
-    query_i64(&query, row->hold_id);
-    query_i64(&query, row->attempt);
-    query_i64(&query, row->account_id);
-    query_i64(&query, row->key_id);
-    query_i64(&query, row->thread_id);
-    query_i64(&query, row->root_id);
-    query_text(&query, row->model);
-    query_text(&query, row->source);
-    query_text(&query, row->provider);
-    query_text(&query, row->upstream_model);
-    query_i64(&query, row->payer);
-    query_i64(&query, row->usage.input);
-    query_i64(&query, row->usage.cache_read);
-    query_i64(&query, row->usage.cache_write_5m);
-    query_i64(&query, row->usage.cache_write_1h);
-    query_i64(&query, row->usage.output);
-    query_i64(&query, row->usage.reasoning);
-    query_i64(&query, row->usage.cost_micros);
-    query_i64(&query, row->usage.known);
-    query_i64(&query, row->cost_micros);
-    query_i64(&query, row->est_micros);
-    query_i64(&query, row->bound_micros);
-    query_i64(&query, row->started_ms);
-    query_text(&query, row->estimator);
-    query_text(&query, reason_row(row->reason)->code);
-    query_i64(&query, row->status);
-    query_i64(&query, row->flags);
-    query_i64(&query, row->policy_ver);
-    query_i64(&query, row->price_ver);
-    query_slice(&query, row->inputs);
-    return query_write(&query, STATUS_EXISTS, "ledger", row->id);
+    struct put put;
+    put_ledger(&put, row);
+    return run_put(db_of(store), &put);
 }
 
 static enum status
 refusal_add(struct store *store, const struct refusal_row *row)
 {
-    struct query query = query_start(db_of(store), STATEMENT_REFUSAL_ADD);
-    query_i64(&query, row->account_id);
-    query_i64(&query, row->key_id);
-    query_text(&query, row->model);
-    query_i64(&query, row->limit_id);
-    query_text(&query, reason_row(row->reason)->code);
-    query_i64(&query, row->minute_ms);
-    query_i64(&query, row->count);
-    query_i64(&query, row->ledger_id);
-    return query_write(&query, STATUS_IO, "refusal", row->ledger_id);
+    struct put put;
+    put_refusal(&put, row);
+    return run_put(db_of(store), &put);
 }
 
 /* --- Issued ids and limits. */
@@ -458,30 +332,24 @@ issued_get(struct store *store, const char *id_hash, struct issued_row *row)
     struct query query = query_start(db_of(store), STATEMENT_ISSUED_GET);
     query_text(&query, id_hash);
     const enum status status = query_next(&query);
-    const bool intact = status != STATUS_OK || row_issued(&query, row);
+    const bool intact = status != STATUS_OK || row_issued(query.columns, row);
     return query_finish(&query, status, intact, "issued", &row->account_id);
 }
 
 static enum status
 issued_put(struct store *store, const struct issued_row *row)
 {
-    struct query query = query_start(db_of(store), STATEMENT_ISSUED_PUT);
-    query_text(&query, row->id_hash);
-    query_i64(&query, row->account_id);
-    query_text(&query, row->provider);
-    query_i64(&query, row->at_ms);
-    int64_t changed_count = 0; /* 0: it keeps who had it first */
-    return query_run(&query, &changed_count);
+    struct put put;
+    put_issued(&put, row);
+    return run_put(db_of(store), &put);
 }
 
 static enum status
 issued_sweep(struct store *store, int64_t before_ms)
 {
-    struct query query = query_start(db_of(store), STATEMENT_ISSUED_SWEEP);
-    query_i64(&query, before_ms);
-    query_i64(&query, STORE_SWEEP_ROWS);
-    int64_t changed_count = 0;
-    return query_run(&query, &changed_count);
+    struct put put;
+    put_issued_sweep(&put, before_ms);
+    return run_put(db_of(store), &put);
 }
 
 static enum status
@@ -490,27 +358,21 @@ limit_def_at(struct store *store, int64_t index, struct limit_def_row *row)
     struct query query = query_start(db_of(store), STATEMENT_LIMIT_DEF_AT);
     query_i64(&query, index);
     const enum status status = query_next(&query);
-    const bool intact = status != STATUS_OK || row_limit_def(&query, row);
+    const bool intact = status != STATUS_OK || row_limit_def(query.columns, row);
     return query_finish(&query, status, intact, "limit_def", &row->limit_id);
 }
 
 static enum status
 limit_def_put(struct store *store, const struct limit_def_row *row)
 {
-    struct query clear = query_start(db_of(store), STATEMENT_LIMIT_DEF_CLEAR);
-    query_i64(&clear, row->limit_id);
-    query_text(&clear, row->name);
-    int64_t cleared_count = 0;
-    const enum status status = query_run(&clear, &cleared_count);
+    struct put put;
+    put_limit_def_clear(&put, row);
+    const enum status status = run_put(db_of(store), &put);
     if (status != STATUS_OK) {
         return status;
     }
-    struct query query = query_start(db_of(store), STATEMENT_LIMIT_DEF_INSERT);
-    query_i64(&query, row->limit_id);
-    query_text(&query, row->name);
-    query_text(&query, row->fingerprint);
-    query_i64(&query, row->since_ms);
-    return query_write(&query, STATUS_EXISTS, "limit_def", row->limit_id);
+    put_limit_def(&put, row);
+    return run_put(db_of(store), &put);
 }
 
 const struct store_row_ops sqlite_row_ops = {

@@ -161,9 +161,11 @@
     X(COMMIT, "COMMIT")                                                                            \
     X(DATA_VERSION, "PRAGMA data_version")
 
+/* Each engine's own follow on those of all. */
 enum statement_id {
 #define STATEMENT_ENUM(name, sql) STATEMENT_##name,
-    STATEMENTS(STATEMENT_ENUM) SQLITE_STATEMENTS(STATEMENT_ENUM)
+    STATEMENTS(STATEMENT_ENUM) STATEMENT_SHARED_COUNT,
+    STATEMENT_SQLITE_FIRST = STATEMENT_SHARED_COUNT - 1,
+    SQLITE_STATEMENTS(STATEMENT_ENUM) STATEMENT_SQLITE_COUNT,
 #undef STATEMENT_ENUM
-        STATEMENT_COUNT
 };
