@@ -46,7 +46,6 @@
                 "high_water_ms = excluded.high_water_ms, config_hash = excluded.config_hash, "     \
                 "name = excluded.name, started_ms = excluded.started_ms, "                         \
                 "waiting_count = excluded.waiting_count")                                          \
-    X(NODE_FENCE, "DELETE FROM node WHERE lease_until_ms < $1 AND node_id <> $2")                  \
     X(NODE_RENEW, "UPDATE node SET lease_until_ms = $1, batch_no = $2, high_water_ms = $3 "        \
                   "WHERE node_id = $4 AND epoch = $5")                                             \
     X(NODE_CONFIG, "UPDATE node SET config_hash = $1 WHERE node_id = $2 AND epoch = $3")           \
@@ -161,11 +160,53 @@
     X(COMMIT, "COMMIT")                                                                            \
     X(DATA_VERSION, "PRAGMA data_version")
 
+/* PostgreSQL's alone. Its clock is the batch's. A statement that is to find or write a row, and does not,
+ * fails (1 / count), so that a COMMIT sent right behind it is not done. */
+#define POSTGRES_CLOCK "(extract(epoch FROM clock_timestamp()) * 1000)::bigint"
+#define POSTGRES_STATEMENTS(X)                                                                     \
+    X(PG_BEGIN, "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE")                                 \
+    X(PG_COMMIT, "COMMIT")                                                                         \
+    X(PG_ROLLBACK, "ROLLBACK")                                                                     \
+    X(PG_CLOCK, "SELECT " POSTGRES_CLOCK)                                                          \
+    X(PG_RENEW, "WITH renewed AS (UPDATE node SET lease_until_ms = " POSTGRES_CLOCK " + $1, "      \
+                "batch_no = $2, high_water_ms = greatest(high_water_ms, " POSTGRES_CLOCK "), "     \
+                "waiting_count = $3 WHERE node_id = $4 AND epoch = $5 AND batch_no = $6 "          \
+                "AND lease_until_ms > " POSTGRES_CLOCK " RETURNING lease_until_ms - $1 AS now_ms) " \
+                "SELECT max(now_ms), (SELECT value FROM meta WHERE name = 'identity_version'), "   \
+                "(SELECT coalesce(sum(waiting_count), 0)::bigint FROM node "                       \
+                "WHERE node_id <> $4 AND lease_until_ms > " POSTGRES_CLOCK "), "                   \
+                "1 / count(*) FROM renewed")                                                       \
+    X(PG_MARK, "SELECT batch_no FROM node WHERE node_id = $1 AND epoch = $2 FOR UPDATE")           \
+    X(PG_VOID, "UPDATE node SET batch_no = $1 WHERE node_id = $2 AND epoch = $3 AND batch_no = $4") \
+    X(PG_NODES_OVER, "SELECT node_id FROM node WHERE lease_until_ms < $1 AND node_id <> $2 "       \
+                     "ORDER BY node_id")                                                           \
+    X(PG_NODE_FENCE, "DELETE FROM node WHERE node_id = $1 AND lease_until_ms < $2 "                \
+                     "RETURNING high_water_ms")                                                    \
+    X(PG_NODE_REST, "UPDATE node SET lease_until_ms = " POSTGRES_CLOCK " "                         \
+                    "WHERE node_id = $1 AND epoch = $2 AND lease_until_ms > " POSTGRES_CLOCK)      \
+    X(PG_NODE_END, "DELETE FROM node WHERE node_id = $1 AND epoch = $2 RETURNING high_water_ms")   \
+    X(PG_NODE_HOLDS, "SELECT hold_id FROM hold WHERE node_id = $1 AND epoch = $2 LIMIT 1")         \
+    X(PG_THREADS_LOCK, "SELECT " COLUMNS_THREAD " FROM thread WHERE thread_id IN ("                \
+                       "SELECT unnest($1::bigint[]) UNION SELECT known.thread_id "                 \
+                       "FROM unnest($2::bigint[], $3::bigint[], $4::text[]) "                      \
+                       "AS wanted (account_id, kind, sig_hash) JOIN thread known "                 \
+                       "ON known.account_id = wanted.account_id AND known.kind = wanted.kind "     \
+                       "AND known.sig_hash = wanted.sig_hash) ORDER BY thread_id "                 \
+                       "FOR UPDATE OF thread")                                                     \
+    X(PG_LIMITS_LOCK, "LOCK TABLE limit_def IN SHARE ROW EXCLUSIVE MODE")                          \
+    X(PG_IDENTITY_SWAP,                                                                            \
+        "UPDATE meta SET value = $1 WHERE name = 'identity_version' AND value = $2")               \
+    X(PG_ISSUED_SWEEP, "DELETE FROM issued WHERE id_hash IN (SELECT id_hash FROM issued "          \
+                       "WHERE at_ms < $1 ORDER BY at_ms LIMIT $2 FOR UPDATE SKIP LOCKED)")         \
+    X(PG_TELL, "SELECT pg_notify('tidegate', $1)")
+
 /* Each engine's own follow on those of all. */
 enum statement_id {
 #define STATEMENT_ENUM(name, sql) STATEMENT_##name,
     STATEMENTS(STATEMENT_ENUM) STATEMENT_SHARED_COUNT,
     STATEMENT_SQLITE_FIRST = STATEMENT_SHARED_COUNT - 1,
     SQLITE_STATEMENTS(STATEMENT_ENUM) STATEMENT_SQLITE_COUNT,
+    STATEMENT_POSTGRES_FIRST = STATEMENT_SHARED_COUNT - 1,
+    POSTGRES_STATEMENTS(STATEMENT_ENUM) STATEMENT_POSTGRES_COUNT,
 #undef STATEMENT_ENUM
 };
