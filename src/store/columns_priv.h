@@ -9,8 +9,8 @@
 
 #define VALUES_MAX 40 /* of one row or one statement */
 
-/* VALUE_NONE: NULL, or of a type that no column of ours has. */
-enum value_kind { VALUE_NONE, VALUE_NUMBER, VALUE_TEXT };
+/* VALUE_NONE: NULL, or of a type that no column of ours has. VALUE_BYTES: a parameter as the database takes it. */
+enum value_kind { VALUE_NONE, VALUE_NUMBER, VALUE_TEXT, VALUE_BYTES };
 struct value {
     enum value_kind kind;
     int64_t number;

@@ -11,7 +11,6 @@
 #include "base/secret.h"
 
 #define BUSY_WAIT_MS          2000 /* for a backup or a shell that holds SQLite's lock a moment */
-#define SIGNAL_KEY_BYTES      32
 #define LOG_KEPT_BYTES_TEXT   "268435456" /* a log that a slow reader made longer is cut to this */
 #define WRITER_CACHE_KIB_TEXT "65536"
 
@@ -485,44 +484,18 @@ next_epoch(struct sqlite_db *db, int64_t *epoch)
     return sqlite_meta_put_i64(db, "epoch", *epoch);
 }
 
-static int
-lower_hex_digit(char c)
-{
-    return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
-static bool
-key_from_hex(const char *hex, unsigned char key[SIGNAL_KEY_BYTES])
-{
-    for (size_t i = 0; i < SIGNAL_KEY_BYTES; i++) {
-        const int high = lower_hex_digit(hex[2 * i]);
-        const int low = high < 0 ? -1 : lower_hex_digit(hex[2 * i + 1]);
-        if (low < 0) {
-            return false;
-        }
-        key[i] = (unsigned char)(high * 16 + low);
-    }
-    return hex[2 * SIGNAL_KEY_BYTES] == '\0';
-}
-
 /* Made once in the life of a store: another key would recognise no thread. */
 static enum status
 signal_key(struct sqlite_db *db, unsigned char key[SIGNAL_KEY_BYTES])
 {
     char hex[2 * SIGNAL_KEY_BYTES + 1];
     enum status status = sqlite_meta_get(db, "signal_key", hex, sizeof(hex));
-    if (status == STATUS_OK && !key_from_hex(hex, key)) {
+    if (status == STATUS_OK && !signal_key_from_hex(hex, key)) {
         status = store_fail(db->error_text, STATUS_INVALID,
             "the store is damaged: its signal key makes no sense; restore a backup");
     }
     if (status == STATUS_NOT_FOUND) {
-        static const char digits[] = "0123456789abcdef";
-        secret_random(key, SIGNAL_KEY_BYTES);
-        for (size_t i = 0; i < SIGNAL_KEY_BYTES; i++) {
-            hex[2 * i] = digits[key[i] >> 4];
-            hex[2 * i + 1] = digits[key[i] & 15];
-        }
-        hex[2 * SIGNAL_KEY_BYTES] = '\0';
+        signal_key_make(key, hex);
         status = sqlite_meta_put(db, "signal_key", hex);
     }
     secret_wipe(hex, sizeof(hex));

@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "base/place.h"
+#include "base/secret.h"
 #include "log/metrics.h"
 
 enum status
@@ -16,6 +17,42 @@ store_fail(char text[512], enum status status, const char *format, ...)
     va_end(args);
     return status;
 }
+
+/* --- The signal key. */
+
+static int
+lower_hex_digit(char c)
+{
+    return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+bool
+signal_key_from_hex(const char *hex, unsigned char key[SIGNAL_KEY_BYTES])
+{
+    for (size_t i = 0; i < SIGNAL_KEY_BYTES; i++) {
+        const int high = lower_hex_digit(hex[2 * i]);
+        const int low = high < 0 ? -1 : lower_hex_digit(hex[2 * i + 1]);
+        if (low < 0) {
+            return false;
+        }
+        key[i] = (unsigned char)(high * 16 + low);
+    }
+    return hex[2 * SIGNAL_KEY_BYTES] == '\0';
+}
+
+void
+signal_key_make(unsigned char key[SIGNAL_KEY_BYTES], char hex[2 * SIGNAL_KEY_BYTES + 1])
+{
+    static const char digits[] = "0123456789abcdef";
+    secret_random(key, SIGNAL_KEY_BYTES);
+    for (size_t i = 0; i < SIGNAL_KEY_BYTES; i++) {
+        hex[2 * i] = digits[key[i] >> 4];
+        hex[2 * i + 1] = digits[key[i] & 15];
+    }
+    hex[2 * SIGNAL_KEY_BYTES] = '\0';
+}
+
+/* --- Opening. */
 
 static enum status
 open_engine(const char *url, const struct store_options *options, struct store **store,
@@ -30,8 +67,13 @@ open_engine(const char *url, const struct store_options *options, struct store *
     if (path) {
         return sqlite_store_open(path, options, store, error);
     }
+    if (store_url_is_postgres(url)) {
+        return postgres_store_open(url, options, store, error);
+    }
     return store_fail(error->text, STATUS_INVALID,
-        "'%s' names no store this version knows; write sqlite:PATH, or memory: for a trial", url);
+        "'%s' names no store this version knows; write sqlite:PATH, postgresql://USER@HOST/DATABASE, or "
+        "memory: for a trial",
+        url);
 }
 
 enum status

@@ -37,8 +37,8 @@ struct store_options {
 #define STORE_READ_MAX_MS      10000
 #define STORE_LEASE_MS         10000
 
-/* `url`: "sqlite:PATH" or "memory:". Takes the exclusive lock on PATH.lock, creates or migrates the
- * schema, checks that it is not newer. STATUS_BUSY: another gateway holds it (its process id is in the
+/* `url`: "sqlite:PATH", "postgresql://..." (or "postgres://...") or "memory:". Takes the exclusive lock on
+ * PATH.lock, creates or migrates the schema, checks that it is not newer. STATUS_BUSY: another gateway holds it (its process id is in the
  * text); STATUS_NEWER; STATUS_IO; STATUS_INVALID (not a store, or damaged). */
 MUST_USE enum status store_open(const char *url, const struct store_options *options,
     struct store **store, struct store_error *error);
@@ -57,7 +57,10 @@ const char *store_trouble(const struct store *store);
  * that is not exclusive is shared with other gateways, over a network:
  *   - what is sent there waits for company: store_begin, puts and store_load without a callback cost nothing
  *     until store_load or store_commit takes the way there and back;
- *   - so a put's EXISTS or CONFLICT may come as the status of store_commit;
+ *   - so a put's EXISTS, CONFLICT or NOT_FOUND comes as CONFLICT of store_commit, and store_begin's FENCED
+ *     with the first store_load or with store_commit;
+ *   - threads, meters and holds that are updated or deleted were loaded with their lock, or inserted, in the
+ *     same transaction, and limits were looked at (store_limit_def_at) before one is put;
  *   - a row that may have changed since is read with its lock in the transaction that writes it: threads,
  *     meters and holds; accounts and keys are as of store_identity_version; subjects never change. */
 bool store_is_exclusive(const struct store *store);

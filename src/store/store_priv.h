@@ -1,4 +1,4 @@
-/* store/store_priv.h: what the engines of the store (sqlite, memory) share with the door before
+/* store/store_priv.h: what the engines of the store (sqlite, postgres, memory) share with the door before
  * them.
  *
  * store.c takes every public call, checks what holds for all engines (rows, state of the
@@ -110,10 +110,17 @@ struct store_reader_ops {
 #define STORE_NODE_ID            1 /* of an embedded store: one gateway, its lock is its lease */
 #define LEDGER_READ_ROWS_DEFAULT 100
 
-/* Opens "sqlite:" stores (sqlite.c) and "memory:" ones (memory.c). */
+/* Opens "sqlite:" stores (sqlite.c), "postgresql:" ones (postgres.c) and "memory:" ones (memory.c). */
 MUST_USE enum status sqlite_store_open(const char *path, const struct store_options *options,
     struct store **store, struct store_error *error);
+MUST_USE enum status postgres_store_open(const char *url, const struct store_options *options,
+    struct store **store, struct store_error *error);
 MUST_USE enum status memory_store_open(struct store **store, struct store_error *error);
+
+/* The key of the threads' signals, as the meta table keeps it (store.c). */
+#define SIGNAL_KEY_BYTES 32
+MUST_USE bool signal_key_from_hex(const char *hex, unsigned char key[SIGNAL_KEY_BYTES]);
+void signal_key_make(unsigned char key[SIGNAL_KEY_BYTES], char hex[2 * SIGNAL_KEY_BYTES + 1]);
 
 /* schema/NNN.sql, in order: script i leads from schema i to i + 1. Made at build time. */
 extern const char *const store_schema_scripts[];

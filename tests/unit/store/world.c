@@ -1,6 +1,7 @@
 #include "world.h"
 
 #include <dirent.h>
+#include <libpq-fe.h>
 #include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -106,6 +107,97 @@ world_in_memory(void **state)
     return 0;
 }
 
+/* --- On PostgreSQL: a schema for each case. */
+
+/* The answer's first value, as far as it fits; fails the case where the server does. */
+static void
+server_sql(const char *sql, char *out, size_t out_size)
+{
+    PGconn *conn = PQconnectdb(getenv("TIDEGATE_TEST_PG"));
+    if (PQstatus(conn) != CONNECTION_OK) {
+        fail_msg("TIDEGATE_TEST_PG names no server that answers: %s", PQerrorMessage(conn));
+    }
+    PGresult *result = PQexec(conn, sql);
+    const ExecStatusType kind = PQresultStatus(result);
+    if (kind != PGRES_COMMAND_OK && kind != PGRES_TUPLES_OK) {
+        fail_msg("%s: %s", sql, PQerrorMessage(conn));
+    }
+    if (out) {
+        (void)snprintf(out, out_size, "%s", PQntuples(result) > 0 ? PQgetvalue(result, 0, 0) : "");
+    }
+    PQclear(result);
+    PQfinish(conn);
+}
+
+void
+world_postgres_begin(struct world *world)
+{
+    static int number;
+    char sql[160];
+    assert_int_equal(secret_start(), STATUS_OK);
+    world->shared = true;
+    (void)snprintf(world->schema, sizeof(world->schema), "unit_%d_%d", (int)getpid(), ++number);
+    (void)snprintf(sql, sizeof(sql), "CREATE SCHEMA %s", world->schema);
+    server_sql(sql, NULL, 0);
+    const char *server = getenv("TIDEGATE_TEST_PG");
+    (void)snprintf(world->url, sizeof(world->url), "%s%soptions=-csearch_path%%3D%s", server,
+        strchr(server, '?') ? "&" : "?", world->schema);
+}
+
+void
+world_postgres_end(struct world *world)
+{
+    char sql[160];
+    (void)snprintf(sql, sizeof(sql), "SET client_min_messages = warning; DROP SCHEMA %s CASCADE",
+        world->schema);
+    server_sql(sql, NULL, 0);
+}
+
+void
+world_run_on_postgres(void **state)
+{
+    const CMUnitTestFunction function = *(const CMUnitTestFunction *)*state;
+    struct world world = { 0 };
+    void *passed = &world;
+    if (!getenv("TIDEGATE_TEST_PG")) {
+        skip();
+    }
+    world_postgres_begin(&world);
+    world_open(&world);
+    function(&passed);
+    world_close(&world);
+    world_postgres_end(&world);
+}
+
+void
+expect_refused(struct world *world, enum status got, enum status want, const char *what)
+{
+    if (!world->shared) {
+        expect_status(world, got, want, what);
+        return;
+    }
+    expect_status(world, got, STATUS_OK, what);
+    if (want == STATUS_OK) { /* a read sends what waits, so that it would be told */
+        struct account_row row;
+        expect_status(
+            world, store_account_get(world->store, 987654321, &row), STATUS_NOT_FOUND, what);
+    } else {
+        expect_status(world, store_commit(world->store), STATUS_CONFLICT, what);
+    }
+}
+
+void
+expect_fenced(struct world *world, const struct node_row *node)
+{
+    if (!world->shared) {
+        EXPECT(world, store_begin(world->store, node), STATUS_FENCED);
+        return;
+    }
+    OK(world, store_begin(world->store, node));
+    EXPECT(world, store_commit(world->store), STATUS_FENCED);
+    store_rollback(world->store);
+}
+
 static void
 remove_folder(const char *folder)
 {
@@ -135,6 +227,12 @@ world_end(void **state)
 void
 world_sql(const struct world *world, const char *sql)
 {
+    if (world->shared) {
+        char text[2048];
+        (void)snprintf(text, sizeof(text), "SET search_path = %s; %s", world->schema, sql);
+        server_sql(text, NULL, 0);
+        return;
+    }
     sqlite3 *handle = NULL;
     char *error = NULL;
     assert_int_equal(sqlite3_open(world->path, &handle), SQLITE_OK);
@@ -307,6 +405,9 @@ put_one_of_each(struct world *world, int64_t base_id)
     char name[32];
     (void)snprintf(name, sizeof(name), "name-%lld", (long long)base_id);
     struct store *store = world->store;
+    struct limit_def_row unwanted;
+    const enum status seen = store_limit_def_at(store, 0, &unwanted); /* whoever puts one has looked before */
+    assert_true(seen == STATUS_OK || seen == STATUS_NOT_FOUND);
     struct account_row account = an_account(base_id, name);
     OK(world, store_account_put(store, &account));
     struct key_row key = a_key(base_id + 1, base_id);

@@ -11,9 +11,11 @@
 
 struct world {
     bool disk;
+    bool shared; /* on PostgreSQL: what is put waits for its commit */
+    char schema[64];
     char folder[64];
     char path[96];
-    char url[128];
+    char url[512];
     struct store_options options;
     struct store *store;
     struct store_reader *reader;
@@ -28,15 +30,34 @@ int world_end(void **state);
 /* A folder and a path, but no store. */
 int world_closed(void **state);
 
-/* A case on both engines. */
+/* A case on both embedded engines. */
 #define BOTH(name, function)                                                                       \
     CASE_WITH(name " (sqlite)", function, world_on_disk, world_end),                               \
         CASE_WITH(name " (memory)", function, world_in_memory, world_end)
+
+/* A case on the PostgreSQL server of TIDEGATE_TEST_PG, in a schema of its own; skipped without one. */
+#define ON_POSTGRES(name, function)                                                                \
+    { (name " (postgresql)"), world_run_on_postgres, NULL, NULL,                                    \
+        (void *)&(const CMUnitTestFunction){ function } }
+/* A case on all three. */
+#define ALL(name, function) BOTH(name, function), ON_POSTGRES(name, function)
+
+void world_run_on_postgres(void **state);
+/* A schema and a URL, but no store. */
+void world_postgres_begin(struct world *world);
+void world_postgres_end(struct world *world);
 
 /* Fails the case with the store's own words unless the status is the one. */
 void expect_status(const struct world *world, enum status got, enum status want, const char *what);
 #define EXPECT(world, call, want) expect_status((world), (call), (want), #call)
 #define OK(world, call)           EXPECT(world, call, STATUS_OK)
+
+/* A write that the store refuses with `want`: an embedded one at once, a shared one when it is committed. The
+ * transaction is to be rolled back; where `want` is OK it stays open. */
+void expect_refused(struct world *world, enum status got, enum status want, const char *what);
+#define REFUSED(world, call, want) expect_refused((world), (call), (want), #call)
+/* A batch of such a node is refused: its epoch is over. */
+void expect_fenced(struct world *world, const struct node_row *node);
 
 void world_open(struct world *world);
 void world_close(struct world *world);
@@ -70,5 +91,5 @@ void text_ledger(struct buf *out, const struct ledger_row *row);
 /* All that the reader door shows, as text. The caller frees it. */
 struct buf world_text(struct world *world);
 
-/* Runs SQL on the file from outside, as a shell would. */
+/* Runs SQL from outside, as a shell would. */
 void world_sql(const struct world *world, const char *sql);
