@@ -16,7 +16,7 @@
 
 struct ends {
     struct world *world;
-    char to_path[160], to_url[192];
+    char to_path[160], to_url[640];
     struct transfer_options options;
     struct transfer transfer;
     struct store_error error;
