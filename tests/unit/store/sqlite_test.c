@@ -121,7 +121,7 @@ what_cannot_be_a_store_is_told_in_a_sentence(void **state)
     assert_cannot_open(world, "sqlite:", STATUS_INVALID, "sqlite:PATH");
     assert_cannot_open(world, "", STATUS_INVALID, "sqlite:PATH");
     assert_cannot_open(world, "memory:x", STATUS_INVALID, "sqlite:PATH");
-    assert_cannot_open(world, "postgresql://h/db", STATUS_INVALID, "sqlite:PATH");
+    assert_cannot_open(world, "mysql://h/db", STATUS_INVALID, "sqlite:PATH");
     (void)snprintf(link, sizeof(link), "%s/link.db", world->folder);
     assert_int_equal(symlink("/nowhere/store.db", link), 0);
     assert_cannot_open(world, "sqlite:%s/link.db", STATUS_IO, "cannot be opened");
