@@ -127,7 +127,7 @@ give_back(struct replies *replies, const struct verdict *verdict)
 void
 replies_deliver(struct replies *replies)
 {
-    struct verdict verdicts[32];
+    struct verdict verdicts[8]; /* so few that they stay at hand while they are looked at */
     uint32_t count = 0;
     while ((count = engine_take(replies->engine, replies->loop, verdicts, countof(verdicts))) > 0) {
         for (uint32_t i = 0; i < count; i++) {

@@ -6,8 +6,9 @@
 #include "log/metrics.h"
 #include "log/trail.h"
 
-#define PIECES_MAX      (2 * SPLICES_MAX + 2)
-#define OWN_LINES_BYTES 1024 /* path, names of headers, length, and the like */
+#define PIECES_MAX       (2 * SPLICES_MAX + 2)
+#define OWN_LINES_BYTES  1024 /* path, names of headers, length, and the like */
+#define SMALL_BODY_BYTES 4096 /* is copied behind its head: more pieces would cost more */
 
 /* The path that this provider knows the api by; empty: no memory. */
 static struct slice
@@ -50,14 +51,15 @@ head_bytes_bound(const struct call *call)
 
 /* False where a part cannot be sent as a header: a secret with a line end, say. */
 static bool
-write_head(struct call *call, int64_t length)
+write_head(struct call *call, size_t length)
 {
     const struct provider *provider = call_provider(call);
     const struct credential *credential = &provider->company;
     struct buf *out = &call->request_head;
     call_free_head(call);
     out->limit_bytes = 0;
-    bool good = spares_take(&call->loop->spares, out, head_bytes_bound(call));
+    const size_t body_bytes = length <= SMALL_BODY_BYTES ? length : 0;
+    bool good = spares_take(&call->loop->spares, out, head_bytes_bound(call) + body_bytes);
     out->limit_bytes = out->cap; /* growing would leave copies of the secret behind */
     good = good && http_write_request_line(out, SLICE("POST"), target_of(call, provider));
     good = good && http_write_header(out, SLICE("host"), slice_str(provider->host_header));
@@ -69,7 +71,7 @@ write_head(struct call *call, int64_t length)
                && http_write_header(out, slice_str(credential->headers[i].name),
                    slice_str(credential->headers[i].value));
     }
-    good = good && http_write_header_i64(out, SLICE("content-length"), length);
+    good = good && http_write_header_i64(out, SLICE("content-length"), (int64_t)length);
     http_write_end(out);
     return good && !out->failed;
 }
@@ -94,6 +96,34 @@ splice_body(struct call *call, struct splices *splices)
     return splices_make(call->facts, &wishes, buf_slice(&call->body), &call->arena, splices);
 }
 
+/* The head and the spliced body as they are sent; how many pieces, 0 = they cannot be. */
+static int
+make_pieces(struct call *call, struct slice pieces[PIECES_MAX])
+{
+    const struct slice body = buf_slice(&call->body);
+    struct splices splices;
+    if (!splice_body(call, &splices)) {
+        return 0;
+    }
+    const size_t length = splices_length(&splices, body);
+    if (!write_head(call, length)) {
+        return 0;
+    }
+    struct splice_walk walk = { 0 };
+    int count = 1;
+    while (count < PIECES_MAX && splices_next(&splices, body, &walk, &pieces[count])) {
+        count++;
+    }
+    if (length <= SMALL_BODY_BYTES) {
+        for (int i = 1; i < count; i++) {
+            buf_add_slice(&call->request_head, pieces[i]);
+        }
+        count = 1;
+    }
+    pieces[0] = buf_slice(&call->request_head);
+    return call->request_head.failed ? 0 : count;
+}
+
 void
 call_send(struct call *call)
 {
@@ -104,9 +134,7 @@ call_send(struct call *call)
         proxy ? proxy->port : 0, proxy ? proxy->authorization : NULL };
     const struct net_deadlines deadlines = { provider->connect_ms, provider->first_byte_ms,
         provider->between_bytes_ms };
-    const struct slice body = buf_slice(&call->body);
     struct slice pieces[PIECES_MAX];
-    int piece_count = 1;
     call->state = CALL_SEND;
     call->all_sent = false;
     call->upstream_status = 0;
@@ -118,21 +146,13 @@ call_send(struct call *call)
         call_next_route(call, passed_by, true, 0);
         return;
     }
-    struct splices splices;
-    bool good = splice_body(call, &splices);
-    good = good && write_head(call, (int64_t)splices_length(&splices, body));
-    struct splice_walk walk = { 0 };
-    while (good && piece_count < PIECES_MAX
-           && splices_next(&splices, body, &walk, &pieces[piece_count])) {
-        piece_count++;
-    }
-    if (good) {
-        pieces[0] = buf_slice(&call->request_head);
+    const int piece_count = make_pieces(call, pieces);
+    if (piece_count > 0) {
         call->upstream = net_call_start(
             call->loop->loop, &target, &deadlines, pieces, piece_count, &call_events, call);
     }
     if (call->upstream) {
-        trail_note(TRAIL_SENT, call->hold_id, call->attempts, (int64_t)body.len);
+        trail_note(TRAIL_SENT, call->hold_id, call->attempts, (int64_t)call->body.len);
         counter_add(COUNTER_ATTEMPTS, 1);
         counter_add(COUNTER_REROUTES, call->attempts > 1);
     } else {

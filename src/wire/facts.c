@@ -44,15 +44,14 @@ wrong(struct facts_reader *reader, struct slice name, const char *wanted)
 static bool
 key_is_new(struct facts_keys *keys, struct slice key)
 {
-    uint32_t slot = json_hash(key) % countof(keys->slots);
-    while (keys->slots[slot] != 0) {
-        if (json_same(keys->keys[keys->slots[slot] - 1], key)) {
+    const uint32_t hash = json_hash(key);
+    for (uint32_t i = 0; i < keys->count; i++) {
+        if (keys->hashes[i] == hash && json_same(keys->keys[i], key)) {
             return false;
         }
-        slot = (slot + 1) % countof(keys->slots);
     }
+    keys->hashes[keys->count] = hash;
     keys->keys[keys->count++] = key;
-    keys->slots[slot] = (uint16_t)keys->count;
     return true;
 }
 
@@ -213,7 +212,8 @@ read_stream_options(struct facts_reader *reader, struct slice name)
     const size_t begun = offset_of(reader);
     facts->options_empty = true;
     if (enter_object(reader, name)) {
-        struct facts_keys keys = { .count = 0 };
+        struct facts_keys keys;
+        keys.count = 0;
         struct slice key;
         while (facts_next_key(reader, &keys, &key)) {
             facts->options_empty = false;
@@ -297,7 +297,8 @@ read_thinking(struct facts_reader *reader, struct slice name)
     }
     int64_t budget = 0;
     bool disabled = false;
-    struct facts_keys keys = { .count = 0 };
+    struct facts_keys keys;
+    keys.count = 0;
     struct slice key;
     while (facts_next_key(reader, &keys, &key)) {
         if (json_key_is(key, SLICE("budget_tokens"))) {
@@ -324,7 +325,8 @@ read_conversation(struct facts_reader *reader, struct slice name)
     if (!enter_object(reader, name)) {
         return;
     }
-    struct facts_keys keys = { .count = 0 };
+    struct facts_keys keys;
+    keys.count = 0;
     struct slice key;
     while (facts_next_key(reader, &keys, &key)) {
         if (json_key_is(key, SLICE("id"))) {
@@ -368,7 +370,8 @@ read_metadata(struct facts_reader *reader, struct slice name)
         return;
     }
     const bool wanted = api_dialect(reader->facts->api) == DIALECT_ANTHROPIC;
-    struct facts_keys keys = { .count = 0 };
+    struct facts_keys keys;
+    keys.count = 0;
     struct slice key, user_id = { 0 };
     while (facts_next_key(reader, &keys, &key)) {
         if (!wanted || !json_key_is(key, SLICE("user_id"))) {
@@ -545,7 +548,8 @@ facts_read(enum api api, struct slice body, struct arena *arena, struct facts *f
             body.len == 0 ? "it is empty" : "it does not begin with {");
         return reader.reason;
     }
-    struct facts_keys keys = { .count = 0 };
+    struct facts_keys keys;
+    keys.count = 0;
     struct slice key;
     while (facts_next_key(&reader, &keys, &key)) {
         read_member(&reader, key);

@@ -23,11 +23,12 @@ bool facts_take_string(struct facts_reader *reader, struct slice name, struct sl
 /* Text between quotes without its escapes; false: no memory, and refused. */
 bool facts_decode(struct facts_reader *reader, struct slice raw, struct slice *text);
 
-/* Keys of one object, to find the second of a kind. */
+/* Keys of one object, to find the second of a kind. Set count to 0; the rest, some kilobytes, is not looked at
+ * before it is written. */
 struct facts_keys {
-    struct slice keys[FACTS_KEYS_MAX];
-    uint16_t slots[FACTS_KEYS_MAX * 2]; /* index + 1 into keys; open addressing */
     uint32_t count;
+    uint32_t hashes[FACTS_KEYS_MAX];
+    struct slice keys[FACTS_KEYS_MAX];
 };
 /* The next key of an object whose keys must differ. */
 MUST_USE bool facts_next_key(
