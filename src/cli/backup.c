@@ -83,7 +83,7 @@ back_up(struct door *door, const char *to, bool force)
     const int64_t start_mono_ms = clock_mono_ms();
     int exit_status = EXIT_FAILED;
     name_backup(to, now_ms, &path);
-    if (door_store(door, NULL, &url)) {
+    if (door_store_file(door, NULL, &url)) {
         progress_start(&progress, "backup");
         const enum status status = store_backup(
             buf_cstr(&url), buf_cstr(&path), force, now_ms, audit_going, &progress, &audit, &error);
@@ -188,7 +188,7 @@ restore(struct door *door, const char *from, const char *to, bool force)
     struct progress progress;
     struct buf url = { 0 };
     int exit_status = EXIT_FAILED;
-    if (door_store(door, to, &url)) {
+    if (door_store_file(door, to, &url)) {
         progress_start(&progress, "restore");
         const enum status status = store_restore(from, buf_cstr(&url), force, clock_wall_ms(),
             audit_going, &progress, &audit, &restored, &error);

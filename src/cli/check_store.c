@@ -4,9 +4,11 @@
 #include <stdio.h>
 
 #include "base/money.h"
+#include "base/place.h"
 #include "store/audit.h"
 
 #define FINDINGS_SHOWN 20
+#define URL_BYTES      1024
 
 bool
 audit_going(void *user, const char *doing, int64_t done, int64_t total)
@@ -142,7 +144,7 @@ print_verdict(const char *url, const struct audit *audit)
         return;
     }
     (void)printf(
-        "\n%lld difference%s. The gateway does not put them right by itself: keep this file, "
+        "\n%lld difference%s. The gateway does not put them right by itself: keep it as it is, "
         "and restore a backup from before if they matter.\n",
         (long long)audit->difference_count, audit->difference_count == 1 ? "" : "s");
     audit_print_findings(audit);
@@ -159,6 +161,8 @@ check_store(struct door *door, const char *file)
         buf_free(&url);
         return EXIT_UNCHECKED;
     }
+    char shown[URL_BYTES];
+    store_url_shown(buf_cstr(&url), shown, sizeof(shown));
     progress_start(&progress, "checking");
     const enum status status = store_audit(buf_cstr(&url), audit_going, &progress, &audit, &error);
     progress_end(&progress);
@@ -169,9 +173,9 @@ check_store(struct door *door, const char *file)
     } else {
         exit_status = audit.difference_count == 0 ? EXIT_OK : EXIT_FAILED;
         if (door->json) {
-            print_json(buf_cstr(&url), &audit);
+            print_json(shown, &audit);
         } else {
-            print_verdict(buf_cstr(&url), &audit);
+            print_verdict(shown, &audit);
         }
         store_audit_free(&audit);
     }

@@ -31,8 +31,10 @@ MUST_USE int door_ask(struct door *door, const char *method, struct slice target
     struct json_object **answer);
 
 /* The store's URL: of `file` where one is named, else of the gateway whose socket is, else of the
- * configuration. False: what is wrong was said. */
+ * configuration. False: what is wrong was said. It may hold a password: see store_url_shown. */
 MUST_USE bool door_store(struct door *door, const char *file, struct buf *url);
+/* The same for what is done with files: a database is told what does it there. */
+MUST_USE bool door_store_file(struct door *door, const char *file, struct buf *url);
 
 /* Appends "name=value", encoded, with the '?' or '&' it needs; a NULL or empty value adds nothing. */
 void query_add(struct buf *target, const char *name, const char *value);

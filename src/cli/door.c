@@ -179,19 +179,33 @@ ask_at(struct asking *asking, const char *path)
         &asking->out, &asking->error);
 }
 
+/* Why the books of this store are not opened here; NULL: they are. */
+static const char *
+why_not_here(const struct door *door, const char *store)
+{
+    if (door->gateway_only) {
+        return "without one there is nothing to do";
+    }
+    if (strcmp(store, "memory:") == 0) {
+        return "its books are kept in memory: without it there are none";
+    }
+    return store_url_is_postgres(store)
+               ? "books on PostgreSQL are asked for through a gateway: start it, or name the socket of one that "
+                 "runs on them with --control PATH"
+               : NULL;
+}
+
 /* Nobody answers at `path`: the books are opened here, if they are free. Takes over the reference. */
 static enum status
 ask_books(struct asking *asking, struct policy *policy, const char *path)
 {
     const struct door *door = asking->door;
-    const bool in_memory = strcmp(policy->store, "memory:") == 0;
-    struct cli_error why = { .text = "its books are kept in memory: without it there are none" };
+    const char *why_not = why_not_here(door, policy->store);
+    struct cli_error why = { .text = "" };
     int64_t orphans = 0;
     enum status status = STATUS_NOT_FOUND;
-    if (door->gateway_only) {
-        why = (struct cli_error){ .text = "without one there is nothing to do" };
-    }
-    if (in_memory || door->gateway_only) {
+    if (why_not) {
+        (void)slice_to_cstr(slice_str(why_not), why.text, sizeof(why.text));
         policy_unref(policy);
     } else {
         status = door->cli->without_gateway(policy, asking->method, asking->target, asking->body,
@@ -253,7 +267,8 @@ ask(struct asking *asking)
     return status;
 }
 
-/* The gateway's own store, as an absolute path: it may run in another folder. */
+/* The gateway's own store, a file as an absolute path: it may run in another folder. Of a database what people
+ * may see: its password is then where libpq looks for one. */
 static bool
 store_of_gateway(struct door *door, const char *socket_path, struct buf *url)
 {
@@ -264,9 +279,11 @@ store_of_gateway(struct door *door, const char *socket_path, struct buf *url)
                                      : NULL;
     struct json_object *gateway = answer ? json_member(answer, "gateway") : NULL;
     const char *file = gateway ? json_text(gateway, "store_file") : "";
-    const bool found = file[0] != '\0';
+    const char *store = gateway ? json_text(gateway, "store") : "";
+    const bool shared = store_url_is_postgres(store);
+    const bool found = file[0] != '\0' || shared;
     if (found) {
-        buf_addf(url, STORE_SCHEME "%s", file);
+        buf_addf(url, "%s%s", shared ? "" : STORE_SCHEME, shared ? store : file);
     } else if (status == STATUS_NOT_FOUND) {
         (void)cli_fail("no gateway answers at %s", socket_path);
     } else {
@@ -283,8 +300,9 @@ door_store(struct door *door, const char *file, struct buf *url)
 {
     const char *told = door->control ? door->control : getenv(ENV_CONTROL);
     if (file) {
-        buf_addf(url, "%s%s",
-            slice_starts(slice_str(file), SLICE(STORE_SCHEME)) ? "" : STORE_SCHEME, file);
+        const bool is_url =
+            slice_starts(slice_str(file), SLICE(STORE_SCHEME)) || store_url_is_postgres(file);
+        buf_addf(url, "%s%s", is_url ? "" : STORE_SCHEME, file);
         return !url->failed;
     }
     if (told && told[0] && !door->config) {
@@ -296,14 +314,29 @@ door_store(struct door *door, const char *file, struct buf *url)
         (void)cli_fail("%s", error.text);
         return false;
     }
-    const bool on_disk = store_url_path(policy->store) != NULL;
-    if (on_disk) {
+    const bool lasts = store_url_path(policy->store) || store_url_is_postgres(policy->store);
+    if (lasts) {
         buf_add_str(url, policy->store);
     } else {
         (void)cli_fail("the store of %s, %s, is no file", config_of(door), policy->store);
     }
     policy_unref(policy);
-    return on_disk;
+    return lasts;
+}
+
+bool
+door_store_file(struct door *door, const char *file, struct buf *url)
+{
+    if (!door_store(door, file, url)) {
+        return false;
+    }
+    if (store_url_is_postgres(buf_cstr(url))) {
+        (void)cli_fail(
+            "books on PostgreSQL are backed up and put back with its own means, while gateways run: "
+            "pg_dump and pg_restore, or pg_basebackup with archived WAL; docs/deployment.md says how");
+        return false;
+    }
+    return true;
 }
 
 /* --- What came of it. */
