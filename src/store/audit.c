@@ -620,26 +620,38 @@ audit_source(audit_inspect *inspect, void *source, audit_progress *progress, voi
     return status;
 }
 
-struct file_source {
-    const char *path;
+struct named_source {
+    const char *name; /* a path or a URL */
 };
 
 static enum status
 inspect_file(void *source, const struct inspector *inspector, struct inspected *inspected,
     struct store_error *error)
 {
-    const struct file_source *file = source;
-    return sqlite_inspect(file->path, inspector, inspected, error);
+    const struct named_source *file = source;
+    return sqlite_inspect(file->name, inspector, inspected, error);
+}
+
+static enum status
+inspect_database(void *source, const struct inspector *inspector, struct inspected *inspected,
+    struct store_error *error)
+{
+    const struct named_source *database = source;
+    return postgres_inspect(database->name, inspector, inspected, error);
 }
 
 enum status
 store_audit(const char *url, audit_progress *progress, void *user, struct audit *audit,
     struct store_error *error)
 {
-    struct file_source file = { store_url_path(url) };
+    struct named_source file = { store_url_path(url) };
+    struct named_source database = { url };
     *audit = (struct audit){ 0 };
     error->text[0] = '\0';
-    return file.path ? audit_source(inspect_file, &file, progress, user, audit, error)
+    if (store_url_is_postgres(url)) {
+        return audit_source(inspect_database, &database, progress, user, audit, error);
+    }
+    return file.name ? audit_source(inspect_file, &file, progress, user, audit, error)
                      : store_fail(error->text, STATUS_NOT_FOUND, "'%s' is no store on a disk", url);
 }
 

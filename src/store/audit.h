@@ -1,7 +1,7 @@
 /* store/audit.h: whether the books of a store agree with themselves.
  *
  * For every meter, at every commit: settled + held = sums over ledger and open holds (DESIGN
- * section 4). The audit reads every row of a store on disk, running or not, and changes nothing:
+ * section 4). The audit reads every row of a store, running or not, and changes nothing:
  * which limits and windows a call counted against is in its ledger row's inputs, so no configuration
  * is needed, and one that was changed since does not matter. */
 #pragma once
@@ -50,7 +50,7 @@ struct audit {
 /* False: stop. `total` 0: not known. */
 typedef bool audit_progress(void *user, const char *doing, int64_t done, int64_t total);
 
-/* `url`: "sqlite:PATH". STATUS_OK: all was compared, difference_count says whether it is right.
+/* `url`: "sqlite:PATH" or "postgresql://...". STATUS_OK: all was compared, difference_count says whether it is right.
  * STATUS_INVALID: it cannot be read as a store at all; STATUS_NOT_FOUND, STATUS_NEWER, STATUS_IO,
  * STATUS_FULL: nothing can be said of it. Any thread; `progress` may be NULL. */
 MUST_USE enum status store_audit(const char *url, audit_progress *progress, void *user,

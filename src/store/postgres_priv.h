@@ -13,7 +13,10 @@
  *   postgres_commit.c   the commit, and whether one was that nobody answered
  *   postgres_node.c     nodes: epochs, leases, fencing, jobs
  *   postgres_read.c     the reader door
- *   postgres_listen.c   what other gateways tell */
+ *   postgres_listen.c   what other gateways tell
+ *   postgres_scan.c     whole tables, row by row
+ *   postgres_inspect.c  all rows for the audit
+ *   postgres_transfer.c one end of a transfer */
 #pragma once
 
 #include <libpq-fe.h>
@@ -336,6 +339,25 @@ MUST_USE enum status postgres_listen(
     struct store *store, store_told *told, void *user, struct store_error *error);
 void postgres_tell(struct store *store, int64_t limit_id, int64_t subject_id);
 void listener_stop(struct listener *listener);
+
+/* --- postgres_scan.c: all rows of a query, outside of a pipeline. */
+
+/* SQL without parameters; pg_ask_rows begins one of statements.h. */
+MUST_USE enum status scan_start(struct postgres_db *db, const char *sql);
+/* The next row, which takes the place of the one before; NOT_FOUND: there is none, and the connection is free. */
+MUST_USE enum status scan_next(struct postgres_db *db, PGresult **row);
+/* The first column of the one row of an answer. */
+MUST_USE enum status ask_number(struct postgres_db *db, const char *sql, int64_t *number);
+
+/* --- postgres_inspect.c */
+
+struct inspector;
+struct inspected;
+/* Of a connection that reads whole tables. */
+struct link_options patient_options(bool read_only);
+/* In a transaction that is one snapshot, or whose own writes are to be seen. */
+MUST_USE enum status postgres_inspect_in(
+    struct postgres_db *db, const struct inspector *inspector, struct inspected *inspected);
 
 extern const struct store_row_ops postgres_row_ops;       /* postgres_rows.c */
 extern const struct store_reader_ops postgres_reader_ops; /* postgres_read.c */

@@ -63,104 +63,22 @@ judge(struct inspection *inspection, enum status status, const char *table)
 
 /* --- One table. */
 
-enum table {
-    NODES,
-    LIMIT_DEFS,
-    ACCOUNTS,
-    KEYS,
-    THREADS,
-    SUBJECTS,
-    METERS,
-    HOLDS,
-    REFUSALS,
-    ISSUED
-};
-
-static const struct {
-    enum statement_id statement;
-    const char *name;
-} tables[] = {
-    [NODES] = { STATEMENT_READ_NODES, "node" },
-    [LIMIT_DEFS] = { STATEMENT_READ_ALL_LIMIT_DEFS, "limit_def" },
-    [ACCOUNTS] = { STATEMENT_READ_ACCOUNTS, "account" },
-    [KEYS] = { STATEMENT_READ_KEYS, "key" },
-    [THREADS] = { STATEMENT_READ_ALL_THREADS, "thread" },
-    [SUBJECTS] = { STATEMENT_READ_ALL_SUBJECTS, "subject" },
-    [METERS] = { STATEMENT_READ_ALL_METERS, "meter" },
-    [HOLDS] = { STATEMENT_READ_HOLDS, "hold" },
-    [REFUSALS] = { STATEMENT_READ_ALL_REFUSALS, "refusal" },
-    [ISSUED] = { STATEMENT_READ_ALL_ISSUED, "issued" },
-};
-
-/* False: the row makes no sense, and *id is which (0: it has no number). */
-static bool
-take_row(const struct inspector *to, enum table table, struct columns *columns, int64_t *id)
-{
-    union {
-        struct node_row node;
-        struct limit_def_row limit_def;
-        struct account_row account;
-        struct key_row key;
-        struct thread_row thread;
-        struct subject_row subject;
-        struct meter_row meter;
-        struct hold_row hold;
-        struct refusal_row refusal;
-        struct issued_row issued;
-    } row;
-    bool good = false;
-#define TAKE(NAME, name, number)                                                                   \
-    case NAME:                                                                                     \
-        good = row_##name(columns, &row.name);                                                       \
-        *id = row.name.number;                                                                     \
-        if (good) {                                                                                \
-            to->name(to->user, &row.name);                                                         \
-        }                                                                                          \
-        return good
-    switch (table) {
-        TAKE(NODES, node, node_id);
-        TAKE(LIMIT_DEFS, limit_def, limit_id);
-        TAKE(ACCOUNTS, account, account_id);
-        TAKE(KEYS, key, key_id);
-        TAKE(THREADS, thread, thread_id);
-        TAKE(SUBJECTS, subject, subject_id);
-        TAKE(METERS, meter, subject_id);
-        TAKE(HOLDS, hold, hold_id);
-    case REFUSALS: *id = 0; return row_refusal(columns, &row.refusal);
-    case ISSUED: *id = 0; return row_issued(columns, &row.issued);
-    }
-#undef TAKE
-    return good;
-}
-
-static void
-tell_row_damage(struct inspection *inspection, const char *table, int64_t id)
-{
-    char what[160];
-    (void)snprintf(what, sizeof(what),
-        id ? "table %s, row %lld makes no sense" : "table %s has a row that makes no sense", table,
-        (long long)id);
-    tell_damage(inspection, what);
-}
-
 static enum status
-read_table(struct inspection *inspection, enum table table)
+read_table(struct inspection *inspection, enum inspect_table_id table)
 {
-    struct query query = query_start(&inspection->db, tables[table].statement);
+    const struct inspect_table *own = &inspect_tables[table];
+    struct query query = query_start(&inspection->db, own->statement);
     enum status status = STATUS_OK;
-    inspection->doing = tables[table].name;
+    inspection->doing = own->name;
     inspection->done = inspection->total = 0;
     while ((status = query_next(&query)) == STATUS_OK) {
-        int64_t id = 0;
-        if (!take_row(inspection->to, table, query.columns, &id)) {
-            tell_row_damage(inspection, tables[table].name, id);
-        }
+        (void)inspect_row(inspection->to, table, query.columns);
         if (++inspection->done % LOOK_ROWS == 0 && !tell_progress(inspection)) {
             break;
         }
     }
     query_end(&query);
-    return judge(inspection, status == STATUS_NOT_FOUND ? STATUS_OK : status, tables[table].name);
+    return judge(inspection, status == STATUS_NOT_FOUND ? STATUS_OK : status, own->name);
 }
 
 /* --- The ledger. */
@@ -170,21 +88,14 @@ static enum status
 read_page(struct inspection *inspection, int64_t *after, int64_t newest)
 {
     struct query query = query_start(&inspection->db, STATEMENT_READ_LEDGER_AFTER);
-    struct ledger_row row;
     int64_t count = 0;
     enum status status = STATUS_OK;
     query_i64(&query, *after);
     query_i64(&query, newest);
     query_i64(&query, LEDGER_PAGE);
     while ((status = query_next(&query)) == STATUS_OK) {
-        const bool good = row_ledger(query.columns, &row);
-        *after = max_i64(*after, row.id);
+        *after = max_i64(*after, inspect_row(inspection->to, INSPECT_LEDGER, query.columns));
         count++;
-        if (good) {
-            inspection->to->ledger(inspection->to->user, &row);
-        } else {
-            tell_row_damage(inspection, "ledger", row.id);
-        }
     }
     query_end(&query);
     inspection->done += count;
@@ -240,8 +151,8 @@ read_snapshot(struct inspection *inspection, int64_t *newest)
     if (status == STATUS_OK) {
         inspection->to->own(inspection->to->user, inspection->found);
     }
-    for (size_t i = 0; status == STATUS_OK && i < countof(tables); i++) {
-        status = read_table(inspection, (enum table)i);
+    for (int i = 0; status == STATUS_OK && i < INSPECT_LEDGER; i++) {
+        status = read_table(inspection, (enum inspect_table_id)i);
     }
     if (sqlite3_get_autocommit(inspection->db.handle) == 0) {
         (void)sqlite3_exec(inspection->db.handle, "ROLLBACK", NULL, NULL, NULL); /* it only read */

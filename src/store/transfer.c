@@ -275,13 +275,13 @@ static enum status
 end_open(const char *url, struct end **end, struct store_error *error)
 {
     const char *path = store_url_path(url);
-    char shown[256];
-    if (!path) {
-        store_url_shown(url, shown, sizeof(shown));
+    const bool is_database = store_url_is_postgres(url);
+    if (!path && !is_database) {
         return store_fail(error->text, STATUS_INVALID,
-            "'%s' is no store that books can be carried to or from; write sqlite:PATH", shown);
+            "'%.200s' is no store that books can be carried to or from; write sqlite:PATH or postgresql://...",
+            url);
     }
-    *end = sqlite_end(path);
+    *end = is_database ? postgres_end(url) : sqlite_end(path);
     return *end ? STATUS_OK : store_fail(error->text, STATUS_FULL, "no memory to open a store");
 }
 

@@ -57,5 +57,6 @@ struct end_ops {
     void (*close)(struct end *); /* what was not committed is gone */
 };
 
-/* NULL without memory; the path is borrowed. */
+/* NULL without memory; path and URL are borrowed. */
 struct end *sqlite_end(const char *path);
+struct end *postgres_end(const char *url);

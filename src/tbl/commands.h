@@ -39,9 +39,9 @@
         "--json            which file was written, as JSON\n")                                                     \
     X(check, "check", "[FILE] [--store] [--json]",                                                               \
         "judge a configuration, or the books of a store",                                                        \
-        "FILE              default: tidegate.yaml; with --store, a store or a backup of one\n"                   \
+        "FILE              default: tidegate.yaml; with --store, a store or a backup of one, or a URL\n"         \
         "--store           whether the books agree with themselves: every row can be read, meters = ledger +\n"  \
-        "                  open holds, each call booked once; also beside a running gateway. Changes nothing.\n" \
+        "                  open holds, each call booked once; also beside running gateways. Changes nothing.\n"  \
         "                  Exit status: 0 they do, 1 they differ, 2 it cannot be said\n"                         \
         COMMAND_DOOR_LINES)                                                                                      \
     X(explain_config, "explain-config", "[FILE] [--json]",                                                       \
@@ -111,6 +111,7 @@
         "--force           replaces a file that is there\n"                                                      \
         "The copy is one moment of the books; it is on the disk and checked (as check --store does it) before it\n"\
         "takes its name. Exit status 1 where it could not be made, or where the books in it do not agree.\n"     \
+        "Books on PostgreSQL are backed up by its own means (pg_dump, pg_basebackup).\n"                         \
         COMMAND_DOOR_LINES)                                                                                      \
     X(restore, "restore", "FILE [--to sqlite:PATH] [--force] [--config FILE]",                                   \
         "put a backup in the place of the store",                                                                \
@@ -123,8 +124,8 @@
         "--json            the answer as JSON\n")                                                                \
     X(migrate, "migrate", "--from URL --to URL [--force] [--json]",                                               \
         "carry the books from one store to another, whole or not at all",                                        \
-        "--from URL        sqlite:PATH; no gateway may run on it\n"                                              \
-        "--to URL          sqlite:PATH of a file that is not there\n"                                            \
+        "--from URL        sqlite:PATH, or postgresql://USER@HOST/DATABASE; no gateway may run on it\n"          \
+        "--to URL          sqlite:PATH of a file that is not there, or postgresql://... of an empty database\n"  \
         "--force           also books that do not agree with themselves\n"                                       \
         "--json            what was compared, as JSON\n"                                                         \
         "Every row is copied, both stores are audited (as check --store does it) and their sums compared before\n"\

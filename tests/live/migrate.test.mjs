@@ -3,11 +3,13 @@
 // Method: books with every form of limit, threads, refusals, issued ids and open holds; the sums that the command
 // prints are held against the rows; the source stays as it was, to the byte.
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
 import fs from 'node:fs';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
 
 import { Gateway, Mock, callOf, modelsOn, ownLimit, run, send, until } from './harness.mjs';
+import { dropDatabase, execOf, freshDatabase, queryOf } from './postgres.mjs';
 
 const OPEN = 3;
 const CALLS = 12;
@@ -91,6 +93,68 @@ test('all is carried, sums agree, and the source stays as it was', async () => {
   assert.equal(JSON.parse(audit.out).open_holds, OPEN);
 });
 
+/* Every table in the order of its key, but what belongs to a place. */
+const TABLES = {
+  limit_def: 'limit_id', account: 'account_id', account_group: 'group_name, account_id', key: 'key_id',
+  limit_set: 'limit_id, subject_id, tier', thread: 'thread_id', thread_day: 'account_id, pool, thread_id, day_ms',
+  subject: 'subject_id', meter: 'subject_id, node_id', meter_log: 'limit_id, subject_id, at_ms, id', hold: 'hold_id',
+  refusal: 'account_id, minute_ms, key_id, limit_id, model, reason', issued: 'id_hash', ledger: 'id',
+};
+const META = `SELECT name, value FROM meta WHERE name IN ('epoch', 'identity_version', 'signal_key') ORDER BY name`;
+const texts = (rows) => rows.map((row) => Object.fromEntries(Object.entries(row).map(([name, value]) => [name, String(value)])));
+
+/* Numbers as texts: some have more digits than a number of JavaScript keeps. */
+function assertSameRows(file, url) {
+  const aside = { store: file, rows: gateway.rows };
+  for (const [table, order] of [...Object.entries(TABLES), ['meta', '']]) {
+    const columns = gateway.rows.call(aside, `SELECT name FROM pragma_table_info('${table}')`).map(({ name }) => name);
+    const list = (cast) => columns.map((name) => `CAST(${name} AS ${cast}) AS ${name}`).join(', ');
+    const of = (cast) => (order ? `SELECT ${list(cast)} FROM ${table} ORDER BY ${order.split(', ').map((name) => `${table}.${name}`).join(', ')}` : META);
+    assert.deepEqual(texts(queryOf(url, of('text'))), texts(gateway.rows.call(aside, of('TEXT'))), table);
+  }
+}
+
+test('into a database, while no gateway runs on that, and back: every row of every table is what it was', async () => {
+  const url = freshDatabase();
+  const back = path.join(gateway.dir, 'back.db');
+  /* What no gateway writes yet is carried too. */
+  const filled = path.join(gateway.dir, 'filled.db');
+  assert.equal(migrate('--from', `sqlite:${moved}`, '--to', `sqlite:${filled}`).code, 0);
+  spawnSync('sqlite3', [filled, `INSERT INTO account_group VALUES ('research', 1), ('Research', 1), ('r\u00e9', 9223372036854775807);
+    INSERT INTO limit_set VALUES (1, 2, 'user', -5); INSERT INTO meter_log VALUES (1, 2, 3, 4, 5), (1, 2, 3, 5, -5);
+    INSERT INTO thread_day VALUES (1, 'p', 2, 3, 0, 4)`]);
+
+  const there = migrate('--from', `sqlite:${filled}`, '--to', url, '--json');
+  assert.equal(there.code, 0, there.err);
+  assert.equal(there.json.open_holds, OPEN);
+  assert.ok(there.json.compared.every(({ source, target }) => source === target), there.out);
+  assertSameRows(filled, url);
+  const audit = run(['check', '--store', url, '--json'], { cwd: gateway.dir });
+  assert.equal(audit.code, 0, audit.out + audit.err);
+  const { store, bytes, ...same } = JSON.parse(audit.out);
+  const { store: _, bytes: __, ...as_file } = JSON.parse(run(['check', '--store', filled, '--json'], { cwd: gateway.dir }).out);
+  const parts = ({ compared, ...rest }) => ({ ...rest, compared: compared.filter(({ what }) => what !== 'ids') });
+  assert.deepEqual(parts(same), parts(as_file));
+  assert.ok(bytes > 0 && store === url);
+
+  const full = migrate('--from', `sqlite:${filled}`, '--to', url);
+  assert.equal(full.code, 1);
+  assert.match(full.err, /is not empty, table limit_def has rows/);
+  const node = `INSERT INTO node VALUES (900, 900, 9000000000000, 0, 1, '', 'gateway-9', 1, 0)`;
+  execOf(url, node);
+  for (const args of [['--from', url, '--to', `sqlite:${back}`], ['--from', `sqlite:${filled}`, '--to', url]]) {
+    const busy = migrate(...args);
+    assert.equal(busy.code, 1);
+    assert.match(busy.err, /the gateway gateway-9 \(epoch 900\) runs on .*: stop all/);
+    assert.ok(!fs.existsSync(back));
+  }
+  execOf(url, 'DELETE FROM node');
+  const again = migrate('--from', url, '--to', `sqlite:${back}`, '--json');
+  assert.equal(again.code, 0, again.err);
+  assertSameRows(back, url);
+  dropDatabase(url);
+});
+
 test('not into a store that is there', () => {
   const bytes = fs.readFileSync(moved);
   const done = migrate('--from', `sqlite:${gateway.store}`, '--to', `sqlite:${moved}`);
@@ -125,6 +189,7 @@ test('what cannot be done is told in one sentence', () => {
   for (const [from, to, said] of [
     ['sqlite:nowhere.db', 'sqlite:x.db', /there is no store at nowhere\.db/],
     ['memory:', 'sqlite:x.db', /'memory:' is no store that books can be carried/],
+    ['postgresql://ada:hush@127.0.0.1:1/books', 'sqlite:x.db', /^(?!.*hush).*books at .*127\.0\.0\.1.* cannot be connected to: /],
     ['sqlite:tidegate.yaml', 'sqlite:x.db', /tidegate\.yaml cannot be read: /],
     ['sqlite:books.db', 'sqlite:nowhere/x.db', /nowhere/],
   ]) {

@@ -205,7 +205,7 @@ a_target_that_is_there_is_not_touched(void **state)
     MOVED(&ends, true, STATUS_EXISTS);
     assert_int_equal(stat(ends.to_path, &after), 0);
     assert_int_equal(before.st_ino, after.st_ino);
-    (void)snprintf(ends.to_url, sizeof(ends.to_url), "%s", world->url);
+    (void)snprintf(ends.to_url, sizeof(ends.to_url), "%.190s", world->url);
     MOVED(&ends, true, STATUS_BUSY); /* into itself */
 }
 
