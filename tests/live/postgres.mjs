@@ -271,7 +271,7 @@ export class Link {
 
   /** All is well (again): what was held back arrives. */
   heal() {
-    return this.#order({ mode: 'pass', delay_ms: 0, match: null });
+    return this.#order({ mode: 'pass', delay_ms: 0, jitter_ms: 0, match: null });
   }
 
   /** Bytes vanish, and nobody is told: connections stay, as when a cable is pulled. */
@@ -279,9 +279,9 @@ export class Link {
     return this.#order({ mode: 'drop' });
   }
 
-  /** Every piece arrives so much later. */
-  delay(delay_ms) {
-    return this.#order({ delay_ms });
+  /** Every piece arrives so much later, and up to `jitter_ms` more, as chance has it. */
+  delay(delay_ms, jitter_ms = 0) {
+    return this.#order({ delay_ms, jitter_ms });
   }
 
   /** Connections that are open break now; new ones are served. */

@@ -2,7 +2,7 @@
 import net from 'node:net';
 import { parentPort, workerData } from 'node:worker_threads';
 
-const state = { mode: 'pass', delay_ms: 0, match: null };
+const state = { mode: 'pass', delay_ms: 0, jitter_ms: 0, match: null };
 const pairs = new Set();
 let made = 0;
 let matched = 0;
@@ -23,11 +23,12 @@ class Pair {
   #pass(from, to, side) {
     const late = []; // in their order, also while the delay changes
     const later = (act) => {
-      if (state.delay_ms === 0 && late.length === 0) {
+      const wait_ms = state.delay_ms + Math.random() * state.jitter_ms;
+      if (wait_ms === 0 && late.length === 0) {
         act();
       } else {
         late.push(act);
-        setTimeout(() => late.shift()(), state.delay_ms);
+        setTimeout(() => late.shift()(), wait_ms);
       }
     };
     from.setNoDelay(true);
