@@ -1,0 +1,286 @@
+// Goal: whatever becomes of a gateway, of the database or of the way between them, the books of all gateways agree
+// with the provider's bill: each call is booked once, by the rule of DESIGN section 4, nothing stays promised, and
+// what was silent for too long writes no more.
+// Method: two gateways under streams and short calls, each with a way of its own to the database; a fault in
+// the middle, its end, and then every call of every client is compared. What clients got is known.
+import assert from 'node:assert/strict';
+import { after, before, describe, test } from 'node:test';
+
+import { ASAN, LONG, Mock, SLOW, callOf, modelsOn, ownLimit, sleep, until } from './harness.mjs';
+import { Postgres, urlOfAll } from './postgres.mjs';
+import { Fleet, GRACE_MS, LEASE_MS, epochOf, ownEpoch, sendKept } from './shared.mjs';
+
+const ROUNDS = LONG ? 5 : 1; // of each of six faults
+const CALLERS = ASAN ? 12 : 24;
+const PAUSE_MS = 50; // of a caller who was not served
+
+const KINDS = [
+  ['chat', 'gpt-live'],
+  ['messages', 'claude-live'],
+  ['responses', 'gpt-live'],
+  ['chat', 'gpt-bills'],
+  ['messages', 'claude-bills'],
+];
+const ACCOUNTS = ['ada', 'bob', 'cy'];
+const CONFIG = {
+  models: modelsOn({
+    'gpt-live': 'openai',
+    'claude-live': 'anthropic',
+    'gpt-bills': 'bills-openai',
+    'claude-bills': 'bills-anthropic',
+  }),
+  step: '64 tokens',
+  limits: {
+    'day-spend': { counts: 'cost', per: 'account', window: 'day', cap: '1000 USD' },
+    'tree-spend': { counts: 'cost', per: 'thread_tree', window: 'lifetime', cap: '1000 USD' },
+    parallel: { counts: 'in_flight', per: 'account', cap: 1000 },
+    everybody: { counts: 'in_flight', per: 'gateway', cap: 1000 },
+  },
+};
+
+let mock;
+before(async () => {
+  mock = await Mock.start();
+  for (const model of ['gpt-live', 'claude-live']) {
+    await mock.models({ [model]: 'tokens=400,tps=500,ttft_ms=30' });
+  }
+  for (const model of ['gpt-bills', 'claude-bills']) {
+    await mock.models({ [model]: 'tokens=400,tps=500,ttft_ms=30,bill_after_cut=1' });
+  }
+});
+after(async () => {
+  await mock?.stop();
+});
+
+/** Callers who go on calling at all gateways until they are told to stop. */
+class Load {
+  static start(fleet, keys, received) {
+    const load = new Load();
+    Object.assign(load, { fleet, keys, received, over: false, calls: [] });
+    load.callers = Array.from({ length: CALLERS }, (_, i) => load.#caller(i));
+    return load;
+  }
+
+  async #caller(i) {
+    await sleep(Math.random() * 300);
+    for (let turn = i; !this.over; turn += CALLERS) {
+      const gateway = this.fleet.gateways[turn % this.fleet.gateways.length];
+      const [api, model] = KINDS[turn % KINDS.length];
+      const limit = ownLimit();
+      const stream = turn % 7 !== 6;
+      const call = { gateway, api, stream, limit, began: Date.now() };
+      this.calls.push(call);
+      call.answer = await sendKept(
+        gateway,
+        this.keys[turn % this.keys.length],
+        callOf(api, model, { limit, stream, text: `call ${limit}` }),
+        { headers: { 'x-tidegate-thread': `thread-${turn % 5}` } },
+      );
+      call.ended = Date.now();
+      this.received.set(limit, Math.floor(Buffer.byteLength(call.answer.events.text()) / 4));
+      if (call.answer.status !== 200) {
+        await sleep(PAUSE_MS * (1 + Math.random()));
+      }
+    }
+  }
+
+  /** Calls at a gateway that are served again: one that begins now, and comes to its end. */
+  async served(gateway) {
+    const from = Date.now();
+    await until(
+      `calls are served at ${gateway.config.node}`,
+      () =>
+        this.calls.some(
+          (call) => call.gateway === gateway && call.began > from && call.answer?.status === 200 && call.answer.clean,
+        ),
+      15_000 * SLOW,
+    );
+  }
+
+  async stop() {
+    this.over = true;
+    await Promise.all(this.callers);
+    return this.calls;
+  }
+
+  /** How calls ended, for a person. */
+  told() {
+    const kinds = {};
+    for (const { answer } of this.calls) {
+      const how =
+        answer.status === 0
+          ? 'unheard'
+          : answer.status !== 200
+            ? (answer.json?.error?.reason ?? answer.json?.error?.details?.reason ?? answer.status)
+            : endOf(answer);
+      kinds[how] = (kinds[how] ?? 0) + 1;
+    }
+    return JSON.stringify(kinds);
+  }
+}
+
+/** How an answer of 200 came to its end. */
+function endOf(answer) {
+  if (!answer.clean) {
+    return 'broken';
+  }
+  return /store_unavailable|cannot reach its ledger/.test(answer.text) ? 'ended with an error' : 'whole';
+}
+
+/** How a stream of each dialect says that it ends before its time. */
+function assertEndsInDialect({ api, answer }) {
+  assert.ok(answer.clean, `the stream ended as HTTP has it: ${answer.error} ${answer.text.slice(-300)}`);
+  const { list } = answer.events;
+  const named = { chat: () => list.find(({ json }) => json?.error), messages: () => list.find(({ name }) => name === 'error') };
+  named.responses = () => list.find(({ name }) => ['error', 'response.failed'].includes(name));
+  assert.ok(named[api](), `an error event: ${answer.text.slice(-500)}`);
+}
+
+const openOf = (fleet, epoch) =>
+  fleet.gateways[0].rows('SELECT hold_id, node_id FROM hold').filter((hold) => Number(hold.node_id) === epoch).length;
+const rowsOf = (fleet, epoch) =>
+  fleet.gateways[0].rows('SELECT id FROM ledger').filter((row) => epochOf(row.id) === epoch).length;
+
+/** Others have booked what an epoch had open. */
+const orphaned = (fleet, epoch) =>
+  until(`calls of epoch ${epoch} are booked`, () => openOf(fleet, epoch) === 0, (GRACE_MS + LEASE_MS) * SLOW, 50);
+
+/** Faults of a gateway A and of its way to the database, B beside it. Each ends with everything well again. */
+const FAULTS = {
+  async 'kill -9 of a gateway'({ fleet, load }) {
+    const [a, b] = fleet.gateways;
+    const epoch = await ownEpoch(a);
+    await a.kill();
+    await orphaned(fleet, epoch);
+    await load.served(b);
+    await a.launch();
+    await load.served(a);
+  },
+
+  async 'a gateway that is stopped beyond its lease and goes on'({ fleet, load }) {
+    const [a, b] = fleet.gateways;
+    const epoch = await ownEpoch(a);
+    const { child } = a.program;
+    child.kill('SIGSTOP');
+    const at = Date.now();
+    const open = () => load.calls.filter((call) => call.gateway === a && call.stream && call.began < at && !call.ended);
+    await orphaned(fleet, epoch);
+    await load.served(b);
+    const [written, streams] = [rowsOf(fleet, epoch), open()];
+    child.kill('SIGCONT');
+    await until('it goes on under a new epoch', async () => (await ownEpoch(a)) > epoch, 10_000 * SLOW);
+    await load.served(a);
+    assert.equal(rowsOf(fleet, epoch), written, 'what was booked by others is not written to again');
+    for (const call of streams.filter(({ answer }) => answer?.status === 200 && endOf(answer) !== 'whole')) {
+      assertEndsInDialect(call);
+    }
+    return `${streams.length} streams were open`;
+  },
+
+  async 'kill -9 of the database'({ fleet, load, round }) {
+    await fleet.server.kill();
+    await sleep(round % 2 === 0 ? 0 : LEASE_MS * 1.5);
+    await fleet.server.launch();
+    await Promise.all(fleet.gateways.map((gateway) => load.served(gateway)));
+  },
+
+  async 'a way to the database that swallows everything, for less than a lease'({ fleet, load }) {
+    const [a] = fleet.gateways;
+    const epoch = await ownEpoch(a);
+    await a.link.drop();
+    await sleep(LEASE_MS / 4);
+    await a.link.heal();
+    await load.served(a);
+    assert.equal(await ownEpoch(a), epoch, 'it is what it was');
+  },
+
+  async 'a way to the database that swallows everything, for more than a lease'({ fleet, load }) {
+    const [a, b] = fleet.gateways;
+    const epoch = await ownEpoch(a);
+    await a.link.drop();
+    const from = Date.now();
+    await orphaned(fleet, epoch);
+    await load.served(b);
+    const streams = load.calls.filter((call) => call.gateway === a && call.stream && call.began < from);
+    const broken = streams.filter(({ answer }) => answer?.status === 200 && endOf(answer) !== 'whole');
+    broken.forEach(assertEndsInDialect);
+    const written = rowsOf(fleet, epoch);
+    await a.link.heal();
+    await load.served(a);
+    assert.ok((await ownEpoch(a)) > epoch, 'it goes on under a new epoch');
+    assert.equal(rowsOf(fleet, epoch), written, 'what was booked by others is not written to again');
+    return `${broken.length} streams ended before their time`;
+  },
+
+  async 'a way to the database that breaks, for less and for more than a lease'({ fleet, load, round }) {
+    const [a, b] = fleet.gateways;
+    await a.link.refuse();
+    await sleep(round % 2 === 0 ? LEASE_MS / 4 : GRACE_MS + LEASE_MS / 2);
+    await load.served(b);
+    await a.link.heal();
+    await load.served(a);
+  },
+};
+
+/** One round on a fleet, and what the books have to say of it. */
+async function round(t, number, fleet, keys, received, fault) {
+  const load = Load.start(fleet, keys, received);
+  await sleep(500 + Math.random() * 300);
+  let told;
+  try {
+    told = await fault({ fleet, load, round: number });
+  } finally {
+    await load.stop();
+  }
+  const rows = await fleet.assertBooks(received);
+  await fleet.assertMeters('day-spend');
+  const orphans = rows.filter((row) => row.kind === 'orphan').length;
+  t.diagnostic(`round ${number + 1}: ${load.told()}${told ? `, ${told}` : ''}; ${orphans} orphans so far`);
+}
+
+describe('two gateways under load', () => {
+  let server;
+  let fleet;
+  const keys = [];
+  const received = new Map(); // output limit -> tokens that the client got
+  before(async () => {
+    await mock.clear();
+    server = Postgres.start();
+    fleet = await Fleet.start(mock, 2, CONFIG, { server });
+    keys.push(...ACCOUNTS.map((account) => fleet.gateways[0].member(account)));
+  });
+  after(async () => {
+    await fleet?.stop();
+    server?.remove();
+  });
+
+  for (const [name, fault] of Object.entries(FAULTS)) {
+    test(`${name}: every call is booked once, by the rule of the books`, async (t) => {
+      for (let number = 0; number < ROUNDS; number++) {
+        await round(t, number, fleet, keys, received, fault).catch((error) => {
+          throw new Error(`round ${number + 1}: ${error.message}`, { cause: error });
+        });
+      }
+    });
+  }
+});
+
+describe('a primary that dies, with a standby that takes its place', () => {
+  test('every call is booked once, by the rule of the books', async (t) => {
+    for (let number = 0; number < ROUNDS; number++) {
+      await mock.clear();
+      const primary = Postgres.start({ tcp: true });
+      const standby = primary.standby();
+      const fleet = await Fleet.start(mock, 2, CONFIG, { url: urlOfAll([primary.url, standby.url]) });
+      const keys = ACCOUNTS.map((account) => fleet.gateways[0].member(account));
+      await round(t, number, fleet, keys, new Map(), async ({ load }) => {
+        await primary.kill();
+        await standby.promote();
+        await Promise.all(fleet.gateways.map((gateway) => load.served(gateway)));
+      });
+      await fleet.stop();
+      primary.remove();
+      standby.remove();
+    }
+  });
+});

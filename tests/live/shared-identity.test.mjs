@@ -1,0 +1,256 @@
+// Goal: gateways on one store are one gateway to those who use it: what an admin does at one holds at the next call
+// of another, a thread goes on anywhere, and who waits at one is let in by what ends at another.
+// Method: two gateways that were started at once on an empty database.
+import assert from 'node:assert/strict';
+import net from 'node:net';
+import { after, before, beforeEach, describe, test } from 'node:test';
+
+import { Mock, SLOW, callOf, modelsOn, ownLimit, providersOn, until } from './harness.mjs';
+import { Postgres } from './postgres.mjs';
+import { assertRefusal } from './refusal.mjs';
+import { Fleet, numberOf, sendKept } from './shared.mjs';
+
+/* What a call of 1000 tokens in and 100 out costs, at the prices of this file. */
+const CALL_MICROS = 4500;
+const POLL_MS = 1000; // how often a gateway looks after its waiting lines of its own accord
+const TRIALS = 8;
+
+let mock;
+let server;
+let fleet;
+let a;
+let b;
+let listener;
+const silent = []; // connections of a provider that never says a word of TLS
+before(async () => {
+  mock = await Mock.start();
+  listener = net.createServer((socket) => silent.push(socket.on('error', () => {})));
+  await new Promise((resolve) => listener.listen(0, '127.0.0.1', resolve));
+  const providers = providersOn(mock);
+  const base_url = `https://127.0.0.1:${listener.address().port}/v1`;
+  server = Postgres.start({ fsync: false });
+  const dollars = (micros) => `${micros / 1e6} USD`;
+  fleet = await Fleet.start(
+    mock,
+    2,
+    {
+      held_wait: '10s',
+      providers: { ...providers, silent: { ...providers.openai, base_url } },
+      models: modelsOn(
+        { quick: 'openai', treed: 'openai', monthly: 'openai', paced: 'silent' },
+        { price: { input: '3 USD', output: '15 USD' } },
+      ),
+      limits: {
+        tree: { counts: 'cost', per: 'thread_tree', window: 'lifetime', cap: dollars(2 * CALL_MICROS), of: { model: 'treed' } },
+        paced: { counts: 'requests', per: 'account', window: { rate: '1/min', burst: 1 }, of: { model: 'paced' } },
+        month: { counts: 'cost', per: 'account', window: 'month', cap: dollars(2.9 * CALL_MICROS), of: { model: 'monthly' } },
+        everybody: { counts: 'in_flight', per: 'gateway', cap: 1000 },
+      },
+    },
+    { server },
+  );
+  [a, b] = fleet.gateways;
+});
+after(async () => {
+  await fleet?.stop();
+  server?.remove();
+  silent.forEach((socket) => socket.destroy());
+  listener?.close();
+  await mock?.stop();
+});
+beforeEach(async () => {
+  const exact = 'input=1000,tokens=100';
+  await mock.models({ quick: exact, treed: exact, monthly: exact });
+  await mock.clear();
+});
+
+const ask = (gateway, key, model = 'quick', headers = {}) =>
+  sendKept(gateway, key, callOf('chat', model, { limit: model === 'quick' ? ownLimit() : 100 }), { headers });
+
+async function assertServed(gateway, key, model, headers) {
+  const answer = await ask(gateway, key, model, headers);
+  assert.equal(answer.status, 200, answer.text);
+  return answer;
+}
+
+/** A new account with a key that both gateways have served. */
+async function member(name, ...options) {
+  const account = { name, ...(a.addAccount(name, ...options), a.addKey(name)) };
+  for (const gateway of [b, a]) {
+    await assertServed(gateway, account.secret);
+  }
+  return account;
+}
+
+describe('two gateways that began at once on an empty database', () => {
+  test('number their limits alike, and each is a node of its own', async () => {
+    const limits = await Promise.all([a, b].map((gateway) => gateway.admin('/api/admin/limits')));
+    const ids = limits.map((told) => told.limits.map((limit) => [limit.name, limit.id]));
+    assert.deepEqual(ids[0], ids[1]);
+    assert.equal(new Set(ids[0].map(([, id]) => id)).size, 4);
+    for (const gateway of [a, b]) {
+      const { nodes } = await gateway.admin('/api/v1/status');
+      assert.deepEqual(nodes.map((node) => node.name).sort(), ['gateway-a', 'gateway-b']);
+      assert.equal(nodes.filter((node) => node.this).length, 1);
+      assert.ok(nodes.every((node) => node.configuration === 'same' && node.lease_left_ms > 0), JSON.stringify(nodes));
+    }
+  });
+
+  test('serve the same key, and have one ledger', async () => {
+    const { secret, name } = await member('both');
+    const answers = [await assertServed(a, secret), await assertServed(b, secret)];
+    await fleet.booked();
+    for (const gateway of [a, b]) {
+      const told = new Set((await gateway.ledger({ account: name })).map((row) => row.request));
+      assert.ok(answers.every((answer) => told.has(answer.request_id)));
+    }
+  });
+});
+
+describe('what an admin does at one gateway holds at the next call of the other', () => {
+  test('a key that is revoked', async () => {
+    const { secret, id } = await member('revoked');
+    a.command('key', 'revoke', id);
+    const answer = await ask(b, secret);
+    assertRefusal(answer, 'chat', { status: 401, code: 'key_revoked' });
+  });
+
+  test('an account that is banned, and let in again', async () => {
+    const { secret, name } = await member('banned');
+    a.command('account', 'ban', name);
+    assertRefusal(await ask(b, secret), 'chat', { status: 403, code: 'account_banned' });
+    a.command('account', 'unban', name);
+    await assertServed(b, secret);
+  });
+
+  test('a key that is made', async () => {
+    a.addAccount('fresh');
+    assertRefusal(await ask(b, 'tg-nobody-has-this'), 'chat', { status: 401, code: 'key_invalid' });
+    await assertServed(b, a.addKey('fresh').secret);
+  });
+
+  test('an account that both meet for the first time is one account', async () => {
+    const service = a.addKey((a.addAccount('operator'), 'operator'), '--role', 'service', '--may-act-for', 'user-*');
+    const names = Array.from({ length: 20 }, (_, i) => `user-${i}`);
+    const answers = await Promise.all(
+      names.flatMap((name) =>
+        [a, b].map((gateway) => ask(gateway, service.secret, 'quick', { 'x-tidegate-account': name })),
+      ),
+    );
+    assert.deepEqual([...new Set(answers.map((answer) => answer.status))], [200]);
+    const { accounts } = await b.admin('/api/admin/accounts');
+    const made = accounts.map((account) => account.name).filter((name) => name.startsWith('user-'));
+    assert.deepEqual(made.sort(), names.sort());
+  });
+});
+
+describe('a thread', () => {
+  test('begun at one gateway goes on at the other, and its tree has one cap', async () => {
+    const { secret, name } = await member('threads');
+    const headers = { 'x-tidegate-thread': 'story' };
+    await assertServed(a, secret, 'treed', headers);
+    await fleet.booked();
+    await assertServed(b, secret, 'treed', headers);
+    await fleet.booked();
+    const rows = (await a.ledger({ account: name, model: 'treed' })).filter((row) => row.hold);
+    assert.deepEqual(rows.map((row) => row.cost_micros), [CALL_MICROS, CALL_MICROS]);
+    assert.equal(new Set(rows.map((row) => row.thread)).size, 1);
+    for (const gateway of [a, b]) {
+      for (const thread of [headers, { 'x-tidegate-thread': 'leaf', 'x-tidegate-parent': 'story' }]) {
+        assertRefusal(await ask(gateway, secret, 'treed', thread), 'chat', { status: 402, code: 'budget_spent' });
+      }
+    }
+  });
+
+  test('that begins at both in the same moment is one thread', async () => {
+    const { secret, name } = await member('twins');
+    const calls = Array.from({ length: 20 }, (_, i) =>
+      ask([a, b][i % 2], secret, 'quick', { 'x-tidegate-thread': `twin-${i >> 1}` }),
+    );
+    assert.deepEqual([...new Set((await Promise.all(calls)).map((answer) => answer.status))], [200]);
+    await fleet.booked();
+    const rows = (await b.ledger({ account: name })).filter((row) => row.hold).slice(-20);
+    assert.equal(new Set(rows.map((row) => row.thread)).size, 10);
+  });
+});
+
+describe('a call that waits at one gateway', () => {
+  const THREAD = { 'x-tidegate-thread': 'warm' };
+  const call = callOf('chat', 'monthly', { limit: 100 });
+
+  /** An account whose month has room for one call at a time; A has one in flight, and one waits at B. */
+  async function queue(name) {
+    const { secret } = await member(name);
+    await assertServed(a, secret, 'monthly', THREAD); // what is known of a thread's last call makes holds exact
+    await fleet.booked();
+    await mock.clear();
+    await mock.models({ monthly: 'input=1000,tokens=1,ttft_ms=400' });
+    let room_ms = 0;
+    const first = sendKept(a, secret, call, { headers: THREAD }).then((answer) => {
+      room_ms = performance.now();
+      return answer;
+    });
+    await until('the room is taken', async () => (await mock.journal()).length === 1);
+    await mock.models({ monthly: 'input=1000,tokens=100' });
+    const second = sendKept(b, secret, call, { headers: THREAD });
+    await until('one waits at B', async () => (await numberOf(b, 'calls_waiting')) === 1);
+    return {
+      async waited() {
+        const answers = await Promise.all([first, second]);
+        const late_ms = performance.now() - room_ms;
+        assert.deepEqual(answers.map((answer) => answer.status), [200, 200], answers[1].text);
+        await fleet.booked();
+        return late_ms;
+      },
+    };
+  }
+
+  test('is let in when a hold at the other resolves, and need not look for it', async (t) => {
+    const late_ms = [];
+    for (let i = 0; i < TRIALS; i++) {
+      late_ms.push(await (await queue(`waits-${i}`)).waited());
+    }
+    t.diagnostic(`let in after ${late_ms.map((ms) => ms.toFixed(0)).join(', ')} ms`);
+    /* Who looks once a second would have this luck in one run of a hundred. */
+    assert.ok(late_ms.filter((ms) => ms < 0.4 * POLL_MS * SLOW).length >= TRIALS - 1, String(late_ms));
+  });
+
+  test('is let in all the same when the word of it is lost', async () => {
+    const waiting = await queue('waits-deaf');
+    const { limits } = await a.admin('/api/admin/limits');
+    const month = limits.find((limit) => limit.name === 'month').id.replace('lim_', '');
+    await b.link.cutAt('client', `tidegate\0${month}:`); // what the database passes on
+    await waiting.waited();
+  });
+});
+
+describe('a refusal that repeats at one gateway', () => {
+  test('ends soon after the other gave back what it had taken', async () => {
+    const { secret } = await member('again');
+    /* The provider takes the connection and says nothing: no byte of the request leaves. */
+    const first = ask(a, secret, 'paced');
+    await until('A has its call in flight', () => silent.length > 0);
+    for (let i = 0; i < 5; i++) {
+      assertRefusal(await ask(b, secret, 'paced'), 'chat', {
+        status: 429,
+        code: 'rate_limited',
+        retry: null,
+        after: [30, 60],
+      });
+    }
+    const repeats = await numberOf(b, 'refusals_repeated_total');
+    assert.ok(repeats >= 3, `B gives its own refusal again: ${repeats}`);
+    silent.splice(0).forEach((socket) => socket.destroy());
+    assert.equal((await first).status, 502);
+    await until(
+      'B lets it in',
+      async () => {
+        const answer = await ask(b, secret, 'paced');
+        silent.splice(0).forEach((socket) => socket.destroy());
+        return answer.status === 502;
+      },
+      3 * POLL_MS * SLOW,
+    );
+    await fleet.booked();
+  });
+});
