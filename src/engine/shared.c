@@ -381,12 +381,15 @@ shared_sleep_ms(const struct engine *engine, int64_t mono_ms)
     if (engine->exclusive || engine->store_down || engine->closing) {
         return -1;
     }
-    int64_t until_ms = min_i64(
-        engine->shared.jobs_mono_ms, engine->lease_mono_ms - engine->shared.lease_ms / 4 * 3);
+    if (engine->told) {
+        return 0;
+    }
+    const int64_t renew_ms = engine->lease_mono_ms - engine->shared.lease_ms / 4 * 3 + 1;
+    int64_t until_ms = min_i64(engine->shared.jobs_mono_ms, renew_ms);
     if (engine->waiter_count > 0) {
         until_ms = min_i64(until_ms, engine->shared.lines_mono_ms);
     }
-    return max_i64(engine->told ? 0 : 1, until_ms - mono_ms);
+    return max_i64(0, until_ms - mono_ms);
 }
 
 static void
@@ -528,15 +531,15 @@ shared_turn(struct engine *engine, int64_t mono_ms)
         return;
     }
     poll_lines(engine, mono_ms);
-    if (mono_ms < engine->shared.jobs_mono_ms) {
-        return;
+    if (mono_ms >= engine->shared.jobs_mono_ms) {
+        engine->shared.jobs_mono_ms = mono_ms + engine->shared.lease_ms / 4;
+        const enum status status = do_jobs(engine, mono_ms);
+        if (status != STATUS_OK && status != STATUS_CONFLICT) {
+            log_line(LOG_WARN, "engine", "jobs of all gateways are put off (%s): %s",
+                status_name(status), store_last_error(engine->store));
+        }
     }
-    engine->shared.jobs_mono_ms = mono_ms + engine->shared.lease_ms / 4;
-    const enum status status = do_jobs(engine, mono_ms);
-    if (status != STATUS_OK && status != STATUS_CONFLICT) {
-        log_line(LOG_WARN, "engine", "jobs of all gateways are put off (%s): %s",
-            status_name(status), store_last_error(engine->store));
-    }
+    lines_turn(engine); /* whom others made room for is decided with the next batch */
 }
 
 /* --- A lease that is over. */
