@@ -381,7 +381,8 @@ shared_sleep_ms(const struct engine *engine, int64_t mono_ms)
     if (engine->exclusive || engine->store_down || engine->closing) {
         return -1;
     }
-    if (engine->told) {
+    const bool waits_unknown = engine->waiter_count > 0 && !engine->shared.told_waiting;
+    if (engine->told || waits_unknown) {
         return 0;
     }
     const int64_t renew_ms = engine->lease_mono_ms - engine->shared.lease_ms / 4 * 3 + 1;
