@@ -551,6 +551,8 @@ tell_start(const struct gateway *gateway)
     struct engine_state state;
     struct log_line line;
     char expires[16];
+    char shown_store[STORE_SHOWN_BYTES];
+    store_url_shown(policy->store, shown_store, sizeof(shown_store));
     engine_state(gateway->engine, &state);
     log_begin(&line, LOG_INFO, "start");
     log_str(&line, "version", slice_str(TIDEGATE_VERSION));
@@ -559,7 +561,7 @@ tell_start(const struct gateway *gateway)
         log_str(&line, "certificate_until", slice_str(expires));
     }
     log_str(&line, "control", slice_str(gateway->control));
-    log_str(&line, "store", slice_str(policy->store));
+    log_str(&line, "store", slice_str(shown_store));
     log_str(&line, "config", slice_str(gateway->config_path ? gateway->config_path : "sandbox"));
     log_i64(&line, "epoch", engine_epoch(gateway->engine));
     log_i64(&line, "orphans_closed", state.orphans_closed);

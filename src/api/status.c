@@ -3,6 +3,7 @@
 #include "api/api_priv.h"
 
 #include "base/clock.h"
+#include "base/place.h"
 #include "log/metrics.h"
 
 #define CALLS_DEFAULT 10
@@ -14,6 +15,14 @@ static bool
 is_stopping(const struct ask *ask)
 {
     return ask->loop && net_stopping(net_loop_net(ask->loop->loop));
+}
+
+static void
+put_store(struct buf *out, const char *url)
+{
+    char shown[STORE_SHOWN_BYTES];
+    store_url_shown(url, shown, sizeof(shown));
+    put_text(out, "store", shown);
 }
 
 static void
@@ -30,7 +39,7 @@ put_gateway(struct api_plane *api, const struct ask *ask, struct buf *out)
         struct policy *policy = engine_policy(api->options.engine);
         put_text_or_null(out, "store_error", state.store_error);
         put_text(out, "listens", api->options.listens ? api->options.listens : "");
-        put_text(out, "store", api->options.store_url);
+        put_store(out, api->options.store_url);
         put_text_or_null(out, "store_file", store_file(api->options.store));
         put_id(out, "epoch", "", engine_epoch(api->options.engine));
         put_time(out, "started_at", api->started_ms);

@@ -11,4 +11,5 @@ const char *store_url_path(const char *url);
 /* "postgresql://..." or "postgres://...". */
 bool store_url_is_postgres(const char *url);
 /* What of it people may see: all but passwords. Cut where it does not fit. */
+#define STORE_SHOWN_BYTES 1024 /* enough for most */
 void store_url_shown(const char *url, char *out, size_t out_size);

@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "base/clock.h"
+#include "base/place.h"
 #include "net/net.h"
 
 struct file_options {
@@ -175,13 +176,15 @@ static void
 add_server(struct buf *out, const struct policy *policy)
 {
     char path[4096];
+    char store[STORE_SHOWN_BYTES];
+    store_url_shown(policy->store, store, sizeof(store));
     buf_add_str(out, "  It listens on ");
     for (int32_t i = 0; i < policy->listen_count; i++) {
         buf_add_str(out, i ? ", " : "");
         listen_text(&policy->listens[i], policy->listens[i].port, out);
     }
-    buf_addf(out, ", keeps its books in %s (durability: %s),\n  and takes commands at %s.\n",
-        policy->store, policy->durability == DURABILITY_DISK ? "disk" : "os",
+    buf_addf(out, ", keeps its books in %s (durability: %s),\n  and takes commands at %s.\n", store,
+        policy->durability == DURABILITY_DISK ? "disk" : "os",
         control_path(policy, path, sizeof(path)) ? path : "?");
 }
 
@@ -333,8 +336,10 @@ check_config(const struct file_options *options)
         return EXIT_FAILED;
     }
     if (options->json) {
+        char store[STORE_SHOWN_BYTES];
+        store_url_shown(policy->store, store, sizeof(store));
         buf_add_str(&out, "{\"ok\":true,\"store\":");
-        buf_add_json(&out, slice_str(policy->store));
+        buf_add_json(&out, slice_str(store));
         buf_add_char(&out, ',');
         json_models(&out, policy);
         buf_add_char(&out, ',');

@@ -318,7 +318,9 @@ door_store(struct door *door, const char *file, struct buf *url)
     if (lasts) {
         buf_add_str(url, policy->store);
     } else {
-        (void)cli_fail("the store of %s, %s, is no file", config_of(door), policy->store);
+        char store[STORE_SHOWN_BYTES];
+        store_url_shown(policy->store, store, sizeof(store));
+        (void)cli_fail("the store of %s, %s, is no file", config_of(door), store);
     }
     policy_unref(policy);
     return lasts;

@@ -15,12 +15,20 @@ store_read(struct conf *conf, const struct node *root)
     const struct slice sqlite = SLICE(STORE_SCHEME);
     const struct node *node = doc_get(root, "store");
     conf->policy->store = "memory:";
-    if (slice_starts(text, SLICE("postgresql://")) || slice_starts(text, SLICE("postgres://"))) {
-        report_add(&conf->report, node,
-            "the PostgreSQL store does not exist in this version yet; write sqlite:PATH");
+    if (store_url_is_postgres(text.ptr)) {
+        char *url = conf_alloc(conf, text.len + 1, 1);
+        if (url) {
+            memcpy(url, text.ptr, text.len);
+            conf->policy->store = url;
+        }
         return;
     }
     if (slice_eq(text, SLICE("memory:")) || slice_eq(text, SLICE("memory"))) {
+        return;
+    }
+    if (slice_find(text, SLICE("://")) >= 0) { /* it may hold a password: not repeated */
+        report_add(&conf->report, node,
+            "'store' wants sqlite:PATH, postgresql://USER@HOST/DATABASE, or memory; this URL is none of them");
         return;
     }
     if (!slice_starts(text, sqlite) || text.len == sqlite.len) {

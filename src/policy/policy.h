@@ -147,7 +147,7 @@ struct policy {
 
     int32_t listen_count;
     struct listen listens[LISTENS_MAX];
-    const char *store;       /* "sqlite:PATH" or "memory:" */
+    const char *store;       /* "sqlite:PATH", "memory:", or a URL of PostgreSQL, which may hold a password: see store_url_shown */
     const char *control;     /* path of the control socket; NULL = beside the store */
     const char *node;        /* this gateway's name among those that share its store; NULL = not given */
     int64_t lease_ms;        /* of a shared store */

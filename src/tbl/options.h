@@ -27,8 +27,8 @@
         "Who may connect to a unix socket: its owner, its group too, or everybody on this machine.")                  \
     X(TLS, "tls", LATER, NULL, NULL, NULL, NULL,                                                                      \
         "a certificate stands where it is used: write listen: {address: 0.0.0.0:8443, tls: {cert: FILE, key: FILE}}") \
-    X(STORE, "store", TEXT, "sqlite:PATH, or memory", "sqlite:tidegate.db", NULL, NULL,                               \
-        "Where the books are kept; memory keeps them while the gateway runs. Relative paths start at this file's folder.")                                    \
+    X(STORE, "store", TEXT, "sqlite:PATH, postgresql://USER@HOST/DATABASE, or memory", "sqlite:tidegate.db", NULL, NULL,                               \
+        "Where the books are kept; memory keeps them while the gateway runs. Relative paths start at this file's folder. Any number of gateways share a PostgreSQL store; its password is best kept in a password file (PGPASSFILE).")                                    \
     X(LEASE, "lease", DURATION, NULL, "10s", "2s", "60s",                                                             \
         "Of several gateways on one PostgreSQL store: how long one that is silent keeps its calls before the others book them.") \
     X(NODE, "node", TEXT, "a name such as gateway-1", NULL, NULL, NULL,                                               \
