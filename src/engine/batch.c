@@ -401,9 +401,7 @@ batch_retry(struct engine *engine, uint32_t first, uint32_t count)
     for (int attempt = 0; attempt < CONFLICT_RETRIES && status == STATUS_CONFLICT; attempt++) {
         counter_add(COUNTER_BATCHES_RETRIED, attempt > 0);
         status = batch_try(engine, first, count);
-        if (status == STATUS_FENCED && !engine->exclusive) {
-            status = shared_rejoin(engine) == STATUS_OK ? STATUS_CONFLICT : STATUS_FENCED;
-        }
+        status = shared_recover(engine, status);
     }
     return status;
 }

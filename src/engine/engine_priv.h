@@ -240,8 +240,9 @@ int64_t shared_wall_ms(const struct engine *engine);
 int64_t shared_sleep_ms(const struct engine *engine, int64_t mono_ms);
 /* What time brings: orphans of other gateways, waiting calls that try again. */
 void shared_turn(struct engine *engine, int64_t mono_ms);
-/* A new epoch for a gateway whose lease was over. */
-MUST_USE enum status shared_rejoin(struct engine *engine);
+/* A gateway whose lease was over (STATUS_FENCED) begins a new epoch: STATUS_CONFLICT, the transaction is to be
+ * run again. All other statuses come back as they are. */
+MUST_USE enum status shared_recover(struct engine *engine, enum status status);
 void shared_told(void *user, int64_t limit_id, int64_t subject_id);
 void shared_free(struct shared *shared);
 

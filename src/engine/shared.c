@@ -546,21 +546,22 @@ shared_turn(struct engine *engine, int64_t mono_ms)
 /* --- A lease that is over. */
 
 enum status
-shared_rejoin(struct engine *engine)
+shared_recover(struct engine *engine, enum status status)
 {
     struct engine_error error;
     const int64_t before = engine->node.epoch;
-    log_line(LOG_WARN, "engine", "%s", store_last_error(engine->store));
-    const enum status status = start_epoch(engine, engine->policy->config_hash, &error);
-    if (status != STATUS_OK) {
-        log_line(LOG_ERROR, "engine", "%s", error.text);
+    if (status != STATUS_FENCED || engine->exclusive) {
         return status;
+    }
+    log_line(LOG_WARN, "engine", "%s", store_last_error(engine->store));
+    if (start_epoch(engine, engine->policy->config_hash, &error) != STATUS_OK) {
+        log_line(LOG_ERROR, "engine", "%s", error.text);
+        return STATUS_FENCED;
     }
     cache_clear(&engine->cache);
     counter_add(COUNTER_LEASES_LOST, 1);
     log_line(LOG_WARN, "engine",
-        "this gateway was silent for longer than its lease and goes on as epoch %lld; streams of epoch "
-        "%lld end",
+        "this gateway was silent for longer than its lease, and goes on as epoch %lld after %lld",
         (long long)engine->node.epoch, (long long)before);
-    return STATUS_OK;
+    return STATUS_CONFLICT;
 }

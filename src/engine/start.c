@@ -138,6 +138,7 @@ adopt_policy(struct engine *engine, struct policy *policy, struct engine_error *
     enum status status = STATUS_CONFLICT;
     for (int tries = 0; tries < CONFLICT_RETRIES && status == STATUS_CONFLICT; tries++) {
         status = give_limit_ids(engine, policy); /* another gateway may give them theirs */
+        status = shared_recover(engine, status);
     }
     if (status != STATUS_OK) {
         return fail(engine, status, "cannot give the limits their ids", error);

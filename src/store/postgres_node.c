@@ -299,7 +299,7 @@ node_tell_fenced(struct postgres_store *postgres)
                     : "its lease ended before a batch could renew it";
     }
     return store_fail(postgres->base.last_error, STATUS_FENCED,
-        "epoch %lld of this gateway is over: %s; restart it", (long long)epoch, why);
+        "epoch %lld of this gateway is over: %s", (long long)epoch, why);
 }
 
 /* A lease that is over lets others take what is left open at once. */
