@@ -175,14 +175,28 @@ signal_key(struct postgres_db *db, unsigned char key[SIGNAL_KEY_BYTES])
     return status;
 }
 
-/* One that this process has begun before. */
+/* The epoch that this process began before: as long as its row is there nobody has taken over what it holds, so
+ * that goes on under the new one. Its calls are this process's, which will settle each. */
 static enum status
-end_own(struct postgres_db *db, int64_t epoch)
+end_own(struct postgres_db *db, int64_t epoch, int64_t new_epoch)
 {
-    struct params params = { .count = 0 };
-    param_i64(&params, epoch);
-    param_i64(&params, epoch);
-    return epoch == 0 ? STATUS_OK : pg_run(db, STATEMENT_PG_NODE_END, FORM_PLAIN, &params, NULL);
+    struct params own = { .count = 0 };
+    struct params move = { .count = 0 };
+    const PGresult *answer = NULL;
+    if (epoch == 0) {
+        return STATUS_OK;
+    }
+    param_i64(&own, epoch);
+    param_i64(&own, epoch);
+    const enum status status = pg_run(db, STATEMENT_PG_NODE_END, FORM_PLAIN, &own, &answer);
+    if (status != STATUS_OK || PQntuples(answer) == 0) {
+        return status;
+    }
+    param_i64(&move, new_epoch);
+    param_i64(&move, new_epoch);
+    param_i64(&move, epoch);
+    param_i64(&move, epoch);
+    return pg_run(db, STATEMENT_PG_HOLDS_MOVE, FORM_PLAIN, &move, NULL);
 }
 
 static void
@@ -215,7 +229,7 @@ start_in_transaction(
         status = signal_key(db, key);
     }
     if (status == STATUS_OK) {
-        status = end_own(db, postgres->epoch);
+        status = end_own(db, postgres->epoch, row->epoch);
     }
     if (status == STATUS_OK) {
         struct put put;

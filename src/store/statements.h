@@ -185,6 +185,7 @@
     X(PG_NODE_REST, "UPDATE node SET lease_until_ms = " POSTGRES_CLOCK " "                         \
                     "WHERE node_id = $1 AND epoch = $2 AND lease_until_ms > " POSTGRES_CLOCK)      \
     X(PG_NODE_END, "DELETE FROM node WHERE node_id = $1 AND epoch = $2 RETURNING high_water_ms")   \
+    X(PG_HOLDS_MOVE, "UPDATE hold SET node_id = $1, epoch = $2 WHERE node_id = $3 AND epoch = $4") \
     X(PG_NODE_HOLDS, "SELECT hold_id FROM hold WHERE node_id = $1 AND epoch = $2 LIMIT 1")         \
     X(PG_THREADS_LOCK, "SELECT " COLUMNS_THREAD " FROM thread WHERE thread_id IN ("                \
                        "SELECT unnest($1::bigint[]) UNION SELECT known.thread_id "                 \
