@@ -2,6 +2,7 @@
  * one statement and so one snapshot. Rows come one by one, so that a long answer is never in memory whole. */
 #include "store/postgres_priv.h"
 
+#include <poll.h>
 #include <stdlib.h>
 
 #include "base/clock.h"
@@ -68,12 +69,30 @@ struct read {
     bool ended; /* the server has told all */
 };
 
+#define STALE_READS_MAX 4 /* a farewell, and the end behind it */
+
+/* A server that went away while nobody read has closed the connection: the next read is made on a new one. */
+static void
+drop_if_stale(struct postgres_db *db)
+{
+    for (int i = 0; db->conn && i < STALE_READS_MAX; i++) {
+        struct pollfd unasked = { .fd = PQsocket(db->conn), .events = POLLIN };
+        if (poll(&unasked, 1, 0) <= 0) {
+            return;
+        }
+        if (!PQconsumeInput(db->conn) || PQstatus(db->conn) != CONNECTION_OK) {
+            link_drop(db);
+        }
+    }
+}
+
 static struct read
 read_start(struct store_reader *base, enum statement_id id, const struct params *params)
 {
     struct postgres_reader *reader = reader_of(base);
     struct read read = { .reader = reader,
         .deadline_mono_ms = clock_mono_ms() + reader->store->read_max_ms };
+    drop_if_stale(&reader->db);
     if (!reader->db.conn) {
         read.status = link_connect(&reader->db);
     }
