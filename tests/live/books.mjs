@@ -18,17 +18,15 @@ export const PRICE_YAML = {
 };
 
 /** Micro-USD of a bill of the journal, rounded up once. */
-export function priced(bill) {
+export function priced(bill, prices = PRICE) {
   let sum = 0n;
-  for (const [kind, price] of Object.entries(PRICE)) {
+  for (const [kind, price] of Object.entries(prices)) {
     sum += BigInt(bill[kind] ?? 0) * price;
   }
   return Number((sum + 999_999n) / 1_000_000n);
 }
 
-const OUTPUT_PRICE = Number(PRICE.output);
-const INPUT_PRICE = Number(PRICE.cache_write_1h); // the dearest that input can be
-const costOf = (tokens, price) => Math.ceil((Math.max(0, tokens) * price) / 1_000_000);
+const costOf = (tokens, price) => Math.ceil((Math.max(0, tokens) * Number(price)) / 1_000_000);
 
 /** Ledger rows by hold: {hold, rows, last, booked, limit, estimate...}. */
 export function holdsOf(rows) {
@@ -52,9 +50,10 @@ export function holdsOf(rows) {
 /**
  * Every call against what the provider would bill. Calls are told apart by their output limit, which
  * must be its own for each. `received`: tokens that the client of a limit got (Map), where the caller
- * knows. Throws with a line a call, every term of the rule in it.
+ * knows. `prices`: as PRICE, where the models cost something else. Throws with a line a call, every term of
+ * the rule in it.
  */
-export function compareBooks(rows, journal, received = new Map()) {
+export function compareBooks(rows, journal, received = new Map(), prices = PRICE) {
   const calls = new Map();
   const callAt = (limit) => {
     if (!calls.has(limit)) {
@@ -73,7 +72,7 @@ export function compareBooks(rows, journal, received = new Map()) {
   const lines = [];
   const wrong = [];
   for (const call of [...calls.values()].sort((a, b) => a.limit - b.limit)) {
-    const told = judgeCall(call, received.get(call.limit));
+    const told = judgeCall(call, received.get(call.limit), prices);
     lines.push(told.line);
     if (told.faults.length) {
       wrong.push(`${told.line}\n    ${told.faults.join('\n    ')}`);
@@ -90,9 +89,9 @@ export function compareBooks(rows, journal, received = new Map()) {
 const inputOf = (usage) =>
   usage.input + usage.cache_read + usage.cache_write_5m + usage.cache_write_1h;
 
-function judgeCall({ limit, holds, entries }, received) {
+function judgeCall({ limit, holds, entries }, received, prices) {
   const faults = [];
-  const journal = entries.reduce((sum, entry) => sum + priced(entry.bill), 0);
+  const journal = entries.reduce((sum, entry) => sum + priced(entry.bill, prices), 0);
   const written = entries.reduce((sum, entry) => sum + entry.bill.output, 0);
   const real_input = entries.reduce((sum, entry) => sum + inputOf(entry.bill), 0);
   const booked = holds.reduce((sum, hold) => sum + hold.booked, 0);
@@ -149,8 +148,8 @@ function judgeCall({ limit, holds, entries }, received) {
   const whole = entries.every((entry) => !entry.gone && !entry.cut);
   const read = received ?? (whole ? written : end.kind === 'orphan' ? written : end.usage.output);
   const covered = Math.min(written, held_output, Math.max(read, 0));
-  const input_term = costOf(real_input - est_input, INPUT_PRICE);
-  const output_term = costOf(written - covered, OUTPUT_PRICE);
+  const input_term = costOf(real_input - est_input, prices.cache_write_1h); // the dearest that input can be
+  const output_term = costOf(written - covered, prices.output);
   const terms =
     `booked ${booked}, bound ${bound}, input ${est_input} for ${real_input} (${input_term} micros), ` +
     `output held ${held_output}, booked ${end.usage?.output ?? 'whole'}, written ${written}, read ${read} (${output_term} micros)`;
