@@ -223,6 +223,7 @@ describe('a crash', () => {
     await gateway.kill();
     await lost;
     await gateway.launch();
+    await gateway.booked();
     await mock.configure({});
     const journal = await mock.journal();
     const rows = await gateway.ledger();

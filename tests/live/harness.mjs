@@ -20,6 +20,7 @@ export * from './stores.mjs';
 
 const LOGS = process.env.TIDEGATE_LOGS;
 const START_MS = 10_000 * SLOW;
+const BOOKED_MS = (ON_POSTGRES ? 15_000 : 5_000) * SLOW; // a lease of the dead, and the grace after it
 
 // ---- the simulated provider ----
 
@@ -220,6 +221,14 @@ export class Gateway {
   async restart() {
     await this.kill();
     await this.launch();
+    await this.#alone();
+  }
+
+  /** On a shared store one that was killed counts until its lease is over. */
+  async #alone() {
+    const now_ms = 'extract(epoch FROM clock_timestamp()) * 1000';
+    const nodes = () => this.rows(`SELECT node_id FROM node WHERE lease_until_ms > ${now_ms}`);
+    await until('it is alone on its store', () => !ON_POSTGRES || nodes().length === 1, BOOKED_MS, 50);
   }
 
   /** Ends it as an operator does: it must go by itself, with 0, and have told no secret. */
@@ -296,8 +305,8 @@ export class Gateway {
     return this.rows('SELECT hold_id FROM hold').length;
   }
 
-  /** Waits until every call has been booked. */
-  async booked(limit_ms) {
+  /** Waits until every call has been booked, those of a gateway that was killed too. */
+  async booked(limit_ms = BOOKED_MS) {
     await until('no hold is open', () => this.openHolds() === 0, limit_ms, 20);
   }
 
