@@ -79,24 +79,27 @@ answers_end_where_their_framing_says(void **state)
         int status;
     } rows[] = {
         { NULL, OK_ANSWER, "ok", "shbe", 200 },
-        { NULL, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2;x=y\r\nde\r\n0\r\n\r\n",
+        { NULL,
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2;x=y\r\nde\r\n0\r\n\r\n",
             "abcde", "shbe", 200 },
         { NULL, "HTTP/1.1 200 OK\r\n\r\nuntil the end", "until the end", "shbe", 200 },
         { NULL, "HTTP/1.0 200 OK\r\n\r\nold", "old", "shbe", 200 },
         { NULL, "HTTP/1.1 204 No Content\r\n\r\n", "", "she", 204 },
         { NULL, "HTTP/1.1 304 Not Modified\r\nContent-Length: 9\r\n\r\n", "", "she", 304 },
         { NULL, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", "", "she", 200 },
-        { "HEAD / HTTP/1.1\r\nHost: a\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n", "", "she",
-            200 },
-        { NULL, "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: a\r\n\r\n" OK_ANSWER, "ok",
-            "shbe", 200 },
+        { "HEAD / HTTP/1.1\r\nHost: a\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n", "",
+            "she", 200 },
+        { NULL,
+            "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: a\r\n\r\n" OK_ANSWER,
+            "ok", "shbe", 200 },
         { NULL, "HTTP/1.1 429 Too Many Requests\r\nContent-Length: 4\r\nRetry-After: 2\r\n\r\nwait",
             "wait", "shbe", 429 },
     };
     for (size_t i = 0; i < countof(rows); i++) {
         struct provider provider = { 0 };
         const struct caller_ask ask = { .head = rows[i].head };
-        struct caller_result result = call_once(&provider, serve_text_and_end, rows[i].answer, &ask);
+        struct caller_result result =
+            call_once(&provider, serve_text_and_end, rows[i].answer, &ask);
         assert_string_equal(result.events, rows[i].events);
         assert_int_equal(result.status, rows[i].status);
         assert_body(&result, rows[i].body);
@@ -152,7 +155,9 @@ static void
 cut_answer_fails(void **state)
 {
     static const char *const rows[] = {
-        "", "HTTP/1.1 200 O", "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nabc",
+        "",
+        "HTTP/1.1 200 O",
+        "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nabc",
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n",
         "HTTP/1.1 100 Continue\r\n\r\n",
     };
@@ -180,8 +185,7 @@ connection_is_used_again_after_a_complete_exchange(void **state)
         { "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n", 1 },
         { "HTTP/1.1 204 No Content\r\n\r\n", 1 },
         { "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok", 3 },
-        { "HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nok", 3 },
-        { OK_ANSWER "surplus", 3 },
+        { "HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nok", 3 }, { OK_ANSWER "surplus", 3 },
         { OK_ANSWER OK_ANSWER, 3 }, /* an answer nobody asked for must not meet the next call */
     };
     for (size_t i = 0; i < countof(rows); i++) {
@@ -277,7 +281,8 @@ serve_then_end(struct provider *provider, int fd, int index)
 static void
 idle_connection_that_ends_or_speaks_is_dropped(void **state)
 {
-    static const char *const words[] = { NULL, "HTTP/1.1 408 Request Timeout\r\nConnection: close\r\n\r\n" };
+    static const char *const words[] = { NULL,
+        "HTTP/1.1 408 Request Timeout\r\nConnection: close\r\n\r\n" };
     for (size_t i = 0; i < countof(words); i++) {
         struct provider provider = { 0 };
         struct caller_result result = call_once(&provider, serve_then_end, words[i], NULL);
@@ -291,6 +296,19 @@ idle_connection_that_ends_or_speaks_is_dropped(void **state)
         caller_free(&result);
         provider_stop(&provider);
     }
+}
+
+/* The end comes after the answer, and before the loop polls again: only a look at the connection tells. */
+static void
+connection_that_ended_since_the_last_poll_is_not_used(void **state)
+{
+    struct provider provider = { 0 };
+    const struct caller_ask like = { .way = CALLER_AGAIN_AT_ONCE };
+    struct caller_result result = call_once(&provider, serve_text_and_end, OK_ANSWER, &like);
+    assert_string_equal(result.events, "shbeshbe");
+    assert_int_equal(atomic_load(&provider.accepted), 2);
+    caller_free(&result);
+    provider_stop(&provider);
 }
 
 /* The first connection dies while its second, large request is on the way. */
@@ -318,7 +336,8 @@ stale_connection_is_replaced_once_while_the_request_is_not_out(void **state)
     char *body = calloc(1, size);
     assert_non_null(body);
     struct provider provider = { 0 };
-    struct caller_result result = call_once(&provider, serve_and_die_in_the_second, OK_ANSWER, NULL);
+    struct caller_result result =
+        call_once(&provider, serve_and_die_in_the_second, OK_ANSWER, NULL);
     assert_string_equal(result.events, "shbe");
     caller_free(&result);
     const struct caller_ask ask = { .target = provider_target(&provider),
@@ -366,7 +385,8 @@ serve_refuse_early(struct provider *provider, int fd, int index)
 {
     char head[4096];
     (void)peer_read_until(fd, "\r\n\r\n", head, sizeof(head));
-    peer_send(fd, "HTTP/1.1 413 Content Too Large\r\nContent-Length: 3\r\nConnection: close\r\n\r\nbig");
+    peer_send(
+        fd, "HTTP/1.1 413 Content Too Large\r\nContent-Length: 3\r\nConnection: close\r\n\r\nbig");
     if (provider->user) {
         peer_sleep_ms(200);
     }
@@ -382,7 +402,8 @@ early_answer_is_heard_while_sending(void **state)
     struct provider provider = { 0 };
     const struct caller_ask ask = {
         .head = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 16777216\r\n\r\n",
-        .body = slice_of(body, size) };
+        .body = slice_of(body, size)
+    };
     struct caller_result result = call_once(&provider, serve_refuse_early, "wait", &ask);
     assert_string_equal(result.events, "hbe"); /* never sent whole */
     assert_int_equal(result.status, 413);
@@ -409,7 +430,8 @@ sent_is_told_when_the_last_byte_left(void **state)
     struct provider provider = { 0 };
     const struct caller_ask ask = {
         .head = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 16777216\r\n\r\n",
-        .body = slice_of(body, size) };
+        .body = slice_of(body, size)
+    };
     struct caller_result result = call_once(&provider, serve_slow_reader, OK_ANSWER, &ask);
     assert_string_equal(result.events, "shbe");
     assert_true(result.took_ms >= 180);
@@ -473,10 +495,12 @@ connection_that_cannot_be_had_is_told(void **state)
         { { .host = "127.0.0.1", .port = closed_port }, NET_FAIL_CONNECT, "connection refused" },
         { { .host = "localhost", .port = closed_port }, NET_FAIL_CONNECT, "connection refused" },
         { { .host = "no-such-host.invalid", .port = 80 }, NET_FAIL_DNS, "no-such-host.invalid" },
-        { { .host = "127.0.0.1", .port = full_port }, NET_FAIL_TIMEOUT, "no connection within 300 ms" },
+        { { .host = "127.0.0.1", .port = full_port }, NET_FAIL_TIMEOUT,
+            "no connection within 300 ms" },
     };
     for (size_t i = 0; i < countof(rows); i++) {
-        const struct caller_ask ask = { .target = rows[i].target, .deadlines = { 300, 2000, 2000 } };
+        const struct caller_ask ask = { .target = rows[i].target,
+            .deadlines = { 300, 2000, 2000 } };
         struct caller_result result;
         caller_call(&caller, &ask, &result);
         assert_string_equal(result.events, "f");
@@ -601,6 +625,8 @@ main(void)
             connections_are_never_shared_between_credentials),
         CASE("an idle connection that ends or speaks is dropped",
             idle_connection_that_ends_or_speaks_is_dropped),
+        CASE("a connection that ended since the last poll is not used",
+            connection_that_ended_since_the_last_poll_is_not_used),
         CASE("a stale connection is replaced once while the request is not out",
             stale_connection_is_replaced_once_while_the_request_is_not_out),
         CASE("a request that was out is not repeated", request_that_was_out_is_not_repeated),
