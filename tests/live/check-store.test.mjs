@@ -8,6 +8,7 @@ import path from 'node:path';
 import { after, before, test } from 'node:test';
 
 import { Gateway, Mock, callOf, modelsOn, ownLimit, run, send, until } from './harness.mjs';
+import { dropDatabase, execOf, freshDatabase, withDatabase } from './postgres.mjs';
 
 let mock;
 let gateway;
@@ -159,6 +160,54 @@ for (const [name, [text, what, message]] of Object.entries(planted)) {
     fs.rmSync(`${file}-wal`, { force: true });
   });
 }
+
+test('in a database it finds the same, and says the same of sound books', () => {
+  const sound = freshDatabase();
+  const moved = run(['migrate', '--from', `sqlite:${gateway.store}`, '--to', sound], { cwd: gateway.dir });
+  assert.equal(moved.code, 0, moved.err);
+  const { store: _, bytes: __, ...as_file } = check();
+  const { store, bytes, ...report } = check(sound);
+  assertClean(report);
+  assert.equal(store, sound);
+  assert.ok(bytes > 0);
+  /* One row less: a file keeps the row of the gateway that was there last. */
+  const without_ids = ({ compared, ...rest }) => ({ ...rest, compared: compared.filter(({ what }) => what !== 'ids') });
+  assert.deepEqual(without_ids(report), without_ids(as_file));
+  Object.entries(planted).forEach(([name, [text, what, message]], i) => {
+    const harmed = withDatabase(sound, `harmed_${process.pid}_${i}`);
+    const database = (url) => new URL(url.replace(/@[^/]*/, '@h')).pathname.slice(1);
+    execOf(withDatabase(sound, 'postgres'), `CREATE DATABASE ${database(harmed)} TEMPLATE ${database(sound)}`);
+    const numbers = text.replace(/replace\(packed, \(SELECT sum\(cost_micros\) FROM ledger\), 1\)/, `replace(packed, (SELECT sum(cost_micros)::text FROM ledger), '1')`);
+    execOf(harmed, numbers);
+    const found = check(harmed);
+    assert.equal(found.code, 1, `${name}: ${JSON.stringify(found)}`);
+    assert.ok(found.findings.some((finding) => finding.what === what && message.test(finding.message)), `${name}: ${JSON.stringify(found.findings, null, 1)}`);
+    dropDatabase(harmed);
+  });
+  dropDatabase(sound);
+});
+
+test('of a database that cannot be checked it says why, and shows no password', () => {
+  const empty = freshDatabase();
+  const foreign = freshDatabase();
+  const newer = freshDatabase();
+  const moved = run(['migrate', '--from', `sqlite:${gateway.store}`, '--to', newer], { cwd: gateway.dir });
+  assert.equal(moved.code, 0, moved.err);
+  execOf(foreign, 'CREATE TABLE account (name text)');
+  execOf(newer, `UPDATE meta SET value = '99' WHERE name = 'schema_version'`);
+  for (const [url, code, said] of [
+    [empty, 2, /holds no store/],
+    [foreign, 1, /tables of another program/],
+    [newer, 2, /newer version of Tidegate/],
+    ['postgresql://ada:hush@127.0.0.1:1/books', 2, /the database books at .*127\.0\.0\.1.* cannot be connected to/],
+  ]) {
+    const done = run(['check', '--store', url], { cwd: gateway.dir });
+    assert.equal(done.code, code, `${url}: ${done.err}`);
+    assert.match(done.err, said);
+    assert.ok(!done.err.includes('hush') && done.err.trim().split('\n').length === 1, done.err);
+  }
+  [empty, foreign, newer].forEach(dropDatabase);
+});
 
 test('it finds bytes that were flipped and ends that were cut', () => {
   for (const [name, harm] of [
