@@ -8,6 +8,7 @@
 
 #include <sqlite3.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -248,6 +249,47 @@ lose_patience(void *user, const char *doing, int64_t done, int64_t total)
     return --patience->left > 0;
 }
 
+/* To a database, broken off wherever that can be; then back into a file. */
+static void
+through_a_database_every_row_is_carried(void **state)
+{
+    struct world *world = *state;
+    struct world database = { .disk = false };
+    struct ends ends = ends_of(world);
+    struct patience patience;
+    enum status status = STATUS_CLOSED;
+    if (!getenv("TIDEGATE_TEST_PG")) {
+        print_message("# not run: TIDEGATE_TEST_PG names no server\n");
+        return;
+    }
+    fill(world);
+    world_postgres_begin(&database);
+    ends.options = (struct transfer_options){ .from = world->url,
+        .to = database.url,
+        .force = true,
+        .progress = lose_patience,
+        .user = &patience };
+    for (int steps = 0; status != STATUS_OK; steps++) {
+        patience.left = steps;
+        status = store_transfer(&ends.options, &ends.transfer, &ends.error);
+        if (status != STATUS_OK && status != STATUS_CLOSED) {
+            fail_msg("after %d steps: %s: %s", steps, status_name(status), ends.error.text);
+        }
+    }
+    ends.options = (struct transfer_options){
+        .from = database.url, .to = ends.to_url, .force = true
+    };
+    status = store_transfer(&ends.options, &ends.transfer, &ends.error);
+    if (status != STATUS_OK) {
+        fail_msg("%s", ends.error.text);
+    }
+    for (size_t i = 0; i < transfer_table_count; i++) {
+        assert_same_rows(&ends, &transfer_tables[i], "");
+    }
+    assert_same_rows(&ends, &transfer_meta, "WHERE name NOT IN ('home', 'running')");
+    world_postgres_end(&database);
+}
+
 /* Wherever it is broken off: no target, no trace of one, and it can be done again. */
 static void
 broken_off_it_leaves_nothing(void **state)
@@ -284,6 +326,8 @@ static const struct CMUnitTest tests[] = {
     CASE_WITH("books that do not agree are carried by force alone",
         books_that_do_not_agree_are_carried_by_force_alone, world_on_disk, world_end),
     CASE_WITH("a backup is no source", a_backup_is_no_source, world_on_disk, world_end),
+    CASE_WITH("through a database every row is carried", through_a_database_every_row_is_carried,
+        world_on_disk, world_end),
     CASE_WITH("broken off it leaves nothing", broken_off_it_leaves_nothing, world_on_disk, world_end),
 };
 UNIT_MAIN(tests)
