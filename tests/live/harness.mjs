@@ -186,9 +186,9 @@ export class Gateway {
     fs.writeFileSync(this.file, `${JSON.stringify(this.config, null, 1)}\n`);
   }
 
-  /** `options`: of Program. */
-  async launch(options = {}) {
-    this.program = new Program('tidegate serve', ['serve', '--config', this.file], {
+  /** `options`: of Program; `args`: more words of the command. */
+  async launch({ args = [], ...options } = {}) {
+    this.program = new Program('tidegate serve', ['serve', '--config', this.file, ...args], {
       env: PROVIDER_SECRETS,
       cwd: this.dir,
       ...options,

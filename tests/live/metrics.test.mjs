@@ -15,7 +15,7 @@ import {
 } from './harness.mjs';
 import { APIS, modelOf, small } from './refusal.mjs';
 
-/* Of several gateways on one PostgreSQL store: nodes.test.mjs raises them. */
+/* Of several gateways on one PostgreSQL store: shared-nodes.test.mjs raises them. */
 const SHARED = 'a store of its own has no other gateway and no connection';
 const UNREACHABLE = {
   store_round_trips_total: SHARED,
