@@ -25,7 +25,9 @@ link_drop(struct postgres_db *db)
 enum status
 link_lost(struct postgres_db *db, const char *why)
 {
-    const struct slice line = message_line(why);
+    struct slice rest = slice_str(why);
+    struct slice line = { 0 };
+    (void)slice_split(&rest, '\n', &line); /* what follows is what libpq makes of it */
     (void)store_fail(db->error_text, STATUS_IO, "the connection to %s is lost: %.*s",
         db->place->text, (int)line.len, line.ptr ? line.ptr : "");
     link_drop(db);
