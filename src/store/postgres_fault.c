@@ -64,10 +64,10 @@ struct slice
 message_line(const char *message)
 {
     struct slice rest = slice_str(message ? message : "");
-    struct slice line = rest;
+    struct slice line = SLICE("it does not say why");
     struct slice part;
     while (slice_split(&rest, '\n', &part)) {
-        line = part.len > 0 ? part : line;
+        line = part.len > 0 && part.ptr[0] != '\t' ? part : line; /* behind a tab libpq guesses */
     }
     while (line.len > 0 && (line.ptr[line.len - 1] == '\n' || line.ptr[line.len - 1] == ' ')) {
         line.len--;
