@@ -38,7 +38,8 @@ writer_options(const struct postgres_store *postgres)
         .idle_ms = lease_ms / 2,
         .wait_ms = lease_ms * 3 / 5,
         .full_sync = postgres->options.full_sync,
-        .read_only = postgres->options.read_only };
+        .read_only = postgres->options.read_only,
+        .any_server = postgres->options.read_only };
 }
 
 static enum status

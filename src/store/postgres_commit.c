@@ -135,14 +135,14 @@ settle_doubt(struct postgres_store *postgres)
     postgres->next_try_mono_ms = 0;
     const enum status status = commit_resolve(postgres, deadline_mono_ms, &is_committed);
     if (status == STATUS_OK && is_committed) {
-        postgres->marker -= 2; /* as after any other commit: see postgres_commit */
         return STATUS_OK;
     }
     if (status == STATUS_OK) {
         return store_fail(postgres->base.last_error, STATUS_CONFLICT,
             "a commit did not come through, and is to be run again: %.400s", cause);
     }
-    return status;
+    /* where the node's row is gone it may have been done before: nobody can tell, and it must not be run again */
+    return status == STATUS_FENCED ? STATUS_UNCERTAIN : status;
 }
 
 enum status
@@ -170,14 +170,12 @@ postgres_commit(struct store *store)
         status = store_fail(store->last_error, STATUS_CONFLICT,
             "the server has rolled a transaction back: it is to be run again");
     }
-    if (status != STATUS_OK && may_have_left && !db->conn) {
-        status = settle_doubt(postgres);
-    } else if (status != STATUS_OK && db->conn) {
+    if (status == STATUS_OK) {
+        postgres->marker += 2;
+    } else if (may_have_left && !db->conn) {
+        status = settle_doubt(postgres); /* it moves the marker as it finds it */
+    } else if (db->conn) {
         status = queue_tell(&postgres->queue, db, first_slot, status);
     }
-    if (status != STATUS_OK) {
-        return status;
-    }
-    postgres->marker += 2;
-    return committed(postgres);
+    return status == STATUS_OK ? committed(postgres) : status;
 }

@@ -19,6 +19,7 @@ link_drop(struct postgres_db *db)
     }
     db->pending_count = 0;
     db->pending_first = 0;
+    db->gathering = false;
     memset(db->prepared, 0, sizeof(db->prepared));
 }
 
@@ -250,7 +251,7 @@ judge_server(struct postgres_db *db)
 {
     const char *standby = PQparameterStatus(db->conn, "in_hot_standby");
     const char *read_only = PQparameterStatus(db->conn, "default_transaction_read_only");
-    const bool writes = !db->options.read_only;
+    const bool writes = !db->options.any_server;
     const struct postgres_facts facts = { .version = PQserverVersion(db->conn),
         .is_standby = writes && standby && strcmp(standby, "on") == 0,
         .is_read_only = writes && read_only && strcmp(read_only, "on") == 0,
@@ -291,7 +292,7 @@ enum status
 link_connect(struct postgres_db *db)
 {
     check(!db->conn);
-    db->conn = connect_to(db, db->options.read_only);
+    db->conn = connect_to(db, db->options.any_server);
     if (!connected(db)) {
         return db->conn ? judge_refused(db) : connect_failed(db);
     }

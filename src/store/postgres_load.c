@@ -382,7 +382,9 @@ tell_needs(struct postgres_store *postgres, const struct load *load, size_t coun
         if (lock) {
             note_lock(postgres, load->asked[i].need, status == STATUS_OK);
         }
-        found(user, load->asked[i].need, status == STATUS_OK ? &row : NULL);
+        if (found) {
+            found(user, load->asked[i].need, status == STATUS_OK ? &row : NULL);
+        }
     }
     return STATUS_OK;
 }

@@ -54,6 +54,7 @@ struct link_options {
     int32_t statement_ms, lock_ms, idle_ms; /* the server's limits; 0 = none */
     int32_t wait_ms;                        /* ours: for an answer to what was sent */
     bool full_sync, read_only;
+    bool any_server; /* a standby will do */
 };
 
 /* One thing sent whose answer did not come yet. */

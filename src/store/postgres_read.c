@@ -37,7 +37,8 @@ reader_open(struct store *store, struct store_reader **out, struct store_error *
         .lock_ms = postgres->read_max_ms,
         .wait_ms = postgres->read_max_ms,
         .full_sync = true,
-        .read_only = true };
+        .read_only = true,
+        .any_server = postgres->options.read_only };
     const enum status status = link_connect(&reader->db);
     if (status != STATUS_OK) {
         (void)store_fail(error->text, status, "%s", reader->base.last_error);

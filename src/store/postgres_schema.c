@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #define VERSION_MIN         150000
+#define MIGRATION_WAIT_MS   (10 * 60 * 1000)
 #define MIGRATION_LOCK_TEXT "8388097431" /* of all gateways of a database: any number */
 
 enum status
@@ -242,6 +243,29 @@ migrate_locked(struct postgres_db *db, const char *const *scripts, size_t script
     return status;
 }
 
+/* Rewriting a table takes its time, and so does another gateway that does it first. */
+static enum status
+migrate_in_turn(struct postgres_db *db, const char *const *scripts, size_t script_count)
+{
+    const int32_t wait_ms = db->options.wait_ms;
+    db->options.wait_ms = MIGRATION_WAIT_MS;
+    enum status status = link_ask(db,
+        "BEGIN; SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0;"
+        "SELECT pg_advisory_xact_lock(" MIGRATION_LOCK_TEXT ")",
+        NULL);
+    if (status == STATUS_OK) {
+        status = migrate_locked(db, scripts, script_count);
+    }
+    if (status == STATUS_OK) {
+        status = link_ask(db, "COMMIT", NULL);
+    }
+    db->options.wait_ms = wait_ms;
+    if (status != STATUS_OK) {
+        tell_rights(db, db->conn); /* the caller ends the connection, and with it the transaction */
+    }
+    return status;
+}
+
 enum status
 postgres_migrate(
     struct postgres_db *db, bool read_only, const char *const *scripts, size_t script_count)
@@ -255,17 +279,7 @@ postgres_migrate(
         return status;
     }
     if ((size_t)version < script_count) {
-        status = link_ask(db, "BEGIN; SELECT pg_advisory_xact_lock(" MIGRATION_LOCK_TEXT ")", NULL);
-        if (status == STATUS_OK) {
-            status = migrate_locked(db, scripts, script_count);
-        }
-        if (status == STATUS_OK) {
-            status = link_ask(db, "COMMIT", NULL);
-        }
-        if (status != STATUS_OK) {
-            tell_rights(db, db->conn);
-            return status; /* the caller ends the connection, and with it the transaction */
-        }
+        status = migrate_in_turn(db, scripts, script_count);
     }
-    return judge_rights(db);
+    return status == STATUS_OK ? judge_rights(db) : status;
 }
