@@ -38,7 +38,7 @@ VALUES=$RUN/values.tsv # row, what, number
 : >"$MEASURED"
 : >"$VALUES"
 FAULTS=0
-# Rows in the order of the tables: key, engine, durability, gateways, "hot", "many" or "any", outstanding
+# Rows in the order of the tables: key, engine, durability, gateways, who calls ("hot", "many", "any", "new"), outstanding
 ROWS=$RUN/rows.tsv
 : >"$ROWS"
 
@@ -137,6 +137,7 @@ measure() {
     case $4 in
         hot) options+=(--active 1) ;;
         any) options+=(--anywhere) ;;
+        new) options+=(--cold --warm 0 --window 1000) ;;
     esac
     grep -q "^$key	" "$ROWS" || printf '%s\t%s\t%s\t%s\t%s\t%s\n' "$key" "$1" "$2" "$3" "$4" "$5" >>"$ROWS"
     window "$1" "${options[@]}" || give_up "$key: nothing was measured"
@@ -157,6 +158,7 @@ one_block() {
         done
     done
     [ -n "$PG_URL" ] || return 0
+    measure postgresql disk 1 new 256
     for which in hot many any; do
         for outstanding in $OUTSTANDING; do
             measure postgresql disk "$GATEWAYS" "$which" "$outstanding"
@@ -188,6 +190,7 @@ who_asks() { # GATEWAYS WHICH
         many-1) ;;
         many-*) accounts+=", each at one gateway" ;;
         any-*) accounts+=", each at any gateway" ;;
+        new-*) accounts+=", first calls at this gateway" ;;
     esac
     echo "$accounts"
 }
@@ -200,11 +203,11 @@ print_speeds() {
     echo '|---|---|---|---|---|---|---|---|---|---|---|---|---|'
     while IFS=$'\t' read -r key engine durability gateways which outstanding; do
         calls=$(value_of "$key" calls_per_s)
-        base=$(value_of "sqlite-$durability-1-${which/any/many}-$outstanding" calls_per_s)
+        base=$(value_of "sqlite-$durability-1-${which/#any/many}-$outstanding" calls_per_s)
         read -r bar goal <<<"$(bar_of "$key")" || true
         printf '| %s `%s` | %s | %s | %s | %s | %s | %s | %s | %s | %s, %s, %s | %s, %s | %s | %s |\n' \
             "$(engine_name "$engine")" "$durability" "$gateways" "$(who_asks "$gateways" "$which")" "$outstanding" \
-            "$(number "$calls")" "$([ "$engine" = sqlite ] && echo – || awk -v a="$calls" -v b="$base" 'BEGIN { printf "%.2f×", a / b }')" \
+            "$(number "$calls")" "$([ "$engine" = sqlite ] || [ -z "$base" ] && echo – || awk -v a="$calls" -v b="$base" 'BEGIN { printf "%.2f×", a / b }')" \
             "${bar:+≥ $bar}" "${goal:+≥ $goal}" "$([ -z "$bar" ] || reached "$calls" "$bar" "$goal")" \
             "$(milliseconds "$(value_of "$key" p50_us)")" "$(milliseconds "$(value_of "$key" p99_us)")" "$(milliseconds "$(value_of "$key" p999_us)")" \
             "$(number "$(value_of "$key" engine_us_each)")" "$(number "$(value_of "$key" process_us_each)")" \

@@ -1,12 +1,13 @@
 /* bench/engine.c: calls decided and settled by engines alone, each in a process of its own, on one store.
  *
  *     engine_bench --store URL [--durability disk|os] [--gateways N] [--accounts N] [--active N]
- *         [--anywhere] [--outstanding N] [--warm MS] [--window MS]
+ *         [--anywhere] [--cold] [--outstanding N] [--warm MS] [--window MS]
  *
  * Each gateway keeps so many calls outstanding, in turn of the accounts that are its share of the active
- * ones; --anywhere: of any of them at random. All windows begin together. Prints one line of JSON: sums
- * over the gateways, CPU for each call, how long a call waited for its verdict. The store should be a new
- * one, on a disk; accounts that it has are taken. */
+ * ones; --anywhere: of any of them at random. Before the window, but for --cold, it has asked for each of
+ * them once, and then for --warm MS as in the window. All windows begin together. Prints one
+ * line of JSON: sums over the gateways, CPU for each call, how long a call waited for its verdict. The store should
+ * be a new one, on a disk; accounts of this benchmark that it has are taken. */
 #include <getopt.h>
 #include <pthread.h>
 #include <signal.h>
@@ -39,6 +40,7 @@ run_gateway(const struct gate_load_options *options, struct board *board)
     (void)pthread_barrier_wait(&board->made);
     gate = gate ? gate : gate_load_open(options);
     gate_load_find_callers(gate);
+    gate_load_warm(gate);
     (void)pthread_barrier_wait(&board->ready);
     gate_load_run(gate, &board->reports[options->gateway]);
     (void)pthread_barrier_wait(&board->over); /* what comes now is in nobody's window */
@@ -140,8 +142,9 @@ read_options(int argc, char **argv)
         { "durability", required_argument, NULL, 'd' },
         { "gateways", required_argument, NULL, 'g' }, { "accounts", required_argument, NULL, 'a' },
         { "active", required_argument, NULL, 'c' }, { "anywhere", no_argument, NULL, 'y' },
-        { "outstanding", required_argument, NULL, 'o' }, { "warm", required_argument, NULL, 'm' },
-        { "window", required_argument, NULL, 'w' }, { 0 } };
+        { "cold", no_argument, NULL, 'l' }, { "outstanding", required_argument, NULL, 'o' },
+        { "warm", required_argument, NULL, 'm' }, { "window", required_argument, NULL, 'w' },
+        { 0 } };
     struct gate_load_options options = { .full_sync = true,
         .gateways = 1,
         .accounts = 16,
@@ -157,6 +160,7 @@ read_options(int argc, char **argv)
         case 'a': options.accounts = strtoll(optarg, NULL, 10); break;
         case 'c': options.active = strtoll(optarg, NULL, 10); break;
         case 'y': options.anywhere = true; break;
+        case 'l': options.cold = true; break;
         case 'o': options.outstanding = strtoll(optarg, NULL, 10); break;
         case 'm': options.warm_ms = strtoll(optarg, NULL, 10); break;
         case 'w': options.window_ms = strtoll(optarg, NULL, 10); break;

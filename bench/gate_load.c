@@ -16,6 +16,7 @@
 #include "log/metrics.h"
 
 #define MAKING_MAX  128 /* accounts that are being made at once */
+#define WARMING     ENGINE_BATCH_MAX
 #define READ_MAX_MS (5 * 60 * 1000)
 #define TRIPS_MAX   16
 
@@ -46,6 +47,8 @@ struct gate_load {
     struct caller *callers;
     int64_t *asked_us;          /* of the call in each slot */
     int64_t turn, first, share; /* of the callers this gateway takes in turn */
+    int64_t in_flight, wanted;  /* calls that are outstanding, and that are to be */
+    bool anywhere;
     uint64_t random;
     int64_t settled;
     struct latencies *latencies; /* NULL: nothing is timed yet */
@@ -198,7 +201,7 @@ next_random(uint64_t *state)
 static int64_t
 next_caller(struct gate_load *gate)
 {
-    if (gate->options.anywhere) {
+    if (gate->anywhere) {
         return (int64_t)(next_random(&gate->random) % (uint64_t)gate->options.active);
     }
     return gate->first + gate->turn++ % gate->share;
@@ -252,23 +255,63 @@ answer(struct gate_load *gate, const struct verdict *verdict, int64_t now_us)
         latencies_add(gate->latencies, now_us - gate->asked_us[slot]);
     }
     settle(gate, verdict->hold_id);
-    call(gate, slot);
+    if (gate->in_flight > gate->wanted) {
+        gate->in_flight--;
+    } else {
+        call(gate, slot);
+    }
 }
 
-/* As many calls as are outstanding, for so long. */
+static void
+answer_some(struct gate_load *gate)
+{
+    struct verdict verdicts[ENGINE_BATCH_MAX];
+    const uint32_t count = take_some(gate, verdicts, countof(verdicts));
+    const int64_t now_us = clock_mono_us();
+    for (uint32_t i = 0; i < count; i++) {
+        answer(gate, &verdicts[i], now_us);
+    }
+    engine_rouse(gate->engine);
+}
+
 static void
 run_for(struct gate_load *gate, int64_t ms)
 {
-    struct verdict verdicts[ENGINE_BATCH_MAX];
     const int64_t until_ms = clock_mono_ms() + ms;
     while (clock_mono_ms() < until_ms) {
-        const uint32_t count = take_some(gate, verdicts, countof(verdicts));
-        const int64_t now_us = clock_mono_us();
-        for (uint32_t i = 0; i < count; i++) {
-            answer(gate, &verdicts[i], now_us);
-        }
-        engine_rouse(gate->engine);
+        answer_some(gate);
     }
+}
+
+/* Its part of the callers; where there are fewer than gateways, or any is asked for, all have the same. */
+static void
+share_callers(struct gate_load *gate)
+{
+    const struct gate_load_options *options = &gate->options;
+    const int64_t from = options->active * options->gateway / options->gateways;
+    const int64_t to = options->active * (options->gateway + 1) / options->gateways;
+    const bool all = options->anywhere || options->active < options->gateways;
+    gate->first = all ? 0 : from;
+    gate->share = all ? options->active : to - from;
+    gate->turn = all ? from : 0; /* not all of them at the same moment */
+    gate->random = 0x9e3779b97f4a7c15u * (uint64_t)(options->gateway + 1);
+}
+
+void
+gate_load_warm(struct gate_load *gate)
+{
+    const struct gate_load_options *options = &gate->options;
+    const int64_t until_turn = gate->turn + gate->share + WARMING;
+    gate->wanted = options->cold ? options->outstanding : max_i64(options->outstanding, WARMING);
+    while (gate->in_flight < gate->wanted) {
+        call(gate, (uint32_t)gate->in_flight++);
+    }
+    engine_rouse(gate->engine);
+    while (!options->cold && gate->turn < until_turn) {
+        answer_some(gate);
+    }
+    gate->wanted = options->outstanding;
+    gate->anywhere = options->anywhere;
 }
 
 /* --- A window. */
@@ -331,10 +374,6 @@ gate_load_run(struct gate_load *gate, struct gate_report *report)
     struct gauges from;
     struct gauges to;
     *report = (struct gate_report){ 0 };
-    for (int64_t i = 0; i < gate->options.outstanding; i++) {
-        call(gate, (uint32_t)i);
-    }
-    engine_rouse(gate->engine);
     run_for(gate, gate->options.warm_ms);
     read_gauges(gate, &from);
     gate->latencies = &report->latencies;
@@ -385,19 +424,6 @@ open_engine(struct gate_load *gate)
     }
 }
 
-/* Its part of the callers; where there are fewer than gateways, all have the same. */
-static void
-share_callers(struct gate_load *gate)
-{
-    const struct gate_load_options *options = &gate->options;
-    const bool shared = options->active < options->gateways;
-    gate->first = shared ? 0 : options->active * options->gateway / options->gateways;
-    gate->share = shared
-                      ? options->active
-                      : options->active * (options->gateway + 1) / options->gateways - gate->first;
-    gate->random = 0x9e3779b97f4a7c15u * (uint64_t)(options->gateway + 1);
-}
-
 struct gate_load *
 gate_load_open(const struct gate_load_options *options)
 {
@@ -408,7 +434,7 @@ gate_load_open(const struct gate_load_options *options)
     }
     gate->options = *options;
     gate->callers = calloc((size_t)options->accounts, sizeof *gate->callers);
-    gate->asked_us = calloc((size_t)options->outstanding, sizeof *gate->asked_us);
+    gate->asked_us = calloc((size_t)max_i64(options->outstanding, WARMING), sizeof *gate->asked_us);
     if (!gate->callers || !gate->asked_us) {
         fail("no memory");
     }

@@ -13,11 +13,12 @@ struct gate_load;
 struct gate_load_options {
     const char *store; /* its URL */
     bool full_sync;    /* durability: disk */
-    int64_t accounts;  /* in the store; made where it has none */
+    int64_t accounts;  /* in the store; made where it has too few */
     int64_t active;    /* of them, the first so many are asked for */
     bool anywhere;     /* one of them at random each time; else in turn, of this gateway's own share */
     int64_t gateway, gateways; /* which of how many at this store at once */
     int64_t outstanding;
+    bool cold; /* it has not asked for each of its callers once before the window */
     int64_t warm_ms, window_ms;
 };
 
@@ -37,6 +38,9 @@ struct gate_load *gate_load_open(const struct gate_load_options *options);
 void gate_load_make_callers(struct gate_load *gate);
 /* Afterwards, of each. */
 void gate_load_find_callers(struct gate_load *gate);
+/* Starts, and asks once for each of its callers, many at once. */
+void gate_load_warm(struct gate_load *gate);
+/* Goes on for warm_ms, then measures for window_ms. */
 void gate_load_run(struct gate_load *gate, struct gate_report *report);
 /* Calls that were not settled are given back. */
 void gate_load_close(struct gate_load *gate);
