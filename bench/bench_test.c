@@ -9,7 +9,9 @@
 #include "bench/request.h"
 
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -160,6 +162,24 @@ a_body_has_exactly_the_size_asked_for_and_is_well_formed(void **state)
 }
 
 static void
+children_are_measured_as_long_as_they_run(void **state)
+{
+    assert_int_equal(proc_children_us(getpid()), 0);
+    const pid_t pid = fork();
+    assert_true(pid >= 0);
+    for (volatile int64_t turns = 0; pid == 0; turns++) { /* until it is told to end */
+    }
+    int64_t used_us = 0;
+    while (used_us == 0) {
+        used_us = proc_children_us(getpid());
+    }
+    assert_true(proc_children_us(pid) == 0);
+    assert_int_equal(kill(pid, SIGKILL), 0);
+    assert_int_equal(waitpid(pid, NULL, 0), pid);
+    assert_int_equal(proc_children_us(getpid()), 0);
+}
+
+static void
 a_process_is_measured_and_one_that_is_not_there_is_told(void **state)
 {
     static struct proc_sample before, after;
@@ -188,6 +208,7 @@ main(void)
         cmocka_unit_test(events_are_counted_wherever_the_bytes_are_cut),
         cmocka_unit_test(a_stamp_is_read_only_when_it_is_whole),
         cmocka_unit_test(a_body_has_exactly_the_size_asked_for_and_is_well_formed),
+        cmocka_unit_test(children_are_measured_as_long_as_they_run),
         cmocka_unit_test(a_process_is_measured_and_one_that_is_not_there_is_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -17,7 +17,7 @@ ASKED=$*
 while [ $# -gt 0 ]; do
     case $1 in
         --store) STORE=${2:?--store wants a URL, or postgresql}; shift ;;
-        --quick) QUICK=1 BLOCKS=1 WINDOW_MS=1000 ;;
+        --quick) QUICK=1 BLOCKS=1 WINDOW_MS=1000 OUTSTANDING='256 32' ;;
         --write) WRITE=1 ;;
         --blocks) BLOCKS=$2; shift ;;
         --large) LARGE=1 ;;
@@ -44,7 +44,7 @@ ROWS=$RUN/rows.tsv
 
 # --- The private server, or the one that was named.
 
-PG_URL='' PG_FOLDER=''
+PG_URL='' PG_FOLDER='' SERVER_PID=0
 
 start_postgres() {
     if [ "$STORE" != postgresql ]; then
@@ -54,6 +54,7 @@ start_postgres() {
     PG_FOLDER=${TMPDIR:-/tmp}/tidegate-bench-$$
     PG_URL=$(tools/postgres start --dir "$PG_FOLDER" --owner $$ --set shared_buffers=128MB --set max_wal_size=4GB) \
         || give_up "no PostgreSQL to measure"
+    SERVER_PID=$(head -1 "$PG_FOLDER/data/postmaster.pid")
 }
 
 stop_postgres() {
@@ -101,7 +102,7 @@ window() {
     for try in 1 2 3 4; do
         fresh_store "$engine"
         before=$(all_ticks)
-        LINE=$("$BIN/bench/engine_bench" --store "$URL" --warm "$WARM_MS" --window "$WINDOW_MS" "$@") || return 1
+        LINE=$("$BIN/bench/engine_bench" --store "$URL" --server "$SERVER_PID" --warm "$WARM_MS" --window "$WINDOW_MS" "$@") || return 1
         after=$(all_ticks)
         STOLEN=$(awk -v b="$before" -v a="$after" 'BEGIN { split(b, x); split(a, y)
             printf "%.3f", (y[2] - x[2]) / (y[1] - x[1]) }')
@@ -121,7 +122,7 @@ take() {
     local what
     printf '{"row":"%s","load_average":%s,"stolen":%s,%s\n' "$1" "$(cut -d' ' -f1 /proc/loadavg)" "$STOLEN" "${LINE#\{}" >>"$MEASURED"
     for what in calls_per_s events_per_s p50_us p99_us p999_us engine_us_each process_us_each events_a_batch \
-        commits_per_s batches retried round_trips_a_batch round_trips_most round_trips_a_commit; do
+        commits_per_s batches retried round_trips_a_batch round_trips_most server_us_each; do
         keep "$1" "$what" "$(field "$what" "$LINE")"
     done
     printf '  %-40s %8s calls/s, p50 %s us\n' "$1" "$(field calls_per_s "$LINE")" "$(field p50_us "$LINE")" >&2
@@ -218,7 +219,7 @@ print_speeds() {
 # What a batch costs on the way to the database. More than three round trips are allowed to one that is run again.
 print_trips() {
     local key engine durability gateways which outstanding mean most again deadlocks verdict
-    echo '| gateways | who calls | outstanding at each | durability | events/s in sum | round trips a batch: mean, most | a commit | batches | run again | deadlocks | at most '"$TRIPS_BAR"' a batch, no deadlock |'
+    echo '| gateways | who calls | outstanding at each | durability | events/s in sum | round trips a batch: mean, most | CPU a call of the server, µs | batches | run again | deadlocks | at most '"$TRIPS_BAR"' a batch, no deadlock |'
     echo '|---|---|---|---|---|---|---|---|---|---|---|'
     while IFS=$'\t' read -r key engine durability gateways which outstanding; do
         mean=$(value_of "$key" round_trips_a_batch)
@@ -230,8 +231,8 @@ print_trips() {
             'BEGIN { exit !(mean > bar || (most > bar && again == 0)) }'; then
             verdict=MISSED
         fi
-        printf '| %s | %s | %s | `%s` | %s | %.2f, %s | %.2f | %s | %s | %s | %s |\n' "$gateways" "$(who_asks "$gateways" "$which")" "$outstanding" \
-            "$durability" "$(number "$(value_of "$key" events_per_s)")" "$mean" "$most" "$(value_of "$key" round_trips_a_commit)" \
+        printf '| %s | %s | %s | `%s` | %s | %.2f, %s | %s | %s | %s | %s | %s |\n' "$gateways" "$(who_asks "$gateways" "$which")" "$outstanding" \
+            "$durability" "$(number "$(value_of "$key" events_per_s)")" "$mean" "$most" "$([ -n "$PG_FOLDER_TYPE" ] && number "$(value_of "$key" server_us_each)" || echo –)" \
             "$(sum_of "$key" batches)" "$again" "$deadlocks" "$verdict"
     done < <(sort -t $'\t' -k4,4n -k3,3 -s "$ROWS" | grep '^postgresql')
 }

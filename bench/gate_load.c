@@ -18,7 +18,7 @@
 #define MAKING_MAX  128 /* accounts that are being made at once */
 #define WARMING     ENGINE_BATCH_MAX
 #define READ_MAX_MS (5 * 60 * 1000)
-#define TRIPS_MAX   16
+#define TRIPS_MAX   16 /* a batch of more counts as one of so many */
 
 static const char policy_text[] =
     "listen: 127.0.0.1:1\n"
@@ -320,7 +320,7 @@ gate_load_warm(struct gate_load *gate)
 struct gauges {
     struct proc_sample proc;
     struct engine_state state;
-    int64_t retried, round_trips, settled, at_us;
+    int64_t retried, server_us, settled, at_us;
     int64_t within[TRIPS_MAX + 1]; /* batches that took at most so many round trips */
 };
 
@@ -332,7 +332,8 @@ read_gauges(struct gate_load *gate, struct gauges *gauges)
     }
     engine_state(gate->engine, &gauges->state);
     gauges->retried = counter_get(COUNTER_BATCHES_RETRIED);
-    gauges->round_trips = counter_get(COUNTER_STORE_ROUND_TRIPS);
+    gauges->server_us =
+        gate->options.server > 0 ? proc_children_us((pid_t)gate->options.server) : 0;
     for (int trips = 0; trips <= TRIPS_MAX; trips++) {
         gauges->within[trips] = histogram_within(HISTOGRAM_BATCH_TRIPS, trips);
     }
@@ -340,15 +341,18 @@ read_gauges(struct gate_load *gate, struct gauges *gauges)
     gauges->at_us = clock_mono_us();
 }
 
-static int64_t
-most_trips(const struct gauges *from, const struct gauges *to)
+/* Of batches alone: what renews a lease or does a job is not among them. */
+static void
+tell_trips(const struct gauges *from, const struct gauges *to, struct gate_report *report)
 {
-    int64_t most = 0;
-    const int64_t all = to->within[TRIPS_MAX] - from->within[TRIPS_MAX];
-    while (most < TRIPS_MAX && to->within[most] - from->within[most] < all) {
-        most++;
+    int64_t below = 0;
+    for (int64_t trips = 0; trips <= TRIPS_MAX; trips++) {
+        const int64_t within = to->within[trips] - from->within[trips];
+        report->round_trips += trips * (within - below);
+        report->longest = within > below ? trips : report->longest;
+        report->sent += within - below;
+        below = within;
     }
-    return most;
 }
 
 static void
@@ -361,8 +365,8 @@ tell(const struct gauges *from, const struct gauges *to, struct gate_report *rep
     report->batches = to->state.batches - from->state.batches;
     report->commits = to->state.commits - from->state.commits;
     report->retried = to->retried - from->retried;
-    report->round_trips = to->round_trips - from->round_trips;
-    report->longest = most_trips(from, to);
+    report->server_us = to->server_us - from->server_us;
+    tell_trips(from, to, report);
     report->engine_us = use.engine_us;
     report->process_us = use.engine_us + use.other_us + use.loops_us;
     report->window_us = to->at_us - from->at_us;
@@ -391,7 +395,9 @@ gate_report_add(struct gate_report *sum, const struct gate_report *report)
     sum->batches += report->batches;
     sum->commits += report->commits;
     sum->retried += report->retried;
+    sum->sent += report->sent;
     sum->round_trips += report->round_trips;
+    sum->server_us = max_i64(sum->server_us, report->server_us); /* each saw all of it */
     sum->longest = max_i64(sum->longest, report->longest);
     sum->engine_us += report->engine_us;
     sum->process_us += report->process_us;

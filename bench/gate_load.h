@@ -16,6 +16,7 @@ struct gate_load_options {
     int64_t accounts;  /* in the store; made where it has too few */
     int64_t active;    /* of them, the first so many are asked for */
     bool anywhere;     /* one of them at random each time; else in turn, of this gateway's own share */
+    int64_t server;    /* process id of the server's first process; 0 = it has none here */
     int64_t gateway, gateways; /* which of how many at this store at once */
     int64_t outstanding;
     bool cold; /* it has not asked for each of its callers once before the window */
@@ -26,7 +27,8 @@ struct gate_load_options {
 struct gate_report {
     int64_t calls, events, batches, commits;
     int64_t retried;                         /* batches run again */
-    int64_t round_trips, longest;            /* to a shared store; the most of them that a batch took */
+    int64_t sent, round_trips, longest; /* batches on a shared store, what they took, the most that one took */
+    int64_t server_us; /* CPU of the store's own server */
     int64_t engine_us, process_us;           /* CPU: of the engine's thread, of all threads */
     int64_t window_us;
     struct latencies latencies;              /* of calls, to their verdict */

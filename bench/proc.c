@@ -163,3 +163,36 @@ proc_between(const struct proc_sample *idle, const struct proc_sample *before,
         .system_us = (after->system_ticks - before->system_ticks) * tick_us,
     };
 }
+
+/* Its parent; 0 when it has ended meanwhile. */
+static pid_t
+parent_of(pid_t pid)
+{
+    char path[64];
+    char text[FILE_BYTES_MAX];
+    int parent = 0;
+    (void)snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
+    const char *rest = read_text(path, text) ? strrchr(text, ')') : NULL;
+    return rest && sscanf(rest, ") %*c %d", &parent) == 1 ? parent : 0;
+}
+
+int64_t
+proc_children_us(pid_t parent)
+{
+    int64_t cpu_ns = 0;
+    DIR *folder = opendir("/proc");
+    for (const struct dirent *entry = folder ? readdir(folder) : NULL; entry;
+         entry = readdir(folder)) {
+        const pid_t pid = (pid_t)strtol(entry->d_name, NULL, 10);
+        char path[64];
+        char text[FILE_BYTES_MAX];
+        (void)snprintf(path, sizeof path, "/proc/%d/schedstat", (int)pid);
+        if (pid > 0 && parent_of(pid) == parent && read_text(path, text)) {
+            cpu_ns += strtoll(text, NULL, 10);
+        }
+    }
+    if (folder) {
+        (void)closedir(folder);
+    }
+    return cpu_ns / 1000;
+}

@@ -31,6 +31,8 @@ struct proc_use {
 
 /* STATUS_NOT_FOUND where there is no such process, STATUS_IO where it may not be looked at. */
 MUST_USE enum status proc_read(pid_t pid, struct proc_sample *sample);
+/* CPU of the processes that `parent` started and that still run, so far. */
+int64_t proc_children_us(pid_t parent);
 /* CPU between two samples of one process; `idle` is one taken while it waited, to tell its threads apart. */
 void proc_between(const struct proc_sample *idle, const struct proc_sample *before,
     const struct proc_sample *after, struct proc_use *use);
