@@ -384,6 +384,7 @@ engine_open(const struct engine_options *options, struct engine **out, struct en
         engine_free(engine);
         return status;
     }
+    shared_listen(engine);
     if (watch_start(engine) != STATUS_OK) {
         slice_to_cstr(SLICE("cannot start the engine's threads"), error->text, sizeof error->text);
         (void)engine_close(engine); /* nothing was asked of it yet */
@@ -404,6 +405,7 @@ engine_close(struct engine *engine)
     pthread_cond_signal(&engine->work_came);
     pthread_mutex_unlock(&engine->lock);
     pthread_join(engine->thread, NULL);
+    store_unlisten(engine->store);
     watch_stop(engine);
     const int64_t unwritten_count = (int64_t)engine->parked.count + (int64_t)engine->queue.count;
     engine_free(engine);

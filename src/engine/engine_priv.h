@@ -243,7 +243,8 @@ void shared_turn(struct engine *engine, int64_t mono_ms);
 /* A gateway whose lease was over (STATUS_FENCED) begins a new epoch: STATUS_CONFLICT, the transaction is to be
  * run again. All other statuses come back as they are. */
 MUST_USE enum status shared_recover(struct engine *engine, enum status status);
-void shared_told(void *user, int64_t limit_id, int64_t subject_id);
+/* To what the others tell; without it waiting calls are tried every second. */
+void shared_listen(struct engine *engine);
 void shared_free(struct shared *shared);
 
 /* --- lines.c: who waits for what. */

@@ -360,8 +360,8 @@ shared_committed(struct engine *engine)
 }
 
 /* From the store's thread. */
-void
-shared_told(void *user, int64_t limit_id, int64_t subject_id)
+static void
+on_told(void *user, int64_t limit_id, int64_t subject_id)
 {
     struct engine *engine = user;
     (void)limit_id;
@@ -371,6 +371,16 @@ shared_told(void *user, int64_t limit_id, int64_t subject_id)
     engine->sleeping = false;
     pthread_mutex_unlock(&engine->lock);
     pthread_cond_signal(&engine->work_came);
+}
+
+void
+shared_listen(struct engine *engine)
+{
+    struct store_error error;
+    if (!engine->exclusive
+        && store_listen(engine->store, on_told, engine, &error) != STATUS_OK) {
+        log_line(LOG_WARN, "engine", "news of other gateways are not heard: %s", error.text);
+    }
 }
 
 /* --- What time brings. */

@@ -96,7 +96,7 @@ postgres_close(struct store *store)
 {
     struct postgres_store *postgres = postgres_store_of(store);
     check(atomic_load(&postgres->reader_count) == 0);
-    listener_stop(postgres->listener);
+    postgres_unlisten(store);
     node_leave(postgres);
     free_store(postgres);
 }
@@ -294,4 +294,5 @@ static const struct store_ops postgres_ops = {
     .job_take = postgres_job_take,
     .tell = postgres_tell,
     .listen = postgres_listen,
+    .unlisten = postgres_unlisten,
 };

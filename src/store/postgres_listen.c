@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "base/thread.h"
 #include "log/log.h"
 
 #define TELLS_MAX       32 /* of one transaction; more are one that says: look everywhere */
@@ -115,6 +116,7 @@ static void *
 listen_thread(void *arg)
 {
     struct listener *listener = arg;
+    thread_begin("news");
     for (;;) {
         if (!listener->db.conn && connect_listener(listener) != STATUS_OK) {
             if (!wait_for(listener, -1, PAUSE_MS)) {
@@ -190,8 +192,11 @@ postgres_listen(struct store *store, store_told *told, void *user, struct store_
 }
 
 void
-listener_stop(struct listener *listener)
+postgres_unlisten(struct store *store)
 {
+    struct postgres_store *postgres = postgres_store_of(store);
+    struct listener *listener = postgres->listener;
+    postgres->listener = NULL;
     if (listener) {
         (void)!write(listener->stop_fds[1], "", 1);
         (void)pthread_join(listener->thread, NULL);

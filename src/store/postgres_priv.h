@@ -339,7 +339,7 @@ MUST_USE enum status postgres_meta_get_i64(
 MUST_USE enum status postgres_listen(
     struct store *store, store_told *told, void *user, struct store_error *error);
 void postgres_tell(struct store *store, int64_t limit_id, int64_t subject_id);
-void listener_stop(struct listener *listener);
+void postgres_unlisten(struct store *store);
 
 /* --- postgres_scan.c: all rows of a query, outside of a pipeline. */
 

@@ -221,6 +221,14 @@ store_listen(struct store *store, store_told *told, void *user, struct store_err
     return store->ops->listen ? store->ops->listen(store, told, user, error) : STATUS_OK;
 }
 
+void
+store_unlisten(struct store *store)
+{
+    if (store->ops->unlisten) {
+        store->ops->unlisten(store);
+    }
+}
+
 /* --- Transactions. */
 
 /* What the way to a shared store has cost, and that it told us to stop: at the end of every way to it. */

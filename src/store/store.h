@@ -159,10 +159,12 @@ int64_t store_others_waiting(const struct store *store);
 /* Once this transaction is committed the others hear that room came under this limit of this subject. */
 void store_tell(struct store *store, int64_t limit_id, int64_t subject_id);
 /* From now on `told` is called, on a thread of the store's, with what others tell; limit 0: some of it was
- * missed, look everywhere. Once, before store_close. */
+ * missed, look everywhere. */
 typedef void store_told(void *user, int64_t limit_id, int64_t subject_id);
 MUST_USE enum status store_listen(
     struct store *store, store_told *told, void *user, struct store_error *error);
+/* From now on it is not. */
+void store_unlisten(struct store *store);
 
 /* What a shared store's engine has cost so far, for metrics and the bench. Of the engine's thread. */
 struct store_costs {

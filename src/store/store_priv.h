@@ -57,6 +57,7 @@ struct store_ops {
     enum status (*job_take)(struct store *, const char *name, int64_t until_ms, bool *taken);
     void (*tell)(struct store *, int64_t limit_id, int64_t subject_id);
     enum status (*listen)(struct store *, store_told *, void *user, struct store_error *);
+    void (*unlisten)(struct store *);
 };
 
 struct store_row_ops {
