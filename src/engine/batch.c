@@ -518,6 +518,7 @@ store_works(struct engine *engine)
     engine->state.store_error[0] = '\0';
     pthread_mutex_unlock(&engine->lock);
     counter_set(COUNTER_STORE_DOWN, 0);
+    shared_back(engine);
     log_line(LOG_INFO, "engine", "the ledger can be written again");
 }
 

@@ -233,6 +233,8 @@ MUST_USE enum status shared_load_late(struct engine *engine, const struct need *
 bool need_is_locked(enum need_kind kind);
 /* Something is to be committed though no event asks for it: the lease, or that calls wait here. */
 bool shared_due(const struct engine *engine);
+/* After an outage the others may be about to come back, too. */
+void shared_back(struct engine *engine);
 void shared_tell(struct engine *engine); /* before the commit */
 void shared_committed(struct engine *engine);
 /* The database's clock, as well as it is known. */

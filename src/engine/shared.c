@@ -339,6 +339,12 @@ shared_due(const struct engine *engine)
 }
 
 void
+shared_back(struct engine *engine)
+{
+    engine->shared.jobs_mono_ms = clock_mono_ms() + engine->shared.lease_ms;
+}
+
+void
 shared_tell(struct engine *engine)
 {
     if (engine->exclusive || store_others_waiting(engine->store) == 0) {
@@ -569,6 +575,7 @@ shared_recover(struct engine *engine, enum status status)
         return STATUS_FENCED;
     }
     cache_clear(&engine->cache);
+    shared_back(engine);
     counter_add(COUNTER_LEASES_LOST, 1);
     log_line(LOG_WARN, "engine",
         "this gateway was silent for longer than its lease, and goes on as epoch %lld after %lld",

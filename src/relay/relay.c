@@ -96,7 +96,7 @@ relay_lease_over(struct relay_loop *loop)
     return mono_ms >= loop->lease_end_mono_ms;
 }
 
-/* No hold of this gateway may outlive its lease, whether bytes come or not. */
+/* No stream outlives the lease of its hold, whether bytes come or not. */
 static void
 on_lease_timer(struct net_timer *timer)
 {

@@ -269,7 +269,6 @@ void call_end_for_stop(struct call *call);
 bool relay_lease_over(struct relay_loop *loop);
 /* The lease of this gateway's holds is about to end. */
 void call_end_for_lease(struct call *call);
-void call_end_now(struct call *call, enum reason reason, struct slice sentence);
 
 /* --- settle.c */
 /* How an answer ended that did not say what it used. */

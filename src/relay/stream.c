@@ -404,7 +404,8 @@ stream_process(struct call *call, struct slice data)
 void
 stream_feed(struct call *call, struct slice data)
 {
-    if (relay_lease_over(call->loop)) { /* others may have booked its hold already */
+    if (call->state == CALL_ANSWER && relay_lease_over(call->loop)) {
+        buf_add_slice(&call->backlog, data); /* nobody is sent it, but it was read */
         call_end_for_lease(call);
         return;
     }
@@ -473,8 +474,7 @@ end_broken(struct call *call, enum reason reason, struct slice sentence)
     if (call->passing) {
         stream_break(&out); /* the comment would end up inside the half-written line */
     }
-    const bool given_up = reason == REASON_DRAINING || reason == REASON_STORE_UNAVAILABLE;
-    settle_at_end(call, given_up ? CUT_GIVEN_UP : CUT_BROKEN, reason, &out);
+    settle_at_end(call, reason == REASON_DRAINING ? CUT_GIVEN_UP : CUT_BROKEN, reason, &out);
     stream_end_error(&call->tap, reason, sentence, slice_str(call->request_id), &out);
     const struct slice piece = buf_slice(&out);
     net_send(call->exchange, &piece, 1);
@@ -550,21 +550,36 @@ stream_client_gone(struct call *call)
     discard(call);
 }
 
-void
-call_end_for_stop(struct call *call)
-{
-    call_end_now(call, REASON_DRAINING, SLICE("This gateway is stopping; send the request again."));
-}
-
+/* Others may book its hold soon. What it costs is learned as ever: the settlement waits until the ledger can be
+ * reached, and does nothing where another gateway was first. */
 void
 call_end_for_lease(struct call *call)
 {
-    call_end_now(call, REASON_STORE_UNAVAILABLE,
-        SLICE("This gateway cannot reach its ledger any more; send the request again."));
+    if (!call->streaming || call->state != CALL_ANSWER || !call->head_sent || !call->exchange) {
+        return; /* no client reads a stream: it may end as it would */
+    }
+    struct buf out = { 0 };
+    if (call->ticket_open) {
+        replies_forget(call->loop->replies, call->ticket);
+        call->ticket_open = call->extending = false;
+    }
+    if (call->passing) {
+        stream_break(&out);
+    }
+    stream_comment_cost(&out, -1, call->payer, SLICE("its ledger cannot be reached"));
+    stream_end_error(&call->tap, REASON_STORE_UNAVAILABLE,
+        SLICE("This gateway cannot reach its ledger any more; send the request again."),
+        slice_str(call->request_id), &out);
+    const struct slice piece = buf_slice(&out);
+    net_send(call->exchange, &piece, 1);
+    buf_free(&out);
+    close_client(call);
+    counter_add(COUNTER_STREAMS_CUT, 1);
+    discard(call);
 }
 
 void
-call_end_now(struct call *call, enum reason reason, struct slice sentence)
+call_end_for_stop(struct call *call)
 {
     if (call->ticket_open) {
         replies_forget(call->loop->replies, call->ticket);
@@ -576,18 +591,19 @@ call_end_now(struct call *call, enum reason reason, struct slice sentence)
         call->upstream = NULL;
     }
     if (call->state == CALL_ANSWER && call->head_sent && call->exchange) {
-        end_broken(call, reason, sentence);
+        end_broken(
+            call, REASON_DRAINING, SLICE("This gateway is stopping; send the request again."));
         close_client(call);
         call_free(call);
         return;
     }
-    struct ending ending = { .dispatched = left, .cut = CUT_GIVEN_UP, .reason = reason };
+    struct ending ending = { .dispatched = left, .cut = CUT_GIVEN_UP, .reason = REASON_DRAINING };
     if (call->state == CALL_GATE) {
         ending = ending_between_routes(call);
     }
     call_settle(call, &ending);
     if (call->exchange) {
-        call_refuse_reason(call, reason, (struct slice){ 0 });
+        call_refuse_reason(call, REASON_DRAINING, (struct slice){ 0 });
     } else {
         call_free(call);
     }
