@@ -359,8 +359,9 @@ choose_listens(struct gateway *gateway)
 static void
 open_crash(const struct gateway *gateway)
 {
-    if (!SANITIZED) {
-        crash_open(store_url_path(gateway->policy->store));
+    const char *store = gateway->policy->store;
+    if (!SANITIZED) { /* books on another machine: the control socket is what is here */
+        crash_open(store_url_is_postgres(store) ? gateway->control : store_url_path(store));
     }
 }
 
@@ -594,12 +595,12 @@ open_all(struct gateway *gateway)
     }
     crash_forbid_dumps(
         SANITIZED); /* after the sandbox's child has begun: it needs its /proc/self/exe */
-    if (!choose_bounds(gateway)) {
+    if (!choose_bounds(gateway) || !choose_listens(gateway)) {
         return false;
     }
     open_crash(gateway);
-    if (!choose_listens(gateway) || !open_store(gateway) || !open_net(gateway)
-        || !open_engine(gateway) || !open_rooms(gateway)) {
+    if (!open_store(gateway) || !open_net(gateway) || !open_engine(gateway)
+        || !open_rooms(gateway)) {
         return false;
     }
     crash_tell();

@@ -335,16 +335,16 @@ crash_forbid_dumps(bool dumpable)
 }
 
 void
-crash_open(const char *store_path)
+crash_open(const char *beside)
 {
     void *frame = NULL;
     (void)dl_iterate_phdr(look_at_program, NULL);
     (void)backtrace(&frame, 1); /* loads what it needs while that is still allowed */
     (void)clock_wall_ms();      /* the same */
     dump_path[0] = told_path[0] = '\0';
-    if (store_path && strlen(store_path) + sizeof(".crash.told") <= PATH_MAX) {
-        (void)snprintf(dump_path, sizeof(dump_path), "%s.crash", store_path);
-        (void)snprintf(told_path, sizeof(told_path), "%s.crash.told", store_path);
+    if (beside && strlen(beside) + sizeof(".crash.told") <= PATH_MAX) {
+        (void)snprintf(dump_path, sizeof(dump_path), "%s.crash", beside);
+        (void)snprintf(told_path, sizeof(told_path), "%s.crash.told", beside);
     }
     thread_signal_stacks();
     struct sigaction action = { .sa_sigaction = on_crash, .sa_flags = SA_SIGINFO | SA_ONSTACK };
