@@ -50,7 +50,7 @@ function placed(text, name) {
     [/\/var\/lib\/postgresql\/15\/main/g, `${own}/data`],
     [/\/etc\/tidegate\/postgresql-ca\.pem/g, at('tls/ca.pem')],
     [/\/etc\/tidegate\/keys\/openai/g, at('openai.key')],
-    [/\/run\/tidegate\/control\.sock/g, `${own}/control.sock`],
+    [/\/var\/lib\/tidegate\/tidegate\.sock/g, `${own}/control.sock`],
     [/https:\/\/api\.openai\.com/g, mock.url],
     [/listen 443/g, `listen 127.0.0.1:${ports.nginx}`],
     [/bind :443/g, `bind 127.0.0.1:${ports.haproxy}`],
