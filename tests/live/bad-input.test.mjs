@@ -19,6 +19,7 @@ import {
   ownLimit,
   run,
   send,
+  sqliteAlone,
   until,
 } from './harness.mjs';
 
@@ -318,7 +319,7 @@ describe('a store that cannot be had', () => {
     return done.stdout.trim();
   };
 
-  test('from a newer version: refused, and left as it is', async () => {
+  test('from a newer version: refused, and left as it is', { skip: sqliteAlone('copied') }, async () => {
     const { gateway } = await usedStore();
     await gateway.program.end('SIGTERM');
     sql(gateway.store, "UPDATE meta SET value = '99' WHERE name = 'schema_version'");
@@ -337,7 +338,7 @@ describe('a store that cannot be had', () => {
     await gateway.stop();
   });
 
-  test('held by another gateway: refused with its process id, and the other goes on', async () => {
+  test('held by another gateway: refused with its process id, and the other goes on', { skip: sqliteAlone('held') }, async () => {
     const { gateway, key } = await usedStore();
     const file = path.join(gateway.dir, 'second.yaml');
     fs.writeFileSync(

@@ -7,7 +7,9 @@ export const ON_POSTGRES = process.env.TIDEGATE_STORE === 'postgresql';
 export const SHARED_STORE = { lease: '2s' };
 
 const ALONE = {
-  file: 'a store that is a file',
+  opened: 'a command opens the books by itself where no gateway runs',
+  held: 'one gateway holds the store',
+  copied: 'a store that is a file is copied, cut and damaged',
 };
 
 /** For `test(name, {skip}, ...)`: why a test has nothing to say on PostgreSQL; false on SQLite. */
