@@ -80,7 +80,7 @@ end_held_calls(struct relay_loop *loop)
         next = node->next;
         struct call *call = list_entry(node, struct call, node);
         if (call->hold_id) {
-            call_end_for_lease(call);
+            call_end_without_ledger(call);
         }
     }
 }

@@ -188,6 +188,7 @@ struct call {
     bool head_sent, comment_sent, upstream_ended;
     bool input_told, upstream_whole;
     bool extending, extension_over; /* asked for more; there is no more to get */
+    bool ledger_gone;               /* ... since it could not be asked for */
     bool waiting_for_more;          /* the next event may not go out yet */
 };
 
@@ -267,8 +268,8 @@ void stream_client_gone(struct call *call);
 void call_end_for_stop(struct call *call);
 /* Whether streams must end now: see engine_streams_end_mono_ms. */
 bool relay_lease_over(struct relay_loop *loop);
-/* The lease of this gateway's holds is about to end. */
-void call_end_for_lease(struct call *call);
+/* The ledger cannot be reached: the stream ends with that, cleanly for its client. */
+void call_end_without_ledger(struct call *call);
 
 /* --- settle.c */
 /* How an answer ended that did not say what it used. */

@@ -115,6 +115,8 @@ call_on_extension(void *user, const struct verdict *verdict)
                            : before + (verdict->output_allowed - before) / 2;
     } else {
         call->extension_over = true;
+        call->ledger_gone = verdict->kind == VERDICT_REFUSED
+                            && verdict->refusal.reason == REASON_STORE_UNAVAILABLE;
     }
     trail_note(TRAIL_EXTENDED, call->hold_id, call->output_allowed, call->extension_over);
     if (call->waiting_for_more) {
@@ -406,7 +408,7 @@ stream_feed(struct call *call, struct slice data)
 {
     if (call->state == CALL_ANSWER && relay_lease_over(call->loop)) {
         buf_add_slice(&call->backlog, data); /* nobody is sent it, but it was read */
-        call_end_for_lease(call);
+        call_end_without_ledger(call);
         return;
     }
     if (call->waiting_for_more) {
@@ -429,7 +431,11 @@ stream_resume(struct call *call)
             ask_for_more(call);
         }
         if (call->extension_over) {
-            end_for_lack_of_room(call);
+            if (call->ledger_gone) {
+                call_end_without_ledger(call);
+            } else {
+                end_for_lack_of_room(call);
+            }
         }
         return;
     }
@@ -553,7 +559,7 @@ stream_client_gone(struct call *call)
 /* Others may book its hold soon. What it costs is learned as ever: the settlement waits until the ledger can be
  * reached, and does nothing where another gateway was first. */
 void
-call_end_for_lease(struct call *call)
+call_end_without_ledger(struct call *call)
 {
     if (!call->streaming || call->state != CALL_ANSWER || !call->head_sent || !call->exchange) {
         return; /* no client reads a stream: it may end as it would */
