@@ -49,7 +49,7 @@ before(async () => {
           counts: 'cost',
           per: 'account',
           window: 'month',
-          cap: `${((CAP + 1) * MONTH.micros) / 1e6} USD`,
+          cap: `${(CAP + 1) * MONTH.micros} micros`,
           of: { model: 'monthly' },
         },
       },

@@ -5,7 +5,7 @@ import assert from 'node:assert/strict';
 import net from 'node:net';
 import { after, before, beforeEach, describe, test } from 'node:test';
 
-import { Mock, SLOW, callOf, modelsOn, ownLimit, providersOn, until } from './harness.mjs';
+import { Mock, SLOW, callOf, modelsOn, ownLimit, providersOn, run, until } from './harness.mjs';
 import { Postgres } from './postgres.mjs';
 import { assertRefusal } from './refusal.mjs';
 import { Fleet, numberOf, sendKept } from './shared.mjs';
@@ -14,6 +14,15 @@ import { Fleet, numberOf, sendKept } from './shared.mjs';
 const CALL_MICROS = 1800;
 const POLL_MS = 1000; // how often a gateway looks after its waiting lines of its own accord
 const TRIALS = 8;
+
+/** Room for so many calls a day. */
+const roomFor = (calls) => ({
+  counts: 'cost',
+  per: 'account',
+  window: 'day',
+  cap: `${calls * CALL_MICROS + 300} micros`,
+  of: { model: 'daily' },
+});
 
 let mock;
 let server;
@@ -30,7 +39,6 @@ before(async () => {
   const providers = providersOn(mock);
   const base_url = `https://127.0.0.1:${listener.address().port}/v1`;
   server = Postgres.start({ fsync: false });
-  const dollars = (micros) => `${micros / 1e6} USD`;
   fleet = await Fleet.start(
     mock,
     2,
@@ -38,13 +46,14 @@ before(async () => {
       held_wait: '10s',
       providers: { ...providers, silent: { ...providers.openai, base_url } },
       models: modelsOn(
-        { quick: 'openai', treed: 'openai', monthly: 'openai', paced: 'silent' },
+        { quick: 'openai', treed: 'openai', monthly: 'openai', daily: 'openai', paced: 'silent' },
         { price: { input: '3 USD', output: '15 USD' } },
       ),
       limits: {
-        tree: { counts: 'cost', per: 'thread_tree', window: 'lifetime', cap: dollars(2 * CALL_MICROS), of: { model: 'treed' } },
+        tree: { counts: 'cost', per: 'thread_tree', window: 'lifetime', cap: `${2 * CALL_MICROS} micros`, of: { model: 'treed' } },
         paced: { counts: 'requests', per: 'account', window: { rate: '1/min', burst: 1 }, of: { model: 'paced' } },
-        month: { counts: 'cost', per: 'account', window: 'month', cap: dollars(2.9 * CALL_MICROS), of: { model: 'monthly' } },
+        month: { counts: 'cost', per: 'account', window: 'month', cap: `${3 * CALL_MICROS - 100} micros`, of: { model: 'monthly' } },
+        day: roomFor(2),
         everybody: { counts: 'in_flight', per: 'gateway', cap: 1000 },
       },
     },
@@ -61,7 +70,7 @@ after(async () => {
 });
 beforeEach(async () => {
   const exact = 'input=100,tokens=100';
-  await mock.models({ quick: exact, treed: exact, monthly: exact });
+  await mock.models({ quick: exact, treed: exact, monthly: exact, daily: exact });
   await mock.clear();
 });
 
@@ -88,7 +97,7 @@ describe('two gateways that began at once on an empty database', () => {
     const limits = await Promise.all([a, b].map((gateway) => gateway.admin('/api/admin/limits')));
     const ids = limits.map((told) => told.limits.map((limit) => [limit.name, limit.id]));
     assert.deepEqual(ids[0], ids[1]);
-    assert.equal(new Set(ids[0].map(([, id]) => id)).size, 4);
+    assert.equal(new Set(ids[0].map(([, id]) => id)).size, 5);
     for (const gateway of [a, b]) {
       const { nodes } = await gateway.admin('/api/v1/status');
       assert.deepEqual(nodes.map((node) => node.name).sort(), ['gateway-a', 'gateway-b']);
@@ -142,6 +151,27 @@ describe('what an admin does at one gateway holds at the next call of the other'
     const { accounts } = await b.admin('/api/admin/accounts');
     const made = accounts.map((account) => account.name).filter((name) => name.startsWith('user-'));
     assert.deepEqual(made.sort(), names.sort());
+  });
+});
+
+describe('a cap that an operator raises on one gateway after the other', () => {
+  test('holds at each from its reload on, and what was used stays used', async () => {
+    const { secret } = await member('raised');
+    const at = async (gateway) => (await ask(gateway, secret, 'daily')).status;
+    const raise = (gateway) => {
+      gateway.config = { ...gateway.config, limits: { ...gateway.config.limits, day: roomFor(4) } };
+      gateway.write();
+      const done = run(['reload', '--mixed', '--control', gateway.control]);
+      assert.equal(done.code, 0, done.err + done.out);
+    };
+    assert.deepEqual([await at(a), await at(b), await at(a), await at(b)], [200, 200, 402, 402]);
+    raise(a);
+    await until('A lets one more in', async () => (await at(a)) === 200, 3 * POLL_MS * SLOW);
+    assert.equal(await at(b), 402, 'B decides by its own file');
+    raise(b);
+    await until('B lets the last one in', async () => (await at(b)) === 200, 3 * POLL_MS * SLOW);
+    assert.deepEqual([await at(a), await at(b)], [402, 402]);
+    await fleet.booked();
   });
 });
 

@@ -26,16 +26,16 @@ export class Fleet {
       fleet.links.push(url ? null : await Link.to(server));
     }
     /* At once: whoever comes first makes the schema. */
-    fleet.gateways = await Promise.all(fleet.links.map((link, i) => fleet.#gateway(link, i)));
+    fleet.gateways = await Promise.all(
+      fleet.links.map((link, i) => fleet.gateway(`gateway-${'abc'[i]}`, { link })),
+    );
     return fleet;
   }
 
-  async #gateway(link, i) {
-    const own = {
-      store: link ? link.url(this.database) : this.database,
-      node: `gateway-${'abc'[i]}`,
-    };
-    const gateway = await Gateway.start(this.mock, { ...this.config, ...own });
+  /** One more on the same database, which is the caller's to stop. `config`: what differs; `options`: of launch. */
+  async gateway(node, { link, config = {}, ...options } = {}) {
+    const own = { store: link ? link.url(this.database) : this.database, node };
+    const gateway = await Gateway.start(this.mock, { ...this.config, ...own, ...config }, options);
     gateway.store = this.database; // rows are read beside the link
     gateway.link = link;
     gateway.agent = new http.Agent({ keepAlive: true });
