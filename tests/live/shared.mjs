@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import http from 'node:http';
 
-import { Gateway, SLOW, ask, compareBooks, numbers } from './harness.mjs';
+import { Gateway, SLOW, ask, compareBooks, numbers, run } from './harness.mjs';
 import { Link, dropDatabase } from './postgres.mjs';
 
 /** What is silent for so long is over, and half as long again is left to it before its calls are booked. */
@@ -79,7 +79,14 @@ export class Fleet {
 
   /** One that can be asked. */
   awake() {
-    return this.gateways.find((gateway) => gateway.program && !gateway.program.how && !gateway.stopped);
+    return this.gateways.find((gateway) => !gateway.program.how);
+  }
+
+  /** The audit of the store finds nothing, running as it is. */
+  assertSound() {
+    const done = run(['check', '--store', this.database, '--json'], { limit_ms: 60_000 * SLOW });
+    assert.equal(done.code, 0, `check --store: ${done.err}${done.out}`);
+    assert.equal(JSON.parse(done.out).ok, true, done.out);
   }
 
   /** Meters of cost hold what the ledger says of their subject, and no meter holds anything. */
