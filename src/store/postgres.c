@@ -122,9 +122,9 @@ postgres_ready(struct postgres_store *postgres)
         postgres->pause_ms = 0;
         return STATUS_OK;
     }
-    postgres->pause_ms = postgres->pause_ms == 0
-                             ? PAUSE_FIRST_MS
-                             : (int32_t)min_i64((int64_t)postgres->pause_ms * 2, PAUSE_MAX_MS);
+    postgres->pause_ms = postgres->pause_ms == 0 ? PAUSE_FIRST_MS
+                                                 : (int32_t)min_i64((int64_t)postgres->pause_ms * 2,
+                                                     min_i64(PAUSE_MAX_MS, postgres->lease_ms / 8));
     postgres->next_try_mono_ms = clock_mono_ms() + postgres->pause_ms;
     return STATUS_IO; /* whatever it was: it may be better the next time */
 }

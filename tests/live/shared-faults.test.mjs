@@ -12,7 +12,7 @@ import { Fleet, GRACE_MS, LEASE_MS, epochOf, ownEpoch, sendKept } from './shared
 
 const ROUNDS = LONG ? 5 : 1; // of each of six faults
 const CALLERS = ASAN ? 12 : 24;
-const PAUSE_MS = 50; // of a caller who was not served
+const PAUSE_MS = 150; // of a caller who was not served
 
 const KINDS = [
   ['chat', 'gpt-live'],
@@ -129,9 +129,10 @@ class Load {
   }
 }
 
+let last_long_limit = 128_000; // far above the others
 /** One stream of each dialect at a gateway, that goes on for longer than a lease. */
 async function longStreams(load, gateway) {
-  const calls = LONG_KINDS.map(([api, model]) => ({ gateway, api, stream: true, limit: ownLimit() + 10_000, model }));
+  const calls = LONG_KINDS.map(([api, model]) => ({ gateway, api, stream: true, limit: --last_long_limit, model }));
   for (const call of calls) {
     load.calls.push(call);
     const { api, limit, model } = call;
@@ -165,19 +166,29 @@ function endOf(answer) {
   return /store_unavailable|cannot reach its ledger/.test(answer.text) ? 'ended with an error' : 'whole';
 }
 
-/** How a stream of each dialect says that it ends before its time. */
+/**
+ * It ended before its time, as its dialect has it: with an error where its lease was over, as if it had reached its
+ * output limit where its hold was used up and nobody could be asked for more.
+ */
 function assertEndsInDialect({ api, answer }) {
   assert.ok(answer.clean, `the stream ended as HTTP has it: ${answer.error} ${answer.text.slice(-300)}`);
   const { list } = answer.events;
-  const named = { chat: () => list.find(({ json }) => json?.error), messages: () => list.find(({ name }) => name === 'error') };
-  named.responses = () => list.find(({ name }) => ['error', 'response.failed'].includes(name));
-  assert.ok(named[api](), `an error event: ${answer.text.slice(-500)}`);
+  const ends = {
+    chat: ({ json }) => json?.error || json?.choices?.[0]?.finish_reason === 'length',
+    messages: ({ name, json }) => name === 'error' || json?.delta?.stop_reason === 'max_tokens',
+    responses: ({ name }) => ['error', 'response.failed', 'response.incomplete'].includes(name),
+  };
+  assert.ok(list.some(ends[api]), `it says how it ended: ${answer.text.slice(-500)}`);
 }
 
 const openOf = (fleet, epoch) =>
   fleet.gateways[0].rows('SELECT hold_id, node_id FROM hold').filter((hold) => Number(hold.node_id) === epoch).length;
 const rowsOf = (fleet, epoch) =>
   fleet.gateways[0].rows('SELECT id FROM ledger').filter((row) => epochOf(row.id) === epoch).length;
+
+const ORPHAN = 3; // a kind of the ledger's rows
+const orphansOf = (fleet) =>
+  fleet.gateways[0].rows(`SELECT count(*) AS n FROM ledger WHERE kind = ${ORPHAN}`)[0].n;
 
 /** Others have booked what an epoch had open. */
 const orphaned = (fleet, epoch) =>
@@ -212,10 +223,12 @@ const FAULTS = {
   },
 
   async 'kill -9 of the database'({ fleet, load, round }) {
+    const before_fault = orphansOf(fleet);
     await fleet.server.kill();
     await sleep(round % 2 === 0 ? 0 : LEASE_MS * 1.5);
     await fleet.server.launch();
     await Promise.all(fleet.gateways.map((gateway) => load.served(gateway)));
+    assert.equal(orphansOf(fleet), before_fault, 'nobody takes another for gone that was cut off like himself');
   },
 
   async 'a way to the database that swallows everything, for less than a lease'({ fleet, load }) {
@@ -245,11 +258,14 @@ const FAULTS = {
 
   async 'a way to the database that breaks, for less and for more than a lease'({ fleet, load, round }) {
     const [a, b] = fleet.gateways;
+    const epoch = await ownEpoch(a);
+    const is_short = round % 2 === 0;
     await a.link.refuse();
-    await sleep(round % 2 === 0 ? LEASE_MS / 4 : GRACE_MS + LEASE_MS / 2);
-    await load.served(b);
+    await sleep(is_short ? LEASE_MS / 4 : GRACE_MS + LEASE_MS / 2);
     await a.link.heal();
     await load.served(a);
+    await load.served(b);
+    assert.equal((await ownEpoch(a)) === epoch, is_short, 'it is what it was, or goes on under a new epoch');
   },
 };
 
@@ -261,6 +277,7 @@ async function round(t, number, fleet, keys, received, fault) {
   try {
     told = await fault({ fleet, load, round: number });
   } finally {
+    await Promise.all(fleet.links.map((link) => link?.heal()));
     await load.stop();
   }
   const rows = await fleet.assertBooks(received);
@@ -309,6 +326,7 @@ describe('a primary that dies, with a standby that takes its place', () => {
         await primary.kill();
         await standby.promote();
         await Promise.all(fleet.gateways.map((gateway) => load.served(gateway)));
+        assert.equal(orphansOf(fleet), 0, 'nobody takes another for gone that was cut off like himself');
       });
       await fleet.stop();
       primary.remove();
