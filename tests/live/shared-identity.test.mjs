@@ -243,8 +243,8 @@ describe('a call that waits at one gateway', () => {
       late_ms.push(await (await queue(`waits-${i}`)).waited());
     }
     t.diagnostic(`let in after ${late_ms.map((ms) => ms.toFixed(0)).join(', ')} ms`);
-    /* Who looks once a second would have this luck in one run of a hundred. */
-    assert.ok(late_ms.filter((ms) => ms < 0.4 * POLL_MS * SLOW).length >= TRIALS - 1, String(late_ms));
+    /* Who looks once a second would have this luck in one run of twenty. */
+    assert.ok(late_ms.sort((x, y) => x - y)[TRIALS / 2] < 0.3 * POLL_MS * SLOW, String(late_ms));
   });
 
   test('is let in all the same when the word of it is lost', async () => {
