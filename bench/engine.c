@@ -1,14 +1,15 @@
 /* bench/engine.c: calls decided and settled by engines alone, each in a process of its own, on one store.
  *
  *     engine_bench --store URL [--durability disk|os] [--gateways N] [--accounts N] [--active N]
- *         [--anywhere] [--cold] [--outstanding N] [--server PID] [--warm MS]
- *         [--window MS]
+ *         [--anywhere] [--cold] [--fill N] [--outstanding N] [--server PID] [--warm MS] [--window MS]
+ *         [--kill | --start]
  *
  * Each gateway keeps so many calls outstanding, in turn of the accounts that are its share of the active
  * ones; --anywhere: of any of them at random. Before the window, but for --cold, it has asked for each of
- * them once, and then for --warm MS as in the window. All windows begin together. Prints one
- * line of JSON: sums over the gateways, CPU for each call, how long a call waited for its verdict. The store should
- * be a new one, on a disk; accounts of this benchmark that it has are taken. */
+ * them once, then made --fill calls more, and then gone on for --warm MS as in the window. All windows begin
+ * together. Prints one line of JSON: sums over the gateways, CPU for each call (of --server's children too), how
+ * long a call waited for its verdict. The store should be a new one, on a disk; accounts of this benchmark
+ * that it has are taken. --kill: the gateways are killed at the window's end; --start: times a start alone. */
 #include <getopt.h>
 #include <pthread.h>
 #include <signal.h>
@@ -19,10 +20,17 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "bench/fail.h"
 #include "bench/gate_load.h"
 
 #define GATEWAYS_MAX 16
+
+/* What this run is for, but for its numbers. */
+struct task {
+    bool kill;  /* the gateways end by SIGKILL, calls open, as soon as the window is over */
+    bool start; /* only a start is timed */
+};
 
 /* Shared by all processes. */
 struct board {
@@ -31,7 +39,7 @@ struct board {
 };
 
 static void
-run_gateway(const struct gate_load_options *options, struct board *board)
+run_gateway(const struct gate_load_options *options, const struct task *task, struct board *board)
 {
     struct gate_load *gate = NULL;
     if (options->gateway == 0) { /* a new store has no schema yet */
@@ -44,6 +52,9 @@ run_gateway(const struct gate_load_options *options, struct board *board)
     gate_load_warm(gate);
     (void)pthread_barrier_wait(&board->ready);
     gate_load_run(gate, &board->reports[options->gateway]);
+    if (task->kill) {
+        (void)kill(getpid(), SIGKILL);
+    }
     (void)pthread_barrier_wait(&board->over); /* what comes now is in nobody's window */
     gate_load_close(gate);
 }
@@ -66,7 +77,7 @@ make_board(int64_t gateways)
 
 /* One that fails leaves the others at a barrier. */
 static void
-wait_for_all(pid_t *pids, int64_t gateways)
+wait_for_all(pid_t *pids, int64_t gateways, const struct task *task)
 {
     for (int64_t left = gateways; left > 0; left--) {
         int outcome = 0;
@@ -74,7 +85,8 @@ wait_for_all(pid_t *pids, int64_t gateways)
         for (int64_t i = 0; i < gateways; i++) {
             pids[i] = pids[i] == pid ? 0 : pids[i];
         }
-        if (WIFEXITED(outcome) && WEXITSTATUS(outcome) == 0) {
+        const bool killed = task->kill && WIFSIGNALED(outcome) && WTERMSIG(outcome) == SIGKILL;
+        if (killed || (WIFEXITED(outcome) && WEXITSTATUS(outcome) == 0)) {
             continue;
         }
         for (int64_t i = 0; i < gateways; i++) {
@@ -87,7 +99,7 @@ wait_for_all(pid_t *pids, int64_t gateways)
 }
 
 static void
-run_all(const struct gate_load_options *options, struct board *board)
+run_all(const struct gate_load_options *options, const struct task *task, struct board *board)
 {
     pid_t pids[GATEWAYS_MAX];
     for (int64_t i = 0; i < options->gateways; i++) {
@@ -98,11 +110,11 @@ run_all(const struct gate_load_options *options, struct board *board)
         if (pids[i] == 0) {
             struct gate_load_options own = *options;
             own.gateway = i;
-            run_gateway(&own, board);
+            run_gateway(&own, task, board);
             exit(0);
         }
     }
-    wait_for_all(pids, options->gateways);
+    wait_for_all(pids, options->gateways, task);
 }
 
 static double
@@ -137,15 +149,17 @@ print_report(const struct gate_load_options *options, const struct gate_report *
 }
 
 static struct gate_load_options
-read_options(int argc, char **argv)
+read_options(int argc, char **argv, struct task *task)
 {
     static const struct option names[] = { { "store", required_argument, NULL, 's' },
         { "durability", required_argument, NULL, 'd' },
         { "gateways", required_argument, NULL, 'g' }, { "accounts", required_argument, NULL, 'a' },
         { "active", required_argument, NULL, 'c' }, { "anywhere", no_argument, NULL, 'y' },
         { "cold", no_argument, NULL, 'l' }, { "server", required_argument, NULL, 'v' },
-        { "outstanding", required_argument, NULL, 'o' }, { "warm", required_argument, NULL, 'm' },
-        { "window", required_argument, NULL, 'w' }, { 0 } };
+        { "fill", required_argument, NULL, 'f' }, { "kill", no_argument, NULL, 'k' },
+        { "start", no_argument, NULL, 't' }, { "outstanding", required_argument, NULL, 'o' },
+        { "warm", required_argument, NULL, 'm' }, { "window", required_argument, NULL, 'w' },
+        { 0 } };
     struct gate_load_options options = { .full_sync = true,
         .gateways = 1,
         .accounts = 16,
@@ -163,6 +177,9 @@ read_options(int argc, char **argv)
         case 'y': options.anywhere = true; break;
         case 'l': options.cold = true; break;
         case 'v': options.server = strtoll(optarg, NULL, 10); break;
+        case 'f': options.fill = strtoll(optarg, NULL, 10); break;
+        case 'k': task->kill = true; break;
+        case 't': task->start = true; break;
         case 'o': options.outstanding = strtoll(optarg, NULL, 10); break;
         case 'm': options.warm_ms = strtoll(optarg, NULL, 10); break;
         case 'w': options.window_ms = strtoll(optarg, NULL, 10); break;
@@ -180,13 +197,29 @@ read_options(int argc, char **argv)
     return options;
 }
 
+static void
+time_start(const struct gate_load_options *options)
+{
+    const int64_t from_us = clock_mono_us();
+    struct gate_load *gate = gate_load_open(options);
+    const int64_t took_us = clock_mono_us() - from_us;
+    printf("{\"start_us\":%lld,\"orphans\":%lld}\n", (long long)took_us,
+        (long long)gate_load_orphans(gate));
+    gate_load_close(gate);
+}
+
 int
 main(int argc, char **argv)
 {
     static struct gate_report sum;
-    const struct gate_load_options options = read_options(argc, argv);
+    struct task task = { 0 };
+    const struct gate_load_options options = read_options(argc, argv, &task);
+    if (task.start) {
+        time_start(&options);
+        return 0;
+    }
     struct board *board = make_board(options.gateways);
-    run_all(&options, board);
+    run_all(&options, &task, board);
     for (int64_t i = 0; i < options.gateways; i++) {
         gate_report_add(&sum, &board->reports[i]);
     }

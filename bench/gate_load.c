@@ -17,6 +17,7 @@
 
 #define MAKING_MAX  128 /* accounts that are being made at once */
 #define WARMING     ENGINE_BATCH_MAX
+#define FILLERS     16
 #define READ_MAX_MS (5 * 60 * 1000)
 #define TRIPS_MAX   16 /* a batch of more counts as one of so many */
 
@@ -297,11 +298,25 @@ share_callers(struct gate_load *gate)
     gate->random = 0x9e3779b97f4a7c15u * (uint64_t)(options->gateway + 1);
 }
 
+/* Calls of a few, whose rows are in memory: the ledger grows as fast as it can. */
+static void
+fill(struct gate_load *gate)
+{
+    const int64_t share = gate->share;
+    const int64_t until_settled = gate->settled + gate->options.fill;
+    gate->share = min_i64(share, FILLERS);
+    while (gate->settled < until_settled) {
+        answer_some(gate);
+    }
+    gate->share = share;
+}
+
 void
 gate_load_warm(struct gate_load *gate)
 {
     const struct gate_load_options *options = &gate->options;
     const int64_t until_turn = gate->turn + gate->share + WARMING;
+    gate->anywhere = options->anywhere && options->cold;
     gate->wanted = options->cold ? options->outstanding : max_i64(options->outstanding, WARMING);
     while (gate->in_flight < gate->wanted) {
         call(gate, (uint32_t)gate->in_flight++);
@@ -310,6 +325,7 @@ gate_load_warm(struct gate_load *gate)
     while (!options->cold && gate->turn < until_turn) {
         answer_some(gate);
     }
+    fill(gate);
     gate->wanted = options->outstanding;
     gate->anywhere = options->anywhere;
 }
@@ -467,4 +483,12 @@ gate_load_close(struct gate_load *gate)
     free(gate->callers);
     free(gate->asked_us);
     free(gate);
+}
+
+int64_t
+gate_load_orphans(const struct gate_load *gate)
+{
+    struct engine_state state;
+    engine_state(gate->engine, &state);
+    return state.orphans_closed;
 }

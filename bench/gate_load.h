@@ -20,6 +20,7 @@ struct gate_load_options {
     int64_t gateway, gateways; /* which of how many at this store at once */
     int64_t outstanding;
     bool cold; /* it has not asked for each of its callers once before the window */
+    int64_t fill; /* calls before the window that only make the ledger longer */
     int64_t warm_ms, window_ms;
 };
 
@@ -36,11 +37,13 @@ struct gate_report {
 
 /* Opens the store and starts the engine. */
 struct gate_load *gate_load_open(const struct gate_load_options *options);
-/* Of the first gateway: makes the accounts, each with a key, unless they are there. */
+/* Of the first gateway alone: makes the accounts, each with a key, unless they are there. */
 void gate_load_make_callers(struct gate_load *gate);
+/* Calls that a gateway before this one left open, booked at the start. */
+int64_t gate_load_orphans(const struct gate_load *gate);
 /* Afterwards, of each. */
 void gate_load_find_callers(struct gate_load *gate);
-/* Starts, and asks once for each of its callers, many at once. */
+/* Starts, and asks once for each of its callers, many at once; then so many calls more as are to be filled in. */
 void gate_load_warm(struct gate_load *gate);
 /* Goes on for warm_ms, then measures for window_ms. */
 void gate_load_run(struct gate_load *gate, struct gate_report *report);
