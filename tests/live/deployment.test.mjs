@@ -290,8 +290,11 @@ describe('the deployment of the guide', () => {
 
   test('a gateway dies: its calls are not sent again, and the next ones are served', async () => {
     await mock.models({ [MODEL]: 'tokens=60,tps=20' });
-    const open = Array.from({ length: 4 }, () => call(proxies.nginx, { stream: true }));
-    await until('all stream', async () => (await mock.journal()).filter((entry) => entry.open).length === 4);
+    /* Half of them have had no byte of an answer: a proxy could send these again. */
+    const open = behindAll(proxies).flatMap(([, proxy]) =>
+      Array.from({ length: 4 }, (_, i) => call(proxy, { stream: i < 2 })));
+    const in_flight = async () => (await mock.journal()).filter((entry) => entry.open).length;
+    await until('all are in flight', async () => (await in_flight()) === open.length);
     const asked = (await mock.journal()).length;
     await gateways['gateway-1'].program.end('SIGKILL');
     delete gateways['gateway-1'];
@@ -303,7 +306,9 @@ describe('the deployment of the guide', () => {
     }
     assert.equal((await mock.journal()).length, asked + 4 * behindAll(proxies).length);
     const ends = await Promise.all(open);
-    assert.ok(ends.some((answer) => !answer.clean), 'calls of the one that died broke off');
+    assert.ok(ends.some((answer) => !answer.clean), 'streams of the one that died broke off');
+    assert.ok(ends.some((answer) => answer.status === 502), 'and calls without an answer are told so');
+    assert.equal((await mock.journal()).length, asked + 4 * behindAll(proxies).length, 'nothing was sent again');
   });
 
   test('the primary dies: calls are refused in the words of their API until the standby is promoted', async () => {
