@@ -238,12 +238,10 @@ begin_to_close(struct engine *engine)
     take_back_unheard(engine);
 }
 
-/* One turn: wait, take what came, decide it and make it durable. False after the last one. */
-static bool
-engine_turn(struct engine *engine)
+bool
+engine_step(struct engine *engine)
 {
     pthread_mutex_lock(&engine->lock);
-    wait_for_work(engine);
     engine->policy_left = false; /* this turn ends with a look at it */
     const bool stopping = engine->stopping;
     pthread_mutex_unlock(&engine->lock);
@@ -274,6 +272,16 @@ engine_turn(struct engine *engine)
     drop_unused_policies(engine);
     /* What could not be written stays an open hold: the next start books it. */
     return !(engine->closing && (all_written || mono_ms >= engine->give_up_mono_ms));
+}
+
+/* One turn: wait, take what came, decide it and make it durable. False after the last one. */
+static bool
+engine_turn(struct engine *engine)
+{
+    pthread_mutex_lock(&engine->lock);
+    wait_for_work(engine);
+    pthread_mutex_unlock(&engine->lock);
+    return engine_step(engine);
 }
 
 static void *
@@ -328,8 +336,8 @@ engine_make(const struct engine_options *options, struct engine **out)
     return STATUS_OK;
 }
 
-static void
-engine_free(struct engine *engine)
+void
+engine_drop(struct engine *engine)
 {
     lines_free(engine);
     cache_free(&engine->cache);
@@ -356,7 +364,8 @@ engine_free(struct engine *engine)
 }
 
 enum status
-engine_open(const struct engine_options *options, struct engine **out, struct engine_error *error)
+engine_open_still(
+    const struct engine_options *options, struct engine **out, struct engine_error *error)
 {
     struct engine *engine = NULL;
     enum status status = engine_make(options, &engine);
@@ -371,18 +380,31 @@ engine_open(const struct engine_options *options, struct engine **out, struct en
     }
     if (status != STATUS_OK) {
         policy_unref(options->policy);
-        engine_free(engine);
+        engine_drop(engine);
         return status;
     }
     status = start_close_orphans(engine, error);
-    engine->thread_runs = status == STATUS_OK;
-    if (status == STATUS_OK && pthread_create(&engine->thread, NULL, engine_thread, engine) != 0) {
-        slice_to_cstr(SLICE("cannot start the engine's thread"), error->text, sizeof error->text);
-        status = STATUS_FULL;
-    }
     if (status != STATUS_OK) {
-        engine_free(engine);
+        engine_drop(engine);
         return status;
+    }
+    *out = engine;
+    return STATUS_OK;
+}
+
+enum status
+engine_open(const struct engine_options *options, struct engine **out, struct engine_error *error)
+{
+    struct engine *engine = NULL;
+    enum status status = engine_open_still(options, &engine, error);
+    if (status != STATUS_OK) {
+        return status;
+    }
+    engine->thread_runs = true;
+    if (pthread_create(&engine->thread, NULL, engine_thread, engine) != 0) {
+        slice_to_cstr(SLICE("cannot start the engine's thread"), error->text, sizeof error->text);
+        engine_drop(engine);
+        return STATUS_FULL;
     }
     shared_listen(engine);
     if (watch_start(engine) != STATUS_OK) {
@@ -408,7 +430,7 @@ engine_close(struct engine *engine)
     store_unlisten(engine->store);
     watch_stop(engine);
     const int64_t unwritten_count = (int64_t)engine->parked.count + (int64_t)engine->queue.count;
-    engine_free(engine);
+    engine_drop(engine);
     return unwritten_count;
 }
 

@@ -301,6 +301,14 @@ void engine_park(struct engine *engine, const struct queued *item);
 void engine_queue_waiter(struct engine *engine, struct waiter *waiter);
 
 /* --- engine.c */
+/* An engine without threads: who opened it is its thread. For tests that want each turn, and each end, to
+ * come when they say. */
+MUST_USE enum status engine_open_still(
+    const struct engine_options *options, struct engine **engine, struct engine_error *error);
+/* One turn with what is queued; it does not wait for more. False after the last one, once it is stopping. */
+bool engine_step(struct engine *engine);
+/* Frees it where it stands, as a crash would: what is queued or parked is lost. */
+void engine_drop(struct engine *engine);
 void engine_post(struct engine *engine, const struct verdict *verdict);
 /* Those that something was posted to; whoever posts calls it afterwards. */
 void engine_wake_loops(struct engine *engine);

@@ -1,0 +1,663 @@
+/* tests/sim/audit.c: what he has on record, and how he goes through a turn: verdicts in their order, each with the
+ * rows it made; then whatever is left must have a reason too; then the meters are compared. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "audit_priv.h"
+
+/* --- On record. */
+
+uint64_t
+audit_hash(uint64_t a, uint64_t b)
+{
+    struct rng rng = { a * UINT64_C(0x9e3779b97f4a7c15) ^ b };
+    return draw(&rng);
+}
+
+uint64_t
+audit_text_hash(const char *text)
+{
+    uint64_t hash = 1469598103934665603u;
+    for (; *text; text++) {
+        hash = (hash ^ (unsigned char)*text) * 1099511628211u;
+    }
+    return hash;
+}
+
+struct audit_account *
+audit_account(struct audit *audit, int64_t account_id)
+{
+    for (int i = 0; i < audit->account_count; i++) {
+        if (audit->accounts[i].account_id == account_id) {
+            return &audit->accounts[i];
+        }
+    }
+    return NULL;
+}
+
+struct audit_key *
+audit_key(struct audit *audit, int64_t key_id)
+{
+    for (int i = audit->key_count; i-- > 0;) {
+        if (audit->keys[i].key_id == key_id) {
+            return &audit->keys[i];
+        }
+    }
+    return NULL;
+}
+
+static uint64_t
+thread_key(int64_t account_id, enum thread_kind kind, const char *sig)
+{
+    return audit_hash(audit_hash((uint64_t)account_id, (uint64_t)kind), audit_text_hash(sig));
+}
+
+struct audit_thread *
+audit_thread(struct audit *audit, int64_t account_id, enum thread_kind kind, const char *sig)
+{
+    return map_get(&audit->threads, thread_key(account_id, kind, sig));
+}
+
+struct audit_subject *
+audit_subject(struct audit *audit, int64_t subject_id)
+{
+    return map_get(&audit->subjects, (uint64_t)subject_id);
+}
+
+static uint64_t
+subject_key(enum subject_kind kind, int64_t account_id, const char *name)
+{
+    return audit_hash(audit_hash((uint64_t)kind + 77, (uint64_t)account_id), audit_text_hash(name));
+}
+
+struct audit_subject *
+audit_subject_named(struct audit *audit, enum subject_kind kind, int64_t account_id, const char *name)
+{
+    return map_get(&audit->subject_names, subject_key(kind, account_id, name));
+}
+
+struct audit_hold *
+audit_hold(struct audit *audit, int64_t hold_id)
+{
+    return map_get(&audit->holds, (uint64_t)hold_id);
+}
+
+struct audit_limit *
+audit_limit_of(struct audit *audit, int64_t limit_id)
+{
+    return map_get(&audit->limits, (uint64_t)limit_id);
+}
+
+struct audit_meter *
+audit_meter(struct audit_subject *subject, int64_t limit_id, int64_t window_ms, bool make)
+{
+    for (struct audit_meter *meter = subject->meters; meter; meter = meter->next) {
+        if (meter->limit_id == limit_id && meter->window_ms == window_ms) {
+            return meter;
+        }
+    }
+    if (!make) {
+        return NULL;
+    }
+    struct audit_meter *meter = calloc(1, sizeof *meter);
+    check(meter);
+    meter->limit_id = limit_id;
+    meter->window_ms = window_ms;
+    meter->next = subject->meters;
+    subject->meters = meter;
+    return meter;
+}
+
+struct audit_meter *
+audit_meter_any(struct audit_subject *subject, int64_t limit_id)
+{
+    for (struct audit_meter *meter = subject->meters; meter; meter = meter->next) {
+        if (meter->limit_id == limit_id) {
+            return meter;
+        }
+    }
+    return NULL;
+}
+
+/* No number is given twice, whatever crashes in between. */
+void
+audit_id(struct audit *audit, int64_t id, const char *what)
+{
+    static char given;
+    if (id <= 0 || map_get(&audit->ids, (uint64_t)id)) {
+        broken(audit->world, "the number %lld of a %s was given before", (long long)id, what);
+    }
+    check(map_put(&audit->ids, (uint64_t)id, &given));
+}
+
+/* The first of its kind in this turn that nobody has explained yet, and that the engine knows of. */
+struct write *
+audit_write(struct audit *audit, enum write_kind kind, int64_t id)
+{
+    struct writes *writes = &audit->node->writes;
+    for (int i = 0; i < writes->committed; i++) {
+        struct write *write = &writes->items[i];
+        if (write->kind == kind && write->id == id && write->told && !write->matched) {
+            write->matched = true;
+            return write;
+        }
+    }
+    return NULL;
+}
+
+/* --- Rows as they come, before any verdict is looked at. */
+
+static void
+take_account(struct audit *audit, const struct account_row *row, bool told)
+{
+    struct audit_account *account = audit_account(audit, row->account_id);
+    if (!account) {
+        check(audit->account_count < AUDIT_ACCOUNTS);
+        audit_id(audit, row->account_id, "account");
+        account = &audit->accounts[audit->account_count++];
+        account->account_id = row->account_id;
+        memcpy(account->name, row->name, sizeof account->name);
+        told = false;
+    }
+    if (!told) { /* else the events say so, in their order */
+        memcpy(account->plan, row->plan, sizeof account->plan);
+        account->banned = row->state == ACCOUNT_BANNED;
+        audit_rebase(audit);
+    }
+}
+
+static void
+take_key(struct audit *audit, const struct key_row *row, bool told)
+{
+    struct audit_key *key = audit_key(audit, row->key_id);
+    if (!key) {
+        check(audit->key_count < AUDIT_KEYS);
+        audit_id(audit, row->key_id, "key");
+        key = &audit->keys[audit->key_count++];
+        *key = (struct audit_key){ .key_id = row->key_id,
+            .account_id = row->account_id,
+            .expires_ms = row->expires_ms,
+            .role = row->role,
+            .thread_required = row->thread_required };
+        memcpy(key->may_act_for, row->may_act_for, sizeof key->may_act_for);
+    }
+    if (!told) {
+        key->revoked = row->revoked;
+    }
+}
+
+static void
+take_subject(struct audit *audit, const struct subject_row *row)
+{
+    audit_id(audit, row->subject_id, "subject");
+    struct audit_subject *subject = calloc(1, sizeof *subject);
+    check(subject);
+    subject->row = *row;
+    subject->new_here = true;
+    if (audit_subject_named(audit, row->kind, row->account_id, row->name)) {
+        broken(audit->world, "subject %lld is there twice", (long long)row->subject_id);
+    }
+    check(map_put(&audit->subjects, (uint64_t)row->subject_id, subject));
+    check(map_put(&audit->subject_names, subject_key(row->kind, row->account_id, row->name), subject));
+}
+
+static void
+take_thread(struct audit *audit, const struct thread_row *row)
+{
+    struct audit_thread *thread = audit_thread(audit, row->account_id, row->kind, row->sig_hash);
+    if (!thread) {
+        audit_id(audit, row->thread_id, "thread");
+        thread = calloc(1, sizeof *thread);
+        check(thread && map_put(&audit->threads, thread_key(row->account_id, row->kind, row->sig_hash), thread));
+        *thread = (struct audit_thread){ row->thread_id, row->account_id, row->root_id, row->last_ms, row->kind, "" };
+        memcpy(thread->sig, row->sig_hash, sizeof thread->sig);
+    }
+    if (thread->thread_id != row->thread_id || thread->root_id != row->root_id || row->last_ms < thread->last_ms) {
+        broken(audit->world, "thread %lld became another one, or time goes back for it", (long long)row->thread_id);
+    }
+    thread->last_ms = row->last_ms;
+}
+
+static void
+take_ledger(struct audit *audit, const struct ledger_row *row)
+{
+    audit_id(audit, row->id, "row of the ledger");
+    audit->ledger_rows++;
+    audit->ledger_micros += row->cost_micros;
+    coverage.ledger[row->kind]++;
+    if (row->kind == LEDGER_REFUSAL) {
+        return; /* written when there was a commit for it */
+    }
+    int64_t *last_ms = &audit->ledger_ms[audit->node->index];
+    if (row->at_ms < *last_ms) {
+        broken(audit->world, "time goes back on the ledger: row %lld is %lld ms before the last",
+            (long long)row->id, (long long)(*last_ms - row->at_ms));
+    }
+    *last_ms = row->at_ms;
+}
+
+/* What is new is known at once; threads that are new are told apart from those that moved. */
+static void
+take_rows(struct audit *audit)
+{
+    struct writes *writes = &audit->node->writes;
+    for (int i = 0; i < writes->committed; i++) {
+        struct write *write = &writes->items[i];
+        switch (write->kind) {
+        case WRITE_ACCOUNT: take_account(audit, &write->row.account, write->told); break;
+        case WRITE_KEY: take_key(audit, &write->row.key, write->told); break;
+        case WRITE_SUBJECT: take_subject(audit, &write->row.subject); break;
+        case WRITE_LEDGER: take_ledger(audit, &write->row.ledger); break;
+        case WRITE_LIMIT: audit_id(audit, write->id, "limit"); break;
+        default: break;
+        }
+    }
+}
+
+/* --- Verdicts, in their order. */
+
+static void
+admin_done(struct audit *audit, const struct sim_call *call, const struct verdict *verdict)
+{
+    const struct admin_event *admin = &call->event.admin;
+    if (verdict->kind != VERDICT_ALLOWED || verdict->admin != ADMIN_DONE) {
+        return;
+    }
+    if (admin->verb == ADMIN_ACCOUNT_PUT) {
+        struct audit_account *account = audit_account(audit, verdict->new_id);
+        if (!account) {
+            broken(audit->world, "account %lld is made, and not in the store", (long long)verdict->new_id);
+        }
+        account->banned = admin->account.state == ACCOUNT_BANNED;
+        if (admin->account.plan[0]) {
+            memcpy(account->plan, admin->account.plan, sizeof account->plan);
+            audit_rebase(audit);
+        }
+    } else if (admin->verb == ADMIN_KEY_REVOKE) {
+        struct audit_key *key = audit_key(audit, verdict->new_id);
+        if (key) {
+            key->revoked = true;
+        }
+    } else if (!audit_key(audit, verdict->new_id)) {
+        broken(audit->world, "key %lld is made, and not in the store", (long long)verdict->new_id);
+    }
+}
+
+static void
+identified(struct audit *audit, const struct verdict *verdict)
+{
+    const struct audit_key *key = audit_key(audit, verdict->identity.key_id);
+    if (verdict->kind == VERDICT_ALLOWED
+        && (!key || key->revoked || (key->expires_ms && key->expires_ms <= audit->node->engine->core.now_ms))) {
+        broken(audit->world, "key %lld is told who it is, and may nothing", (long long)verdict->identity.key_id);
+    }
+}
+
+static void
+look_at(struct audit *audit, const struct verdict *verdict)
+{
+    const struct sim_call *call = client_of(audit->world, verdict);
+    if (!call || call->event.kind != verdict->event) {
+        broken(audit->world, "a verdict that nobody waits for: slot %u", verdict->reply.slot);
+    }
+    switch (verdict->event) {
+    case EVENT_CALL: audit_call(audit, call, verdict); return;
+    case EVENT_EXTEND: audit_extend(audit, call, verdict); return;
+    case EVENT_REROUTE: audit_reroute(audit, call, verdict); return;
+    case EVENT_SETTLE: audit_settle(audit, call, verdict); return;
+    case EVENT_ADMIN: admin_done(audit, call, verdict); return;
+    case EVENT_IDENTIFY: identified(audit, verdict); return;
+    default: return;
+    }
+}
+
+/* --- What no verdict explains: orphans; what was committed though the engine could not know. */
+
+static bool
+owner_lives(struct audit *audit, const struct hold_row *row)
+{
+    const struct world *world = audit->world;
+    if (world->node_count == 1) {
+        return audit->node->engine && audit->node->engine->node.epoch == row->epoch;
+    }
+    for (int i = 0; i < world->base.node_count; i++) {
+        if (world->base.nodes[i].node_id == row->node_id && world->base.nodes[i].epoch == row->epoch) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void
+check_orphan(struct audit *audit, const struct audit_hold *hold, const struct ledger_row *row)
+{
+    const struct sim_adopted *adopted = adopted_of(audit->world, audit->node->engine
+                                                                     ? audit->node->engine->policy->version
+                                                                     : 0);
+    const int64_t whole = hold->row.on_abort == ON_ABORT_STOPS ? hold->row.held_micros : hold->row.bound_micros;
+    if (owner_lives(audit, &hold->row)) {
+        broken(audit->world, "hold %lld is booked as an orphan, and its gateway lives", (long long)hold->row.hold_id);
+    }
+    if (adopted && row->cost_micros != (adopted->config.orphans == ORPHAN_CHARGE ? whole : 0)) {
+        broken(audit->world, "orphan %lld is booked at %lld; held %lld, bound %lld", (long long)hold->row.hold_id,
+            (long long)row->cost_micros, (long long)hold->row.held_micros, (long long)hold->row.bound_micros);
+    }
+    coverage.taken_over += audit->world->node_count > 1;
+}
+
+/* What nobody takes any more it gives back by itself. */
+static bool
+is_closing(const struct sim_node *node)
+{
+    return node->engine && node->engine->closing;
+}
+
+static void
+unasked_ledger(struct audit *audit, struct write *write)
+{
+    const struct ledger_row *row = &write->row.ledger;
+    write->matched = true;
+    if (row->kind == LEDGER_REFUSAL || row->kind == LEDGER_ADMIN) {
+        return;
+    }
+    struct audit_hold *hold = audit_hold(audit, row->hold_id);
+    if (!hold) {
+        broken(audit->world, "row %lld of the ledger is of no hold", (long long)row->id);
+    }
+    if (row->kind == LEDGER_ORPHAN) {
+        check_orphan(audit, hold, row);
+    } else if (write->told && hold->claimed && !is_closing(audit->node) && row->kind != LEDGER_UNBILLED) {
+        broken(audit->world, "hold %lld is booked, and nobody asked for it", (long long)row->hold_id);
+    }
+    audit_hold_row(audit, hold, row);
+}
+
+/* How the hold ended, by its last row: nothing left the process? */
+static bool
+was_release(const struct audit *audit, int64_t hold_id, int64_t *at_ms)
+{
+    bool release = false;
+    for (int i = 0; i < audit->node->writes.committed; i++) {
+        const struct write *write = &audit->node->writes.items[i];
+        if (write->kind == WRITE_LEDGER && write->row.ledger.hold_id == hold_id) {
+            release = write->row.ledger.kind == LEDGER_RELEASE;
+            *at_ms = write->row.ledger.at_ms;
+        }
+    }
+    return release;
+}
+
+static void
+unasked(struct audit *audit, struct write *write)
+{
+    struct audit_hold *hold = audit_hold(audit, write->id);
+    int64_t at_ms = 0;
+    switch (write->kind) {
+    case WRITE_HOLD_NEW:
+        if (write->told) {
+            broken(audit->world, "hold %lld was made for nobody", (long long)write->id);
+        }
+        audit_hold_made(audit, &write->row.hold, false);
+        break;
+    case WRITE_HOLD:
+        if (write->told || !hold) {
+            broken(audit->world, "hold %lld was changed for nobody", (long long)write->id);
+        }
+        audit_hold_changed(audit, hold, &write->row.hold);
+        break;
+    case WRITE_LEDGER: unasked_ledger(audit, write); return;
+    case WRITE_HOLD_GONE: {
+        if (!hold) {
+            broken(audit->world, "hold %lld is gone, and never was", (long long)write->id);
+        }
+        const bool release = was_release(audit, write->id, &at_ms);
+        audit_hold_gone(audit, hold, release && hold->row.attempt_count == 1, at_ms);
+        break;
+    }
+    default: break;
+    }
+    write->matched = true;
+}
+
+static void
+take_the_rest(struct audit *audit)
+{
+    struct writes *writes = &audit->node->writes;
+    /* Rows of the ledger stand behind the holds they end. */
+    for (int i = 0; i < writes->committed; i++) {
+        if (!writes->items[i].matched && writes->items[i].kind != WRITE_HOLD_GONE) {
+            unasked(audit, &writes->items[i]);
+        }
+    }
+    for (int i = 0; i < writes->committed; i++) {
+        if (!writes->items[i].matched) {
+            unasked(audit, &writes->items[i]);
+        }
+    }
+}
+
+static void
+compare_meters(struct audit *audit)
+{
+    struct writes *writes = &audit->node->writes;
+    for (int i = 0; i < writes->committed; i++) {
+        const struct write *write = &writes->items[i];
+        bool last = write->kind == WRITE_METER;
+        for (int k = i + 1; last && k < writes->committed; k++) {
+            last = writes->items[k].kind != WRITE_METER || writes->items[k].id != write->id;
+        }
+        if (last) {
+            audit_meter_row(audit, &write->row.meter);
+        }
+    }
+}
+
+static void
+compare_identities(struct audit *audit)
+{
+    for (int i = 0; i < audit->node->writes.committed; i++) {
+        const struct write *write = &audit->node->writes.items[i];
+        if (write->kind == WRITE_SUBJECT && audit_subject(audit, write->id)->new_here) {
+            broken(audit->world, "subject %lld was made for nobody", (long long)write->id);
+        }
+    }
+}
+
+static void
+take_threads(struct audit *audit)
+{
+    for (int i = 0; i < audit->node->writes.committed; i++) {
+        if (audit->node->writes.items[i].kind == WRITE_THREAD) {
+            take_thread(audit, &audit->node->writes.items[i].row.thread);
+        }
+    }
+}
+
+/* A thread that a call made is there for the calls behind it. */
+static void
+thread_of_verdict(struct audit *audit, const struct verdict *verdict)
+{
+    if (verdict->event != EVENT_CALL || verdict->kind != VERDICT_ALLOWED || !verdict->thread_id) {
+        return;
+    }
+    for (int i = 0; i < audit->node->writes.committed; i++) {
+        const struct write *write = &audit->node->writes.items[i];
+        if (write->kind == WRITE_THREAD && write->id == verdict->thread_id) {
+            take_thread(audit, &write->row.thread);
+            return;
+        }
+    }
+}
+
+void
+audit_turn(struct world *world, struct sim_node *node, const struct verdict *verdicts, int count)
+{
+    struct audit *audit = world->audit;
+    audit->node = node;
+    audit->turn++;
+    take_rows(audit);
+    for (int i = 0; i < count; i++) {
+        look_at(audit, &verdicts[i]);
+        thread_of_verdict(audit, &verdicts[i]);
+    }
+    take_the_rest(audit);
+    take_threads(audit);
+    compare_identities(audit);
+    compare_meters(audit);
+    writes_clear(&node->writes);
+}
+
+/* --- Configurations, starts, the end. */
+
+void
+audit_adopted(struct world *world, struct sim_adopted *adopted)
+{
+    struct audit *audit = world->audit;
+    for (int i = 0; i < adopted->config.limit_count; i++) {
+        const struct sim_limit *limit = &adopted->config.limits[i];
+        struct audit_limit *known = audit_limit_of(audit, adopted->limit_ids[i]);
+        if (!known) {
+            known = calloc(1, sizeof *known);
+            check(known && map_put(&audit->limits, (uint64_t)adopted->limit_ids[i], known));
+            *known = (struct audit_limit){ .limit_id = adopted->limit_ids[i],
+                .period_ms = limit->period_ms,
+                .form = limit->form,
+                .zone = limit->zone,
+                .model = limit->model,
+                .tier = limit->tier };
+            memcpy(known->name, limit->name, sizeof known->name);
+        }
+        if (known->form != limit->form || known->zone != limit->zone || known->model != limit->model
+            || known->tier != limit->tier || known->period_ms != limit->period_ms
+            || strcmp(known->name, limit->name) != 0) {
+            broken(world, "limit %s has the number of another one, %s", limit->name, known->name);
+        }
+    }
+    audit_rebase(audit);
+}
+
+void
+audit_started(struct world *world, struct sim_node *node)
+{
+    if (world->node_count == 1 && world->audit->open_holds > 0) {
+        broken(world, "gateway %d has started, and %lld holds of before are open", node->index,
+            (long long)world->audit->open_holds);
+    }
+}
+
+void
+audit_caps_moved(struct world *world)
+{
+    audit_rebase(world->audit);
+}
+
+struct totals {
+    struct audit *audit;
+    int64_t rows, micros, holds, meters;
+};
+
+static bool
+on_ledger(void *user, const struct ledger_row *row)
+{
+    struct totals *totals = user;
+    totals->rows++;
+    totals->micros += row->cost_micros;
+    return true;
+}
+
+static bool
+on_hold(void *user, const struct hold_row *row)
+{
+    struct totals *totals = user;
+    (void)row;
+    totals->holds++;
+    return true;
+}
+
+static bool
+on_meters(void *user, const struct subject_row *subject, const struct meter_row *row)
+{
+    struct totals *totals = user;
+    (void)subject;
+    totals->meters++;
+    audit_meter_row(totals->audit, row);
+    for (int32_t i = 0; i < row->meter_count; i++) {
+        if (row->meters[i].held != 0 || row->meters[i].bound != 0) {
+            broken(totals->audit->world, "no call is in flight, and subject %lld holds %lld",
+                (long long)row->subject_id, (long long)row->meters[i].held);
+        }
+    }
+    return true;
+}
+
+void
+audit_end(struct world *world)
+{
+    struct audit *audit = world->audit;
+    struct totals totals = { .audit = audit };
+    struct store_reader *reader = NULL;
+    struct store_error error;
+    const struct ledger_filter all = { .kind = -1, .limit = INT32_MAX };
+    audit->node = &world->nodes[0];
+    if (audit->open_holds != 0) {
+        broken(world, "no fault any more, and %lld holds are open", (long long)audit->open_holds);
+    }
+    if (store_reader_open(world->base.real, &reader, &error) != STATUS_OK
+        || store_read_ledger(reader, &all, on_ledger, &totals) != STATUS_OK
+        || store_read_holds(reader, on_hold, &totals) != STATUS_OK
+        || store_read_meters(reader, 0, on_meters, &totals) != STATUS_OK) {
+        broken(world, "the store cannot be read: %s", reader ? store_reader_error(reader) : error.text);
+    }
+    store_reader_close(reader);
+    if (totals.holds != 0 || totals.rows != audit->ledger_rows || totals.micros != audit->ledger_micros) {
+        broken(world, "the store has %lld holds, %lld rows of the ledger, %lld micro-USD; committed were %lld and %lld",
+            (long long)totals.holds, (long long)totals.rows, (long long)totals.micros, (long long)audit->ledger_rows,
+            (long long)audit->ledger_micros);
+    }
+}
+
+void
+audit_begin(struct world *world)
+{
+    world->audit = calloc(1, sizeof *world->audit);
+    check(world->audit);
+    world->audit->world = world;
+}
+
+static void
+free_all(struct map *map, bool values)
+{
+    size_t cursor = 0;
+    uint64_t key = 0;
+    void *value = NULL;
+    while (values && map_next(map, &cursor, &key, &value)) {
+        free(value);
+    }
+    map_free(map);
+}
+
+void
+audit_free(struct world *world)
+{
+    struct audit *audit = world->audit;
+    size_t cursor = 0;
+    uint64_t key = 0;
+    void *value = NULL;
+    while (map_next(&audit->subjects, &cursor, &key, &value)) {
+        struct audit_meter *meter = ((struct audit_subject *)value)->meters;
+        while (meter) {
+            struct audit_meter *next = meter->next;
+            free(meter);
+            meter = next;
+        }
+    }
+    free_all(&audit->threads, true);
+    free_all(&audit->subjects, true);
+    free_all(&audit->subject_names, false);
+    free_all(&audit->holds, true);
+    free_all(&audit->limits, true);
+    free_all(&audit->ids, false);
+    free(audit);
+    world->audit = NULL;
+}

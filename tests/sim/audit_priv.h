@@ -1,0 +1,118 @@
+/* tests/sim/audit_priv.h: what the auditor knows. He sees what is committed, the events and the verdicts; sums,
+ * windows, buckets and prices are his own. */
+#pragma once
+
+#include "sim.h"
+
+struct audit_account {
+    int64_t account_id;
+    char plan[NAME_MAX_BYTES + 1], name[NAME_MAX_BYTES + 1];
+    bool banned;
+};
+struct audit_key {
+    int64_t key_id, account_id, expires_ms;
+    enum key_role role;
+    bool revoked, thread_required;
+    char may_act_for[NAME_MAX_BYTES + 1];
+};
+struct audit_thread {
+    int64_t thread_id, account_id, root_id, last_ms;
+    enum thread_kind kind;
+    char sig[HASH_HEX + 1];
+};
+struct audit_limit { /* what a number of a limit stands for */
+    int64_t limit_id, period_ms;
+    int form, zone, model, tier;
+    char name[24];
+};
+struct audit_meter {
+    struct audit_meter *next; /* of its subject */
+    int64_t limit_id, window_ms;
+    int64_t settled, held, bound; /* settled of a bucket: its level at window_ms, in units x period */
+    int64_t slack;  /* by how much the cap may be passed now: the printed bound, of the calls that are in flight */
+    int32_t opens;  /* parts of open holds */
+    bool fuzzy;     /* a bucket: whether a charge was given back cannot be told from outside */
+    int64_t unclear_turn; /* in that turn it cannot be told what was held when */
+};
+struct audit_subject {
+    struct subject_row row;
+    int64_t seen_ms;
+    struct audit_meter *meters;
+    bool new_here; /* in this turn, and no part has named it */
+};
+struct audit_hold {
+    struct hold_row row; /* as committed last */
+    uint32_t rows_seen;  /* bit i: attempt i is on the ledger */
+    bool open;
+    bool claimed;        /* somebody was told that it is there */
+    bool stream;
+};
+
+#define AUDIT_ACCOUNTS 16
+#define AUDIT_KEYS     1024
+struct audit {
+    struct audit_account accounts[AUDIT_ACCOUNTS];
+    int account_count;
+    struct audit_key keys[AUDIT_KEYS];
+    int key_count;
+    struct map threads, subjects, subject_names, holds, limits, ids;
+    int64_t open_holds, unclaimed_holds;
+    int64_t ledger_rows, ledger_micros;
+    int64_t ledger_ms[SIM_NODES];   /* time of the last row a gateway wrote */
+    int64_t turn;
+    /* Of the turn that is looked at: */
+    struct world *world;
+    struct sim_node *node;
+};
+
+/* Numbers that are hashed the same in each run. */
+uint64_t audit_hash(uint64_t a, uint64_t b);
+uint64_t audit_text_hash(const char *text);
+
+/* --- audit.c */
+struct audit_account *audit_account(struct audit *audit, int64_t account_id);
+struct audit_key *audit_key(struct audit *audit, int64_t key_id);
+struct audit_thread *audit_thread(struct audit *audit, int64_t account_id, enum thread_kind kind, const char *sig);
+struct audit_subject *audit_subject(struct audit *audit, int64_t subject_id);
+struct audit_subject *audit_subject_named(
+    struct audit *audit, enum subject_kind kind, int64_t account_id, const char *name);
+struct audit_hold *audit_hold(struct audit *audit, int64_t hold_id);
+struct audit_limit *audit_limit_of(struct audit *audit, int64_t limit_id);
+struct audit_meter *audit_meter(struct audit_subject *subject, int64_t limit_id, int64_t window_ms, bool make);
+/* Of a bucket: the only one. */
+struct audit_meter *audit_meter_any(struct audit_subject *subject, int64_t limit_id);
+void audit_id(struct audit *audit, int64_t id, const char *what);
+struct write *audit_write(struct audit *audit, enum write_kind kind, int64_t id);
+
+/* --- audit_prices.c: prices, from sim_prices. */
+int64_t audit_cost(const struct sim_config *config, const struct hold_row *hold, const struct usage *usage, int64_t pct);
+int64_t audit_price(const struct sim_config *config, const struct hold_row *hold, int64_t input, int64_t output);
+
+/* --- audit_calls.c */
+void audit_call(struct audit *audit, const struct sim_call *call, const struct verdict *verdict);
+
+/* --- audit_holds.c */
+const struct sim_config *audit_config_of(struct audit *audit, const struct hold_row *hold);
+/* A hold that is there from now on, with its parts. */
+struct audit_hold *audit_hold_made(struct audit *audit, const struct hold_row *row, bool claimed);
+void audit_hold_changed(struct audit *audit, struct audit_hold *hold, const struct hold_row *row);
+/* It is gone; `refund`: nothing left the process. Its ledger rows were taken before. */
+void audit_hold_gone(struct audit *audit, struct audit_hold *hold, bool refund, int64_t at_ms);
+/* A row of the ledger that names a hold: the attempt, its cost. */
+void audit_hold_row(struct audit *audit, struct audit_hold *hold, const struct ledger_row *row);
+void audit_extend(struct audit *audit, const struct sim_call *call, const struct verdict *verdict);
+void audit_reroute(struct audit *audit, const struct sim_call *call, const struct verdict *verdict);
+void audit_settle(struct audit *audit, const struct sim_call *call, const struct verdict *verdict);
+
+/* --- audit_meters.c */
+/* What a meter counts, by its limit's number. */
+const struct limit_form *audit_form(struct audit *audit, int64_t limit_id);
+/* The cap now, the largest of the configurations that calls may name; INT64_MAX = none. */
+int64_t audit_cap_now(struct audit *audit, const struct audit_subject *subject, int64_t limit_id);
+/* After each deed: no cap is passed by more than the bound. */
+void audit_bound(struct audit *audit, struct audit_subject *subject, struct audit_meter *meter);
+/* Caps were edited, or a plan was changed: what is above its cap from now on was there before. */
+void audit_rebase(struct audit *audit);
+int64_t audit_level(const struct audit_meter *meter, int64_t rate, int64_t at_ms);
+/* The row as it was committed says what the auditor has. */
+void audit_meter_row(struct audit *audit, const struct meter_row *row);

@@ -1,0 +1,335 @@
+/* tests/sim/config.c: configurations with every form of limit there is, drawn and edited. A new row of
+ * LIMIT_FORMS is drawn from then on; what its caps look like is decided by its count. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "conf/zones_priv.h"
+#include "sim.h"
+
+#define FORM_ROW(counts, per, window) { counts, per, window },
+const struct limit_form sim_forms[] = { LIMIT_FORMS(FORM_ROW) };
+const int sim_form_count = (int)countof(sim_forms);
+
+const char *const sim_plans[SIM_PLANS] = { "free", "pro", "team" };
+const char *const sim_providers[SIM_PROVIDERS] = { "bills", "stops", "third" };
+
+/* A token costs whole micro-USD mostly, so that an ask often meets its cap exactly. */
+const struct sim_price sim_prices[] = {
+    { 0, 0, -1, -1, 0, 0, 0 },
+    { 1000000, 2000000, -1, -1, 0, 0, 0 },
+    { 10000000, 30000000, -1, -1, 0, 0, 0 },
+    { 5000000, 15000000, 500000, 6000000, 0, 0, 0 },
+    { 2000000, 6000000, -1, -1, 0, 0, 0 },
+    { 1500000, 4500000, -1, -1, 300, 3000000, 9000000 },
+};
+#define PRICE_COUNT ((int)countof(sim_prices))
+
+const struct sim_model sim_models[SIM_MODELS] = { /* by name */
+    { "cheap", TIER_FREE, false, 1, { { 0, 1 } } },
+    { "free", TIER_FREE, false, 1, { { 0, 0 } } },
+    { "hidden", TIER_PREMIUM, true, 1, { { 0, 4 } } },
+    { "mixed", TIER_FREE, false, 2, { { 0, 5 }, { 1, -1 } } },
+    { "three", TIER_PREMIUM, false, 3, { { 1, 3 }, { 0, 2 }, { 2, 1 } } },
+    { "two", TIER_PREMIUM, false, 2, { { 1, 2 }, { 0, 1 } } },
+    { "unpriced", TIER_FREE, false, 1, { { 0, -1 } } },
+};
+
+static struct zone *zones[CALENDAR_ZONES];
+static struct arena zone_arena;
+
+bool
+zones_read(void)
+{
+    for (int i = 0; i < CALENDAR_ZONES; i++) {
+        if (!calendar_zones[i].name) {
+            continue;
+        }
+        char path[128];
+        static char bytes[1 << 16];
+        snprintf(path, sizeof path, "/usr/share/zoneinfo/%s", calendar_zones[i].name);
+        FILE *file = fopen(path, "rb");
+        const size_t len = file ? fread(bytes, 1, sizeof bytes, file) : 0;
+        if (file) {
+            fclose(file);
+        }
+        zones[i] = tzif_read(slice_of(bytes, len), calendar_zones[i].name, &zone_arena);
+        if (!zones[i]) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* --- Drawing. */
+
+static int64_t
+draw_money_cap(struct rng *rng)
+{
+    static const int64_t caps[] = { 300, 1000, 2500, 5000, 10000, 30000, 100000, 1000000 };
+    return draw_chance(rng, 200) ? 0 : caps[draw_below(rng, countof(caps))] * draw_between(rng, 1, 4);
+}
+
+static int64_t
+draw_cap(struct rng *rng, const struct limit_form *form)
+{
+    switch (form->counts) {
+    case COUNT_COST: return draw_money_cap(rng);
+    case COUNT_IN_FLIGHT:
+        return form->per == PER_GATEWAY ? draw_between(rng, 4, 24) : draw_between(rng, draw_chance(rng, 500) ? 0 : 1, 8);
+    default: return draw_between(rng, 1, 20);
+    }
+}
+
+static void
+draw_bucket(struct rng *rng, const struct limit_form *form, struct sim_limit *limit)
+{
+    static const int64_t periods[] = { 1000, 7000, 60000 };
+    limit->period_ms = periods[draw_below(rng, countof(periods))];
+    limit->rate = draw_between(rng, 1, form->per == PER_GATEWAY ? 60 : 20);
+    limit->burst = limit->cap = draw_between(rng, 1, form->per == PER_GATEWAY ? 40 : 15);
+}
+
+static void
+draw_plan_caps(struct rng *rng, const struct limit_form *form, struct sim_limit *limit)
+{
+    for (int i = 0; i < SIM_PLANS; i++) {
+        const int64_t kind = form->window == WINDOW_BUCKET ? 0 : draw_below(rng, 10);
+        limit->plan_cap[i] = kind < 5 ? CAP_AS_DEFAULT : kind < 7 ? CAP_UNLIMITED : draw_cap(rng, form);
+    }
+}
+
+static void
+draw_limit(struct rng *rng, struct sim_config *config)
+{
+    struct sim_limit *limit = &config->limits[config->limit_count++];
+    memset(limit, 0, sizeof *limit);
+    limit->form = (int)draw_below(rng, sim_form_count);
+    const struct limit_form *form = &sim_forms[limit->form];
+    const bool calendar = form->window == WINDOW_DAY || form->window == WINDOW_WEEK || form->window == WINDOW_MONTH;
+    limit->zone = calendar ? (int)draw_below(rng, CALENDAR_ZONES) : 0;
+    limit->model = draw_chance(rng, 1500) ? (int)draw_below(rng, SIM_MODELS) : -1;
+    limit->tier = draw_chance(rng, 1500) ? (int)draw_below(rng, 2) : -1;
+    limit->at_cap = AT_CAP_REFUSE;
+    if (form->window == WINDOW_BUCKET) {
+        draw_bucket(rng, form, limit);
+    } else {
+        limit->cap = draw_chance(rng, 300) ? CAP_UNLIMITED : draw_cap(rng, form);
+    }
+    draw_plan_caps(rng, form, limit);
+    for (int number = 0;; number++) { /* a name that is free; one that was used before comes back */
+        bool taken = false;
+        snprintf(limit->name, sizeof limit->name, "limit-%d", number);
+        for (int i = 0; i + 1 < config->limit_count; i++) {
+            taken = taken || strcmp(config->limits[i].name, limit->name) == 0;
+        }
+        if (!taken) {
+            return;
+        }
+    }
+}
+
+void
+config_draw(struct rng *rng, struct sim_config *config)
+{
+    memset(config, 0, sizeof *config);
+    config->number = 1;
+    config->price_scale = 1;
+    config->held_wait_ms = draw_chance(rng, 3000) ? 0 : 3000;
+    config->orphans = draw_chance(rng, 7000) ? ORPHAN_CHARGE : ORPHAN_RELEASE;
+    config->unpriced = (enum unpriced_rule)draw_below(rng, 3);
+    const int64_t count = draw_between(rng, 1, 7);
+    for (int64_t i = 0; i < count; i++) {
+        draw_limit(rng, config);
+    }
+}
+
+static void
+remove_limit(struct rng *rng, struct sim_config *config)
+{
+    const int64_t at = draw_below(rng, config->limit_count);
+    for (int64_t i = at; i + 1 < config->limit_count; i++) {
+        config->limits[i] = config->limits[i + 1];
+    }
+    config->limit_count--;
+}
+
+void
+config_edit(struct rng *rng, struct sim_config *config)
+{
+    config->number++;
+    const int64_t kind = draw_below(rng, 10);
+    struct sim_limit *limit =
+        config->limit_count > 0 ? &config->limits[draw_below(rng, config->limit_count)] : NULL;
+    if (!limit || (kind < 3 && config->limit_count < SIM_LIMITS_MAX)) {
+        draw_limit(rng, config);
+    } else if (kind < 4) {
+        remove_limit(rng, config);
+    } else if (kind < 5) {
+        snprintf(limit->name, sizeof limit->name, "renamed-%lld", (long long)config->number);
+    } else if (kind < 8) {
+        const struct limit_form *form = &sim_forms[limit->form];
+        if (form->window == WINDOW_BUCKET) {
+            const int64_t period_ms = limit->period_ms;
+            draw_bucket(rng, form, limit);
+            limit->period_ms = draw_chance(rng, 5000) ? period_ms : limit->period_ms;
+        } else {
+            limit->cap = draw_cap(rng, form);
+            draw_plan_caps(rng, form, limit);
+        }
+    } else if (kind < 9) {
+        config->price_scale = draw_between(rng, 1, 3);
+    } else {
+        config->orphans = config->orphans == ORPHAN_CHARGE ? ORPHAN_RELEASE : ORPHAN_CHARGE;
+        config->unpriced = (enum unpriced_rule)draw_below(rng, 3);
+    }
+}
+
+/* --- As the gateway wants it. */
+
+static void *
+room(struct policy *policy, size_t bytes)
+{
+    void *memory = arena_alloc(&policy->arena, bytes);
+    check(memory);
+    return memory;
+}
+
+static const char *
+keep(struct policy *policy, const char *text)
+{
+    char *copy = room(policy, strlen(text) + 1);
+    strcpy(copy, text);
+    return copy;
+}
+
+struct sim_price
+sim_price_of(const struct sim_config *config, int index)
+{
+    struct sim_price price = sim_prices[index];
+    price.input *= config->price_scale;
+    price.output *= config->price_scale;
+    price.cache_read *= price.cache_read > 0 ? config->price_scale : 1;
+    price.cache_write *= price.cache_write > 0 ? config->price_scale : 1;
+    price.input_above *= config->price_scale;
+    price.output_above *= config->price_scale;
+    return price;
+}
+
+static void
+add_prices(struct policy *policy, const struct sim_config *config)
+{
+    policy->price_count = PRICE_COUNT;
+    policy->prices = room(policy, PRICE_COUNT * sizeof *policy->prices);
+    for (int i = 0; i < PRICE_COUNT; i++) {
+        const struct sim_price from = sim_price_of(config, i);
+        struct price *price = &policy->prices[i];
+        *price = (struct price){ .id = "p",
+            .base = { from.input, from.output, from.cache_read, from.cache_write, from.cache_write } };
+        if (from.above > 0) {
+            price->tier_count = 1;
+            price->tiers[0].above_input_tokens = from.above;
+            price->tiers[0].set = (struct price_set){ from.input_above, from.output_above, -1, -1, -1 };
+        }
+    }
+}
+
+static void
+add_models(struct policy *policy)
+{
+    policy->provider_count = SIM_PROVIDERS;
+    policy->providers = room(policy, SIM_PROVIDERS * sizeof *policy->providers);
+    for (int i = 0; i < SIM_PROVIDERS; i++) {
+        policy->providers[i] = (struct provider){ .name = sim_providers[i],
+            .on_abort = i == 0 ? ON_ABORT_BILLS_ALL : ON_ABORT_STOPS };
+    }
+    policy->model_count = SIM_MODELS;
+    policy->models = room(policy, SIM_MODELS * sizeof *policy->models);
+    for (int i = 0; i < SIM_MODELS; i++) {
+        const struct sim_model *from = &sim_models[i];
+        struct model *model = &policy->models[i];
+        *model = (struct model){ .name = from->name,
+            .tier = from->tier,
+            .hidden_reasoning = from->hidden,
+            .billed_retries = 2,
+            .max_output = SIM_MAX_OUTPUT,
+            .context = SIM_CONTEXT,
+            .route_count = from->route_count };
+        for (int k = 0; k < from->route_count; k++) {
+            const int price = from->routes[k].price;
+            model->routes[k] = (struct route){
+                from->routes[k].provider, "upstream", price < 0 ? NULL : &policy->prices[price]
+            };
+        }
+    }
+}
+
+static void
+add_limit(struct policy *policy, const struct sim_limit *from)
+{
+    const struct limit_form *form = &sim_forms[from->form];
+    struct limit *limit = &policy->limits[policy->limit_count++];
+    *limit = (struct limit){ .name = keep(policy, from->name),
+        .counts = form->counts,
+        .per = form->per,
+        .window = form->window,
+        .zone = zones[from->zone],
+        .rate = from->rate,
+        .period_ms = from->period_ms,
+        .burst = from->burst,
+        .at_cap = from->at_cap,
+        .hold = HOLD_MODE_STREAM,
+        .cap_default = from->cap,
+        .of_model = from->model < 0 ? NULL : sim_models[from->model].name,
+        .of_tier = from->tier };
+    snprintf(limit->fingerprint, sizeof limit->fingerprint, "%016x%016x%016x%016x", (unsigned)from->form,
+        (unsigned)from->zone, (unsigned)((from->model + 1) * 16 + from->tier + 1), (unsigned)from->period_ms);
+    limit->plan_caps = room(policy, SIM_PLANS * sizeof *limit->plan_caps);
+    for (int i = 0; i < SIM_PLANS; i++) {
+        if (from->plan_cap[i] != CAP_AS_DEFAULT) {
+            limit->plan_caps[limit->plan_cap_count++] = (struct plan_cap){ sim_plans[i], from->plan_cap[i] };
+        }
+    }
+}
+
+struct policy *
+config_policy(const struct sim_config *config)
+{
+    struct policy *policy = policy_new();
+    check(policy);
+    policy->price_version = config->price_scale;
+    snprintf(policy->config_hash, sizeof policy->config_hash, "%064llx", (unsigned long long)config->number);
+    add_prices(policy, config);
+    add_models(policy);
+    policy->limits = room(policy, SIM_LIMITS_MAX * sizeof *policy->limits);
+    for (int i = 0; i < config->limit_count; i++) {
+        add_limit(policy, &config->limits[i]);
+    }
+    policy->plan_count = SIM_PLANS;
+    policy->plans = room(policy, SIM_PLANS * sizeof *policy->plans);
+    for (int i = 0; i < SIM_PLANS; i++) {
+        policy->plans[i] = sim_plans[i];
+    }
+    policy->default_plan = sim_plans[SIM_PLAN_FREE];
+    policy->held_wait_ms = config->held_wait_ms;
+    policy->step_tokens = SIM_STEP;
+    policy->min_answer_tokens = SIM_MIN_ANSWER;
+    policy->orphans = config->orphans;
+    policy->unpriced = config->unpriced;
+    return policy;
+}
+
+int64_t
+sim_cap(const struct sim_limit *limit, const char *plan)
+{
+    if (sim_forms[limit->form].window == WINDOW_BUCKET) {
+        return limit->burst;
+    }
+    for (int i = 0; i < SIM_PLANS; i++) {
+        if (strcmp(sim_plans[i], plan) == 0 && limit->plan_cap[i] != CAP_AS_DEFAULT) {
+            return limit->plan_cap[i];
+        }
+    }
+    return limit->cap;
+}

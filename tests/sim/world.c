@@ -1,0 +1,546 @@
+/* tests/sim/world.c: gateways that start, take turns, are paused, crash and come back; the time they see. */
+#include <dirent.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "sim.h"
+
+#define WORLD_BEGINS_MS INT64_C(1798700000000) /* December 2026 */
+#define VERDICTS_MAX    1024
+
+int64_t
+node_wall_ms(const struct world *world, const struct sim_node *node)
+{
+    return world->time_ms + node->wall_skew_ms;
+}
+
+struct sim_adopted *
+adopted_of(struct world *world, int64_t version)
+{
+    for (int i = world->adopted_count; i-- > 0;) {
+        if (world->adopted[i].version == version) {
+            return &world->adopted[i];
+        }
+    }
+    return NULL;
+}
+
+/* --- Configurations. */
+
+static struct sim_adopted *
+adopted_new(struct world *world, struct sim_node *node, struct policy *policy)
+{
+    check(world->adopted_count < SIM_ADOPTED_MAX);
+    struct sim_adopted *adopted = &world->adopted[world->adopted_count];
+    *adopted = (struct sim_adopted){ .config = world->config, .policy = policy, .node = node->index };
+    return adopted;
+}
+
+/* The gateway decides by it: it has its version and its limits their ids. */
+static void
+adopted_done(struct world *world, struct sim_node *node)
+{
+    struct sim_adopted *adopted = &world->adopted[world->adopted_count];
+    adopted->version = adopted->policy->version;
+    for (int i = 0; i < adopted->config.limit_count; i++) {
+        adopted->limit_ids[i] = adopted->policy->limits[i].limit_id;
+    }
+    for (int i = 0; i < world->adopted_count; i++) { /* calls go on naming the one before, no older one */
+        struct sim_adopted *older = &world->adopted[i];
+        if (older->node == node->index && older->policy && i != node->adopted) {
+            policy_unref(older->policy);
+            older->policy = NULL;
+        }
+    }
+    node->adopted = world->adopted_count++;
+    audit_adopted(world, adopted);
+}
+
+static void
+forget_policies(struct world *world, const struct sim_node *node)
+{
+    for (int i = 0; i < world->adopted_count; i++) {
+        if (world->adopted[i].node == node->index && world->adopted[i].policy) {
+            policy_unref(world->adopted[i].policy);
+            world->adopted[i].policy = NULL;
+        }
+    }
+    audit_caps_moved(world);
+}
+
+/* In the turn that comes now. */
+void
+node_adopt(struct world *world, struct sim_node *node)
+{
+    static struct engine_error error;
+    if (!node->engine || world->adopted_count == SIM_ADOPTED_MAX || node->engine->change.asked) {
+        return;
+    }
+    struct policy *policy = config_policy(&world->config);
+    adopted_new(world, node, policy);
+    node->engine->change = (struct policy_change){
+        .taken = true, .asked = true, .policy = policy_ref(policy), .error = &error
+    };
+    history(world, "gateway %d takes configuration %lld", node->index, (long long)world->config.number);
+    node_turn(world, node);
+}
+
+static void
+adoption_ends(struct world *world, struct sim_node *node)
+{
+    const struct policy_change change = node->engine->change;
+    if (!change.taken || !change.done) {
+        return;
+    }
+    node->engine->change = (struct policy_change){ 0 };
+    if (change.status == STATUS_OK) {
+        adopted_done(world, node);
+    } else {
+        policy_unref(world->adopted[world->adopted_count].policy);
+    }
+}
+
+/* --- Turns. */
+
+static struct verdict *
+take_verdicts(struct sim_node *node, int *count)
+{
+    /* A turn may run within another's. */
+    struct verdict *verdicts = malloc(VERDICTS_MAX * sizeof *verdicts);
+    check(verdicts);
+    *count = (int)engine_take(node->engine, 0, verdicts, VERDICTS_MAX);
+    check(*count < VERDICTS_MAX);
+    return verdicts;
+}
+
+static bool
+turn(struct world *world, struct sim_node *node)
+{
+    coverage.turns++;
+    node->stepping = true;
+    clock_set(node_wall_ms(world, node), world->mono_ms);
+    const bool goes_on = engine_step(node->engine);
+    node->stepping = false;
+    if (node->dead) {
+        node_kill(world, node);
+        return false;
+    }
+    adoption_ends(world, node);
+    int count = 0;
+    struct verdict *verdicts = take_verdicts(node, &count);
+    audit_turn(world, node, verdicts, count);
+    for (int i = 0; i < count; i++) {
+        client_hears(world, node, &verdicts[i]);
+    }
+    free(verdicts);
+    return goes_on;
+}
+
+void
+node_turn(struct world *world, struct sim_node *node)
+{
+    (void)turn(world, node);
+}
+
+/* --- Starts and ends. */
+
+static bool
+real_open(struct world *world)
+{
+    char url[128];
+    const struct store_options options = { 0 };
+    struct store_error error;
+    snprintf(url, sizeof url, world->kind->url ? "%s" : "sqlite:%s/t.db", world->kind->url ? world->kind->url : world->folder);
+    if (world->base.real) {
+        return true;
+    }
+    clock_set(world->time_ms, world->mono_ms);
+    if (store_open(url, &options, &world->base.real, &error) != STATUS_OK) {
+        broken(world, "the store does not open: %s", error.text);
+    }
+    unsigned char key[32];
+    return world->node_count == 1
+           || world->base.real->ops->node_start(world->base.real, world->time_ms, "", &world->base.real_node, key)
+                  == STATUS_OK;
+}
+
+void
+node_open(struct world *world, struct sim_node *node)
+{
+    if (!real_open(world)) {
+        broken(world, "the store gives no epoch");
+    }
+    faulty_init(&node->store, &world->base, node, world->node_count > 1);
+    if (world->adopted_count == SIM_ADOPTED_MAX) {
+        broken(world, "more configurations than the simulator keeps: make SIM_ADOPTED_MAX larger");
+    }
+    struct policy *policy = config_policy(&world->config);
+    adopted_new(world, node, policy);
+    const struct engine_options options = {
+        .store = &node->store.base, .policy = policy_ref(policy), .loop_count = 1
+    };
+    struct engine_error error;
+    node->stepping = true;
+    clock_set(node_wall_ms(world, node), world->mono_ms);
+    const enum status status = engine_open_still(&options, &node->engine, &error);
+    node->stepping = false;
+    history(world, "gateway %d starts: %s", node->index, status_name(status));
+    coverage.restarts++;
+    if (status != STATUS_OK) {
+        node->engine = NULL;
+        policy_unref(policy);
+        audit_turn(world, node, NULL, 0);
+        node->dead = false;
+        if (world->calm) {
+            broken(world, "gateway %d does not start without a fault: %s", node->index, error.text);
+        }
+        return;
+    }
+    if (node->dead) { /* its last commit was its last deed */
+        policy_unref(policy);
+        node_kill(world, node);
+        return;
+    }
+    node->adopted = -1;
+    adopted_done(world, node);
+    audit_turn(world, node, NULL, 0);
+    audit_started(world, node);
+}
+
+static void
+copy_file(const char *from, const char *to)
+{
+    static char bytes[1 << 16];
+    FILE *in = fopen(from, "rb");
+    FILE *out = in ? fopen(to, "r+b") : NULL;
+    out = in && !out ? fopen(to, "wb") : out;
+    size_t len = 0;
+    while (in && out && (len = fread(bytes, 1, sizeof bytes, in)) > 0) {
+        check(fwrite(bytes, 1, len, out) == len);
+    }
+    if (out) {
+        fflush(out);
+        check(ftruncate(fileno(out), ftell(out)) == 0);
+        fclose(out);
+    }
+    if (in) {
+        fclose(in);
+    } else {
+        unlink(to);
+    }
+}
+
+/* A process that is killed closes nothing: the files are afterwards as they stood. */
+static void
+real_kill(struct world *world)
+{
+    static const char *const parts[] = { "t.db", "t.db-wal" };
+    char path[128], kept[128];
+    if (world->kind->url) {
+        return;
+    }
+    for (size_t i = 0; i < countof(parts); i++) {
+        snprintf(path, sizeof path, "%s/%s", world->folder, parts[i]);
+        snprintf(kept, sizeof kept, "%s/kept-%zu", world->folder, i);
+        copy_file(path, kept);
+    }
+    store_close(world->base.real);
+    world->base.real = NULL;
+    for (size_t i = 0; i < countof(parts); i++) {
+        snprintf(path, sizeof path, "%s/%s", world->folder, parts[i]);
+        snprintf(kept, sizeof kept, "%s/kept-%zu", world->folder, i);
+        copy_file(kept, path);
+    }
+    snprintf(path, sizeof path, "%s/t.db-shm", world->folder);
+    unlink(path);
+}
+
+void
+node_kill(struct world *world, struct sim_node *node)
+{
+    history(world, "gateway %d is killed", node->index);
+    node->dead = false;
+    node->fault.armed = false;
+    audit_turn(world, node, NULL, 0);
+    coverage.crashes_queued += node->engine->queue.count > 0;
+    coverage.crashes_parked += node->engine->parked.count > 0;
+    coverage.crashes_waiting += node->engine->waiter_count > 0;
+    coverage.crashes_idle += node->engine->queue.count + node->engine->parked.count == 0;
+    struct policy_change *change = &node->engine->change;
+    if (change->taken) {
+        policy_unref(world->adopted[world->adopted_count].policy); /* ours */
+    }
+    if (change->asked) {
+        policy_unref(change->policy);
+    }
+    engine_drop(node->engine);
+    node->engine = NULL;
+    node->adopted = -1;
+    forget_policies(world, node);
+    clients_lose(world, node);
+    if (node->store.base.state != STORE_IDLE) {
+        store_rollback(&node->store.base);
+    }
+    real_kill(world);
+    node->down_until_ms = world->time_ms + draw_below(&world->rng, world->node_count > 1 ? 40000 : 4000);
+}
+
+static void
+node_stop(struct world *world, struct sim_node *node)
+{
+    history(world, "gateway %d is stopped", node->index);
+    node->engine->stopping = true;
+    for (int i = 0; i < 40 && turn(world, node); i++) {
+        world->time_ms += 200;
+        world->mono_ms += 200;
+    }
+    if (node->engine) {
+        engine_drop(node->engine);
+        node->engine = NULL;
+        node->adopted = -1;
+        forget_policies(world, node);
+        clients_lose(world, node);
+        if (!world->kind->url) {
+            store_close(world->base.real);
+            world->base.real = NULL;
+        }
+    }
+}
+
+/* --- What happens to gateways. */
+
+static void
+arm_fault(struct world *world, struct sim_node *node, bool kills)
+{
+    struct rng *rng = &world->rng;
+    static const enum status statuses[] = { STATUS_IO, STATUS_IO, STATUS_FULL, STATUS_CONFLICT, STATUS_INVALID };
+    struct fault fault = { .armed = true,
+        .kills = kills,
+        .point = (enum fault_point)draw_below(rng, FAULT_POINT_COUNT),
+        .passes = draw_chance(rng, 5000) ? 0 : (int)draw_below(rng, 6),
+        .times = draw_chance(rng, 7000) ? 1 : (int)draw_between(rng, 2, 12),
+        .status = statuses[draw_below(rng, countof(statuses))] };
+    const bool of_rows = fault.point >= FAULT_ACCOUNT && fault.point <= FAULT_IDENTITY;
+    if (!of_rows && fault.point != FAULT_LOAD && fault.status != STATUS_FULL) {
+        fault.status = STATUS_IO;
+    }
+    if (fault.point == FAULT_COMMITTED && !kills) {
+        fault.status = STATUS_UNCERTAIN;
+        fault.kills = world->node_count == 1; /* an embedded store is never in doubt of itself */
+        fault.times = 1;
+    }
+    if (fault.point == FAULT_COMMIT && draw_chance(rng, 3000)) {
+        fault.status = STATUS_CONFLICT;
+    }
+    node->fault = fault;
+    history(world, "gateway %d: at %s comes '%s'%s", node->index, fault_words[fault.point],
+        status_name(fault.status), fault.kills ? ", and it dies" : "");
+}
+
+static void
+step_clock(struct world *world, struct sim_node *node)
+{
+    struct rng *rng = &world->rng;
+    static const int64_t steps_ms[] = { 5, 1900, 2100, MINUTE_MS, HOUR_MS, 5 * HOUR_MS, 2 * DAY_MS };
+    const int64_t step_ms = steps_ms[draw_below(rng, countof(steps_ms))];
+    node->wall_skew_ms = draw_chance(rng, 4000) ? 0 : draw_chance(rng, 5000) ? step_ms : -step_ms;
+    history(world, "gateway %d: its clock stands %lld ms beside the time", node->index, (long long)node->wall_skew_ms);
+}
+
+static void
+disturb(struct world *world, struct sim_node *node)
+{
+    struct rng *rng = &world->rng;
+    if (!(world->left_out & LEAVE_FAULTS) && draw_chance(rng, 200)) {
+        arm_fault(world, node, false);
+    } else if (!(world->left_out & LEAVE_CRASHES) && draw_chance(rng, 40)) {
+        arm_fault(world, node, true);
+    } else if (!(world->left_out & LEAVE_CRASHES) && draw_chance(rng, 8)) {
+        node_kill(world, node);
+    } else if (!(world->left_out & LEAVE_CRASHES) && draw_chance(rng, 6)) {
+        node_stop(world, node);
+        node->down_until_ms = 0;
+    } else if (!(world->left_out & LEAVE_TIME) && world->node_count == 1 && draw_chance(rng, 20)) {
+        step_clock(world, node);
+    } else if (!(world->left_out & LEAVE_PAUSES) && world->node_count > 1 && draw_chance(rng, 30)) {
+        node->paused_until_ms = world->time_ms + draw_below(rng, draw_chance(rng, 5000) ? 60000 : 9000);
+        history(world, "gateway %d is paused for %lld ms", node->index,
+            (long long)(node->paused_until_ms - world->time_ms));
+    } else if (!(world->left_out & LEAVE_EDITS) && draw_chance(rng, 60)) {
+        config_edit(rng, &world->config);
+        node_adopt(world, node);
+    } else if (world->node_count > 1 && draw_chance(rng, 60) && node->adopted >= 0
+               && world->adopted[node->adopted].config.number != world->config.number) {
+        node_adopt(world, node); /* what another was told before */
+    }
+}
+
+/* --- Time. */
+
+/* To the edge of a window that a limit has, or a little before or behind it. */
+static int64_t
+to_an_edge(struct world *world)
+{
+    static const enum window_kind windows[] = { WINDOW_DAY, WINDOW_DAY, WINDOW_WEEK, WINDOW_MONTH };
+    struct rng *rng = &world->rng;
+    const int zone = (int)draw_below(rng, CALENDAR_ZONES);
+    const struct calendar_span span =
+        calendar_window(zone, windows[draw_below(rng, countof(windows))], world->time_ms);
+    coverage.zone_turns[zone]++;
+    return max_i64(0, span.end_ms - world->time_ms + draw_between(rng, -2, 1));
+}
+
+static void
+pass_time(struct world *world)
+{
+    struct rng *rng = &world->rng;
+    int64_t ms = draw_chance(rng, 3000) ? 0 : draw_below(rng, draw_chance(rng, 500) ? 4000 : 150);
+    int64_t drift_ms = draw_chance(rng, 500) ? draw_between(rng, -3, 3) : 0;
+    if (!(world->left_out & LEAVE_TIME)) {
+        ms = draw_chance(rng, 40) ? to_an_edge(world) : draw_chance(rng, 20) ? draw_below(rng, 3 * DAY_MS) : ms;
+    }
+    world->mono_ms += ms;
+    world->time_ms += max_i64(0, ms + drift_ms);
+}
+
+/* --- A world, from its first day to its last. */
+
+static struct sim_node *
+node_drawn(struct world *world)
+{
+    struct sim_node *node = &world->nodes[draw_below(&world->rng, world->node_count)];
+    if (!node->engine && world->time_ms >= node->down_until_ms) {
+        node_open(world, node);
+    }
+    return node->engine && node->paused_until_ms <= world->time_ms ? node : NULL;
+}
+
+static void
+world_step(struct world *world)
+{
+    struct sim_node *node = node_drawn(world);
+    if (!node) {
+        world->time_ms += 50;
+        world->mono_ms += 50;
+        return;
+    }
+    clients_act(world, node);
+    disturb(world, node);
+    if (node->engine) {
+        node_turn(world, node);
+    }
+    pass_time(world);
+}
+
+static void
+come_to_rest(struct world *world)
+{
+    for (int round = 0; round < 400 && !clients_idle(world); round++) {
+        for (int i = 0; i < world->node_count; i++) {
+            struct sim_node *node = &world->nodes[i];
+            if (!node->engine) {
+                node_open(world, node);
+            }
+            clients_end(world, node);
+            node_turn(world, node);
+        }
+        world->time_ms += 300;
+        world->mono_ms += 300;
+    }
+    if (!clients_idle(world)) {
+        broken(world, "no fault any more, and calls do not come to their end");
+    }
+}
+
+/* All gateways start anew, and have the time that leases take to end. */
+static void
+start_anew(struct world *world)
+{
+    for (int i = 0; i < world->node_count; i++) {
+        node_kill(world, &world->nodes[i]);
+    }
+    for (int round = 0; round < 12; round++) {
+        for (int i = 0; i < world->node_count; i++) {
+            if (!world->nodes[i].engine) {
+                node_open(world, &world->nodes[i]);
+            }
+            node_turn(world, &world->nodes[i]);
+        }
+        world->time_ms += 4000;
+        world->mono_ms += 4000;
+    }
+}
+
+void
+world_run(struct world *world)
+{
+    world->time_ms = WORLD_BEGINS_MS + draw_below(&world->rng, 500) * DAY_MS + draw_below(&world->rng, DAY_MS);
+    world->mono_ms = draw_below(&world->rng, 1000000000);
+    world->adopted = calloc(SIM_ADOPTED_MAX + 1, sizeof *world->adopted);
+    check(world->adopted);
+    world->base.world = world;
+    world->node_count = world->kind->node_count;
+    if (!world->kind->url) {
+        const char *base = getenv("TMPDIR");
+        snprintf(world->folder, sizeof world->folder, "%s/simulate-XXXXXX", base ? base : "/tmp");
+        check(mkdtemp(world->folder));
+    }
+    config_draw(&world->rng, &world->config);
+    audit_begin(world);
+    for (int i = 0; i < world->node_count; i++) {
+        world->nodes[i].index = i;
+        world->nodes[i].adopted = -1;
+        node_open(world, &world->nodes[i]);
+    }
+    clients_begin(world);
+    while (world->steps < world->steps_max) {
+        world_step(world);
+    }
+    world->calm = true;
+    for (int i = 0; i < world->node_count; i++) {
+        world->nodes[i].fault.armed = false;
+        world->nodes[i].paused_until_ms = 0;
+    }
+    history(world, "no more faults");
+    come_to_rest(world);
+    start_anew(world);
+    audit_end(world);
+    coverage.worlds++;
+}
+
+void
+world_sweep(const struct world *world)
+{
+    const char *folder = world->folder;
+    DIR *dir = folder[0] ? opendir(folder) : NULL;
+    for (struct dirent *entry = dir ? readdir(dir) : NULL; entry; entry = readdir(dir)) {
+        char path[512];
+        snprintf(path, sizeof path, "%s/%s", folder, entry->d_name);
+        unlink(path); /* fails for . and .. */
+    }
+    if (dir) {
+        closedir(dir);
+        rmdir(folder);
+    }
+}
+
+void
+world_free(struct world *world)
+{
+    for (int i = 0; i < world->node_count; i++) {
+        struct sim_node *node = &world->nodes[i];
+        if (node->engine) {
+            engine_drop(node->engine);
+        }
+        forget_policies(world, node);
+        writes_free(&node->writes);
+    }
+    if (world->base.real) {
+        store_close(world->base.real);
+    }
+    world_sweep(world);
+    audit_free(world);
+    free(world->adopted);
+}
