@@ -404,6 +404,7 @@ unasked(struct audit *audit, struct write *write)
         if (write->told || !hold) {
             broken(audit->world, "hold %lld was changed for nobody", (long long)write->id);
         }
+        audit_raise(audit, &hold->row, write->row.hold.held_micros - hold->row.held_micros);
         audit_hold_changed(audit, hold, &write->row.hold);
         break;
     case WRITE_LEDGER: unasked_ledger(audit, write); return;
@@ -433,6 +434,24 @@ take_the_rest(struct audit *audit)
     for (int i = 0; i < writes->committed; i++) {
         if (!writes->items[i].matched) {
             unasked(audit, &writes->items[i]);
+        }
+    }
+}
+
+/* Holds of which nobody could be told whether they were made: the engine gives them back before all else. */
+static void
+take_given_back(struct audit *audit)
+{
+    struct writes *writes = &audit->node->writes;
+    for (int i = 0; i < writes->committed; i++) {
+        struct write *write = &writes->items[i];
+        const bool releases = write->kind == WRITE_LEDGER && write->told && write->row.ledger.kind == LEDGER_RELEASE;
+        const struct audit_hold *hold = releases ? audit_hold(audit, write->row.ledger.hold_id) : NULL;
+        struct write *gone =
+            hold && hold->open && !hold->claimed ? audit_write(audit, WRITE_HOLD_GONE, hold->row.hold_id) : NULL;
+        if (gone) {
+            unasked(audit, write);
+            unasked(audit, gone);
         }
     }
 }
@@ -497,6 +516,7 @@ audit_turn(struct world *world, struct sim_node *node, const struct verdict *ver
     audit->node = node;
     audit->turn++;
     take_rows(audit);
+    take_given_back(audit);
     for (int i = 0; i < count; i++) {
         look_at(audit, &verdicts[i]);
         thread_of_verdict(audit, &verdicts[i]);

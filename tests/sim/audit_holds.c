@@ -53,7 +53,7 @@ subject_of(struct audit *audit, const struct hold_part *part)
 
 /* The cost part, in the hold and in each part of money, is what was promised for that many tokens. */
 static void
-check_amounts(struct audit *audit, const struct hold_row *row)
+check_amounts(struct audit *audit, const struct hold_row *row, bool is_new)
 {
     const struct sim_config *config = audit_config_of(audit, row);
     const int64_t held = audit_price(config, row, row->est_input, row->held_output);
@@ -65,7 +65,10 @@ check_amounts(struct audit *audit, const struct hold_row *row)
     for (int32_t i = 0; i < row->part_count; i++) {
         const struct hold_part *part = &row->parts[i];
         const bool money = part_is_money(audit, part);
-        if (part->held != (money ? held : 1) || part->bound != (money ? bound : 1)) {
+        /* Its window was over, or its limit gone, when it held nothing: the meter went, and nothing reads it. */
+        const bool left = !is_new && money && part->held == 0 && part->bound == 0
+                          && !audit_meter(subject_of(audit, part), part->limit_id, part->window_ms, false);
+        if (!left && (part->held != (money ? held : 1) || part->bound != (money ? bound : 1))) {
             broken(audit->world, "hold %lld: its part of limit %lld holds %lld, bound %lld", (long long)row->hold_id,
                 (long long)part->limit_id, (long long)part->held, (long long)part->bound);
         }
@@ -96,7 +99,7 @@ audit_hold_made(struct audit *audit, const struct hold_row *row, bool claimed)
     hold->stream = row->on_abort == ON_ABORT_STOPS;
     audit->open_holds++;
     audit->unclaimed_holds += !claimed;
-    check_amounts(audit, row);
+    check_amounts(audit, row, true);
     for (int32_t i = 0; i < row->part_count; i++) {
         const struct hold_part *part = &row->parts[i];
         struct audit_subject *subject = subject_of(audit, part);
@@ -121,7 +124,7 @@ audit_hold_changed(struct audit *audit, struct audit_hold *hold, const struct ho
         || row->root_id != before->root_id || row->created_ms != before->created_ms) {
         broken(audit->world, "hold %lld became another one", (long long)row->hold_id);
     }
-    check_amounts(audit, row);
+    check_amounts(audit, row, false);
     for (int32_t i = 0; i < row->part_count; i++) {
         const struct hold_part *part = &row->parts[i];
         const struct hold_part *old = &before->parts[i];
@@ -265,8 +268,8 @@ within_caps(struct audit *audit, const struct hold_row *row, int64_t was_held, c
     }
 }
 
-static void
-raise_slack(struct audit *audit, const struct hold_row *row, int64_t raise_micros)
+void
+audit_raise(struct audit *audit, const struct hold_row *row, int64_t raise_micros)
 {
     for (int32_t i = 0; i < row->part_count; i++) {
         struct audit_meter *meter =
@@ -322,7 +325,7 @@ audit_extend(struct audit *audit, const struct sim_call *call, const struct verd
     if (row->held_output > before.held_output && row->held_micros > before.held_micros) {
         within_caps(audit, row, before.held_micros, "an extension");
     } else {
-        raise_slack(audit, row, row->held_micros - before.held_micros);
+        audit_raise(audit, row, row->held_micros - before.held_micros);
     }
     bounds_of(audit, row);
 }

@@ -100,6 +100,8 @@ void audit_hold_changed(struct audit *audit, struct audit_hold *hold, const stru
 void audit_hold_gone(struct audit *audit, struct audit_hold *hold, bool refund, int64_t at_ms);
 /* A row of the ledger that names a hold: the attempt, its cost. */
 void audit_hold_row(struct audit *audit, struct audit_hold *hold, const struct ledger_row *row);
+/* Its parts of money may hold so much more than their caps had room for. */
+void audit_raise(struct audit *audit, const struct hold_row *row, int64_t raise_micros);
 void audit_extend(struct audit *audit, const struct sim_call *call, const struct verdict *verdict);
 void audit_reroute(struct audit *audit, const struct sim_call *call, const struct verdict *verdict);
 void audit_settle(struct audit *audit, const struct sim_call *call, const struct verdict *verdict);

@@ -67,7 +67,7 @@ zones_read(void)
 static int64_t
 draw_money_cap(struct rng *rng)
 {
-    static const int64_t caps[] = { 300, 1000, 2500, 5000, 10000, 30000, 100000, 1000000 };
+    static const int64_t caps[] = { 200, 400, 500, 1000, 2500, 5000, 10000, 30000, 100000, 1000000 };
     return draw_chance(rng, 200) ? 0 : caps[draw_below(rng, countof(caps))] * draw_between(rng, 1, 4);
 }
 

@@ -106,7 +106,7 @@ draw_size(struct rng *rng, struct call_event *ask)
     ask->output_limit = draw_chance(rng, 2000) ? -1 : 50 * draw_between(rng, 0, 10);
     ask->output_floor = draw_chance(rng, 500) ? 75 : 0;
     ask->output_count = draw_chance(rng, 500) ? draw_between(rng, 2, 3) : 1;
-    ask->price_multiplier_pct = draw_chance(rng, 1000) ? draw_between(rng, 1, 300) : 100;
+    ask->price_multiplier_pct = draw_chance(rng, 500) ? draw_between(rng, 1, 300) : 100;
     ask->stream = draw_chance(rng, 7500);
 }
 
@@ -198,7 +198,7 @@ draw_usage(struct rng *rng, const struct sim_call *call)
     if (kind == 1) {
         return usage; /* reported as nothing */
     }
-    const bool round = draw_chance(rng, 5000);
+    const bool round = draw_chance(rng, 7500);
     const int64_t most = kind < 6 ? 2 * SIM_MAX_OUTPUT : max_i64(1, call->held_output);
     usage.input = round ? 100 * draw_below(rng, 6) : draw_below(rng, kind == 7 ? 4000 : 700);
     usage.output = round ? min_i64(most, 50 * draw_below(rng, 9)) : draw_below(rng, most + 1);

@@ -207,7 +207,7 @@ world_of(uint64_t seed, int64_t steps, uint32_t left_out)
 static uint64_t
 seed_of(int64_t index)
 {
-    struct rng rng = { told.seed + (uint64_t)index };
+    struct rng rng = { told.seed * UINT64_C(0xd1342543de82ef95) + (uint64_t)index };
     return index == 0 ? told.seed : draw(&rng) >> 20;
 }
 

@@ -263,6 +263,9 @@ node_kill(struct world *world, struct sim_node *node)
     history(world, "gateway %d is killed", node->index);
     node->dead = false;
     node->fault.armed = false;
+    for (int i = 0; i < node->writes.committed; i++) {
+        node->writes.items[i].told = false; /* whoever knew is dead */
+    }
     audit_turn(world, node, NULL, 0);
     coverage.crashes_queued += node->engine->queue.count > 0;
     coverage.crashes_parked += node->engine->parked.count > 0;
@@ -459,7 +462,9 @@ static void
 start_anew(struct world *world)
 {
     for (int i = 0; i < world->node_count; i++) {
-        node_kill(world, &world->nodes[i]);
+        if (world->nodes[i].engine) {
+            node_kill(world, &world->nodes[i]);
+        }
     }
     for (int round = 0; round < 12; round++) {
         for (int i = 0; i < world->node_count; i++) {
