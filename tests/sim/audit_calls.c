@@ -268,6 +268,10 @@ call_allowed(const struct looked *at)
         struct audit_subject *subject = audit_subject(audit, hold->parts[i].subject_id);
         struct audit_meter *meter =
             audit_meter(subject, hold->parts[i].limit_id, hold->parts[i].window_ms, false);
+        const struct sim_limit *limit = limit_numbered(at->adopted, hold->parts[i].limit_id);
+        if (meter && audit_cap_now(audit, subject, hold->parts[i].limit_id) < sim_cap(limit, at->account->plan)) {
+            meter->slack += hold->parts[i].held; /* by a cap of before an edit */
+        }
         if (meter) {
             audit_bound(audit, subject, meter);
         }

@@ -246,14 +246,14 @@ bounds_of(struct audit *audit, const struct hold_row *row)
 
 /* What each cap of money had room for is all that may have been given. */
 static void
-within_caps(struct audit *audit, const struct hold_row *row, int64_t was_held, const char *what)
+within_caps(struct audit *audit, const struct hold_row *row, int64_t grew_micros, const char *what)
 {
     const struct audit_account *account = audit_account(audit, row->account_id);
     for (int32_t i = 0; i < row->part_count; i++) {
         const struct hold_part *part = &row->parts[i];
         struct audit_subject *subject = subject_of(audit, part);
         struct audit_meter *meter = audit_meter(subject, part->limit_id, part->window_ms, false);
-        if (!meter || !part_is_money(audit, part)) {
+        if (!meter || !part_is_money(audit, part) || audit_may_leave(audit, subject, meter)) {
             continue;
         }
         const int64_t cap = sim_cap(limit_in(audit, row, part->limit_id), account->plan);
@@ -263,7 +263,7 @@ within_caps(struct audit *audit, const struct hold_row *row, int64_t was_held, c
                 (long long)meter->held);
         }
         if (cap == CAP_UNLIMITED || audit_cap_now(audit, subject, part->limit_id) < cap) {
-            meter->slack += max_i64(0, row->held_micros - was_held); /* by a cap of before an edit */
+            meter->slack += max_i64(0, grew_micros); /* by a cap of before an edit */
         }
     }
 }
@@ -323,7 +323,7 @@ audit_extend(struct audit *audit, const struct sim_call *call, const struct verd
     }
     audit_hold_changed(audit, hold, row);
     if (row->held_output > before.held_output && row->held_micros > before.held_micros) {
-        within_caps(audit, row, before.held_micros, "an extension");
+        within_caps(audit, row, row->held_micros - before.held_micros, "an extension");
     } else {
         audit_raise(audit, row, row->held_micros - before.held_micros);
     }
@@ -372,7 +372,7 @@ audit_reroute(struct audit *audit, const struct sim_call *call, const struct ver
             (long long)asked->hold_id, (long long)cost, row ? (long long)row->cost_micros : -1);
     }
     audit_hold_changed(audit, hold, &write->row.hold);
-    within_caps(audit, &hold->row, before.held_micros, "another attempt");
+    within_caps(audit, &hold->row, cost + hold->row.held_micros - before.held_micros, "another attempt");
     bounds_of(audit, &hold->row);
 }
 

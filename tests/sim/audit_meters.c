@@ -114,8 +114,8 @@ audit_rebase(struct audit *audit)
 }
 
 /* Nothing reads it any more: its window is over, or no limit has its number now. */
-static bool
-may_leave(struct audit *audit, const struct audit_subject *subject, const struct audit_meter *meter)
+bool
+audit_may_leave(struct audit *audit, const struct audit_subject *subject, const struct audit_meter *meter)
 {
     const struct audit_limit *limit = audit_limit_of(audit, meter->limit_id);
     const struct sim_adopted *adopted = &audit->world->adopted[max_i64(0, audit->node->adopted)];
@@ -125,7 +125,9 @@ may_leave(struct audit *audit, const struct audit_subject *subject, const struct
     for (int i = 0; i < adopted->config.limit_count; i++) {
         if (adopted->limit_ids[i] == meter->limit_id) {
             const enum window_kind window = sim_forms[limit->form].window;
-            const struct calendar_span span = calendar_window(limit->zone, window, subject->seen_ms);
+            const struct engine *engine = audit->node->engine;
+            const int64_t now_ms = max_i64(subject->seen_ms, engine ? engine->core.now_ms : 0);
+            const struct calendar_span span = calendar_window(limit->zone, window, now_ms);
             return span.end_ms != 0 && meter->window_ms < span.start_ms;
         }
     }
@@ -180,7 +182,7 @@ audit_meter_row(struct audit *audit, const struct meter_row *row)
         if (stored) {
             compare_meter(audit, subject, own, stored);
             found++;
-        } else if (may_leave(audit, subject, own)) {
+        } else if (audit_may_leave(audit, subject, own)) {
             *at = own->next;
             free(own);
             continue;

@@ -115,6 +115,9 @@ int64_t audit_cap_now(struct audit *audit, const struct audit_subject *subject, 
 void audit_bound(struct audit *audit, struct audit_subject *subject, struct audit_meter *meter);
 /* Caps were edited, or a plan was changed: what is above its cap from now on was there before. */
 void audit_rebase(struct audit *audit);
+/* Nothing is held in it, and nothing reads it any more: its window is over, or no limit has its number now. */
+bool audit_may_leave(
+    struct audit *audit, const struct audit_subject *subject, const struct audit_meter *meter);
 int64_t audit_level(const struct audit_meter *meter, int64_t rate, int64_t at_ms);
 /* The row as it was committed says what the auditor has. */
 void audit_meter_row(struct audit *audit, const struct meter_row *row);

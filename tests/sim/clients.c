@@ -50,9 +50,26 @@ client_submit(struct world *world, struct sim_node *node, struct sim_call *call)
     coverage.events++;
 }
 
+/* An operator may raise the cap to just that. */
+static void
+note_missing(struct world *world, const struct sim_call *call, const struct refusal *refusal)
+{
+    const bool money = refusal->reason == REASON_COST_SPENT || refusal->reason == REASON_COST_HELD;
+    if (!money || call->waited || call->event.call.input_counted == 0) {
+        return;
+    }
+    slice_to_cstr(slice_str(refusal->limit_name), world->missing.limit, sizeof world->missing.limit);
+    world->missing.cap_micros = refusal->used + refusal->held + refusal->ask;
+    world->missing.call = call->event.call;
+    world->missing.model = call->model;
+}
+
 static void
 call_hears(struct world *world, struct sim_node *node, struct sim_call *call, const struct verdict *verdict)
 {
+    if (verdict->kind != VERDICT_ALLOWED) {
+        note_missing(world, call, &verdict->refusal);
+    }
     if (verdict->kind == VERDICT_WAIT) {
         call->waited = true;
         call->gone = call->gone || draw_chance(&world->rng, 500);

@@ -186,6 +186,23 @@ config_edit(struct rng *rng, struct sim_config *config)
     }
 }
 
+bool
+config_set_cap(struct sim_config *config, const char *name, int64_t cap)
+{
+    for (int i = 0; i < config->limit_count; i++) {
+        struct sim_limit *limit = &config->limits[i];
+        if (strcmp(limit->name, name) == 0 && sim_forms[limit->form].counts == COUNT_COST) {
+            config->number++;
+            limit->cap = cap;
+            for (int k = 0; k < SIM_PLANS; k++) {
+                limit->plan_cap[k] = CAP_AS_DEFAULT;
+            }
+            return true;
+        }
+    }
+    return false;
+}
+
 /* --- As the gateway wants it. */
 
 static void *

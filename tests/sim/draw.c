@@ -131,6 +131,10 @@ draw_routes(struct world *world, const struct sim_node *node, int model, struct 
                 ask->key_id = world->keys[i].account_id == ask->account_id ? world->keys[i].key_id : ask->key_id;
             }
         }
+        if (draw_chance(rng, 2500)) {
+            ask->routes_closed = (1U << sim_models[model].route_count) - 1;
+            ask->routes_open_ms = node_wall_ms(world, node) + 20 * SECOND_MS;
+        }
     } else if (draw_chance(rng, 20)) {
         hash_of(ask->issued_hash, 'i', 999999999);
     }
@@ -163,6 +167,22 @@ act_call(struct world *world, struct sim_node *node)
     call->stream = ask->stream;
     call->account_id = ask->account_id;
     call->gone = draw_chance(rng, 150);
+    client_submit(world, node, call);
+}
+
+void
+act_call_again(struct world *world, struct sim_node *node)
+{
+    struct sim_call *call = client_new(world, node, CALL_ASKED);
+    if (!call || node->adopted < 0) {
+        return;
+    }
+    call->event.kind = EVENT_CALL;
+    call->event.call = world->missing.call;
+    call->event.call.policy_ver = world->adopted[node->adopted].version;
+    call->model = world->missing.model;
+    call->account_id = call->event.call.account_id;
+    call->stream = call->event.call.stream;
     client_submit(world, node, call);
 }
 
@@ -250,7 +270,7 @@ fill_settle(struct world *world, struct sim_call *call, struct settle_event *set
         settle->usage = draw_usage(rng, call);
         settle->output_bytes = draw_chance(rng, 5000) ? settle->usage.output * 4 : 0;
     }
-    call->issued = draw_chance(rng, 800) ? world->generations + INT64_C(1000) : 0;
+    call->issued = draw_chance(rng, 1500) ? world->generations + INT64_C(1000) : 0;
     if (call->issued) {
         hash_of(issued, 'i', call->issued);
         settle->issued = slice_of(issued, HASH_HEX);

@@ -22,8 +22,8 @@ struct coverage coverage;
 
 /* A further store is a row; PostgreSQL's waits for a server of its own that fails on purpose. */
 const struct sim_kind sim_kinds[] = {
-    { "memory", "memory:", 1, 20000, true },
-    { "shared", "memory:", SIM_NODES, 20000, true },
+    { "memory", "memory:", 1, 8000, true },
+    { "shared", "memory:", SIM_NODES, 8000, true },
     { "sqlite", NULL, 1, 4000, true },
     { "postgresql", NULL, SIM_NODES, 4000, false },
 };

@@ -88,6 +88,7 @@ extern const char *const sim_providers[SIM_PROVIDERS];
 void config_draw(struct rng *rng, struct sim_config *config);
 /* An edit: caps, rates, limits added, removed, renamed, prices. */
 void config_edit(struct rng *rng, struct sim_config *config);
+bool config_set_cap(struct sim_config *config, const char *limit, int64_t cap); /* false: there is no such limit */
 struct policy *config_policy(const struct sim_config *config);
 bool zones_read(void); /* the system's; false where one is missing */
 int64_t sim_cap(const struct sim_limit *limit, const char *plan);
@@ -267,6 +268,12 @@ struct world {
         int provider;
     } issued[SIM_ISSUED]; /* ids that answers brought, as far as their settlements were heard of */
     int64_t issued_count;
+    struct { /* what a call that was refused for money would have needed; limit "": nothing yet */
+        char limit[24];
+        int64_t cap_micros;
+        struct call_event call;
+        int model;
+    } missing;
     int64_t lost_holds; /* whose settlement was refused: their rows were called damaged */
     struct audit *audit;
 };
@@ -316,6 +323,7 @@ void client_submit(struct world *world, struct sim_node *node, struct sim_call *
 struct sim_call *client_new(struct world *world, struct sim_node *node, enum call_state state);
 struct sim_call *client_open(struct world *world, struct sim_node *node); /* one of its open calls, or NULL */
 void act_call(struct world *world, struct sim_node *node);
+void act_call_again(struct world *world, struct sim_node *node); /* the one of world->missing */
 void act_extend(struct world *world, struct sim_node *node);
 void act_reroute(struct world *world, struct sim_node *node);
 void act_settle(struct world *world, struct sim_node *node, struct sim_call *call);

@@ -70,6 +70,26 @@ forget_policies(struct world *world, const struct sim_node *node)
     audit_caps_moved(world);
 }
 
+/* Within a start, or while a configuration is taken over. */
+static void
+arm_start(struct world *world, struct sim_node *node)
+{
+    static const enum fault_point points[] = { FAULT_START, FAULT_BEGIN, FAULT_BEGIN_READ, FAULT_ORPHANS, FAULT_LIMIT, FAULT_LIMIT,
+        FAULT_LOAD, FAULT_LEDGER, FAULT_HOLD_GONE, FAULT_METER, FAULT_COMMIT };
+    struct rng *rng = &world->rng;
+    if (world->calm || world->left_out & LEAVE_FAULTS || !draw_chance(rng, 5000)) {
+        return;
+    }
+    node->fault = (struct fault){ .armed = true,
+        .kills = !(world->left_out & LEAVE_CRASHES) && draw_chance(rng, 6000),
+        .point = node->engine && draw_chance(rng, 6000) ? FAULT_LIMIT : points[draw_below(rng, countof(points))],
+        .passes = draw_chance(rng, 7000) ? 0 : (int)draw_below(rng, 5),
+        .times = 1,
+        .status = STATUS_IO };
+    history(world, "gateway %d: within its start, at %s%s", node->index, fault_words[node->fault.point],
+        node->fault.kills ? " it dies" : " comes 'io'");
+}
+
 /* In the turn that comes now. */
 void
 node_adopt(struct world *world, struct sim_node *node)
@@ -77,6 +97,9 @@ node_adopt(struct world *world, struct sim_node *node)
     static struct engine_error error;
     if (!node->engine || world->adopted_count == SIM_ADOPTED_MAX || node->engine->change.asked) {
         return;
+    }
+    if (!world->calm && !(world->left_out & LEAVE_FAULTS) && draw_chance(&world->rng, 4000)) {
+        arm_start(world, node);
     }
     struct policy *policy = config_policy(&world->config);
     adopted_new(world, node, policy);
@@ -342,6 +365,22 @@ arm_fault(struct world *world, struct sim_node *node, bool kills)
         status_name(fault.status), fault.kills ? ", and it dies" : "");
 }
 
+/* An operator raises a cap to just what a call needs that was refused. */
+static bool
+raise_cap(struct world *world, struct sim_node *node)
+{
+    if (world->missing.limit[0] == '\0'
+        || !config_set_cap(&world->config, world->missing.limit, world->missing.cap_micros)) {
+        return false;
+    }
+    world->missing.limit[0] = '\0';
+    node_adopt(world, node);
+    if (node->engine) {
+        act_call_again(world, node);
+    }
+    return true;
+}
+
 static void
 step_clock(struct world *world, struct sim_node *node)
 {
@@ -358,7 +397,7 @@ disturb(struct world *world, struct sim_node *node)
     struct rng *rng = &world->rng;
     if (!(world->left_out & LEAVE_FAULTS) && draw_chance(rng, 200)) {
         arm_fault(world, node, false);
-    } else if (!(world->left_out & LEAVE_CRASHES) && draw_chance(rng, 40)) {
+    } else if (!(world->left_out & LEAVE_CRASHES) && draw_chance(rng, 160)) {
         arm_fault(world, node, true);
     } else if (!(world->left_out & LEAVE_CRASHES) && draw_chance(rng, 8)) {
         node_kill(world, node);
@@ -371,6 +410,8 @@ disturb(struct world *world, struct sim_node *node)
         node->paused_until_ms = world->time_ms + draw_below(rng, draw_chance(rng, 5000) ? 60000 : 9000);
         history(world, "gateway %d is paused for %lld ms", node->index,
             (long long)(node->paused_until_ms - world->time_ms));
+    } else if (!(world->left_out & LEAVE_EDITS) && draw_chance(rng, 120) && raise_cap(world, node)) {
+        return;
     } else if (!(world->left_out & LEAVE_EDITS) && draw_chance(rng, 60)) {
         config_edit(rng, &world->config);
         node_adopt(world, node);
@@ -402,7 +443,7 @@ pass_time(struct world *world)
     int64_t ms = draw_chance(rng, 3000) ? 0 : draw_below(rng, draw_chance(rng, 500) ? 4000 : 150);
     int64_t drift_ms = draw_chance(rng, 500) ? draw_between(rng, -3, 3) : 0;
     if (!(world->left_out & LEAVE_TIME)) {
-        ms = draw_chance(rng, 40) ? to_an_edge(world) : draw_chance(rng, 20) ? draw_below(rng, 3 * DAY_MS) : ms;
+        ms = draw_chance(rng, 60) ? to_an_edge(world) : draw_chance(rng, 20) ? draw_below(rng, 3 * DAY_MS) : ms;
     }
     world->mono_ms += ms;
     world->time_ms += max_i64(0, ms + drift_ms);
@@ -415,6 +456,7 @@ node_drawn(struct world *world)
 {
     struct sim_node *node = &world->nodes[draw_below(&world->rng, world->node_count)];
     if (!node->engine && world->time_ms >= node->down_until_ms) {
+        arm_start(world, node);
         node_open(world, node);
     }
     return node->engine && node->paused_until_ms <= world->time_ms ? node : NULL;
