@@ -12,7 +12,7 @@ import { Worker } from 'node:worker_threads';
 import { ROOT, SLOW, until } from './process.mjs';
 
 const TOOL = path.join(ROOT, 'tools/postgres');
-const LIMIT_MS = 60_000 * SLOW;
+const LIMIT_MS = 180_000 * SLOW; // a busy disk
 const execute = promisify(execFile);
 
 /** Whether a value of the configuration's `store` means PostgreSQL. */
