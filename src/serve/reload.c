@@ -136,6 +136,7 @@ read_again(struct reload *reload, const char *actor, bool mixed, struct buf *sai
     if (status == STATUS_OK) {
         listeners_use(reload->listeners, certificates);
         net_trust_again(reload->listeners->net);
+        store_set_mixed(reload->store, mixed || reload->mixed);
         note_reload(reload, actor, config_hash);
         buf_addf(said, "%s is in force", reload->config_path);
         if (fixed_count > 0) {

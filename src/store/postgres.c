@@ -68,6 +68,7 @@ postgres_store_open(const char *url, const struct store_options *options, struct
         .ops = &postgres_ops, .rows = &postgres_row_ops, .readers = &postgres_reader_ops
     };
     postgres->options = *options;
+    atomic_store(&postgres->base.mixed, options->mixed);
     postgres->options.node_name = NULL; /* the caller's memory: taken by the node's start */
     postgres->lease_ms = options->lease_ms > 0 ? options->lease_ms : STORE_LEASE_MS;
     postgres->read_max_ms = options->read_max_ms > 0 ? options->read_max_ms : STORE_READ_MAX_MS;

@@ -129,7 +129,7 @@ look_around(struct postgres_store *postgres, struct node_row *row, int64_t now_m
         const bool differs =
             row->config_hash[0] && strcmp(other.config_hash, row->config_hash) != 0;
         if (differs && other.lease_until_ms > now_ms && other.node_id != postgres->epoch
-            && !postgres->options.mixed) {
+            && !atomic_load(&postgres->base.mixed)) {
             return refuse_mixed(postgres, &other);
         }
         row->high_water_ms = max_i64(row->high_water_ms, other.high_water_ms);

@@ -142,6 +142,12 @@ store_node_start(struct store *store, int64_t now_ms, const char *config_hash,
     return store->ops->node_start(store, now_ms, config_hash, node, signal_key);
 }
 
+void
+store_set_mixed(struct store *store, bool mixed)
+{
+    atomic_store(&store->mixed, mixed);
+}
+
 enum status
 store_node_config(struct store *store, const struct node_row *node, const char *config_hash)
 {
@@ -231,18 +237,16 @@ store_unlisten(struct store *store)
 
 /* --- Transactions. */
 
-/* What the way to a shared store has cost, and that it told us to stop: at the end of every way to it. */
-static enum status
-count_costs(struct store *store, enum status status)
+/* What the way to a shared store has cost: at the end of every way to it. */
+static void
+count_costs(struct store *store)
 {
     const struct store_costs now = store->costs;
     if (!store->exclusive) {
         counter_add(COUNTER_STORE_ROUND_TRIPS, now.round_trips - store->counted.round_trips);
         counter_add(COUNTER_STORE_RECONNECTS, now.reconnects - store->counted.reconnects);
-        counter_add(COUNTER_STORE_FENCED, status == STATUS_FENCED);
         store->counted = now;
     }
-    return status;
 }
 
 enum status
@@ -254,7 +258,8 @@ store_begin(struct store *store, const struct node_row *node)
     if (status == STATUS_OK) {
         store->state = STORE_WRITING;
     }
-    return count_costs(store, status);
+    count_costs(store);
+    return status;
 }
 
 enum status
@@ -276,7 +281,8 @@ store_commit(struct store *store)
     if (status == STATUS_OK) {
         store->state = STORE_IDLE;
     }
-    return count_costs(store, status); /* else still open: the caller rolls back */
+    count_costs(store);
+    return status; /* else still open: the caller rolls back */
 }
 
 void
@@ -354,9 +360,12 @@ store_load(struct store *store, const struct need *needs, size_t count, bool loc
 {
     check_reads(store);
     check(!lock || store->state == STORE_WRITING);
-    return store->ops->load
-               ? count_costs(store, store->ops->load(store, needs, count, lock, found, user))
-               : load_each(store, needs, count, found, user);
+    if (!store->ops->load) {
+        return load_each(store, needs, count, found, user);
+    }
+    const enum status status = store->ops->load(store, needs, count, lock, found, user);
+    count_costs(store);
+    return status;
 }
 
 /* --- Accounts, keys, threads, subjects. */

@@ -80,6 +80,8 @@ int64_t store_now_ms(const struct store *store);
  * has taken; from then on others may take this node's holds. INT64_MAX: it never ends. */
 int64_t store_lease_mono_ms(const struct store *store);
 
+/* As options.mixed, from the next store_node_start on: one that comes back after its lease was over. Any thread. */
+void store_set_mixed(struct store *store, bool mixed);
 /* In a transaction that writes: what this node decides by from now on, as told to store_node_start. */
 MUST_USE enum status store_node_config(
     struct store *store, const struct node_row *node, const char *config_hash);

@@ -6,6 +6,8 @@
  * own struct. */
 #pragma once
 
+#include <stdatomic.h>
+
 #include "store/store.h"
 
 enum store_state { STORE_IDLE, STORE_READING, STORE_WRITING };
@@ -17,6 +19,7 @@ struct store {
     enum store_state state;
     int32_t lease_ms;
     bool exclusive; /* see store_is_exclusive */
+    atomic_bool mixed; /* see store_set_mixed */
     const char *file; /* the engine's own; NULL = none */
     int64_t foreign_writes;
     int64_t now_ms, lease_mono_ms, others_waiting; /* see store_now_ms and its neighbours */

@@ -170,8 +170,6 @@
         "Times the engine waited for an answer of a PostgreSQL store.")                            \
     X(STORE_RECONNECTS, COUNTER, "tidegate_store_reconnects_total", "",                            \
         "Connections to a PostgreSQL store made anew after one was lost.")                         \
-    X(STORE_FENCED, COUNTER, "tidegate_store_fenced_total", "",                                    \
-        "Times this gateway's lease on a PostgreSQL store was found over.")                        \
     X(NODES_FENCED, COUNTER, "tidegate_gateways_fenced_total", "",                                 \
         "Other gateways whose lease was over, and whose calls were booked from here.")             \
     X(SETTLEMENTS_WAITING, GAUGE, "tidegate_settlements_waiting", "",                              \

@@ -123,9 +123,11 @@ test('one that dies is shown as over, then its calls are booked by another, and 
   assert.ok(all[0].get('store_round_trips_total') > trips);
 });
 
-test('a connection that is made anew is counted, and so is a lease that was lost', async () => {
+test('a connection that is made anew is counted, and so is a lease that was lost; what was taken as mixed comes back', async () => {
+  edit(a, { held_wait: '2s' });
+  assert.equal(reload(a, '--mixed').code, 0);
   const before_it = await numbers(a);
-  assert.equal(before_it.get('store_fenced_total'), 0);
+  assert.equal(before_it.get('leases_lost_total'), 0);
   await a.link.cut();
   await until('it is connected again', async () =>
     (await numbers(a)).get('store_reconnects_total') > before_it.get('store_reconnects_total'));
@@ -133,8 +135,9 @@ test('a connection that is made anew is counted, and so is a lease that was lost
   a.program.child.kill('SIGSTOP');
   await until('the other has taken over', () => !nodes(b)['gateway-a'], (GRACE_MS + 3000) * SLOW);
   a.program.child.kill('SIGCONT');
-  await until('it has found out', async () => (await numbers(a)).get('store_fenced_total') > 0);
+  await until('it has found out', async () => (await numbers(a)).get('leases_lost_total') > 0);
   await until('it is back', () => Number(nodes(b)['gateway-a']?.epoch) > Number(epoch));
+  assert.equal(nodes(b)['gateway-a'].configuration, 'different');
 });
 
 test('without a gateway at hand, a command says where to ask, and what backs a database up', async () => {
