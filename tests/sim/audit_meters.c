@@ -83,6 +83,9 @@ audit_bound(struct audit *audit, struct audit_subject *subject, struct audit_met
         meter->slack = 0;
         return;
     }
+    if (meter->unclear_turn == audit->turn) {
+        meter->slack = max_i64(meter->slack, past);
+    }
     if (past > meter->slack) {
         broken(audit->world,
             "the cap of limit %lld for subject %lld is passed by %lld micro-USD; its printed bound is %lld",

@@ -184,7 +184,11 @@ let_others_in(struct store *store)
 {
     struct sim_store *own = sim_store_of(store);
     struct world *world = own->common->world;
-    if (world->node_count < 2 || own->node->writes.committed > 0 || !draw_chance(&world->rng, 500)) {
+    /* Verdicts are looked at when the turn is over: once there are some, the world stands still until then. */
+    const struct engine *engine = own->node->engine;
+    const bool decided =
+        own->node->writes.committed > 0 || (engine && engine->outboxes[0].end > engine->outboxes[0].first);
+    if (world->node_count < 2 || decided || !draw_chance(&world->rng, 500)) {
         return;
     }
     struct sim_node *other = &world->nodes[draw_below(&world->rng, world->node_count)];
