@@ -397,7 +397,7 @@ disturb(struct world *world, struct sim_node *node)
     struct rng *rng = &world->rng;
     if (!(world->left_out & LEAVE_FAULTS) && draw_chance(rng, 200)) {
         arm_fault(world, node, false);
-    } else if (!(world->left_out & LEAVE_CRASHES) && draw_chance(rng, 160)) {
+    } else if (!(world->left_out & LEAVE_CRASHES) && draw_chance(rng, 240)) {
         arm_fault(world, node, true);
     } else if (!(world->left_out & LEAVE_CRASHES) && draw_chance(rng, 8)) {
         node_kill(world, node);
