@@ -120,7 +120,9 @@ want(struct engine *engine, const struct need *need)
 static bool
 foresee(struct engine *engine, const struct need *need)
 {
-    if (need->kind == NEED_METER || need->kind == NEED_ISSUED) { /* no need hangs on these */
+    const bool leads_on = need->kind != NEED_METER && need->kind != NEED_ISSUED
+                          && need->kind != NEED_THREAD;
+    if (!leads_on) { /* what is in it names no other row */
         work_load(&engine->work, need, NULL);
         wish(&engine->shared.wants, need);
         return true;
@@ -160,6 +162,13 @@ take_hint(void *user, const struct need *need, const union need_row *row)
 {
     struct engine *engine = user;
     union need_row own;
+    if (need->kind == NEED_TREE) {
+        const struct need subject = { .kind = NEED_SUBJECT };
+        if (row) {
+            cache_keep(&engine->cache, &subject, row);
+        }
+        return;
+    }
     if (row && need->kind == NEED_HOLD) {
         own.hold = row->hold;
         own.hold.inputs = work_keep(&engine->work, row->hold.inputs);
@@ -174,11 +183,27 @@ take_hint(void *user, const struct need *need, const union need_row *row)
     }
 }
 
+/* The tree of a thread is named by its root, so it would be asked for only when the thread is known: one way
+ * there and back more. */
+static void
+ask_for_trees(struct wishes *asks)
+{
+    const size_t count = asks->count;
+    for (size_t i = 0; i < count; i++) {
+        if (asks->items[i].kind == NEED_THREAD_SIG) {
+            struct need tree = asks->items[i];
+            tree.kind = NEED_TREE;
+            wish(asks, &tree);
+        }
+    }
+}
+
 static enum status
 ask(struct engine *engine)
 {
     struct wishes *asks = &engine->shared.asks;
     wishes_once(asks);
+    ask_for_trees(asks);
     enum status status = asks->failed ? STATUS_FULL : store_begin_read(engine->store);
     if (status == STATUS_OK) {
         status = store_load(engine->store, asks->items, asks->count, false, take_hint, engine);
@@ -438,6 +463,8 @@ find_orphans(struct engine *engine, int64_t *after, uint32_t *count)
         struct hold_row hold = { 0 };
         status = store_hold_orphan(engine->store, *after, &hold);
         if (status == STATUS_OK) {
+            const struct need need = { .kind = NEED_HOLD, .id = hold.hold_id };
+            cache_keep(&engine->cache, &need, &hold);
             engine->shared.orphan_ids[(*count)++] = hold.hold_id;
         } else if (status == STATUS_INVALID && hold.hold_id > *after) {
             orphan_left(engine, hold.hold_id);

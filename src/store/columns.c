@@ -267,7 +267,8 @@ row_needed(struct columns *columns, enum need_kind kind, union need_row *row)
     case NEED_KEY_HASH: return row_key(columns, &row->key);
     case NEED_THREAD:
     case NEED_THREAD_SIG: return row_thread(columns, &row->thread);
-    case NEED_SUBJECT: return row_subject(columns, &row->subject);
+    case NEED_SUBJECT:
+    case NEED_TREE: return row_subject(columns, &row->subject);
     case NEED_METER: return row_meter(columns, &row->meter);
     case NEED_HOLD: return row_hold(columns, &row->hold);
     case NEED_ISSUED: return row_issued(columns, &row->issued);

@@ -387,9 +387,13 @@ need_statement(const struct need *need, struct params *params)
     case NEED_HOLD: return STATEMENT_HOLD_GET;
     default: break;
     }
-    check(need->kind == NEED_THREAD_SIG || need->kind == NEED_SUBJECT);
+    check(need->kind == NEED_THREAD_SIG || need->kind == NEED_SUBJECT || need->kind == NEED_TREE);
     param_i64(params, need->sub_kind);
     param_text(params, need->text);
+    if (need->kind == NEED_TREE) {
+        param_i64(params, SUBJECT_TREE);
+        return STATEMENT_TREE_FIND;
+    }
     return need->kind == NEED_SUBJECT ? STATEMENT_SUBJECT_FIND : STATEMENT_THREAD_FIND;
 }
 
@@ -407,6 +411,7 @@ need_table(enum need_kind kind)
         [NEED_METER] = "meter",
         [NEED_HOLD] = "hold",
         [NEED_ISSUED] = "issued",
+        [NEED_TREE] = "subject",
     };
     _Static_assert(countof(tables) == NEED_KIND_COUNT, "a table each");
     return tables[kind];

@@ -74,6 +74,10 @@
                      "WHERE thread_id = $6 AND version = $7")                                      \
     X(SUBJECT_FIND, "SELECT " COLUMNS_SUBJECT " FROM subject "                                     \
                     "WHERE account_id = $1 AND kind = $2 AND name = $3")                           \
+    X(TREE_FIND, "SELECT s.subject_id, s.kind, s.account_id, s.name FROM thread t "                \
+                 "JOIN subject s ON s.account_id = t.account_id "                                  \
+                 "AND s.name = CAST(t.root_id AS TEXT) "                                           \
+                 "WHERE t.account_id = $1 AND t.kind = $2 AND t.sig_hash = $3 AND s.kind = $4")    \
     X(SUBJECT_INSERT, "INSERT INTO subject (" COLUMNS_SUBJECT ") VALUES ($1, $2, $3, $4) "         \
                       "ON CONFLICT DO NOTHING")                                                    \
     X(METER_GET, "SELECT " COLUMNS_METER " FROM meter WHERE subject_id = $1 AND node_id = 0")      \

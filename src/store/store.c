@@ -317,6 +317,20 @@ refuse_row(struct store *store, const char *table, int64_t id)
 /* --- Rows by what they are needed for. */
 
 static enum status
+get_tree(struct store *store, const struct need *need, struct subject_row *row)
+{
+    struct thread_row thread;
+    char root[I64_TEXT_BYTES + 1];
+    const enum status status = store->rows->thread_find(
+        store, need->id, (enum thread_kind)need->sub_kind, need->text, &thread);
+    if (status != STATUS_OK) {
+        return status;
+    }
+    root[i64_text(thread.root_id, root)] = '\0';
+    return store->rows->subject_find(store, SUBJECT_TREE, thread.account_id, root, row);
+}
+
+static enum status
 get_needed(struct store *store, const struct need *need, union need_row *row)
 {
     const struct store_row_ops *rows = store->rows;
@@ -335,6 +349,7 @@ get_needed(struct store *store, const struct need *need, union need_row *row)
     case NEED_METER: return rows->meter_get(store, need->id, &row->meter);
     case NEED_HOLD: return rows->hold_get(store, need->id, &row->hold);
     case NEED_ISSUED: return rows->issued_get(store, need->text, &row->issued);
+    case NEED_TREE: return get_tree(store, need, &row->subject);
     default: check(!"a need that no row answers");
     }
 }
