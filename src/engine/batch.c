@@ -624,8 +624,7 @@ batch_counted(struct engine *engine, uint32_t count)
     const int64_t trips_before = store_costs(engine->store).round_trips;
     const enum status status = batch_retry(engine, 0, count);
     if (!engine->exclusive && count > 0) {
-        histogram_add(
-            HISTOGRAM_BATCH_TRIPS, store_costs(engine->store).round_trips - trips_before);
+        histogram_add(HISTOGRAM_BATCH_TRIPS, store_costs(engine->store).round_trips - trips_before);
     }
     return status;
 }

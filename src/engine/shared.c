@@ -120,8 +120,8 @@ want(struct engine *engine, const struct need *need)
 static bool
 foresee(struct engine *engine, const struct need *need)
 {
-    const bool leads_on = need->kind != NEED_METER && need->kind != NEED_ISSUED
-                          && need->kind != NEED_THREAD;
+    const bool leads_on =
+        need->kind != NEED_METER && need->kind != NEED_ISSUED && need->kind != NEED_THREAD;
     if (!leads_on) { /* what is in it names no other row */
         work_load(&engine->work, need, NULL);
         wish(&engine->shared.wants, need);
@@ -408,8 +408,7 @@ void
 shared_listen(struct engine *engine)
 {
     struct store_error error;
-    if (!engine->exclusive
-        && store_listen(engine->store, on_told, engine, &error) != STATUS_OK) {
+    if (!engine->exclusive && store_listen(engine->store, on_told, engine, &error) != STATUS_OK) {
         log_line(LOG_WARN, "engine", "news of other gateways are not heard: %s", error.text);
     }
 }

@@ -134,8 +134,8 @@ histogram_within(enum histogram histogram, int64_t value)
     int64_t count = 0;
     for (int i = 0; i < SHARDS; i++) {
         for (int bucket = 0; bucket <= last; bucket++) {
-            count += atomic_load_explicit(
-                &shards[i].buckets[histogram][bucket], memory_order_relaxed);
+            count +=
+                atomic_load_explicit(&shards[i].buckets[histogram][bucket], memory_order_relaxed);
         }
     }
     return count;

@@ -115,8 +115,8 @@ call_on_extension(void *user, const struct verdict *verdict)
                            : before + (verdict->output_allowed - before) / 2;
     } else {
         call->extension_over = true;
-        call->ledger_gone = verdict->kind == VERDICT_REFUSED
-                            && verdict->refusal.reason == REASON_STORE_UNAVAILABLE;
+        call->ledger_gone =
+            verdict->kind == VERDICT_REFUSED && verdict->refusal.reason == REASON_STORE_UNAVAILABLE;
     }
     trail_note(TRAIL_EXTENDED, call->hold_id, call->output_allowed, call->extension_over);
     if (call->waiting_for_more) {

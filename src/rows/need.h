@@ -15,7 +15,7 @@ enum need_kind {
     NEED_METER,        /* id = subject */
     NEED_HOLD,         /* id */
     NEED_ISSUED,       /* text */
-    NEED_TREE,         /* as THREAD_SIG: the subject that is the tree of that thread; the engine's alone */
+    NEED_TREE, /* as THREAD_SIG: the subject that is the tree of that thread; the engine's alone */
     NEED_KIND_COUNT,
 };
 struct need {

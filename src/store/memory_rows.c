@@ -293,7 +293,8 @@ hold_orphan(struct store *store, int64_t after, struct hold_row *row)
     const struct memory_table *table = table_of(store, TABLE_HOLD);
     for (struct list *link = table->rows.next; link != &table->rows; link = link->next) {
         const struct hold_row *hold = list_entry(link, struct memory_row, link)->row;
-        if (hold->hold_id > after && (hold->node_id != node->node_id || hold->epoch != node->epoch)) {
+        if (hold->hold_id > after
+            && (hold->node_id != node->node_id || hold->epoch != node->epoch)) {
             *row = *hold;
             return STATUS_OK;
         }
