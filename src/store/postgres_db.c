@@ -81,7 +81,7 @@ slot_new(struct postgres_db *db, size_t *slot)
 {
     if (db->answer_count == db->answer_cap) {
         const size_t cap = db->answer_cap ? db->answer_cap * 2 : 64;
-        PGresult **grown = realloc(db->answers, cap * sizeof(*grown));
+        PGresult **grown = realloc(db->answers, cap * sizeof(PGresult *));
         if (!grown) {
             return false;
         }

@@ -47,7 +47,7 @@ load_of(struct postgres_store *postgres, size_t count)
         free(load->asked);
         free(load->order);
         load->asked = calloc(count, sizeof(*load->asked));
-        load->order = calloc(count, sizeof(*load->order));
+        load->order = calloc(count, sizeof(struct asked *));
         load->cap = load->asked && load->order ? count : 0;
     }
     return load && load->cap >= count ? load : NULL;
@@ -211,7 +211,7 @@ room_for_threads(struct load *load, size_t count)
         free(load->threads);
         free(load->by_sig);
         load->threads = calloc(count, sizeof(*load->threads));
-        load->by_sig = calloc(count, sizeof(*load->by_sig));
+        load->by_sig = calloc(count, sizeof(struct thread_row *));
         load->thread_cap = load->threads && load->by_sig ? count : 0;
     }
     return load->thread_cap >= count;
@@ -235,7 +235,7 @@ take_threads(struct postgres_store *postgres, struct load *load, size_t slot)
         locks_add_thread(&postgres->locks, thread);
     }
     if (count > 0) {
-        qsort(load->by_sig, count, sizeof(*load->by_sig), compare_threads);
+        qsort(load->by_sig, count, sizeof(struct thread_row *), compare_threads);
     }
     return STATUS_OK;
 }
@@ -321,7 +321,7 @@ send_needs(struct postgres_store *postgres, struct load *load, const struct need
         status = send_threads(postgres, load, threads_slot);
     }
     if (order_count > 0) {
-        qsort(load->order, order_count, sizeof(*load->order), compare_asked);
+        qsort(load->order, order_count, sizeof(struct asked *), compare_asked);
     }
     for (size_t i = 0; status == STATUS_OK && i < order_count; i++) {
         status = send_need(postgres, load->order[i], FORM_LOCK);

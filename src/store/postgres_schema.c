@@ -57,18 +57,12 @@ add_table_names(struct buf *sql, struct slice script)
     }
 }
 
-/* One answer of one row to SQL that is only asked here. */
-static enum status
-ask_row(struct postgres_db *db, const char *sql, PGresult **answer)
-{
-    return link_ask(db, sql, answer);
-}
-
+/* The first column of the first row of a query that is only asked here; NOT_FOUND without a row. */
 static enum status
 ask_text(struct postgres_db *db, const char *sql, char *out, size_t out_size)
 {
     PGresult *answer = NULL;
-    const enum status status = ask_row(db, sql, &answer);
+    const enum status status = link_ask(db, sql, &answer);
     out[0] = '\0';
     if (status == STATUS_OK && PQntuples(answer) > 0 && !PQgetisnull(answer, 0, 0)) {
         (void)snprintf(out, out_size, "%s", PQgetvalue(answer, 0, 0));
