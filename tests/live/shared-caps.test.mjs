@@ -70,12 +70,17 @@ after(async () => {
 
 let made = 0;
 /** An account that no gateway has seen, and its keys. */
-function newAccount() {
+async function newAccount() {
   const [gateway] = fleet.gateways;
-  const name = `account-${++made}`;
-  gateway.addAccount(name);
-  return { name, keys: Array.from({ length: KEYS }, () => gateway.addKey(name).secret) };
+  const account = `account-${++made}`;
+  await gateway.admin('/api/admin/accounts', 'POST', { name: account });
+  const keys = Array.from({ length: KEYS }, () => gateway.admin('/api/admin/keys', 'POST', { account }));
+  return { name: account, keys: (await Promise.all(keys)).map(({ key }) => key) };
 }
+
+/** The keys of three of them. */
+const manyKeys = async () =>
+  (await Promise.all([newAccount(), newAccount(), newAccount()])).flatMap((account) => account.keys);
 
 /**
  * All clients at once, by turns at the gateways. Streams of those that pass go on until everybody was answered.
@@ -164,32 +169,32 @@ for (const count of [2, 3]) {
     const whole = (model) => (i, limit) => callOf('chat', model, { limit });
 
     repeat(`${CAP} of an account are in flight`, async () => {
-      const { name, keys } = newAccount();
+      const { name, keys } = await newAccount();
       await assertExact(await storm(gateways, keys, stream('flows')), inFlight);
       assert.equal((await meterOf('own-flows', name))?.held ?? 0, 0);
     });
 
     repeat(`${CAP} of all accounts are in flight`, async () => {
-      const keys = [newAccount(), newAccount(), newAccount()].flatMap((account) => account.keys);
+      const keys = await manyKeys();
       await assertExact(await storm(gateways, keys, stream('flows-anywhere')), inFlight);
       assert.equal((await meterOf('all-flows'))?.held ?? 0, 0);
     });
 
     repeat(`a burst of ${CAP} of an account passes`, async () => {
-      const { name, keys } = newAccount();
+      const { name, keys } = await newAccount();
       await assertExact(await storm(gateways, keys, whole('paced')), paced);
       assert.equal((await meterOf('own-pace', name)).used, CAP);
     });
 
     repeat(`a burst of ${CAP} of all accounts passes`, async (i) => {
-      const keys = [newAccount(), newAccount(), newAccount()].flatMap((account) => account.keys);
+      const keys = await manyKeys();
       const pool = `pool-${i + (count - 2) * REPETITIONS}`;
       await assertExact(await storm(gateways, keys, whole(pool)), paced);
       assert.equal((await meterOf(pool)).used, CAP);
     });
 
     repeat(`a month with room for ${CAP} calls lets ${CAP} in and is spent to the micro`, async () => {
-      const { name, keys } = newAccount();
+      const { name, keys } = await newAccount();
       const call = callOf('chat', 'monthly', { limit: MONTH.output });
       const headers = { 'x-tidegate-thread': 'one' };
       const month = () => ({ ...call, headers });
