@@ -66,8 +66,11 @@ check_amounts(struct audit *audit, const struct hold_row *row, bool is_new)
         const struct hold_part *part = &row->parts[i];
         const bool money = part_is_money(audit, part);
         /* Its window was over, or its limit gone, when it held nothing: the meter went, and nothing reads it. */
+        const struct audit_subject *subject = subject_of(audit, part);
+        const struct audit_meter *meter =
+            is_new ? NULL : audit_meter(subject_of(audit, part), part->limit_id, part->window_ms, false);
         const bool left = !is_new && money && part->held == 0 && part->bound == 0
-                          && !audit_meter(subject_of(audit, part), part->limit_id, part->window_ms, false);
+                          && (!meter || audit_may_leave(audit, subject, meter));
         if (!left && (part->held != (money ? held : 1) || part->bound != (money ? bound : 1))) {
             broken(audit->world, "hold %lld: its part of limit %lld holds %lld, bound %lld", (long long)row->hold_id,
                 (long long)part->limit_id, (long long)part->held, (long long)part->bound);
