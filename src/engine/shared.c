@@ -120,8 +120,9 @@ want(struct engine *engine, const struct need *need)
 static bool
 foresee(struct engine *engine, const struct need *need)
 {
-    const bool leads_on =
-        need->kind != NEED_METER && need->kind != NEED_ISSUED && need->kind != NEED_THREAD;
+    /* Not so a thread: taken for absent here it would hide the one that a call of the batch finds by its
+     * signal, and the batch would conflict with itself at each try. */
+    const bool leads_on = need->kind != NEED_METER && need->kind != NEED_ISSUED;
     if (!leads_on) { /* what is in it names no other row */
         work_load(&engine->work, need, NULL);
         wish(&engine->shared.wants, need);
