@@ -256,18 +256,20 @@ engine_step(struct engine *engine)
 
     const int64_t mono_ms = clock_mono_ms();
     const bool broken = engine->store_down && mono_ms < engine->store_retry_mono_ms;
+    /* A server that is gone may take seconds to be missed again: nobody's call is taken along to it. */
+    const bool alone = !engine->exclusive && engine->store_down && !broken;
     pthread_mutex_lock(&engine->lock);
     const bool all_written = engine->queue.count == 0 && engine->parked.count == 0;
-    const uint32_t count = take_batch(engine, broken);
+    const uint32_t count = alone ? 0 : take_batch(engine, broken);
     pthread_mutex_unlock(&engine->lock);
+    __atomic_store_n(&engine->batch_since_mono_ms, mono_ms, __ATOMIC_RELEASE);
     if (broken) {
         batch_refuse_all(engine, count);
     } else {
-        __atomic_store_n(&engine->batch_since_mono_ms, mono_ms, __ATOMIC_RELEASE);
         batch_run(engine, count);
-        __atomic_store_n(&engine->batch_since_mono_ms, 0, __ATOMIC_RELEASE);
     }
     shared_turn(engine, mono_ms);
+    __atomic_store_n(&engine->batch_since_mono_ms, 0, __ATOMIC_RELEASE);
     engine_wake_loops(engine); /* once a batch, when all of it can be taken */
     drop_unused_policies(engine);
     /* What could not be written stays an open hold: the next start books it. */

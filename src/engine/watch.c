@@ -1,9 +1,9 @@
 /* engine/watch.c: a disk, or a database, that does not answer.
  *
  * The engine's thread waits for its disk as long as that takes: a hold is durable before anything leaves.
- * Those who wait for a verdict need not. When one batch takes longer than ENGINE_STORE_DEADLINE_MS, a second
- * thread refuses the new work that is queued behind it, until the batch is over; settlements and extensions
- * keep their places. Calls of the batch itself are not touched: whether they are allowed is being written. */
+ * Those who wait for a verdict need not. When one batch takes longer than ENGINE_STORE_DEADLINE_MS, or is one
+ * that tries a store that failed before, a second thread refuses the new work that is queued behind it, until
+ * the batch is over; settlements and extensions keep their places. Calls of the batch itself are not touched: whether they are allowed is being written. */
 #include "engine/engine_priv.h"
 
 #include <stdlib.h>
@@ -77,16 +77,17 @@ look(struct engine *engine)
     const bool slow = since_ms != 0 && clock_mono_ms() - since_ms >= ENGINE_STORE_DEADLINE_MS;
     pthread_mutex_lock(&engine->lock);
     const bool was_slow = engine->store_slow;
+    const bool down = engine->store_down;
     engine->store_slow = slow;
     pthread_mutex_unlock(&engine->lock);
     if (slow && !was_slow) {
         log_line(LOG_ERROR, "engine",
             "the ledger's %s has not answered for %d s; new work is refused until it does",
             ledger_place(engine), ENGINE_STORE_DEADLINE_MS / 1000);
-    } else if (was_slow && !slow) {
+    } else if (was_slow && !slow && !down) { /* failed at last is told by the engine */
         log_line(LOG_INFO, "engine", "the ledger's %s answers again", ledger_place(engine));
     }
-    if (slow) {
+    if (slow || (down && since_ms != 0)) {
         refuse_queued(engine);
     }
 }
