@@ -26,12 +26,15 @@ store_read(struct conf *conf, const struct node *root)
     if (slice_eq(text, SLICE("memory:")) || slice_eq(text, SLICE("memory"))) {
         return;
     }
-    if (slice_find(text, SLICE("://")) >= 0) { /* it may hold a password: not repeated */
+    const bool is_file = slice_starts(text, sqlite);
+    if (slice_find(text, SLICE("://")) >= 0
+        || (!is_file
+            && slice_find(text, SLICE("@")) >= 0)) { /* it may hold a password: not repeated */
         report_add(&conf->report, node,
             "'store' wants sqlite:PATH, postgresql://USER@HOST/DATABASE, or memory; this URL is none of them");
         return;
     }
-    if (!slice_starts(text, sqlite) || text.len == sqlite.len) {
+    if (!is_file || text.len == sqlite.len) {
         conf_wants(conf, node, OPTION_STORE);
         return;
     }

@@ -17,11 +17,14 @@ option_of(const PQconninfoOption *options, const char *keyword)
     return NULL;
 }
 
-/* A password with a '/' that is not escaped is taken for a port: it must not get into a message. */
+/* A password with a '/' that is not escaped is taken for a port, and what follows an '@' in it for a host:
+ * neither must get into a message. */
 static bool
-ports_plausible(const char *ports)
+is_plausible(const char *hosts, const char *ports)
 {
-    return !ports || strspn(ports, "0123456789,") == strlen(ports);
+    const bool is_path = hosts && hosts[0] == '/'; /* a folder may be called anything */
+    return (!ports || strspn(ports, "0123456789,") == strlen(ports))
+           && (!hosts || is_path || !strchr(hosts, '@'));
 }
 
 static void
@@ -40,7 +43,7 @@ place_read(struct postgres_place *place, const char *url, char error_text[512])
 {
     *place = (struct postgres_place){ 0 };
     PQconninfoOption *options = PQconninfoParse(url, NULL);
-    if (!options || !ports_plausible(option_of(options, "port"))) {
+    if (!options || !is_plausible(option_of(options, "host"), option_of(options, "port"))) {
         wipe_options(options);
         return store_fail(error_text, STATUS_INVALID,
             "the store's URL cannot be read; write postgresql://USER@HOST:PORT/DATABASE, and a password with "

@@ -218,7 +218,7 @@ judge_rights(struct postgres_db *db)
         return status;
     }
     return store_fail(db->error_text, STATUS_INVALID,
-        "%s cannot be used: the user %.60s may not read and write all tables of the store (%.80s): GRANT "
+        "%s cannot be used: the user %.60s may not read and write all tables of the store (%.200s): GRANT "
         "SELECT, INSERT, UPDATE, DELETE on them",
         db->place->text, PQuser(db->conn), lacking);
 }

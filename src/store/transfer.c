@@ -276,10 +276,11 @@ end_open(const char *url, struct end **end, struct store_error *error)
 {
     const char *path = store_url_path(url);
     const bool is_database = store_url_is_postgres(url);
-    if (!path && !is_database) {
+    if (!path && !is_database) { /* it may hold a password: not repeated where it could */
+        const bool may_tell = !strchr(url, '@');
         return store_fail(error->text, STATUS_INVALID,
             "'%.200s' is no store that books can be carried to or from; write sqlite:PATH or postgresql://...",
-            url);
+            may_tell ? url : "...");
     }
     *end = is_database ? postgres_end(url) : sqlite_end(path);
     return *end ? STATUS_OK : store_fail(error->text, STATUS_FULL, "no memory to open a store");
@@ -300,6 +301,10 @@ store_transfer(
     struct transferring transferring = { .options = options, .transfer = transfer };
     *transfer = (struct transfer){ 0 };
     error->text[0] = '\0';
+    if (strcmp(options->from, options->to) == 0) {
+        return store_fail(error->text, STATUS_INVALID,
+            "the books would be carried to where they are: name another store to carry them to");
+    }
     enum status status = end_open(options->from, &transferring.from, error);
     if (status == STATUS_OK) {
         status = end_open(options->to, &transferring.to, error);

@@ -106,6 +106,8 @@ static const struct row later_versions_rows[] = {
         "t.yaml:3:1: a certificate stands where it is used: write listen: {address: 0.0.0.0:8443, tls: {cert: FILE, key: FILE}}" },
     { P M "store: postgress://u:secret@host/db\n",
         "t.yaml:3:8: 'store' wants sqlite:PATH, postgresql://USER@HOST/DATABASE, or memory; this URL is none of them" },
+    { P M "store: postgresql//u:secret@host/db\n",
+        "t.yaml:3:8: 'store' wants sqlite:PATH, postgresql://USER@HOST/DATABASE, or memory; this URL is none of them" },
     { MORE("balance: {fetch: kilo}"),
         "t.yaml:1:66: balances do not exist in this version yet; take 'balance' out" },
     { MORE("credentials: {company: {env: TIDEGATE_TEST_KEY}, user: {from: account}}"),

@@ -205,6 +205,7 @@ a_url_that_leads_nowhere_is_told_in_a_sentence(void **state)
         { "postgresql://gate:" SECRET "@127.0.0.1:1/books", STATUS_IO, "Connection refused", "start the server" },
         { "postgresql:///books?host=/nowhere", STATUS_IO, "No such file", "socket" },
         { "postgresql://gate:a/" SECRET "@h/books", STATUS_INVALID, "%2F", "password file" },
+        { "postgresql://gate:a@" SECRET "@h/books", STATUS_INVALID, "%40", "password file" },
         { "postgresql://gate:" SECRET "@h:port/books", STATUS_INVALID, "cannot be read", "password file" },
         { "postgresql://h/books?pass=" SECRET, STATUS_INVALID, "cannot be read", "password file" },
         { "postgresql://gate:" SECRET "%zz@h/books", STATUS_INVALID, "cannot be read", "password file" },
