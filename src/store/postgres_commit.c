@@ -2,8 +2,8 @@
  *
  * Our node's row bears a number, batch_no, that each batch moves from p to p + 2, and only from p. Where the
  * answer to a COMMIT is lost, the row is asked, with its lock, so that a transaction that still runs at the
- * server has ended: p + 2 says that it was committed. Where it says p, it is moved to p + 1: whatever of the
- * old transaction may yet arrive does not find its p any more. */
+ * server has ended: p + 2 says that it was committed, which counts once it is written again. Where it says p,
+ * it is moved to p + 1: whatever of the old transaction may yet arrive does not find its p any more. */
 #include "store/postgres_priv.h"
 
 #include <poll.h>
@@ -25,15 +25,17 @@ mark_params(const struct postgres_store *postgres)
     return params;
 }
 
+/* Only whose own commit is answered is known to last: a server that was killed while a commit waited for its
+ * standby shows that commit once it is back, and a standby that takes its place then has nothing of it. */
 static enum status
-void_mark(struct postgres_store *postgres)
+write_mark(struct postgres_store *postgres, int64_t from, int64_t to)
 {
     struct postgres_db *db = &postgres->db;
     struct params params = { .count = 0 };
-    param_i64(&params, postgres->marker + 1);
+    param_i64(&params, to);
     param_i64(&params, postgres->epoch);
     param_i64(&params, postgres->epoch);
-    param_i64(&params, postgres->marker);
+    param_i64(&params, from);
     enum status status = pg_send(db, STATEMENT_PG_VOID, FORM_MUST, &params, NULL);
     if (status == STATUS_OK) {
         status = pg_send_plain(db, STATEMENT_PG_COMMIT, NULL);
@@ -68,18 +70,16 @@ ask_mark(struct postgres_store *postgres)
     }
     const bool found = PQntuples(db->answers[slot]) > 0;
     const int64_t mark = found ? column_i64(pg_columns(db, db->answers[slot], 0)) : 0;
-    if (found && mark == postgres->marker) {
-        if (void_mark(postgres) == STATUS_OK) {
-            return MARK_VOID;
-        }
+    const int64_t moved = mark - postgres->marker;
+    if (!found || moved < 0 || moved > 2) {
+        roll_back(db);
+        return MARK_GONE;
+    }
+    if (write_mark(postgres, mark, moved == 0 ? mark + 1 : mark) != STATUS_OK) {
         roll_back(db);
         return MARK_UNKNOWN; /* asked again, it says whether this one arrived */
     }
-    roll_back(db);
-    return !found                         ? MARK_GONE
-           : mark == postgres->marker + 2 ? MARK_COMMITTED
-           : mark == postgres->marker + 1 ? MARK_VOID
-                                          : MARK_GONE;
+    return moved == 2 ? MARK_COMMITTED : MARK_VOID;
 }
 
 /* Its own connection may be lost again and again: until then. */
