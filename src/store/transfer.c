@@ -301,7 +301,7 @@ store_transfer(
     struct transferring transferring = { .options = options, .transfer = transfer };
     *transfer = (struct transfer){ 0 };
     error->text[0] = '\0';
-    if (strcmp(options->from, options->to) == 0) {
+    if (store_url_is_postgres(options->from) && strcmp(options->from, options->to) == 0) {
         return store_fail(error->text, STATUS_INVALID,
             "the books would be carried to where they are: name another store to carry them to");
     }
