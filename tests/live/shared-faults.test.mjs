@@ -337,3 +337,40 @@ describe('a primary that dies, with a standby that takes its place', () => {
     }
   });
 });
+
+describe('a primary that is killed while a commit waits for its standby', () => {
+  let primary;
+  let standby;
+  let fleet;
+  before(async () => {
+    await mock.clear();
+    primary = Postgres.start({ tcp: true });
+    standby = primary.standby();
+    fleet = await Fleet.start(mock, 1, { ...CONFIG, lease: '10s' }, { url: primary.url });
+  });
+  after(async () => {
+    standby?.resume();
+    await fleet?.stop();
+    primary?.remove();
+    standby?.remove();
+  });
+
+  test('the call does not go out before the standby has its hold', async () => {
+    const [gateway] = fleet.gateways;
+    const key = gateway.member('ada');
+    const limit = ownLimit();
+    const waits = () =>
+      until('a commit waits', () => primary.query("SELECT 1 FROM pg_stat_activity WHERE wait_event = 'SyncRep'").length, 10_000 * SLOW);
+    standby.pause();
+    const call = sendKept(gateway, key, callOf('chat', 'gpt-live', { limit }));
+    await waits();
+    await primary.kill();
+    await primary.launch();
+    await waits();
+    assert.deepEqual(await mock.journal(), [], 'the primary alone has the hold');
+    standby.resume();
+    const answer = await call;
+    assert.ok([200, 503].includes(answer.status), answer.text);
+    await fleet.assertBooks(new Map([[limit, Math.floor(Buffer.byteLength(answer.events.text()) / 4)]]));
+  });
+});
