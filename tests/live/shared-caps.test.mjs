@@ -13,6 +13,7 @@ import { Fleet, assertOnce, sendKept } from './shared.mjs';
 const CLIENTS = 500;
 const CAP = 10;
 const REPETITIONS = LONG ? 50 : ASAN ? 1 : 3;
+const POOLS = Math.min(REPETITIONS, 8); // buckets of the gateway: its meters are one row, which holds so many
 const PAUSE_MS = 15;
 const KEYS = 4; // of an account
 
@@ -25,7 +26,7 @@ let fleet;
 before(async () => {
   mock = await Mock.start();
   server = Postgres.start({ fsync: false });
-  const pools = Array.from({ length: REPETITIONS * 2 }, (_, i) => `pool-${i}`);
+  const pools = Array.from({ length: POOLS * 2 }, (_, i) => `pool-${i}`);
   const one_in_a_minute = { counts: 'requests', window: { rate: '1/min', burst: CAP } };
   fleet = await Fleet.start(
     mock,
@@ -154,9 +155,9 @@ for (const count of [2, 3]) {
       gateways = fleet.gateways.slice(0, count);
     });
     /* The first time as fast as it goes. */
-    const repeat = (name, act) =>
+    const repeat = (name, act, times = REPETITIONS) =>
       test(name, async () => {
-        for (let i = 0; i < REPETITIONS; i++) {
+        for (let i = 0; i < times; i++) {
           for (const { link } of gateways) {
             await link.delay(0, i === 0 ? 0 : PAUSE_MS);
           }
@@ -188,10 +189,10 @@ for (const count of [2, 3]) {
 
     repeat(`a burst of ${CAP} of all accounts passes`, async (i) => {
       const keys = await manyKeys();
-      const pool = `pool-${i + (count - 2) * REPETITIONS}`;
+      const pool = `pool-${i + (count - 2) * POOLS}`;
       await assertExact(await storm(gateways, keys, whole(pool)), paced);
       assert.equal((await meterOf(pool)).used, CAP);
-    });
+    }, POOLS);
 
     repeat(`a month with room for ${CAP} calls lets ${CAP} in and is spent to the micro`, async () => {
       const { name, keys } = await newAccount();
