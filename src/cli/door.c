@@ -302,6 +302,11 @@ door_store(struct door *door, const char *file, struct buf *url)
     if (file) {
         const bool is_url =
             slice_starts(slice_str(file), SLICE(STORE_SCHEME)) || store_url_is_postgres(file);
+        if (!is_url && strstr(file, "://")) { /* not repeated: a password may be in it */
+            (void)cli_fail(
+                "that URL names no store; write sqlite:PATH, or postgresql://USER@HOST/DATABASE");
+            return false;
+        }
         buf_addf(url, "%s%s", is_url ? "" : STORE_SCHEME, file);
         return !url->failed;
     }

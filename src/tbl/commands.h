@@ -131,7 +131,8 @@
         "Every row is copied, both stores are audited (as check --store does it) and their sums compared before\n"\
         "anything of it counts; broken off, it can be run again. Epochs go on, so that no id is given twice; calls\n"\
         "in flight are booked by the first gateway on the target. The source stays as it was: start no gateway on\n"\
-        "it any more.\n")                                                                                        \
+        "it any more. A password in a URL shows in the list of processes: leave it out, and keep it in ~/.pgpass\n" \
+        "or PGPASSFILE.\n")                                                                                      \
     X(help, "help", "[COMMAND] [--json]", "this text, or all about one command",                                 \
         "--json            commands with their arguments and options, as JSON\n")                                      \
     X(version, "version", "", "the version of this program", "--json            as JSON\n")
