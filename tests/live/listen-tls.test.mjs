@@ -356,6 +356,10 @@ describe('strangers', () => {
       also: [{ address: `127.0.0.1:${full_port}`, tls: { cert: certificates.file('live.pem'), key: certificates.file('live.key') } }],
     });
     const held = await Promise.all(Array.from({ length: 4 }, () => Raw.open(full.port)));
+    for (const raw of held) { /* one that was answered is one that was accepted */
+      raw.write('GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n');
+      await raw.waitFor('it is answered', () => /^HTTP\/1\.1 200 /.test(raw.text));
+    }
     const fifth = await Raw.open(full_port);
     await fifth.waitClosed();
     assert.equal(Buffer.from(fifth.text, 'latin1').toString('hex'), '15030300020250');
