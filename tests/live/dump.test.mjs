@@ -17,7 +17,7 @@ before(async () => {
   gateway = await Gateway.start(mock, {
     models: modelsOn({ 'gpt-live': 'openai', 'gpt-long': [['openai', 'mock:tokens=4000,tps=100']] }),
   });
-  key = gateway.member('ada');
+  key = gateway.member('zora');
 });
 after(async () => {
   await gateway?.stop();
@@ -66,7 +66,7 @@ describe('the dump of a crash', { skip: ASAN && 'sanitizers tell of crashes them
     assert.match(dump, /^stack: .*\n( {2}0x[0-9a-f]+ 0x[0-9a-f]+\n){3,}end of the dump\n$/m);
     assert.ok(gateway.log().includes(dump), 'standard error has it too');
 
-    for (const secret of [MARK, 'wwww', key, key.slice(3, 15), ...Object.values(PROVIDER_SECRETS), 'hello', 'ada']) {
+    for (const secret of [MARK, 'wwww', key, key.slice(3, 15), ...Object.values(PROVIDER_SECRETS), 'hello', 'zora']) {
       assert.ok(!dump.includes(secret), `the dump has ${secret}`);
     }
     for (const value of [MARK, key]) {
