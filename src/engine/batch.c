@@ -581,7 +581,8 @@ batch_one_by_one(struct engine *engine, uint32_t count)
             store_works(engine);
             release(engine, i, 1);
         } else if (status == STATUS_CONFLICT && !engine->exclusive) {
-            refuse_range(engine, i, 1, false); /* others were always first: a settlement tries again */
+            refuse_range(
+                engine, i, 1, false); /* others were always first: a settlement tries again */
         } else if (status_is_of_rows(status)) {
             refuse_poisoned(engine, &engine->batch[i]);
         } else {
