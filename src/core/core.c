@@ -123,8 +123,8 @@ need_call(struct core *core, const struct call_event *call, struct needs *needs)
     }
     const int64_t root_id = need_thread(core, call, needs);
     const struct policy *policy = core_policy_exact(core, call->policy_ver);
-    if ((known || !key)
-        && policy) { /* most keys speak for their own account: asked together with the key */
+    const bool guessed = !key && core->guesses; /* most keys speak for their own account */
+    if ((known || guessed) && policy) {
         const int64_t key_account_id = known ? key->row.account_id : call->account_id;
         const struct caller caller = { call->account_id, call->key_id, key_account_id, root_id };
         need_limits(core, policy, &caller, needs);

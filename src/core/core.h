@@ -55,6 +55,8 @@ struct core {
      * them. */
     bool (*line_busy)(void *user, int64_t limit_id, int64_t subject_id);
     void *line_user;
+    /* To ask at once for what is likely to be needed costs less than to ask again. */
+    bool guesses;
     int64_t node_id, epoch;
     int64_t now_ms; /* never earlier than in the batch before */
     /* Calendar windows that were looked up in this batch: most calls ask for the same few. */

@@ -69,6 +69,7 @@ batch_frame(struct engine *engine)
         .learned = &engine->learned,
         .line_busy = lines_busy,
         .line_user = engine,
+        .guesses = !engine->exclusive,
         .node_id = engine->node.node_id,
         .epoch = engine->node.epoch,
         .now_ms = now_ms };
@@ -124,8 +125,8 @@ batch_abandon(struct engine *engine)
     cache_clear(&engine->cache); /* whatever it was: the store's rows are the truth */
 }
 
-static void
-take_row(void *user, const struct need *need, const union need_row *row)
+void
+batch_take_row(void *user, const struct need *need, const union need_row *row)
 {
     struct engine *engine = user;
     union need_row own;
@@ -152,7 +153,7 @@ load_row(struct engine *engine, const struct need *need)
     if (status != STATUS_OK) {
         return status;
     }
-    return engine->exclusive ? store_load(engine->store, need, 1, false, take_row, engine)
+    return engine->exclusive ? store_load(engine->store, need, 1, false, batch_take_row, engine)
                              : shared_load_late(engine, need);
 }
 
@@ -581,8 +582,8 @@ batch_one_by_one(struct engine *engine, uint32_t count)
             store_works(engine);
             release(engine, i, 1);
         } else if (status == STATUS_CONFLICT && !engine->exclusive) {
-            refuse_range(
-                engine, i, 1, false); /* others were always first: a settlement tries again */
+            /* Others were always first: a settlement is tried again. */
+            refuse_range(engine, i, 1, false);
         } else if (status_is_of_rows(status)) {
             refuse_poisoned(engine, &engine->batch[i]);
         } else {

@@ -23,17 +23,17 @@
 
 #define ENGINE_BATCH_MAX 256
 /* Calls that wait for a decision and settlements that wait for a store; above: overloaded. */
-#define ENGINE_QUEUE_MAX   16384
-#define ENGINE_WAITERS_MAX 8192 /* in all waiting lines */
-#define ENGINE_COMPANY_MS  10
+#define ENGINE_QUEUE_MAX 16384
+#define ENGINE_WAITERS_MAX 8192  /* in all waiting lines */
+#define ENGINE_COMPANY_MS 10
 /* A batch that takes longer: the store counts as one that cannot write, for work that is queued behind it. */
 #define ENGINE_STORE_DEADLINE_MS 5000
 
 struct engine;
 
 struct engine_options {
-    struct store *store;   /* opened; the engine does not close it */
-    struct policy *policy; /* one reference is taken over */
+    struct store *store;              /* opened; the engine does not close it */
+    struct policy *policy;            /* one reference is taken over */
     uint32_t loop_count;
     void (*wake)(void *user, uint32_t loop); /* any thread; NULL in tests that poll */
     void *wake_user;
@@ -44,8 +44,8 @@ struct engine_error {
 
 /* Starts an epoch, gives the policy its version and its limits their ids, closes the orphans of
  * earlier epochs, starts the thread. */
-MUST_USE enum status engine_open(
-    const struct engine_options *options, struct engine **engine, struct engine_error *error);
+MUST_USE enum status engine_open(const struct engine_options *options, struct engine **engine,
+    struct engine_error *error);
 /* Once no loop submits or takes any more. Calls that are queued, wait in a line, or were allowed
  * but never heard of are given up untouched; settlements are written as long as the store lets us,
  * or tried again for two seconds. Joins, frees. Gives how many events could not be written: the
@@ -76,8 +76,8 @@ void engine_policy_unref(struct engine *engine, struct policy *policy);
 /* Takes over one reference; in force from the next batch on. When the store cannot give new limits
  * their ids nothing changes; STATUS_CLOSED while the engine stops. Any thread; waits for the
  * engine's turn. A policy is kept until no hold made under it is open. */
-MUST_USE enum status engine_set_policy(
-    struct engine *engine, struct policy *policy, struct engine_error *error);
+MUST_USE enum status engine_set_policy(struct engine *engine, struct policy *policy,
+    struct engine_error *error);
 /* Moves with every change of the subject's meters: a refusal under one of them, decided when it was
  * another, may be none any more. */
 uint64_t engine_meter_mark(const struct engine *engine, int64_t subject_id);

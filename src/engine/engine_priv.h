@@ -100,6 +100,7 @@ struct shared {
     int64_t wall_ms, wall_mono_ms; /* the database's clock when it was last read; 0 = it has none */
     int64_t jobs_mono_ms, lines_mono_ms;
     int64_t orphan_ids[ORPHANS_A_BATCH];
+    int64_t left_id; /* the highest orphan that was told to be damaged */
 };
 #define METER_MARKS   4096
 #define KEPT_REFUSALS 1024
@@ -201,6 +202,8 @@ MUST_USE enum status batch_open(struct engine *engine); /* it begins now at the 
 MUST_USE enum status batch_end(struct engine *engine);  /* writes and commits, or just ends */
 void batch_abandon(struct engine *engine);
 void batch_frame(struct engine *engine); /* the working set alone */
+/* What the store answered, into the cache and the work: a store_found. */
+void batch_take_row(void *user, const struct need *need, const union need_row *row);
 MUST_USE enum status batch_sweep(struct engine *engine);
 #define CONFLICT_RETRIES 8
 MUST_USE enum status batch_load(struct engine *engine, const struct needs *needs);
@@ -218,8 +221,11 @@ const struct policy *policy_of_version(void *user, int64_t version);
 void count_open_holds(struct engine *engine);
 void drop_unused_policies(struct engine *engine);
 
-/* Books one, in a batch that has its rows. */
-MUST_USE enum status orphan_close(struct engine *engine, int64_t hold_id);
+/* Books one in the running batch; the verdict says what, if nobody has booked it before. */
+MUST_USE enum status orphan_close(
+    struct engine *engine, int64_t hold_id, struct verdict *verdict);
+/* After the commit of those whose verdicts are the engine's first `count`: counts them. Gives how many it booked. */
+int64_t orphans_booked(struct engine *engine, uint32_t count);
 /* It cannot be read. */
 void orphan_left(struct engine *engine, int64_t hold_id);
 

@@ -162,7 +162,6 @@ static void
 take_hint(void *user, const struct need *need, const union need_row *row)
 {
     struct engine *engine = user;
-    union need_row own;
     if (need->kind == NEED_TREE) {
         const struct need subject = { .kind = NEED_SUBJECT };
         if (row) {
@@ -170,15 +169,7 @@ take_hint(void *user, const struct need *need, const union need_row *row)
         }
         return;
     }
-    if (row && need->kind == NEED_HOLD) {
-        own.hold = row->hold;
-        own.hold.inputs = work_keep(&engine->work, row->hold.inputs);
-        row = &own;
-    }
-    if (row) {
-        cache_keep(&engine->cache, need, row);
-    }
-    work_load(&engine->work, need, row);
+    batch_take_row(engine, need, row);
     if (!row || need_is_locked(need->kind)) {
         want(engine, need); /* what is not there may come before we lock */
     }
@@ -240,32 +231,16 @@ discover(struct engine *engine, const struct shared_items *items)
 
 /* --- The rows themselves, in the transaction. */
 
-/* The next try begins with it. */
-static void
-surprise(struct engine *engine, const struct need *need)
-{
-    wish(&engine->shared.surprises, need);
-    engine->shared.surprised = true;
-}
-
 static void
 take_locked(void *user, const struct need *need, const union need_row *row)
 {
     struct engine *engine = user;
-    union need_row own;
-    if (row && need->kind == NEED_HOLD) { /* its inputs are the store's */
-        own.hold = row->hold;
-        own.hold.inputs = work_keep(&engine->work, row->hold.inputs);
-        row = &own;
+    batch_take_row(engine, need, row);
+    if (row
+        && need->kind
+               == NEED_THREAD_SIG) { /* it came meanwhile: what hangs on it was not foreseen */
+        engine->shared.surprised = true;
     }
-    if (row) {
-        cache_keep(&engine->cache, need, row);
-    }
-    if (row && need->kind == NEED_THREAD_SIG) { /* it came meanwhile, and is not locked */
-        const struct need by_id = { .kind = NEED_THREAD, .id = row->thread.thread_id };
-        surprise(engine, &by_id);
-    }
-    work_load(&engine->work, need, row);
 }
 
 enum status
@@ -274,7 +249,7 @@ shared_load_late(struct engine *engine, const struct need *need)
     const bool locked = need_is_locked(need->kind);
     const enum status status = store_load(engine->store, need, 1, locked, take_locked, engine);
     if (locked && status == STATUS_CONFLICT) {
-        surprise(engine, need);
+        wish(&engine->shared.surprises, need); /* the next try begins with it */
     }
     return status == STATUS_OK && engine->shared.surprised ? STATUS_CONFLICT : status;
 }
@@ -453,6 +428,16 @@ orphan_needs(struct engine *engine, uint32_t index, struct needs *needs)
     core_orphan_needs(&engine->core, engine->shared.orphan_ids[index], needs);
 }
 
+/* It stays, is met again every time, and told once. */
+static void
+leave_orphan(struct engine *engine, int64_t hold_id)
+{
+    if (hold_id > engine->shared.left_id) {
+        engine->shared.left_id = hold_id;
+        orphan_left(engine, hold_id);
+    }
+}
+
 /* The next orphans after *after; 0: no more. What cannot be read is passed by. */
 static enum status
 find_orphans(struct engine *engine, int64_t *after, uint32_t *count)
@@ -467,7 +452,7 @@ find_orphans(struct engine *engine, int64_t *after, uint32_t *count)
             cache_keep(&engine->cache, &need, &hold);
             engine->shared.orphan_ids[(*count)++] = hold.hold_id;
         } else if (status == STATUS_INVALID && hold.hold_id > *after) {
-            orphan_left(engine, hold.hold_id);
+            leave_orphan(engine, hold.hold_id);
             status = STATUS_OK;
         }
         *after = max_i64(*after, hold.hold_id);
@@ -477,12 +462,12 @@ find_orphans(struct engine *engine, int64_t *after, uint32_t *count)
 }
 
 static enum status
-close_orphans_once(struct engine *engine, uint32_t count)
+close_orphans_once(struct engine *engine, uint32_t first, uint32_t count)
 {
-    const struct shared_items items = { .count = count, .needs_of = orphan_needs };
+    const struct shared_items items = { .first = first, .count = count, .needs_of = orphan_needs };
     enum status status = shared_begin(engine, &items);
     for (uint32_t i = 0; status == STATUS_OK && i < count; i++) {
-        status = orphan_close(engine, engine->shared.orphan_ids[i]);
+        status = orphan_close(engine, engine->shared.orphan_ids[first + i], &engine->verdicts[i]);
     }
     if (status == STATUS_OK) {
         status = batch_end(engine);
@@ -495,30 +480,45 @@ close_orphans_once(struct engine *engine, uint32_t count)
 
 /* Two gateways at it do no harm: the row of a hold goes once. One is enough. */
 static enum status
-close_orphans(struct engine *engine)
+close_orphans_of(struct engine *engine, uint32_t first, uint32_t count, int64_t *booked)
 {
-    int64_t after = 0;
-    int64_t closed = 0;
-    uint32_t count = 0;
-    enum status status = STATUS_OK;
-    do {
-        status = find_orphans(engine, &after, &count);
-        for (int tries = 0; status == STATUS_OK && count > 0; tries++) {
-            status = close_orphans_once(engine, count);
-            if (status != STATUS_CONFLICT || tries == CONFLICT_RETRIES) {
-                break;
-            }
-            status = STATUS_OK;
-        }
-        closed += status == STATUS_OK ? count : 0;
-    } while (status == STATUS_OK && count > 0);
-    if (closed > 0) {
-        engine->state.orphans_closed += closed;
-        lines_mark_all(engine);
-        log_line(LOG_WARN, "engine", "%lld calls of a gateway that is gone are booked as orphaned",
-            (long long)closed);
+    enum status status = STATUS_CONFLICT;
+    for (int tries = 0; tries < CONFLICT_RETRIES && status == STATUS_CONFLICT; tries++) {
+        status = close_orphans_once(engine, first, count);
+    }
+    if (status == STATUS_OK) {
+        engine->shared.surprises.count = 0;
+        *booked += orphans_booked(engine, count);
     }
     return status;
+}
+
+/* As many as a batch may have, so that calls do not wait for all of them. *more: it is worth another turn. */
+static enum status
+close_orphans(struct engine *engine, bool *more)
+{
+    int64_t after = 0;
+    int64_t booked = 0;
+    uint32_t count = 0;
+    enum status status = find_orphans(engine, &after, &count);
+    if (status == STATUS_OK && count > 0) {
+        status = close_orphans_of(engine, 0, count, &booked);
+    }
+    for (uint32_t i = 0; status == STATUS_INVALID && count > 1 && i < count; i++) {
+        const enum status alone = close_orphans_of(engine, i, 1, &booked);
+        if (alone == STATUS_INVALID) { /* a row of its own makes no sense */
+            leave_orphan(engine, engine->shared.orphan_ids[i]);
+        } else if (alone != STATUS_OK) {
+            status = alone;
+        }
+    }
+    if (booked > 0) {
+        lines_mark_all(engine);
+        log_line(LOG_WARN, "engine", "%lld calls of a gateway that is gone are booked as orphaned",
+            (long long)booked);
+    }
+    *more = booked > 0 && count == ORPHANS_A_BATCH;
+    return status == STATUS_INVALID ? STATUS_OK : status;
 }
 
 static enum status
@@ -558,8 +558,12 @@ do_jobs(struct engine *engine, int64_t mono_ms)
         log_line(
             LOG_WARN, "engine", "%lld gateways are gone: their leases are over", (long long)fenced);
     }
+    bool more = false;
     if (status == STATUS_OK && taken) {
-        status = close_orphans(engine);
+        status = close_orphans(engine, &more);
+    }
+    if (more) {
+        engine->shared.jobs_mono_ms = mono_ms; /* the next turn goes on */
     }
     if (status == STATUS_OK && mono_ms >= engine->sweep_mono_ms) {
         engine->sweep_mono_ms = mono_ms + HOUR_MS;

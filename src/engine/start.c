@@ -203,7 +203,7 @@ drop_unused_policies(struct engine *engine)
 }
 
 enum status
-orphan_close(struct engine *engine, int64_t hold_id)
+orphan_close(struct engine *engine, int64_t hold_id, struct verdict *verdict)
 {
     for (int round = 0; round < 3; round++) {
         struct needs needs;
@@ -218,14 +218,23 @@ orphan_close(struct engine *engine, int64_t hold_id)
             return status;
         }
     }
-    struct verdict verdict;
-    if (!core_orphan(&engine->core, hold_id, &verdict)) {
-        return STATUS_INVALID;
-    }
+    return core_orphan(&engine->core, hold_id, verdict) ? STATUS_OK : STATUS_INVALID;
+}
+
+int64_t
+orphans_booked(struct engine *engine, uint32_t count)
+{
     const struct usage none = USAGE_NONE;
-    count_booked(&verdict, &none); /* if the commit fails, the gateway does not start */
-    counter_add(COUNTER_HOLDS_ORPHANED, 1);
-    return STATUS_OK;
+    int64_t booked = 0;
+    for (uint32_t i = 0; i < count; i++) { /* not those that somebody else was quicker with */
+        count_booked(&engine->verdicts[i], &none);
+        booked += engine->verdicts[i].booked;
+    }
+    counter_add(COUNTER_HOLDS_ORPHANED, booked);
+    pthread_mutex_lock(&engine->lock);
+    engine->state.orphans_closed += booked;
+    pthread_mutex_unlock(&engine->lock);
+    return booked;
 }
 
 /* Orphans in order of their holds, and the row that ends them because it makes no sense. */
@@ -271,7 +280,7 @@ close_some(struct engine *engine, int64_t after, int32_t max, struct orphans *or
         status = found;
     }
     for (int32_t i = 0; status == STATUS_OK && i < orphans->count; i++) {
-        status = orphan_close(engine, orphans->ids[i]);
+        status = orphan_close(engine, orphans->ids[i], &engine->verdicts[i]);
     }
     if (status == STATUS_OK) {
         status = batch_end(engine);
@@ -280,7 +289,7 @@ close_some(struct engine *engine, int64_t after, int32_t max, struct orphans *or
         batch_abandon(engine);
         return status;
     }
-    engine->state.orphans_closed += orphans->count;
+    (void)orphans_booked(engine, (uint32_t)orphans->count); /* all: the store is ours */
     return found;
 }
 

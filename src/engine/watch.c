@@ -2,8 +2,9 @@
  *
  * The engine's thread waits for its disk as long as that takes: a hold is durable before anything leaves.
  * Those who wait for a verdict need not. When one batch takes longer than ENGINE_STORE_DEADLINE_MS, or is one
- * that tries a store that failed before, a second thread refuses the new work that is queued behind it, until
- * the batch is over; settlements and extensions keep their places. Calls of the batch itself are not touched: whether they are allowed is being written. */
+ * that tries a database that was gone, a second thread refuses the new work that is queued behind it, until the
+ * batch is over; settlements and extensions keep their places. Calls of the batch itself are not touched:
+ * whether they are allowed is being written. */
 #include "engine/engine_priv.h"
 
 #include <stdlib.h>
@@ -87,7 +88,7 @@ look(struct engine *engine)
     } else if (was_slow && !slow && !down) { /* failed at last is told by the engine */
         log_line(LOG_INFO, "engine", "the ledger's %s answers again", ledger_place(engine));
     }
-    if (slow || (down && since_ms != 0)) {
+    if (slow || (down && !engine->exclusive && since_ms != 0)) {
         refuse_queued(engine);
     }
 }

@@ -1,7 +1,7 @@
 /* log/trail.h: the last things that each thread did, for the dump of a crash (tbl/trails.h).
  *
- * A note is the time of the system's last tick and five stores into the thread's own ring; nothing is allocated, nobody waits. Threads
- * beyond TRAIL_THREADS_MAX leave none. */
+ * A note is the time of the system's last tick and five stores into the thread's own ring; nothing is
+ * allocated, nobody waits. Threads beyond TRAIL_THREADS_MAX leave none. */
 #pragma once
 
 #include <stdint.h>
@@ -10,7 +10,7 @@
 #include "tbl/trails.h"
 
 #define TRAIL_THREADS_MAX 80
-#define TRAIL_NOTES       48 /* of one thread; older ones are overwritten */
+#define TRAIL_NOTES 48 /* of one thread; older ones are overwritten */
 
 /* Names this thread in a dump: "loop", 2. The word is static. */
 void trail_thread(const char *word, int index);

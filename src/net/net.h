@@ -172,8 +172,8 @@ void net_send_head(struct net_exchange *exchange, int status, struct slice heade
  * connection closes behind it; net_abort is then a reset. For a server that plays a faulty one. */
 void net_send_bare(struct net_exchange *exchange);
 /* Sends body bytes (framed here). Small ones are copied and leave together at the end of the turn;
- * others are written at once, and what the socket does not take is copied. False: past the high-water mark;
- * stop producing until on_drained. More than the declared length is a bug; for a request that wants no body (HEAD, 204) the bytes are dropped. */
+ * others are written at once, and what the socket does not take is copied. False: past the high-water mark; stop producing until on_drained. More than the declared
+ * length is a bug; for a request that wants no body (HEAD, 204) the bytes are dropped. */
 bool net_send(struct net_exchange *exchange, const struct slice *pieces, int piece_count);
 /* The answer is complete. Where less was sent than declared, the connection is cut instead. */
 void net_end(struct net_exchange *exchange);

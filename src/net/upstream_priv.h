@@ -28,7 +28,7 @@ struct net_ask { /* lives until its answer, or net_lookups_close */
     struct list node;
     struct net_loop *loop;
     void (*on_answer)(struct net_ask *ask); /* on its loop */
-    struct net_addresses found;             /* none: `why` */
+    struct net_addresses found; /* none: `why` */
     char why[96];
 };
 
@@ -42,8 +42,8 @@ void net_lookups_deliver(struct net_loop *loop);
 struct net_resolve {
     struct list node; /* on the name's waiters; list_remove() cancels */
     /* `addresses` NULL: `why` says what is wrong with the name. Neither outlives the callback. */
-    void (*on_done)(
-        struct net_resolve *resolve, const struct net_addresses *addresses, const char *why);
+    void (*on_done)(struct net_resolve *resolve, const struct net_addresses *addresses,
+        const char *why);
 };
 
 /* on_done may be called before this returns. */
@@ -62,18 +62,18 @@ struct ssl_ctx_st;
 struct net_pool {
     struct list node; /* on loop->pools, the longest unused first */
     uint64_t key;
-    bool mapped;    /* false: another one has its key; then nothing is shared */
-    int user_count; /* calls and connections, the idle ones too */
+    bool mapped;     /* false: another one has its key; then nothing is shared */
+    int user_count;  /* calls and connections, the idle ones too */
     int idle_count;
-    struct list idle,
-        fresh; /* struct net_upstream, the last used first; `fresh`: not watched for a turn yet */
-    struct ssl_session_st *session;     /* to resume from; NULL = none yet */
+    struct list idle;  /* struct net_upstream, the last used first */
+    struct list fresh; /* the same; not watched for a turn yet */
+    struct ssl_session_st *session; /* to resume from; NULL = none yet */
     struct ssl_ctx_st *session_context; /* under whose roots it was made */
     int64_t used_mono_ms;
     uint16_t port;
     bool tls;
     uint16_t proxy_port;
-    const char *host, *ca_file, *credential_id;   /* in `text` */
+    const char *host, *ca_file, *credential_id; /* in `text` */
     const char *proxy_host, *proxy_authorization; /* the latter a secret */
     size_t text_bytes;
     char text[];
@@ -98,8 +98,8 @@ void net_pool_leave(struct net_loop *loop, struct net_pool *pool);
 struct net_upstream *net_pool_take(struct net_loop *loop, struct net_pool *pool);
 void net_pool_put(struct net_upstream *upstream);
 /* For dial.c; the descriptor is taken over. NULL when no memory. */
-struct net_upstream *net_upstream_make(
-    struct net_loop *loop, struct net_pool *pool, int fd, void (*on_ready)(struct net_sock *, int));
+struct net_upstream *net_upstream_make(struct net_loop *loop, struct net_pool *pool, int fd,
+    void (*on_ready)(struct net_sock *, int));
 /* `politely`: the peer is told that nothing more comes. */
 void net_upstream_drop(struct net_upstream *upstream, bool politely);
 /* As net_sock_read and net_sock_write, through TLS where there is some. */
@@ -140,7 +140,7 @@ struct net_call {
     int64_t start_mono_ms, step_mono_ms; /* of the last byte sent or received */
     int64_t attempt_due_mono_ms;         /* for this address */
     bool lacking; /* the last address was not tried: nothing was left here to try it with */
-    struct net_addresses *addresses; /* while connecting */
+    struct net_addresses *addresses;     /* while connecting */
     int address_index;
     struct buf in; /* of the answer: read and not used yet */
     struct http_parse_state parse;

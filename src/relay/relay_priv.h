@@ -18,15 +18,14 @@
 #include "wire/trace.h"
 #include "wire/usage.h"
 
-#define WAIT_KEEPALIVE_MS 5000               /* a waiting stream shows life this often */
-#define ANSWER_BYTES_MAX  ((size_t)64 << 20) /* an answer that is read whole */
-#define ERROR_BYTES_MAX   ((size_t)1 << 20)  /* an upstream's error body */
-#define HOLD_BACK_BYTES   ((size_t)64 << 10) /* of an event whose end has not come yet */
-#define KNOWN_ROUTES_MAX  256
-#define KNOWN_REFUSALS    64
-#define SPARES_TRIM_MS    (5 * SECOND_MS)
-#define SPENT_ROUTE_MS                                                                             \
-    (5 * MINUTE_MS) /* a route whose money is gone, where it does not say until when */
+#define WAIT_KEEPALIVE_MS 5000   /* a waiting stream shows life this often */
+#define ANSWER_BYTES_MAX ((size_t)64 << 20)  /* an answer that is read whole */
+#define ERROR_BYTES_MAX ((size_t)1 << 20)    /* an upstream's error body */
+#define HOLD_BACK_BYTES ((size_t)64 << 10)   /* of an event whose end has not come yet */
+#define KNOWN_ROUTES_MAX 256
+#define KNOWN_REFUSALS 64
+#define SPARES_TRIM_MS (5 * SECOND_MS)
+#define SPENT_ROUTE_MS (5 * MINUTE_MS)  /* a route whose money is gone, where it does not say until when */
 
 /* A route that failed of late, or is left alone. Shared by all loops. */
 struct known_route {
@@ -38,14 +37,13 @@ struct relay {
     struct engine *engine;
     struct budget *bodies;
     int loop_count;
-    int64_t calls_open;   /* atomic */
+    int64_t calls_open;  /* atomic */
     int64_t stop_mono_ms; /* atomic; when calls still open are ended; 0 = not stopping */
-    void *lock;           /* of routes and attempts */
-    uint64_t route_hashes
-        [KNOWN_ROUTES_MAX]; /* of routes: provider, credential, upstream model; 0 = free */
+    void *lock;          /* of routes and attempts */
+    uint64_t route_hashes[KNOWN_ROUTES_MAX]; /* of routes: provider, credential, upstream model; 0 = free */
     struct known_route routes[KNOWN_ROUTES_MAX];
     int64_t clocks_apart_ms; /* wall - mono, under the lock */
-    int64_t known_routes;    /* atomic; those in use: mostly none, and then nobody takes the lock */
+    int64_t known_routes; /* atomic; those in use: mostly none, and then nobody takes the lock */
     struct attempts attempts; /* wrong keys */
 };
 
@@ -61,21 +59,21 @@ struct relay_loop {
     struct net_loop *loop;
     struct replies *replies;
     struct hash_memo key_hashes, thread_hashes;
-    struct map identities; /* hash of key and end user -> known_identity */
+    struct map identities;         /* hash of key and end user -> known_identity */
     int64_t identities_version;
-    struct list calls; /* newest first */
+    struct list calls;             /* newest first */
     struct list free_calls;
     size_t free_count;
     struct net_timer stop_timer, trim_timer;
     struct net_timer lease_timer;
-    int64_t lease_end_mono_ms;      /* no later than streams must end, as far as it is known here */
-    struct net_timer report_timer;  /* of repeats */
+    int64_t lease_end_mono_ms;     /* no later than streams must end, as far as it is known here */
+    struct net_timer report_timer; /* of repeats */
     struct known_refusal *refusals; /* KNOWN_REFUSALS, once there is one; see again.c */
-    struct spares spares;           /* of bodies, heads and answers */
-    struct policy *policy;          /* the newest that this loop has seen, with a reference */
-    int64_t requests;               /* numbers those that have no hold */
-    int64_t logged_refusals[64];    /* ledger ids whose line was written: repeats write none */
-    struct {                        /* refusals that no ledger row bounds */
+    struct spares spares;          /* of bodies, heads and answers */
+    struct policy *policy;         /* the newest that this loop has seen, with a reference */
+    int64_t requests;              /* numbers those that have no hold */
+    int64_t logged_refusals[64];   /* ledger ids whose line was written: repeats write none */
+    struct {                       /* refusals that no ledger row bounds */
         int64_t second, lines, left_out;
     } logged;
 };
@@ -105,7 +103,7 @@ struct outcome {
 };
 
 struct call {
-    struct net_handled handled; /* first: net/handler.h */
+    struct net_handled handled;    /* first: net/handler.h */
     struct relay_loop *loop;
     struct list node;
     enum call_state state;
@@ -113,14 +111,14 @@ struct call {
     struct net_exchange *exchange; /* NULL once the client is gone or answered */
     struct policy *policy;         /* one reference */
     int64_t account_id, key_id;
-    char *account;                   /* its name; NULL = not known yet */
+    char *account;                 /* its name; NULL = not known yet */
     void (*then)(struct call *call); /* once the key is known; NULL = a model call */
     bool client_gone, codex;
-    bool beside;       /* no model call: a list, or an endpoint that is not there */
-    int client_status; /* what the client was told; 0 = nothing yet */
+    bool beside;                   /* no model call: a list, or an endpoint that is not there */
+    int client_status;             /* what the client was told; 0 = nothing yet */
     struct outcome outcome;
     char request_id[40];
-    char trace_id[TRACE_ID_HEX + 1];    /* of a valid traceparent, for the log; "" = none */
+    char trace_id[TRACE_ID_HEX + 1]; /* of a valid traceparent, for the log; "" = none */
     bool stream, usage_asked, unstored; /* of the request's facts, for good */
     bool act_for_ignored;
     int64_t started_mono_ms, first_byte_mono_ms;
@@ -128,68 +126,68 @@ struct call {
     /* the request */
     struct buf body;
     struct arena arena;
-    struct facts *facts;             /* in the arena, as the next: NULL once an answer streams */
+    struct facts *facts;           /* in the arena, as the next: NULL once an answer streams */
     struct limits_left *limits_left; /* NULL = none to tell of */
     int64_t answers;
     int32_t model_index;
-    enum reason found; /* what the request itself is refused for */
+    enum reason found;             /* what the request itself is refused for */
     int64_t multiplier_pct, speed_pct, body_bytes;
-    int64_t cost_micros;     /* what was booked, of all attempts; -1 = nothing yet */
-    int64_t earlier_micros;  /* of it: attempts before this one, which were billed */
-    int32_t billed_attempts; /* so many */
+    int64_t cost_micros;           /* what was booked, of all attempts; -1 = nothing yet */
+    int64_t earlier_micros;        /* of it: attempts before this one, which were billed */
+    int32_t billed_attempts;       /* so many */
     uint32_t routes_closed;
     int64_t body_counted, answer_counted; /* bytes on the budget of all bodies */
-    struct slice detail;                  /* of what it is refused for */
+    struct slice detail;           /* of what it is refused for */
 
     /* the gate */
     struct reply_to ticket;
-    bool ticket_open;           /* a verdict is awaited */
-    struct named_ids *named;    /* in the arena; NULL = the request names none. See issued.c */
-    struct call_event *asked;   /* in the arena: gone once an answer streams */
-    int64_t asked_mono_us;      /* since when a verdict is awaited */
-    int64_t hold_id, thread_id; /* hold_id 0: nothing to settle */
+    bool ticket_open;              /* a verdict is awaited */
+    struct named_ids *named;       /* in the arena; NULL = the request names none. See issued.c */
+    struct call_event *asked;      /* in the arena: gone once an answer streams */
+    int64_t asked_mono_us;         /* since when a verdict is awaited */
+    int64_t hold_id, thread_id;    /* hold_id 0: nothing to settle */
     int32_t route_index, attempts;
     enum payer payer;
     bool lowered;
     int64_t output_limit, est_input;
-    int64_t gate_est_input; /* as the gate had it, before the provider named it */
-    struct net_timer timer; /* keep-alive while waiting; time limit of a drain */
+    int64_t gate_est_input;        /* as the gate had it, before the provider named it */
+    struct net_timer timer;        /* keep-alive while waiting; time limit of a drain */
 
     /* the upstream */
     struct net_call *upstream;
     bool all_sent, upstream_paused;
     bool client_full; /* past the high-water mark, and on_drained has not come yet */
-    bool probes;      /* it asks a route that cooled down whether that is well again */
+    bool probes;                   /* it asks a route that cooled down whether that is well again */
     int upstream_status;
-    int64_t sent_mono_ms; /* when this attempt began */
+    int64_t sent_mono_ms;          /* when this attempt began */
     struct buf request_head;
-    enum reason failed;         /* between two routes: why the attempt before was given up, */
-    bool failed_billed;         /* and whether it may be billed */
-    bool troubled;              /* a provider could not be reached, or broke off */
-    bool streaming;             /* its answer is an event stream */
-    char *failure;              /* of the last attempt that failed, for the log; NULL = none */
-    struct buf answer;          /* read whole: not streamed, or an error */
-    struct thin *thin;          /* of one too large to be kept: what says its usage; else NULL */
-    struct buf answer_headers;  /* what of its head goes to the client */
-    struct judgement judgement; /* of an error answer */
-    struct buf error_head;      /* its status line and headers, to be judged with its body */
+    enum reason failed;            /* between two routes: why the attempt before was given up, */
+    bool failed_billed;            /* and whether it may be billed */
+    bool troubled;                 /* a provider could not be reached, or broke off */
+    bool streaming;                /* its answer is an event stream */
+    char *failure;                 /* of the last attempt that failed, for the log; NULL = none */
+    struct buf answer;             /* read whole: not streamed, or an error */
+    struct thin *thin;             /* of one too large to be kept: what says its usage; else NULL */
+    struct buf answer_headers;     /* what of its head goes to the client */
+    struct judgement judgement;    /* of an error answer */
+    struct buf error_head;         /* its status line and headers, to be judged with its body */
 
     /* a stream's way to the client */
     struct tap tap;
-    struct alike *alike; /* from the second text on; NULL = not yet, or no memory */
+    struct alike *alike;           /* from the second text on; NULL = not yet, or no memory */
     struct sse sse;
     struct buf sse_buf;
-    struct buf held_back; /* raw bytes of the event that is not complete yet */
-    struct buf backlog;   /* bytes that came while we may not go on */
-    struct buf issued;    /* ids of this answer, as its settlement tells them */
+    struct buf held_back;          /* raw bytes of the event that is not complete yet */
+    struct buf backlog;            /* bytes that came while we may not go on */
+    struct buf issued;             /* ids of this answer, as its settlement tells them */
     int64_t output_allowed, ask_at, bytes_per_token_milli;
     int64_t held_output, bound_output; /* tokens that are held, and that the answer cannot pass */
-    bool passing;                      /* the event in flight is too long to hold back */
+    bool passing;                  /* the event in flight is too long to hold back */
     bool head_sent, comment_sent, upstream_ended;
     bool input_told, upstream_whole;
-    bool extending, extension_over; /* asked for more; there is no more to get */
-    bool ledger_gone;               /* ... since it could not be asked for */
-    bool waiting_for_more;          /* the next event may not go out yet */
+    bool extending, extension_over;/* asked for more; there is no more to get */
+    bool ledger_gone;              /* ... since it could not be asked for */
+    bool waiting_for_more;         /* the next event may not go out yet */
 };
 
 /* --- identity.c */
@@ -200,7 +198,7 @@ void identities_clear(struct relay_loop *loop);
 /* --- call.c: pool, life, dispatch of verdicts */
 extern const struct net_handler call_handler;
 void call_free_body(struct call *call);
-void call_free_head(struct call *call);   /* of the request: it holds a secret */
+void call_free_head(struct call *call); /* of the request: it holds a secret */
 void call_free_asking(struct call *call); /* what only sending needs: facts, splices, room left */
 struct call *call_make(struct relay_loop *loop, struct net_exchange *exchange, enum api api);
 void call_free(struct call *call);
@@ -239,7 +237,8 @@ struct slice call_issued(struct call *call);
 void call_send(struct call *call);
 /* The attempt failed: the next open route, or the failure is told. `unbilled`: in a way that cost nothing;
  * else it is booked first, and only so many may follow (models.*.billed_retries). */
-void call_next_route(struct call *call, enum reason failed, bool unbilled, int status);
+void call_next_route(
+    struct call *call, enum reason failed, bool unbilled, int status);
 /* Whether any other attempt may follow the one that runs: else nobody needs its request once it is sent. */
 bool call_may_follow(const struct call *call);
 /* Whether an attempt that may be billed may be followed by another: then its body is kept. */
@@ -324,11 +323,11 @@ void refusals_free(struct relay_loop *loop);
 
 /* --- refuse.c */
 /* Appends headers and body as call's client is told; answers the status. */
-int call_render_refusal(const struct call *call, const struct refusal *refusal, struct slice detail,
-    struct buf *headers, struct buf *body);
+int call_render_refusal(const struct call *call, const struct refusal *refusal,
+    struct slice detail, struct buf *headers, struct buf *body);
 /* A rendered refusal is the whole answer; the call is gone afterwards. */
-void call_send_refusal(struct call *call, enum reason reason, int status, const struct buf *headers,
-    const struct buf *body);
+void call_send_refusal(struct call *call, enum reason reason, int status,
+    const struct buf *headers, const struct buf *body);
 void call_refuse(struct call *call, const struct refusal *refusal, struct slice detail);
 void call_refuse_reason(struct call *call, enum reason reason, struct slice detail);
 /* Headers that every answer of ours carries. */
@@ -354,5 +353,4 @@ const struct route *call_route(const struct call *call);
 const struct provider *call_provider(const struct call *call);
 
 /* --- lists.c: models, hello, what exists */
-void list_models(
-    struct relay_loop *loop, struct net_exchange *exchange, const struct http_head *head);
+void list_models(struct relay_loop *loop, struct net_exchange *exchange, const struct http_head *head);

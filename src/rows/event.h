@@ -32,73 +32,64 @@ struct reply_to {
 #pragma GCC diagnostic error "-Wpadded"
 struct call_event {
     int64_t account_id, key_id;
-    int32_t model_index; /* in the policy of `policy_ver`; -1 only where `found` says why */
-    enum reason
-        found; /* what the request itself is refused for, once key and account are judged; REASON_OK */
-    int32_t api; /* enum api of policy/policy.h */
+    int32_t model_index;         /* in the policy of `policy_ver`; -1 only where `found` says why */
+    enum reason found;           /* what the request itself is refused for, once key and account are judged; REASON_OK */
+    int32_t api;                 /* enum api of policy/policy.h */
     enum thread_kind thread_kind;
     int64_t policy_ver;
-    char thread_hash[HASH_HEX + 1]; /* keyed hash of the signal; empty for THREAD_KEY_DAY */
-    char parent_hash[HASH_HEX + 1]; /* of x-tidegate-parent; empty = none */
-    char issued_hash
-        [HASH_HEX
-            + 1]; /* of an id that binds the call to the provider that gave it; empty = none */
-    bool
-        routes_failing; /* the closed ones that are cooling failed, all of them: no limit of theirs */
+    char thread_hash[HASH_HEX + 1];       /* keyed hash of the signal; empty for THREAD_KEY_DAY */
+    char parent_hash[HASH_HEX + 1];       /* of x-tidegate-parent; empty = none */
+    char issued_hash[HASH_HEX + 1];       /* of an id that binds the call to the provider that gave it; empty = none */
+    bool routes_failing;         /* the closed ones that are cooling failed, all of them: no limit of theirs */
     char unused[8 - (3 * (HASH_HEX + 1) + 1) % 8]; /* 0 */
     int64_t body_bytes;
-    int64_t input_bytes_bound; /* the `bytes` estimator: a true bound of input tokens for text */
-    int64_t
-        input_counted; /* tokens that the request itself counts: embeddings of token ids; 0 = an estimate is due */
-    int64_t output_limit;         /* asked by the client; -1 = not in the request */
-    int64_t output_floor;         /* thinking budget + 1, or 0: a lowered limit may not go below */
-    int64_t output_count;         /* `n`: answers asked for; >= 1 */
-    int64_t price_multiplier_pct; /* service_tier, speed: 100 = list price */
-    int64_t routes_open_ms;       /* when the soonest closed route opens again; 0 = unknown */
-    uint32_t routes_closed;       /* bit i: route i is cooling or unusable for this call */
+    int64_t input_bytes_bound;   /* the `bytes` estimator: a true bound of input tokens for text */
+    int64_t input_counted;       /* tokens that the request itself counts: embeddings of token ids; 0 = an estimate is due */
+    int64_t output_limit;        /* asked by the client; -1 = not in the request */
+    int64_t output_floor;        /* thinking budget + 1, or 0: a lowered limit may not go below */
+    int64_t output_count;        /* `n`: answers asked for; >= 1 */
+    int64_t price_multiplier_pct;/* service_tier, speed: 100 = list price */
+    int64_t routes_open_ms;      /* when the soonest closed route opens again; 0 = unknown */
+    uint32_t routes_closed;      /* bit i: route i is cooling or unusable for this call */
     bool stream;
-    bool thread_named;    /* for keys that must name their thread */
-    bool input_unbounded; /* images, files, stored state: bound is the context window */
-    bool user_credential; /* the caller sent its own provider credential */
+    bool thread_named;           /* for keys that must name their thread */
+    bool input_unbounded;        /* images, files, stored state: bound is the context window */
+    bool user_credential;        /* the caller sent its own provider credential */
 };
 #pragma GCC diagnostic pop
 
 struct extend_event {
     int64_t hold_id;
-    int64_t output_tokens; /* relayed so far, estimated from bytes */
-    int64_t want_tokens;   /* further tokens to allow beyond what was allowed */
-    int64_t input_exact;   /* total input once the provider named it; -1 = unknown */
+    int64_t output_tokens;   /* relayed so far, estimated from bytes */
+    int64_t want_tokens;     /* further tokens to allow beyond what was allowed */
+    int64_t input_exact;     /* total input once the provider named it; -1 = unknown */
 };
 
 struct reroute_event {
     int64_t hold_id;
-    int32_t route_index;   /* of the model's routes */
-    bool stream;           /* the call is streamed */
-    int32_t failed_status; /* of the attempt given up; 0 = no answer */
+    int32_t route_index;     /* of the model's routes */
+    bool stream;             /* the call is streamed */
+    int32_t failed_status;   /* of the attempt given up; 0 = no answer */
     enum reason failed_reason;
-    bool
-        billed; /* it is not known as unbilled: it is booked with what follows, before the next one leaves */
+    bool billed;             /* it is not known as unbilled: it is booked with what follows, before the next one leaves */
     struct usage usage;
-    int64_t multiplier_pct; /* as of settle_event */
+    int64_t multiplier_pct;  /* as of settle_event */
     uint32_t flags;
 };
 
 struct settle_event {
     int64_t hold_id;
-    int32_t
-        attempts; /* made, as their owner knows: a reroute that was allowed since is given back; 0 = all */
-    bool dispatched;    /* false: not one byte left the process; everything is given back */
-    bool unbilled;      /* the last attempt is known as unbilled */
-    struct usage usage; /* of the last attempt */
-    int32_t status;     /* its HTTP status; 0 = no answer */
-    enum reason reason; /* REASON_OK or why it ended badly */
-    uint32_t flags;     /* enum ledger_flag bits known to the relay */
-    int64_t
-        multiplier_pct; /* of list prices, as the answer names its tier; 0 = as the request asked */
-    int64_t input_tokens_seen; /* for the `learned` estimate; -1 = none */
-    int64_t output_bytes;      /* text bytes of deltas, for bytes per output token; 0 = unknown */
-    struct slice
-        issued; /* of ids that the provider gave in this answer, HASH_HEX bytes each, end to end */
+    int32_t attempts;        /* made, as their owner knows: a reroute that was allowed since is given back; 0 = all */
+    bool dispatched;         /* false: not one byte left the process; everything is given back */
+    bool unbilled;           /* the last attempt is known as unbilled */
+    struct usage usage;      /* of the last attempt */
+    int32_t status;          /* its HTTP status; 0 = no answer */
+    enum reason reason;      /* REASON_OK or why it ended badly */
+    uint32_t flags;          /* enum ledger_flag bits known to the relay */
+    int64_t multiplier_pct;  /* of list prices, as the answer names its tier; 0 = as the request asked */
+    int64_t input_tokens_seen;/* for the `learned` estimate; -1 = none */
+    int64_t output_bytes;    /* text bytes of deltas, for bytes per output token; 0 = unknown */
+    struct slice issued;     /* of ids that the provider gave in this answer, HASH_HEX bytes each, end to end */
 };
 
 /* Keyed hashes of ids that a request names. Refused: one of them this account never got, or the first
@@ -107,23 +98,23 @@ struct settle_event {
 struct issued_event {
     int64_t account_id;
     uint32_t alike_count;
-    struct slice ids; /* HASH_HEX bytes each, end to end; at most ISSUED_IDS_MAX */
+    struct slice ids;        /* HASH_HEX bytes each, end to end; at most ISSUED_IDS_MAX */
 };
 
 enum admin_verb {
-    ADMIN_ACCOUNT_PUT, /* create, or change plan / organisation / state */
-    ADMIN_KEY_PUT,     /* create */
+    ADMIN_ACCOUNT_PUT,   /* create, or change plan / organisation / state */
+    ADMIN_KEY_PUT,       /* create */
     ADMIN_KEY_REVOKE,
-    ADMIN_NOTE,   /* a configuration change, for the ledger */
-    ADMIN_ADJUST, /* a later truth about a settled call */
+    ADMIN_NOTE,          /* a configuration change, for the ledger */
+    ADMIN_ADJUST,        /* a later truth about a settled call */
 };
 struct admin_event {
     enum admin_verb verb;
     char actor[32];
-    bool must_be_new;           /* creating: an existing name is refused */
-    struct account_row account; /* by name; id 0 = look up or create */
-    struct key_row key;         /* id or hash */
-    struct slice note;          /* JSON for the ledger */
+    bool must_be_new;            /* creating: an existing name is refused */
+    struct account_row account;  /* by name; id 0 = look up or create */
+    struct key_row key;          /* id or hash */
+    struct slice note;           /* JSON for the ledger */
 };
 
 #define TRACE_ID_HEX 32
@@ -132,14 +123,12 @@ struct event {
     enum event_kind kind;
     struct reply_to reply;
     int64_t arrived_ms;
-    char trace_id[TRACE_ID_HEX
-                  + 1]; /* CALL: the client's, for the books; "" = none. No part of the question. */
-    int64_t
-        wait_until_ms; /* CALL: deadline of the waiting line; 0 = never waited yet. The engine sets it. */
+    char trace_id[TRACE_ID_HEX + 1]; /* CALL: the client's, for the books; "" = none. No part of the question. */
+    int64_t wait_until_ms;  /* CALL: deadline of the waiting line; 0 = never waited yet. The engine sets it. */
     union {
         struct {
             char key_hash[HASH_HEX + 1];
-            char act_for[NAME_MAX_BYTES + 1]; /* x-tidegate-account; "" = none */
+            char act_for[NAME_MAX_BYTES + 1];      /* x-tidegate-account; "" = none */
             char act_plan[NAME_MAX_BYTES + 1];
         } identify;
         struct issued_event issued;
@@ -182,15 +171,14 @@ enum verdict_kind { VERDICT_ALLOWED, VERDICT_REFUSED, VERDICT_WAIT };
 /* Of a refusal: enough to say who hit which limit, how much is used, and when it frees up. */
 struct refusal {
     enum reason reason;
-    int64_t limit_id;   /* 0 = not a limit */
-    int64_t subject_id; /* whose meter; 0 = it has none yet */
+    int64_t limit_id;                    /* 0 = not a limit */
+    int64_t subject_id;                  /* whose meter; 0 = it has none yet */
     char limit_name[NAME_MAX_BYTES + 1];
-    int32_t counts, per, window;  /* tbl/counts.h; meaningful with a limit */
-    int64_t used, held, cap, ask; /* micro-USD of a cost limit, else units */
-    int64_t resets_at_ms;         /* 0 = never, or unknown */
-    int64_t
-        retry_after_ms; /* the first instant at which the same ask could pass, as a wait; 0 = waiting cannot help */
-    int64_t ledger_id; /* the row that explains it; 0 = none */
+    int32_t counts, per, window;         /* tbl/counts.h; meaningful with a limit */
+    int64_t used, held, cap, ask;        /* micro-USD of a cost limit, else units */
+    int64_t resets_at_ms;                /* 0 = never, or unknown */
+    int64_t retry_after_ms;              /* the first instant at which the same ask could pass, as a wait; 0 = waiting cannot help */
+    int64_t ledger_id;                   /* the row that explains it; 0 = none */
 };
 
 struct limit_left { /* the tightest limit of a kind, for RateLimit headers */
@@ -203,38 +191,33 @@ struct verdict {
     enum event_kind event;
     enum verdict_kind kind;
     struct reply_to reply;
-    struct refusal refusal; /* REFUSED, WAIT */
+    struct refusal refusal;      /* REFUSED, WAIT */
     /* CALL refused, and for how long the same event would be: while the wall clock is within
      * [same_from_ms, same_until_ms) and engine_meter_mark of its subject says meter_mark. 0, 0 = ask. */
     int64_t same_from_ms, same_until_ms;
     uint64_t meter_mark;
     /* CALL allowed: */
-    int64_t hold_id; /* also the request id */
+    int64_t hold_id;             /* also the request id */
     int64_t thread_id;
     int32_t route_index;
-    uint32_t
-        routes_foreign; /* bit i: route i does not know the id that the call refers to; no attempt may go there */
+    uint32_t routes_foreign;     /* bit i: route i does not know the id that the call refers to; no attempt may go there */
     enum payer payer;
-    int64_t output_limit; /* to put into the request; -1 = leave the request as it is */
+    int64_t output_limit;        /* to put into the request; -1 = leave the request as it is */
     bool output_lowered;
-    int64_t
-        output_allowed; /* tokens that may be relayed now; INT64_MAX = the whole answer is held */
+    int64_t output_allowed;      /* tokens that may be relayed now; INT64_MAX = the whole answer is held */
     int64_t est_input;
-    int64_t held_output,
-        bound_output; /* tokens that are held, and that it cannot pass; EXTEND, REROUTE too */
+    int64_t held_output, bound_output; /* tokens that are held, and that it cannot pass; EXTEND, REROUTE too */
     int64_t bytes_per_token_milli; /* learned bytes per output token x 1000 */
     struct limit_left tightest_requests, tightest_money;
     /* IDENTIFY: */
     struct identity identity;
     int64_t identity_version;
     /* SETTLE: */
-    bool booked; /* by this event: its hold was open; REROUTE: the attempt before was billed */
-    bool billed; /* what was booked has usage */
+    bool booked;                 /* by this event: its hold was open; REROUTE: the attempt before was billed */
+    bool billed;                 /* what was booked has usage */
     int64_t cost_micros;
-    int64_t
-        est_micros; /* of the whole call, with its last event alone; 0 where nothing left the process */
-    int64_t
-        overshoot_micros; /* the most that a cost cap is passed by, settled and held, by this cost; 0 = none */
+    int64_t est_micros;          /* of the whole call, with its last event alone; 0 where nothing left the process */
+    int64_t overshoot_micros;    /* the most that a cost cap is passed by, settled and held, by this cost; 0 = none */
     /* ADMIN: */
     enum status_of_admin { ADMIN_DONE, ADMIN_NOT_FOUND, ADMIN_EXISTS, ADMIN_INVALID } admin;
     int64_t new_id, new_id_2;

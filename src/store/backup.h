@@ -28,8 +28,7 @@ struct restored {
 /* Puts the store in the file `from` in place of the one at `url`. *audit is that of `from`.
  * STATUS_BUSY: a gateway holds `url`; STATUS_EXISTS: a store is there and `force` is not set, which
  * moves it aside, log and all, or not at all: where a step fails what was there is as it was, and where the
- * process dies in between the next who opens it finds it so; STATUS_INVALID: `from` is damaged, or its books
- * do not agree and `force` is not
+ * process dies in between the next who opens it finds it so; STATUS_INVALID: `from` is damaged, or its books do not agree and `force` is not
  * set; STATUS_FULL: no epochs are left; else as store_audit. */
 MUST_USE enum status store_restore(const char *from, const char *url, bool force, int64_t now_ms,
     audit_progress *progress, void *user, struct audit *audit, struct restored *restored,

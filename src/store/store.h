@@ -21,9 +21,8 @@ struct store_error {
 #define STORE_SCHEMA_VERSION 1
 
 struct store_options {
-    bool full_sync; /* durability: disk */
-    bool
-        read_only; /* no migration, no transaction but store_begin_read's; a missing file is NOT_FOUND */
+    bool full_sync;           /* durability: disk */
+    bool read_only;           /* no migration, no transaction but store_begin_read's; a missing file is NOT_FOUND */
     int32_t checkpoint_pages; /* of the log before it is copied back; 0 = STORE_CHECKPOINT_PAGES */
     int32_t read_max_ms;      /* of one read at the reader door; 0 = STORE_READ_MAX_MS */
     /* Of a shared store (store_is_exclusive): */
@@ -107,34 +106,27 @@ typedef void store_found(void *user, const struct need *need, const union need_r
 MUST_USE enum status store_load(struct store *store, const struct need *needs, size_t count,
     bool lock, store_found *found, void *user);
 
-MUST_USE enum status store_account_get(
-    struct store *store, int64_t account_id, struct account_row *row);
-MUST_USE enum status store_account_by_name(
-    struct store *store, const char *name, struct account_row *row);
-MUST_USE enum status store_account_put(
-    struct store *store, struct account_row *row); /* version 0 = insert */
+MUST_USE enum status store_account_get(struct store *store, int64_t account_id, struct account_row *row);
+MUST_USE enum status store_account_by_name(struct store *store, const char *name, struct account_row *row);
+MUST_USE enum status store_account_put(struct store *store, struct account_row *row); /* version 0 = insert */
 MUST_USE enum status store_key_get(struct store *store, int64_t key_id, struct key_row *row);
-MUST_USE enum status store_key_by_hash(
-    struct store *store, const char *hash_hex, struct key_row *row);
+MUST_USE enum status store_key_by_hash(struct store *store, const char *hash_hex, struct key_row *row);
 MUST_USE enum status store_key_put(struct store *store, struct key_row *row);
 /* Bumped by the engine with every change of an account or key, in the same transaction; `version` is the
  * new one and greater than the stored one, else STATUS_CONFLICT. */
 MUST_USE enum status store_identity_version(struct store *store, int64_t *version);
 MUST_USE enum status store_identity_bump(struct store *store, int64_t version);
 
-MUST_USE enum status store_thread_get(
-    struct store *store, int64_t thread_id, struct thread_row *row);
-MUST_USE enum status store_thread_find(struct store *store, int64_t account_id,
-    enum thread_kind kind, const char *sig_hash, struct thread_row *row);
+MUST_USE enum status store_thread_get(struct store *store, int64_t thread_id, struct thread_row *row);
+MUST_USE enum status store_thread_find(struct store *store, int64_t account_id, enum thread_kind kind,
+    const char *sig_hash, struct thread_row *row);
 MUST_USE enum status store_thread_put(struct store *store, struct thread_row *row);
 
-MUST_USE enum status store_subject_find(struct store *store, enum subject_kind kind,
-    int64_t account_id, const char *name, struct subject_row *row);
-MUST_USE enum status store_subject_put(
-    struct store *store, const struct subject_row *row); /* insert */
+MUST_USE enum status store_subject_find(struct store *store, enum subject_kind kind, int64_t account_id,
+    const char *name, struct subject_row *row);
+MUST_USE enum status store_subject_put(struct store *store, const struct subject_row *row); /* insert */
 
-MUST_USE enum status store_meter_get(
-    struct store *store, int64_t subject_id, struct meter_row *row);
+MUST_USE enum status store_meter_get(struct store *store, int64_t subject_id, struct meter_row *row);
 MUST_USE enum status store_meter_put(struct store *store, struct meter_row *row);
 
 MUST_USE enum status store_hold_get(struct store *store, int64_t hold_id, struct hold_row *row);
@@ -177,43 +169,38 @@ struct store_costs store_costs(const struct store *store);
 MUST_USE enum status store_ledger_add(struct store *store, const struct ledger_row *row);
 /* Adds `count` to the row of (account, key, model, limit, reason, minute); inserts it with its ledger_id. */
 MUST_USE enum status store_refusal_add(struct store *store, const struct refusal_row *row);
-MUST_USE enum status store_issued_get(
-    struct store *store, const char *id_hash, struct issued_row *row);
-MUST_USE enum status store_issued_put(
-    struct store *store, const struct issued_row *row); /* keeps an existing one */
+MUST_USE enum status store_issued_get(struct store *store, const char *id_hash, struct issued_row *row);
+MUST_USE enum status store_issued_put(struct store *store, const struct issued_row *row); /* keeps an existing one */
 /* The oldest of those before `before_ms`, at most STORE_SWEEP_ROWS a call so that a batch stays short. */
 #define STORE_SWEEP_ROWS 5000
 MUST_USE enum status store_issued_sweep(struct store *store, int64_t before_ms);
 
 /* Limit definitions in the order of their numbers: index 0.. until NOT_FOUND. A put replaces those of the
  * same number and of the same name: a renamed limit keeps its number, a changed one takes a new number. */
-MUST_USE enum status store_limit_def_at(
-    struct store *store, int64_t index, struct limit_def_row *row);
+MUST_USE enum status store_limit_def_at(struct store *store, int64_t index, struct limit_def_row *row);
 MUST_USE enum status store_limit_def_put(struct store *store, const struct limit_def_row *row);
 
 /* --- The reader door: own snapshot connections, never through the engine, any thread (one reader each).
  * A read takes at most read_max_ms, its callbacks included, then it is STATUS_IO (on disk). Callbacks
  * call nothing of this header. Readers are closed before their store. */
 struct store_reader;
-MUST_USE enum status store_reader_open(
-    struct store *store, struct store_reader **reader, struct store_error *error);
+MUST_USE enum status store_reader_open(struct store *store, struct store_reader **reader,
+    struct store_error *error);
 void store_reader_close(struct store_reader *reader);
 /* What failed last at this reader. */
 const char *store_reader_error(const struct store_reader *reader);
 
 struct ledger_filter {
-    int64_t account_id, key_id, thread_id, since_ms,
-        until_ms;                   /* 0 = any; at or after since, before until */
-    char model[NAME_MAX_BYTES + 1]; /* "" = any */
-    int32_t kind;                   /* -1 = any */
-    int64_t id;                     /* row or hold id; 0 = any */
-    int64_t before_id;              /* page: only ids below; 0 = newest first from the end */
-    int32_t limit;                  /* rows at most; 0 = 100 */
+    int64_t account_id, key_id, thread_id, since_ms, until_ms; /* 0 = any; at or after since, before until */
+    char model[NAME_MAX_BYTES + 1];                            /* "" = any */
+    int32_t kind;                                              /* -1 = any */
+    int64_t id;                                                /* row or hold id; 0 = any */
+    int64_t before_id;                                         /* page: only ids below; 0 = newest first from the end */
+    int32_t limit;                                             /* rows at most; 0 = 100 */
 };
 /* Newest first. The callback returns false to stop. Rows and their slices live during the callback. */
-MUST_USE enum status store_read_ledger(struct store_reader *reader,
-    const struct ledger_filter *filter, bool (*row)(void *user, const struct ledger_row *row),
-    void *user);
+MUST_USE enum status store_read_ledger(struct store_reader *reader, const struct ledger_filter *filter,
+    bool (*row)(void *user, const struct ledger_row *row), void *user);
 MUST_USE enum status store_read_accounts(struct store_reader *reader,
     bool (*row)(void *user, const struct account_row *row), void *user);
 MUST_USE enum status store_read_keys(struct store_reader *reader, int64_t account_id /* 0 = all */,

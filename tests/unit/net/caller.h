@@ -14,10 +14,10 @@ enum caller_way {
     CALLER_PLAIN,
     CALLER_CANCEL_ON_HEAD,
     CALLER_CANCEL_ON_BODY,
-    CALLER_CANCEL_SOON,   /* after 100 ms */
-    CALLER_PAUSE_ON_HEAD, /* for 200 ms */
-    CALLER_PAUSE_ON_BODY, /* the same, at the first piece */
-    CALLER_AGAIN_AT_ONCE, /* once more from within its end, 100 ms later, before the loop polls again */
+    CALLER_CANCEL_SOON,     /* after 100 ms */
+    CALLER_PAUSE_ON_HEAD,   /* for 200 ms */
+    CALLER_PAUSE_ON_BODY,   /* the same, at the first piece */
+    CALLER_AGAIN_AT_ONCE,   /* once more from within its end, 100 ms later, before the loop polls again */
 };
 
 struct caller_ask {
@@ -76,12 +76,12 @@ struct provider {
     atomic_int serving; /* the descriptor that `serve` has; -1 = none */
     atomic_int accepted;
     atomic_int ended; /* connections whose function has returned */
-    void (*serve)(
-        struct provider *provider, int fd, int index); /* closes fd; index counts from 0 */
+    void (*serve)(struct provider *provider, int fd, int index); /* closes fd; index counts from 0 */
     void *user;
 };
 
-void provider_start(struct provider *provider, void (*serve)(struct provider *, int fd, int index));
+void provider_start(
+    struct provider *provider, void (*serve)(struct provider *, int fd, int index));
 void provider_stop(struct provider *provider);
 struct net_target provider_target(const struct provider *provider);
 /* Reads one request with its body, if it has a Content-Length. False when the peer ended. */
