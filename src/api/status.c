@@ -1,5 +1,5 @@
-/* api/status.c: the gateway at a glance: its state, its fellows on the store, the last calls, the fullest meters. A key that may not
- * read all sees its own account. */
+/* api/status.c: the gateway at a glance: its state, its fellows on the store, the last calls, the fullest
+ * meters. A key that may not read all sees its own account. */
 #include "api/api_priv.h"
 
 #include "base/clock.h"

@@ -54,8 +54,8 @@ const char *store_trouble(const struct store *store);
 
 /* Whether nobody else writes to it as long as it is open: what was read stays true until we write. One
  * that is not exclusive is shared with other gateways, over a network:
- *   - what is sent there waits for company: store_begin, puts and store_load without a callback cost nothing
- *     until store_load or store_commit takes the way there and back;
+ *   - what is sent there waits for company: store_begin and puts cost nothing until store_load or
+ *     store_commit takes the way there and back;
  *   - so a put's EXISTS, CONFLICT or NOT_FOUND comes as CONFLICT of store_commit, and store_begin's FENCED
  *     with the first store_load or with store_commit;
  *   - threads, meters and holds that are updated or deleted were loaded with their lock, or inserted, in the
