@@ -82,23 +82,56 @@ version_status(struct store *store, enum memory_table_id table_id, int64_t id, b
                                                : fail_row(store, STATUS_CONFLICT, table, id);
 }
 
-/* --- Accounts and keys. */
+/* --- Rows by what they are needed for. */
 
 static enum status
-account_get(struct store *store, int64_t account_id, struct account_row *row)
+get_named(struct store *store, const struct need *need, union need_row *row)
 {
-    return get_row(store, TABLE_ACCOUNT, account_id, row);
-}
-
-static enum status
-account_by_name(struct store *store, const char *name, struct account_row *row)
-{
-    struct account_row like = { 0 };
-    if (!slice_to_cstr(slice_str(name), like.name, sizeof(like.name))) {
-        return STATUS_NOT_FOUND;
+    const struct slice text = slice_str(need->text);
+    union need_row like = { 0 };
+    switch (need->kind) {
+    case NEED_ACCOUNT_NAME:
+        return slice_to_cstr(text, like.account.name, sizeof(like.account.name))
+                   ? find_row(store, TABLE_ACCOUNT, &like.account, &row->account)
+                   : STATUS_NOT_FOUND;
+    case NEED_KEY_HASH:
+        return slice_to_cstr(text, like.key.hash_hex, sizeof(like.key.hash_hex))
+                   ? find_row(store, TABLE_KEY, &like.key, &row->key)
+                   : STATUS_NOT_FOUND;
+    case NEED_THREAD_SIG:
+        like.thread.account_id = need->id;
+        like.thread.kind = (enum thread_kind)need->sub_kind;
+        return slice_to_cstr(text, like.thread.sig_hash, sizeof(like.thread.sig_hash))
+                   ? find_row(store, TABLE_THREAD, &like.thread, &row->thread)
+                   : STATUS_NOT_FOUND;
+    case NEED_SUBJECT:
+        like.subject.account_id = need->id;
+        like.subject.kind = (enum subject_kind)need->sub_kind;
+        return slice_to_cstr(text, like.subject.name, sizeof(like.subject.name))
+                   ? find_row(store, TABLE_SUBJECT, &like.subject, &row->subject)
+                   : STATUS_NOT_FOUND;
+    case NEED_ISSUED:
+        return slice_to_cstr(text, like.issued.id_hash, sizeof(like.issued.id_hash))
+                   ? find_row(store, TABLE_ISSUED, &like.issued, &row->issued)
+                   : STATUS_NOT_FOUND;
+    default: check(!"a need that no row answers");
     }
-    return find_row(store, TABLE_ACCOUNT, &like, row);
 }
+
+static enum status
+get(struct store *store, const struct need *need, union need_row *row)
+{
+    switch (need->kind) {
+    case NEED_ACCOUNT: return get_row(store, TABLE_ACCOUNT, need->id, &row->account);
+    case NEED_KEY: return get_row(store, TABLE_KEY, need->id, &row->key);
+    case NEED_THREAD: return get_row(store, TABLE_THREAD, need->id, &row->thread);
+    case NEED_METER: return get_row(store, TABLE_METER, need->id, &row->meter);
+    case NEED_HOLD: return get_row(store, TABLE_HOLD, need->id, &row->hold);
+    default: return get_named(store, need, row);
+    }
+}
+
+/* --- Accounts and keys. */
 
 static enum status
 account_put(struct store *store, struct account_row *row)
@@ -113,22 +146,6 @@ account_put(struct store *store, struct account_row *row)
     }
     row->version += status == STATUS_OK;
     return status;
-}
-
-static enum status
-key_get(struct store *store, int64_t key_id, struct key_row *row)
-{
-    return get_row(store, TABLE_KEY, key_id, row);
-}
-
-static enum status
-key_by_hash(struct store *store, const char *hash_hex, struct key_row *row)
-{
-    struct key_row like = { 0 };
-    if (!slice_to_cstr(slice_str(hash_hex), like.hash_hex, sizeof(like.hash_hex))) {
-        return STATUS_NOT_FOUND;
-    }
-    return find_row(store, TABLE_KEY, &like, row);
 }
 
 static enum status
@@ -169,23 +186,6 @@ identity_bump(struct store *store, int64_t version)
 /* --- Threads, subjects, meters. */
 
 static enum status
-thread_get(struct store *store, int64_t thread_id, struct thread_row *row)
-{
-    return get_row(store, TABLE_THREAD, thread_id, row);
-}
-
-static enum status
-thread_find(struct store *store, int64_t account_id, enum thread_kind kind, const char *sig_hash,
-    struct thread_row *row)
-{
-    struct thread_row like = { .account_id = account_id, .kind = kind };
-    if (!slice_to_cstr(slice_str(sig_hash), like.sig_hash, sizeof(like.sig_hash))) {
-        return STATUS_NOT_FOUND;
-    }
-    return find_row(store, TABLE_THREAD, &like, row);
-}
-
-static enum status
 thread_put(struct store *store, struct thread_row *row)
 {
     const struct thread_row *stored = table_get(table_of(store, TABLE_THREAD), row->thread_id);
@@ -206,26 +206,9 @@ thread_put(struct store *store, struct thread_row *row)
 }
 
 static enum status
-subject_find(struct store *store, enum subject_kind kind, int64_t account_id, const char *name,
-    struct subject_row *row)
-{
-    struct subject_row like = { .account_id = account_id, .kind = kind };
-    if (!slice_to_cstr(slice_str(name), like.name, sizeof(like.name))) {
-        return STATUS_NOT_FOUND;
-    }
-    return find_row(store, TABLE_SUBJECT, &like, row);
-}
-
-static enum status
 subject_put(struct store *store, const struct subject_row *row)
 {
     return insert_row(store, TABLE_SUBJECT, row->subject_id, row);
-}
-
-static enum status
-meter_get(struct store *store, int64_t subject_id, struct meter_row *row)
-{
-    return get_row(store, TABLE_METER, subject_id, row);
 }
 
 static enum status
@@ -244,12 +227,6 @@ meter_put(struct store *store, struct meter_row *row)
 }
 
 /* --- Holds, ledger, refusals. */
-
-static enum status
-hold_get(struct store *store, int64_t hold_id, struct hold_row *row)
-{
-    return get_row(store, TABLE_HOLD, hold_id, row);
-}
 
 static enum status
 hold_insert(struct store *store, const struct hold_row *row)
@@ -325,16 +302,6 @@ refusal_add(struct store *store, const struct refusal_row *row)
 /* --- Issued ids and limits. */
 
 static enum status
-issued_get(struct store *store, const char *id_hash, struct issued_row *row)
-{
-    struct issued_row like = { 0 };
-    if (!slice_to_cstr(slice_str(id_hash), like.id_hash, sizeof(like.id_hash))) {
-        return STATUS_NOT_FOUND;
-    }
-    return find_row(store, TABLE_ISSUED, &like, row);
-}
-
-static enum status
 issued_put(struct store *store, const struct issued_row *row)
 {
     if (table_find(table_of(store, TABLE_ISSUED), row)) {
@@ -392,29 +359,20 @@ limit_def_put(struct store *store, const struct limit_def_row *row)
 }
 
 const struct store_row_ops memory_row_ops = {
-    .account_get = account_get,
-    .account_by_name = account_by_name,
+    .get = get,
     .account_put = account_put,
-    .key_get = key_get,
-    .key_by_hash = key_by_hash,
     .key_put = key_put,
     .identity_version = identity_version,
     .identity_bump = identity_bump,
-    .thread_get = thread_get,
-    .thread_find = thread_find,
     .thread_put = thread_put,
-    .subject_find = subject_find,
     .subject_put = subject_put,
-    .meter_get = meter_get,
     .meter_put = meter_put,
-    .hold_get = hold_get,
     .hold_insert = hold_insert,
     .hold_update = hold_update,
     .hold_delete = hold_delete,
     .hold_orphan = hold_orphan,
     .ledger_add = ledger_add,
     .refusal_add = refusal_add,
-    .issued_get = issued_get,
     .issued_put = issued_put,
     .issued_sweep = issued_sweep,
     .limit_def_at = limit_def_at,

@@ -418,38 +418,3 @@ postgres_load(struct store *store, const struct need *needs, size_t count, bool 
     }
     return status == STATUS_OK ? tell_needs(postgres, load, count, lock, found, user) : status;
 }
-
-/* --- One row. */
-
-struct single {
-    struct postgres_store *postgres;
-    union need_row *row;
-    enum status status;
-};
-
-static void
-take_single(void *user, const struct need *need, const union need_row *row)
-{
-    struct single *single = user;
-    single->status = row ? STATUS_OK : STATUS_NOT_FOUND;
-    if (!row) {
-        return;
-    }
-    *single->row = *row;
-    if (need->kind == NEED_HOLD) { /* its inputs are to live until the next call */
-        struct buf *inputs = &single->postgres->inputs;
-        buf_clear(inputs);
-        buf_add_slice(inputs, row->hold.inputs);
-        single->row->hold.inputs = buf_slice(inputs);
-        single->status = inputs->failed ? no_memory(single->postgres) : STATUS_OK;
-    }
-}
-
-enum status
-postgres_get(struct postgres_store *postgres, const struct need *need, union need_row *row)
-{
-    struct single single = { .postgres = postgres, .row = row };
-    const bool lock = postgres->base.state == STORE_WRITING && may_lock(&postgres->locks, need);
-    const enum status status = postgres_load(&postgres->base, need, 1, lock, take_single, &single);
-    return status == STATUS_OK ? single.status : status;
-}

@@ -307,9 +307,6 @@ void postgres_forget(struct postgres_store *postgres);
 /* postgres_load.c */
 MUST_USE enum status postgres_load(struct store *store, const struct need *needs, size_t count,
     bool lock, store_found *found, void *user);
-/* One row, with its lock where the transaction writes and the order allows. */
-MUST_USE enum status postgres_get(
-    struct postgres_store *postgres, const struct need *need, union need_row *row);
 void load_free(struct load *load);
 
 /* postgres_commit.c */

@@ -4,119 +4,7 @@
 
 #include <stdio.h>
 
-/* --- Gets: needs of one row each. */
-
-static enum status
-get_of_id(struct store *store, enum need_kind kind, int64_t id, union need_row *row)
-{
-    const struct need need = { .kind = kind, .id = id };
-    return postgres_get(postgres_store_of(store), &need, row);
-}
-
-static enum status
-get_of_text(struct store *store, enum need_kind kind, int32_t sub_kind, int64_t id,
-    const char *text, union need_row *row)
-{
-    struct need need = { .kind = kind, .sub_kind = sub_kind, .id = id };
-    /* a text that no row can have names none */
-    return slice_to_cstr(slice_str(text), need.text, sizeof(need.text))
-               ? postgres_get(postgres_store_of(store), &need, row)
-               : STATUS_NOT_FOUND;
-}
-
-#define GIVE(field)                                                                                \
-    do {                                                                                           \
-        if (status == STATUS_OK) {                                                                 \
-            *row = got.field;                                                                      \
-        }                                                                                          \
-        return status;                                                                             \
-    } while (0)
-
-static enum status
-account_get(struct store *store, int64_t account_id, struct account_row *row)
-{
-    union need_row got;
-    const enum status status = get_of_id(store, NEED_ACCOUNT, account_id, &got);
-    GIVE(account);
-}
-
-static enum status
-account_by_name(struct store *store, const char *name, struct account_row *row)
-{
-    union need_row got;
-    const enum status status = get_of_text(store, NEED_ACCOUNT_NAME, 0, 0, name, &got);
-    GIVE(account);
-}
-
-static enum status
-key_get(struct store *store, int64_t key_id, struct key_row *row)
-{
-    union need_row got;
-    const enum status status = get_of_id(store, NEED_KEY, key_id, &got);
-    GIVE(key);
-}
-
-static enum status
-key_by_hash(struct store *store, const char *hash_hex, struct key_row *row)
-{
-    union need_row got;
-    const enum status status = get_of_text(store, NEED_KEY_HASH, 0, 0, hash_hex, &got);
-    GIVE(key);
-}
-
-static enum status
-thread_get(struct store *store, int64_t thread_id, struct thread_row *row)
-{
-    union need_row got;
-    const enum status status = get_of_id(store, NEED_THREAD, thread_id, &got);
-    GIVE(thread);
-}
-
-static enum status
-thread_find(struct store *store, int64_t account_id, enum thread_kind kind, const char *sig_hash,
-    struct thread_row *row)
-{
-    union need_row got;
-    const enum status status =
-        get_of_text(store, NEED_THREAD_SIG, (int32_t)kind, account_id, sig_hash, &got);
-    GIVE(thread);
-}
-
-static enum status
-subject_find(struct store *store, enum subject_kind kind, int64_t account_id, const char *name,
-    struct subject_row *row)
-{
-    union need_row got;
-    const enum status status =
-        get_of_text(store, NEED_SUBJECT, (int32_t)kind, account_id, name, &got);
-    GIVE(subject);
-}
-
-static enum status
-meter_get(struct store *store, int64_t subject_id, struct meter_row *row)
-{
-    union need_row got;
-    const enum status status = get_of_id(store, NEED_METER, subject_id, &got);
-    GIVE(meter);
-}
-
-static enum status
-hold_get(struct store *store, int64_t hold_id, struct hold_row *row)
-{
-    union need_row got;
-    const enum status status = get_of_id(store, NEED_HOLD, hold_id, &got);
-    GIVE(hold);
-}
-
-static enum status
-issued_get(struct store *store, const char *id_hash, struct issued_row *row)
-{
-    union need_row got;
-    const enum status status = get_of_text(store, NEED_ISSUED, 0, 0, id_hash, &got);
-    GIVE(issued);
-}
-
-/* --- Gets of their own. */
+/* --- Gets: rows that are needed come by postgres_load. */
 
 static void
 take_nothing(void *user, const struct need *need, const union need_row *row)
@@ -447,29 +335,19 @@ limit_def_put(struct store *store, const struct limit_def_row *row)
 }
 
 const struct store_row_ops postgres_row_ops = {
-    .account_get = account_get,
-    .account_by_name = account_by_name,
     .account_put = account_put,
-    .key_get = key_get,
-    .key_by_hash = key_by_hash,
     .key_put = key_put,
     .identity_version = identity_version,
     .identity_bump = identity_bump,
-    .thread_get = thread_get,
-    .thread_find = thread_find,
     .thread_put = thread_put,
-    .subject_find = subject_find,
     .subject_put = subject_put,
-    .meter_get = meter_get,
     .meter_put = meter_put,
-    .hold_get = hold_get,
     .hold_insert = hold_insert,
     .hold_update = hold_update,
     .hold_delete = hold_delete,
     .hold_orphan = hold_orphan,
     .ledger_add = ledger_add,
     .refusal_add = refusal_add,
-    .issued_get = issued_get,
     .issued_put = issued_put,
     .issued_sweep = issued_sweep,
     .limit_def_at = limit_def_at,

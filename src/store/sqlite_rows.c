@@ -91,27 +91,7 @@ identity_bump(struct store *store, int64_t version)
     return sqlite_meta_put_i64(db, "identity_version", version);
 }
 
-/* --- Accounts and keys. */
-
-static enum status
-account_get(struct store *store, int64_t account_id, struct account_row *row)
-{
-    struct query query = query_start(db_of(store), STATEMENT_ACCOUNT_GET);
-    query_i64(&query, account_id);
-    const enum status status = query_next(&query);
-    const bool intact = status != STATUS_OK || row_account(query.columns, row);
-    return query_finish(&query, status, intact, "account", &account_id);
-}
-
-static enum status
-account_by_name(struct store *store, const char *name, struct account_row *row)
-{
-    struct query query = query_start(db_of(store), STATEMENT_ACCOUNT_BY_NAME);
-    query_text(&query, name);
-    const enum status status = query_next(&query);
-    const bool intact = status != STATUS_OK || row_account(query.columns, row);
-    return query_finish(&query, status, intact, "account", &row->account_id);
-}
+/* --- Accounts, keys, threads, subjects. */
 
 static enum status
 account_put(struct store *store, struct account_row *row)
@@ -124,26 +104,6 @@ account_put(struct store *store, struct account_row *row)
 }
 
 static enum status
-key_get(struct store *store, int64_t key_id, struct key_row *row)
-{
-    struct query query = query_start(db_of(store), STATEMENT_KEY_GET);
-    query_i64(&query, key_id);
-    const enum status status = query_next(&query);
-    const bool intact = status != STATUS_OK || row_key(query.columns, row);
-    return query_finish(&query, status, intact, "key", &key_id);
-}
-
-static enum status
-key_by_hash(struct store *store, const char *hash_hex, struct key_row *row)
-{
-    struct query query = query_start(db_of(store), STATEMENT_KEY_BY_HASH);
-    query_text(&query, hash_hex);
-    const enum status status = query_next(&query);
-    const bool intact = status != STATUS_OK || row_key(query.columns, row);
-    return query_finish(&query, status, intact, "key", &row->key_id);
-}
-
-static enum status
 key_put(struct store *store, struct key_row *row)
 {
     struct put put;
@@ -151,31 +111,6 @@ key_put(struct store *store, struct key_row *row)
     const enum status status = run_put(db_of(store), &put);
     row->version += status == STATUS_OK;
     return status;
-}
-
-/* --- Threads and subjects. */
-
-static enum status
-thread_get(struct store *store, int64_t thread_id, struct thread_row *row)
-{
-    struct query query = query_start(db_of(store), STATEMENT_THREAD_GET);
-    query_i64(&query, thread_id);
-    const enum status status = query_next(&query);
-    const bool intact = status != STATUS_OK || row_thread(query.columns, row);
-    return query_finish(&query, status, intact, "thread", &thread_id);
-}
-
-static enum status
-thread_find(struct store *store, int64_t account_id, enum thread_kind kind, const char *sig_hash,
-    struct thread_row *row)
-{
-    struct query query = query_start(db_of(store), STATEMENT_THREAD_FIND);
-    query_i64(&query, account_id);
-    query_i64(&query, kind);
-    query_text(&query, sig_hash);
-    const enum status status = query_next(&query);
-    const bool intact = status != STATUS_OK || row_thread(query.columns, row);
-    return query_finish(&query, status, intact, "thread", &row->thread_id);
 }
 
 static enum status
@@ -186,19 +121,6 @@ thread_put(struct store *store, struct thread_row *row)
     const enum status status = run_put(db_of(store), &put);
     row->version += status == STATUS_OK;
     return status;
-}
-
-static enum status
-subject_find(struct store *store, enum subject_kind kind, int64_t account_id, const char *name,
-    struct subject_row *row)
-{
-    struct query query = query_start(db_of(store), STATEMENT_SUBJECT_FIND);
-    query_i64(&query, account_id);
-    query_i64(&query, kind);
-    query_text(&query, name);
-    const enum status status = query_next(&query);
-    const bool intact = status != STATUS_OK || row_subject(query.columns, row);
-    return query_finish(&query, status, intact, "subject", &row->subject_id);
 }
 
 static enum status
@@ -218,16 +140,6 @@ no_memory(struct sqlite_db *db)
 }
 
 static enum status
-meter_get(struct store *store, int64_t subject_id, struct meter_row *row)
-{
-    struct query query = query_start(db_of(store), STATEMENT_METER_GET);
-    query_i64(&query, subject_id);
-    const enum status status = query_next(&query);
-    const bool intact = status != STATUS_OK || row_meter(query.columns, row);
-    return query_finish(&query, status, intact, "meter", &subject_id);
-}
-
-static enum status
 meter_put(struct store *store, struct meter_row *row)
 {
     struct sqlite_store *sqlite = sqlite_store_of(store);
@@ -240,7 +152,7 @@ meter_put(struct store *store, struct meter_row *row)
     return status;
 }
 
-/* --- Holds. */
+/* --- Rows by what they are needed for, and holds. */
 
 /* Ends the query; the inputs are copied, so that they outlive it. */
 static enum status
@@ -262,12 +174,25 @@ read_hold(struct sqlite_store *sqlite, struct query *query, struct hold_row *row
     return status;
 }
 
-static enum status
-hold_get(struct store *store, int64_t hold_id, struct hold_row *row)
+/* Each row begins with its number, but for an id that was issued, which has none. */
+static const int64_t *
+number_of(enum need_kind kind, const union need_row *row)
 {
-    struct query query = query_start(db_of(store), STATEMENT_HOLD_GET);
-    query_i64(&query, hold_id);
-    return read_hold(sqlite_store_of(store), &query, row);
+    return kind == NEED_ISSUED ? &row->issued.account_id : &row->account.account_id;
+}
+
+static enum status
+get(struct store *store, const struct need *need, union need_row *row)
+{
+    struct params params;
+    struct query query = query_start(db_of(store), need_statement(need, &params));
+    query_bind(&query, &params);
+    if (need->kind == NEED_HOLD) {
+        return read_hold(sqlite_store_of(store), &query, &row->hold);
+    }
+    const enum status status = query_next(&query);
+    const bool intact = status != STATUS_OK || row_needed(query.columns, need->kind, row);
+    return query_finish(&query, status, intact, need_table(need->kind), number_of(need->kind, row));
 }
 
 static enum status
@@ -327,16 +252,6 @@ refusal_add(struct store *store, const struct refusal_row *row)
 /* --- Issued ids and limits. */
 
 static enum status
-issued_get(struct store *store, const char *id_hash, struct issued_row *row)
-{
-    struct query query = query_start(db_of(store), STATEMENT_ISSUED_GET);
-    query_text(&query, id_hash);
-    const enum status status = query_next(&query);
-    const bool intact = status != STATUS_OK || row_issued(query.columns, row);
-    return query_finish(&query, status, intact, "issued", &row->account_id);
-}
-
-static enum status
 issued_put(struct store *store, const struct issued_row *row)
 {
     struct put put;
@@ -376,29 +291,20 @@ limit_def_put(struct store *store, const struct limit_def_row *row)
 }
 
 const struct store_row_ops sqlite_row_ops = {
-    .account_get = account_get,
-    .account_by_name = account_by_name,
+    .get = get,
     .account_put = account_put,
-    .key_get = key_get,
-    .key_by_hash = key_by_hash,
     .key_put = key_put,
     .identity_version = identity_version,
     .identity_bump = identity_bump,
-    .thread_get = thread_get,
-    .thread_find = thread_find,
     .thread_put = thread_put,
-    .subject_find = subject_find,
     .subject_put = subject_put,
-    .meter_get = meter_get,
     .meter_put = meter_put,
-    .hold_get = hold_get,
     .hold_insert = hold_insert,
     .hold_update = hold_update,
     .hold_delete = hold_delete,
     .hold_orphan = hold_orphan,
     .ledger_add = ledger_add,
     .refusal_add = refusal_add,
-    .issued_get = issued_get,
     .issued_put = issued_put,
     .issued_sweep = issued_sweep,
     .limit_def_at = limit_def_at,

@@ -317,41 +317,19 @@ refuse_row(struct store *store, const char *table, int64_t id)
 /* --- Rows by what they are needed for. */
 
 static enum status
-get_tree(struct store *store, const struct need *need, struct subject_row *row)
+get_tree(struct store *store, const struct need *need, union need_row *row)
 {
-    struct thread_row thread;
-    char root[I64_TEXT_BYTES + 1];
-    const enum status status = store->rows->thread_find(
-        store, need->id, (enum thread_kind)need->sub_kind, need->text, &thread);
+    struct need thread = *need;
+    thread.kind = NEED_THREAD_SIG;
+    const enum status status = store->rows->get(store, &thread, row);
     if (status != STATUS_OK) {
         return status;
     }
-    root[i64_text(thread.root_id, root)] = '\0';
-    return store->rows->subject_find(store, SUBJECT_TREE, thread.account_id, root, row);
-}
-
-static enum status
-get_needed(struct store *store, const struct need *need, union need_row *row)
-{
-    const struct store_row_ops *rows = store->rows;
-    switch (need->kind) {
-    case NEED_ACCOUNT: return rows->account_get(store, need->id, &row->account);
-    case NEED_ACCOUNT_NAME: return rows->account_by_name(store, need->text, &row->account);
-    case NEED_KEY: return rows->key_get(store, need->id, &row->key);
-    case NEED_KEY_HASH: return rows->key_by_hash(store, need->text, &row->key);
-    case NEED_THREAD: return rows->thread_get(store, need->id, &row->thread);
-    case NEED_THREAD_SIG:
-        return rows->thread_find(
-            store, need->id, (enum thread_kind)need->sub_kind, need->text, &row->thread);
-    case NEED_SUBJECT:
-        return rows->subject_find(
-            store, (enum subject_kind)need->sub_kind, need->id, need->text, &row->subject);
-    case NEED_METER: return rows->meter_get(store, need->id, &row->meter);
-    case NEED_HOLD: return rows->hold_get(store, need->id, &row->hold);
-    case NEED_ISSUED: return rows->issued_get(store, need->text, &row->issued);
-    case NEED_TREE: return get_tree(store, need, &row->subject);
-    default: check(!"a need that no row answers");
-    }
+    struct need tree = {
+        .kind = NEED_SUBJECT, .sub_kind = SUBJECT_TREE, .id = row->thread.account_id
+    };
+    tree.text[i64_text(row->thread.root_id, tree.text)] = '\0';
+    return store->rows->get(store, &tree, row);
 }
 
 static enum status
@@ -360,7 +338,9 @@ load_each(
 {
     union need_row row;
     for (size_t i = 0; i < count; i++) {
-        const enum status status = get_needed(store, &needs[i], &row);
+        const enum status status = needs[i].kind == NEED_TREE
+                                       ? get_tree(store, &needs[i], &row)
+                                       : store->rows->get(store, &needs[i], &row);
         if (status != STATUS_OK && status != STATUS_NOT_FOUND) {
             return status;
         }
@@ -386,20 +366,6 @@ store_load(struct store *store, const struct need *needs, size_t count, bool loc
 /* --- Accounts, keys, threads, subjects. */
 
 enum status
-store_account_get(struct store *store, int64_t account_id, struct account_row *row)
-{
-    check_reads(store);
-    return store->rows->account_get(store, account_id, row);
-}
-
-enum status
-store_account_by_name(struct store *store, const char *name, struct account_row *row)
-{
-    check_reads(store);
-    return store->rows->account_by_name(store, name, row);
-}
-
-enum status
 store_account_put(struct store *store, struct account_row *row)
 {
     check_writes(store);
@@ -407,20 +373,6 @@ store_account_put(struct store *store, struct account_row *row)
         return refuse_row(store, "account", row->account_id);
     }
     return store->rows->account_put(store, row);
-}
-
-enum status
-store_key_get(struct store *store, int64_t key_id, struct key_row *row)
-{
-    check_reads(store);
-    return store->rows->key_get(store, key_id, row);
-}
-
-enum status
-store_key_by_hash(struct store *store, const char *hash_hex, struct key_row *row)
-{
-    check_reads(store);
-    return store->rows->key_by_hash(store, hash_hex, row);
 }
 
 enum status
@@ -448,21 +400,6 @@ store_identity_bump(struct store *store, int64_t version)
 }
 
 enum status
-store_thread_get(struct store *store, int64_t thread_id, struct thread_row *row)
-{
-    check_reads(store);
-    return store->rows->thread_get(store, thread_id, row);
-}
-
-enum status
-store_thread_find(struct store *store, int64_t account_id, enum thread_kind kind,
-    const char *sig_hash, struct thread_row *row)
-{
-    check_reads(store);
-    return store->rows->thread_find(store, account_id, kind, sig_hash, row);
-}
-
-enum status
 store_thread_put(struct store *store, struct thread_row *row)
 {
     check_writes(store);
@@ -470,14 +407,6 @@ store_thread_put(struct store *store, struct thread_row *row)
         return refuse_row(store, "thread", row->thread_id);
     }
     return store->rows->thread_put(store, row);
-}
-
-enum status
-store_subject_find(struct store *store, enum subject_kind kind, int64_t account_id,
-    const char *name, struct subject_row *row)
-{
-    check_reads(store);
-    return store->rows->subject_find(store, kind, account_id, name, row);
 }
 
 enum status
@@ -493,26 +422,12 @@ store_subject_put(struct store *store, const struct subject_row *row)
 /* --- Meters, holds, ledger. */
 
 enum status
-store_meter_get(struct store *store, int64_t subject_id, struct meter_row *row)
-{
-    check_reads(store);
-    return store->rows->meter_get(store, subject_id, row);
-}
-
-enum status
 store_meter_put(struct store *store, struct meter_row *row)
 {
     check_writes(store);
     meter_row_check(row);
     check(row->node_id == 0); /* slices per node come with several gateways */
     return store->rows->meter_put(store, row);
-}
-
-enum status
-store_hold_get(struct store *store, int64_t hold_id, struct hold_row *row)
-{
-    check_reads(store);
-    return store->rows->hold_get(store, hold_id, row);
 }
 
 enum status
@@ -563,13 +478,6 @@ store_refusal_add(struct store *store, const struct refusal_row *row)
         return refuse_row(store, "refusal", row->ledger_id);
     }
     return store->rows->refusal_add(store, row);
-}
-
-enum status
-store_issued_get(struct store *store, const char *id_hash, struct issued_row *row)
-{
-    check_reads(store);
-    return store->rows->issued_get(store, id_hash, row);
 }
 
 enum status

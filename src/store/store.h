@@ -106,30 +106,19 @@ typedef void store_found(void *user, const struct need *need, const union need_r
 MUST_USE enum status store_load(struct store *store, const struct need *needs, size_t count,
     bool lock, store_found *found, void *user);
 
-MUST_USE enum status store_account_get(struct store *store, int64_t account_id, struct account_row *row);
-MUST_USE enum status store_account_by_name(struct store *store, const char *name, struct account_row *row);
 MUST_USE enum status store_account_put(struct store *store, struct account_row *row); /* version 0 = insert */
-MUST_USE enum status store_key_get(struct store *store, int64_t key_id, struct key_row *row);
-MUST_USE enum status store_key_by_hash(struct store *store, const char *hash_hex, struct key_row *row);
 MUST_USE enum status store_key_put(struct store *store, struct key_row *row);
 /* Bumped by the engine with every change of an account or key, in the same transaction; `version` is the
  * new one and greater than the stored one, else STATUS_CONFLICT. */
 MUST_USE enum status store_identity_version(struct store *store, int64_t *version);
 MUST_USE enum status store_identity_bump(struct store *store, int64_t version);
 
-MUST_USE enum status store_thread_get(struct store *store, int64_t thread_id, struct thread_row *row);
-MUST_USE enum status store_thread_find(struct store *store, int64_t account_id, enum thread_kind kind,
-    const char *sig_hash, struct thread_row *row);
 MUST_USE enum status store_thread_put(struct store *store, struct thread_row *row);
 
-MUST_USE enum status store_subject_find(struct store *store, enum subject_kind kind, int64_t account_id,
-    const char *name, struct subject_row *row);
 MUST_USE enum status store_subject_put(struct store *store, const struct subject_row *row); /* insert */
 
-MUST_USE enum status store_meter_get(struct store *store, int64_t subject_id, struct meter_row *row);
 MUST_USE enum status store_meter_put(struct store *store, struct meter_row *row);
 
-MUST_USE enum status store_hold_get(struct store *store, int64_t hold_id, struct hold_row *row);
 MUST_USE enum status store_hold_insert(struct store *store, const struct hold_row *row);
 /* Writes what changes in a hold's life: payer, state, on_abort, parts, attempts, amounts, estimates and
  * versions. Its owner, account, key, thread, model, creation and inputs stay as they were inserted. */
@@ -169,7 +158,6 @@ struct store_costs store_costs(const struct store *store);
 MUST_USE enum status store_ledger_add(struct store *store, const struct ledger_row *row);
 /* Adds `count` to the row of (account, key, model, limit, reason, minute); inserts it with its ledger_id. */
 MUST_USE enum status store_refusal_add(struct store *store, const struct refusal_row *row);
-MUST_USE enum status store_issued_get(struct store *store, const char *id_hash, struct issued_row *row);
 MUST_USE enum status store_issued_put(struct store *store, const struct issued_row *row); /* keeps an existing one */
 /* The oldest of those before `before_ms`, at most STORE_SWEEP_ROWS a call so that a batch stays short. */
 #define STORE_SWEEP_ROWS 5000

@@ -64,31 +64,21 @@ struct store_ops {
 };
 
 struct store_row_ops {
-    enum status (*account_get)(struct store *, int64_t account_id, struct account_row *);
-    enum status (*account_by_name)(struct store *, const char *name, struct account_row *);
+    /* Of an embedded store, where ops has no `load`. */
+    enum status (*get)(struct store *, const struct need *, union need_row *);
     enum status (*account_put)(struct store *, struct account_row *);
-    enum status (*key_get)(struct store *, int64_t key_id, struct key_row *);
-    enum status (*key_by_hash)(struct store *, const char *hash_hex, struct key_row *);
     enum status (*key_put)(struct store *, struct key_row *);
     enum status (*identity_version)(struct store *, int64_t *version);
     enum status (*identity_bump)(struct store *, int64_t version);
-    enum status (*thread_get)(struct store *, int64_t thread_id, struct thread_row *);
-    enum status (*thread_find)(struct store *, int64_t account_id, enum thread_kind,
-        const char *sig_hash, struct thread_row *);
     enum status (*thread_put)(struct store *, struct thread_row *);
-    enum status (*subject_find)(struct store *, enum subject_kind, int64_t account_id,
-        const char *name, struct subject_row *);
     enum status (*subject_put)(struct store *, const struct subject_row *);
-    enum status (*meter_get)(struct store *, int64_t subject_id, struct meter_row *);
     enum status (*meter_put)(struct store *, struct meter_row *);
-    enum status (*hold_get)(struct store *, int64_t hold_id, struct hold_row *);
     enum status (*hold_insert)(struct store *, const struct hold_row *);
     enum status (*hold_update)(struct store *, const struct hold_row *);
     enum status (*hold_delete)(struct store *, int64_t hold_id);
     enum status (*hold_orphan)(struct store *, int64_t after, struct hold_row *);
     enum status (*ledger_add)(struct store *, const struct ledger_row *);
     enum status (*refusal_add)(struct store *, const struct refusal_row *);
-    enum status (*issued_get)(struct store *, const char *id_hash, struct issued_row *);
     enum status (*issued_put)(struct store *, const struct issued_row *);
     enum status (*issued_sweep)(struct store *, int64_t before_ms);
     enum status (*limit_def_at)(struct store *, int64_t index, struct limit_def_row *);

@@ -332,21 +332,8 @@ static const struct store_ops shared_ops = {
         const enum status status = fault_at(store, FAULT_LOAD);                                    \
         return status == STATUS_OK ? real_of(store)->rows->name args : status;                     \
     }
-GET(account_get, (struct store * store, int64_t id, struct account_row *row), (real_of(store), id, row))
-GET(account_by_name, (struct store * store, const char *name, struct account_row *row), (real_of(store), name, row))
-GET(key_get, (struct store * store, int64_t id, struct key_row *row), (real_of(store), id, row))
-GET(key_by_hash, (struct store * store, const char *hash, struct key_row *row), (real_of(store), hash, row))
+GET(get, (struct store * store, const struct need *need, union need_row *row), (real_of(store), need, row))
 GET(identity_version, (struct store * store, int64_t *version), (real_of(store), version))
-GET(thread_get, (struct store * store, int64_t id, struct thread_row *row), (real_of(store), id, row))
-GET(thread_find,
-    (struct store * store, int64_t account_id, enum thread_kind kind, const char *sig, struct thread_row *row),
-    (real_of(store), account_id, kind, sig, row))
-GET(subject_find,
-    (struct store * store, enum subject_kind kind, int64_t account_id, const char *name, struct subject_row *row),
-    (real_of(store), kind, account_id, name, row))
-GET(meter_get, (struct store * store, int64_t id, struct meter_row *row), (real_of(store), id, row))
-GET(hold_get, (struct store * store, int64_t id, struct hold_row *row), (real_of(store), id, row))
-GET(issued_get, (struct store * store, const char *hash, struct issued_row *row), (real_of(store), hash, row))
 GET(limit_def_at, (struct store * store, int64_t index, struct limit_def_row *row), (real_of(store), index, row))
 
 #define PUT(name, point, kind, row_type, row_const, id)                                            \
@@ -426,29 +413,20 @@ faulty_hold_orphan(struct store *store, int64_t after, struct hold_row *row)
 }
 
 static const struct store_row_ops faulty_rows = {
-    .account_get = faulty_account_get,
-    .account_by_name = faulty_account_by_name,
     .account_put = faulty_account_put,
-    .key_get = faulty_key_get,
-    .key_by_hash = faulty_key_by_hash,
     .key_put = faulty_key_put,
+    .get = faulty_get,
     .identity_version = faulty_identity_version,
     .identity_bump = faulty_identity_bump,
-    .thread_get = faulty_thread_get,
-    .thread_find = faulty_thread_find,
     .thread_put = faulty_thread_put,
-    .subject_find = faulty_subject_find,
     .subject_put = faulty_subject_put,
-    .meter_get = faulty_meter_get,
     .meter_put = faulty_meter_put,
-    .hold_get = faulty_hold_get,
     .hold_insert = faulty_hold_insert,
     .hold_update = faulty_hold_update,
     .hold_delete = faulty_hold_delete,
     .hold_orphan = faulty_hold_orphan,
     .ledger_add = faulty_ledger_add,
     .refusal_add = faulty_refusal_add,
-    .issued_get = faulty_issued_get,
     .issued_put = faulty_issued_put,
     .issued_sweep = faulty_issued_sweep,
     .limit_def_at = faulty_limit_def_at,

@@ -4,6 +4,7 @@
  * long; one bad row poisons its own event alone.
  * Method: an engine over a store whose commits are counted, stopped and spoiled. */
 #include "house.h"
+#include "store_gets.h"
 
 #include <string.h>
 

@@ -5,6 +5,7 @@
 #include "unit.h"
 
 #include "store/store.h"
+#include "store_gets.h"
 
 #define NOW_MS INT64_C(1790000000000)
 #define HASH   "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
