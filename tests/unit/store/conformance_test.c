@@ -27,7 +27,7 @@ accounts_are_kept_by_id_and_by_name(void **state)
     struct world *world = *state;
     struct store *store = world->store;
     struct account_row row = an_account(1, "acme");
-    struct account_row back;
+    struct account_row back = { 0 };
     world_begin(world);
     EXPECT(world, store_account_get(store, 1, &back), STATUS_NOT_FOUND);
     EXPECT(world, store_account_by_name(store, "acme", &back), STATUS_NOT_FOUND);
@@ -126,7 +126,7 @@ keys_are_found_by_their_hash(void **state)
 {
     struct world *world = *state;
     struct key_row row = a_key(2, 1);
-    struct key_row back;
+    struct key_row back = { 0 };
     world_begin(world);
     EXPECT(world, store_key_by_hash(world->store, row.hash_hex, &back), STATUS_NOT_FOUND);
     OK(world, store_key_put(world->store, &row));
@@ -180,7 +180,7 @@ threads_are_recognised_within_their_account(void **state)
     struct thread_row other_account = a_thread(4, 2, "mark");
     struct thread_row other_kind = a_thread(5, 1, "mark");
     other_kind.kind = THREAD_NAMED;
-    struct thread_row back;
+    struct thread_row back = { 0 };
     world_begin(world);
     OK(world, store_thread_put(store, &row));
     OK(world, store_thread_put(store, &other_account));
@@ -229,7 +229,7 @@ a_subject_exists_once(void **state)
         { 6, 0, SUBJECT_MODEL, "glm-5.2" },
     };
     struct world *world = *state;
-    struct subject_row back;
+    struct subject_row back = { 0 };
     world_begin(world);
     for (size_t i = 0; i < countof(rows); i++) {
         const struct subject_row *row = &rows[i];
@@ -266,7 +266,7 @@ meters_come_back_whole(void **state)
 {
     struct world *world = *state;
     struct meter_row row = a_meter_row(4);
-    struct meter_row back;
+    struct meter_row back = { 0 };
     world_begin(world);
     EXPECT(world, store_meter_get(world->store, 4, &back), STATUS_NOT_FOUND);
     OK(world, store_meter_put(world->store, &row));
@@ -300,7 +300,7 @@ a_hold_lives_from_insert_to_delete(void **state)
     struct world *world = *state;
     struct store *store = world->store;
     struct hold_row row = a_hold(5, &world->node);
-    struct hold_row back;
+    struct hold_row back = { 0 };
     world_begin(world);
     EXPECT(world, store_hold_get(store, 5, &back), STATUS_NOT_FOUND);
     OK(world, store_hold_insert(store, &row));
@@ -356,7 +356,7 @@ inputs_of_any_size_come_back(void **state)
     world_begin(world);
     for (size_t i = 0; i < countof(sizes); i++) {
         struct hold_row row = a_hold((int64_t)i + 1, &world->node);
-        struct hold_row back;
+        struct hold_row back = { 0 };
         row.inputs = slice_of(sizes[i] > 0 ? text : NULL, sizes[i]);
         OK(world, store_hold_insert(world->store, &row));
         OK(world, store_hold_get(world->store, row.hold_id, &back));
@@ -395,7 +395,7 @@ orphans_are_the_holds_of_other_lives(void **state)
     world_commit(world);
     world_begin(world);
     int64_t after = 0;
-    struct hold_row back;
+    struct hold_row back = { 0 };
     for (size_t i = 0; i < countof(rows); i++) {
         if (rows[i].orphan) {
             OK(world, store_hold_orphan(store, after, &back));
@@ -476,7 +476,7 @@ an_issued_id_stays_with_who_had_it_first(void **state)
     struct store *store = world->store;
     struct issued_row row = an_issued(1, NOW_MS);
     struct issued_row second = an_issued(1, NOW_MS + 5);
-    struct issued_row back;
+    struct issued_row back = { 0 };
     second.account_id = 666;
     world_begin(world);
     EXPECT(world, store_issued_get(store, row.id_hash, &back), STATUS_NOT_FOUND);
@@ -494,7 +494,7 @@ issued_ids_are_swept_by_age_in_short_batches(void **state)
 {
     struct world *world = *state;
     struct store *store = world->store;
-    struct issued_row back;
+    struct issued_row back = { 0 };
     world_begin(world);
     for (int i = 0; i < STORE_SWEEP_ROWS + 10; i++) {
         const struct issued_row row = an_issued(i, NOW_MS + i);

@@ -165,7 +165,7 @@ what_a_dead_gateway_held_is_anothers(void **state)
     struct world *world = *state;
     struct fellow fellow = fellow_start(world, 0);
     struct hold_row hold = a_hold(50, &fellow.node);
-    struct hold_row back;
+    struct hold_row back = { 0 };
     int64_t fenced = -1;
     OK(world, store_begin(fellow.store, &fellow.node));
     OK(world, store_hold_insert(fellow.store, &hold));
@@ -353,7 +353,7 @@ bytes_that_are_no_text_become_question_marks(void **state)
         { "\xe2\x82", "??", 2 },              /* cut off */
     };
     struct world *world = *state;
-    struct hold_row back;
+    struct hold_row back = { 0 };
     struct account_row account;
     world_begin(world);
     for (size_t i = 0; i < countof(rows); i++) {
@@ -584,7 +584,7 @@ nobody_waits_in_a_circle(void **state)
     OK(world, store_begin_read(world->store));
     int64_t inputs = 0;
     for (int i = 0; i < STRESS_ROWS; i++) {
-        struct thread_row thread;
+        struct thread_row thread = { 0 };
         OK(world, store_thread_get(world->store, i + 1, &thread));
         inputs += thread.last_input;
     }
