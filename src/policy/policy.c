@@ -176,3 +176,46 @@ policy_has_plan(const struct policy *policy, struct slice plan)
     }
     return false;
 }
+
+int32_t
+policy_group_index(const struct policy *policy, struct slice name)
+{
+    for (int32_t i = 0; i < policy->group_count; i++) {
+        if (slice_eq(slice_str(policy->groups[i].name), name)) {
+            return i;
+        }
+    }
+    return -1;
+}
+
+static bool
+group_has(const struct group *group, const char *account)
+{
+    int32_t low = 0;
+    int32_t high = group->member_count;
+    while (low < high) {
+        const int32_t middle = low + (high - low) / 2;
+        const int order = strcmp(group->members[middle], account);
+        if (order == 0) {
+            return true;
+        }
+        if (order < 0) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return false;
+}
+
+int32_t
+policy_groups_of(const struct policy *policy, const char *account, int32_t *groups)
+{
+    int32_t count = 0;
+    for (int32_t i = 0; i < policy->group_count && count < GROUPS_PER_ACCOUNT_MAX; i++) {
+        if (group_has(&policy->groups[i], account)) {
+            groups[count++] = i;
+        }
+    }
+    return count;
+}

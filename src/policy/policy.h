@@ -8,7 +8,7 @@
 
 #include "base/arena.h"
 #include "base/units.h"
-#include "rows/rows.h"
+#include "rows/event.h"
 #include "tbl/apis.h"
 #include "tbl/counts.h"
 
@@ -92,10 +92,32 @@ enum hold_mode { HOLD_MODE_STREAM, HOLD_MODE_STRICT, HOLD_MODE_NONE };
 #define POLICY_LIMITS_MAX 1024 /* of a configuration */
 
 struct plan_cap {
-    const char *plan;
+    const char *plan;        /* or group */
     int64_t cap;
 };
-#define CAP_UNLIMITED (-1)   /* a limit whose cap is not set for this subject */
+struct group {
+    const char *name;
+    const char *organisation; /* NULL = none */
+    int32_t member_count;
+    const char **members;     /* names of accounts, sorted */
+};
+#define GROUPS_PER_ACCOUNT_MAX 8
+enum group_combine { COMBINE_MIN, COMBINE_MAX };
+/* What a limit per tag goes by. */
+struct tag {
+    const char *name;
+    const char *header;       /* NULL = `field` says it */
+    const char *field;        /* of the body: "user" or "metadata.team" */
+};
+struct weight {
+    const char *model;        /* a name; a `*` at its end stands for any rest */
+    int64_t units;
+};
+#define LIMIT_WARN_MAX 8
+/* What becomes of a call where an external fact is not at hand, or too old. */
+enum fact_rule { FACT_ALLOW, FACT_DENY, FACT_TREAT_AS_RESET };
+/* How input tokens are estimated before the provider tells. */
+enum estimator { ESTIMATOR_LEARNED, ESTIMATOR_BYTES, ESTIMATOR_COUNTED };
 struct limit {
     const char *name;
     int64_t limit_id;        /* stable across restarts; given by the engine before the policy is used */
@@ -110,9 +132,24 @@ struct limit {
     int64_t cap_default;     /* micro-USD of money, else units; CAP_UNLIMITED = none; of a bucket: its burst */
     int32_t plan_cap_count;
     struct plan_cap *plan_caps;
+    int32_t group_cap_count;
+    struct plan_cap *group_caps; /* of each member; which rules where several do: `combine` */
+    enum group_combine combine;
+    const char *set;         /* what people set it by: session_pct, spend_limit_micros; NULL = any admin may */
+    int64_t span_ms;         /* rolling, from first use; reported: the provider's window */
+    int64_t queue_ms;        /* at_cap queue: the longest wait */
+    const char *substitute;  /* at_cap downgrade: a model; reroute: a provider */
+    int32_t tag;             /* per tag: index into policy->tags */
+    int32_t warn_count;
+    int32_t warn_pct[LIMIT_WARN_MAX]; /* ascending, of the cap */
+    int32_t weight_count;
+    struct weight *weights;  /* of requests: the first that matches; else 1 */
+    enum fact_rule on_missing, on_stale; /* reported */
+    int64_t max_age_ms;      /* reported: older than that is stale */
     /* `of:` filters; NULL / -1 = any */
     const char *of_model;
     int32_t of_tier;
+    const char *of_provider; /* routes of others do not count */
     int line;                /* in the configuration, for explanations */
 };
 
@@ -144,6 +181,10 @@ struct policy {
     struct price *prices;    /* sorted by id */
     const char **plans;
     const char *default_plan;
+    int32_t group_count, tag_count;
+    struct group *groups;    /* sorted by name */
+    struct tag tags[CALL_TAGS_MAX];
+    enum estimator estimator;
 
     int32_t listen_count;
     struct listen listens[LISTENS_MAX];
@@ -187,4 +228,7 @@ const struct limit *policy_limit_by_id(const struct policy *policy, int64_t limi
 const struct price *policy_price(const struct policy *policy, struct slice id);
 /* The cap of `limit` for an account of `plan`; CAP_UNLIMITED = the limit does not apply. */
 int64_t policy_cap(const struct limit *limit, const char *plan);
+/* The groups that have the account, at most GROUPS_PER_ACCOUNT_MAX: how many, and their indices. */
+int32_t policy_groups_of(const struct policy *policy, const char *account, int32_t *groups);
+int32_t policy_group_index(const struct policy *policy, struct slice name);
 bool policy_has_plan(const struct policy *policy, struct slice plan);

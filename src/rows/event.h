@@ -25,6 +25,7 @@ struct reply_to {
 };
 
 #define CALL_ROUTES_MAX ATTEMPTS_MAX
+#define CALL_TAGS_MAX 4
 
 /* What the relay knows of a call before it starts. Estimates are tokens: the core turns them into money.
  * Two of them are the same call where their bytes are the same, so there are none between the fields. */
@@ -41,7 +42,10 @@ struct call_event {
     char parent_hash[HASH_HEX + 1];       /* of x-tidegate-parent; empty = none */
     char issued_hash[HASH_HEX + 1];       /* of an id that binds the call to the provider that gave it; empty = none */
     bool routes_failing;         /* the closed ones that are cooling failed, all of them: no limit of theirs */
-    char unused[8 - (3 * (HASH_HEX + 1) + 1) % 8]; /* 0 */
+    char organisation[64];       /* x-tidegate-organisation; empty = the account's own */
+    char tags[CALL_TAGS_MAX][64];/* values of policy->tags, in their order; empty = none */
+    bool cannot_bound;           /* a field that may raise the price beyond what can be known: refused under strict */
+    char unused[8 - (3 * (HASH_HEX + 1) + 2) % 8]; /* 0 */
     int64_t body_bytes;
     int64_t input_bytes_bound;   /* the `bytes` estimator: a true bound of input tokens for text */
     int64_t input_counted;       /* tokens that the request itself counts: embeddings of token ids; 0 = an estimate is due */
@@ -49,6 +53,7 @@ struct call_event {
     int64_t output_floor;        /* thinking budget + 1, or 0: a lowered limit may not go below */
     int64_t output_count;        /* `n`: answers asked for; >= 1 */
     int64_t price_multiplier_pct;/* service_tier, speed: 100 = list price */
+    int64_t spend_limit_micros;  /* x-tidegate-spend-limit-micros, on a tree's first call; 0 = none */
     int64_t routes_open_ms;      /* when the soonest closed route opens again; 0 = unknown */
     uint32_t routes_closed;      /* bit i: route i is cooling or unusable for this call */
     bool stream;

@@ -329,8 +329,8 @@ thread_valid(const struct thread_row *row)
            && row->last_input_bytes >= 0 && is_version(row->version);
 }
 
-bool
-subject_valid(const struct subject_row *row)
+static bool
+subject_named(const struct subject_row *row)
 {
     if (!is_id(row->subject_id) || !TERMINATED(row->name)) {
         return false;
@@ -340,10 +340,52 @@ subject_valid(const struct subject_row *row)
     case SUBJECT_ACCOUNT: return is_id(row->account_id) && row->name[0] == '\0';
     case SUBJECT_KEY:
     case SUBJECT_TREE: return is_id(row->account_id) && is_id_text(row->name, sizeof(row->name));
-    case SUBJECT_MODEL: return row->account_id == 0 && IS_NAME(row->name);
+    case SUBJECT_MODEL:
+    case SUBJECT_PLAN:
+    case SUBJECT_GROUP:
+    case SUBJECT_ORGANISATION:
+    case SUBJECT_TIER:
+    case SUBJECT_TAG: return row->account_id == 0 && IS_NAME(row->name);
+    case SUBJECT_ACCOUNT_MODEL:
+    case SUBJECT_ACCOUNT_ORGANISATION: return is_id(row->account_id) && IS_NAME(row->name);
     case SUBJECT_KIND_COUNT: break;
     }
     return false;
+}
+
+static bool
+cap_set_valid(const struct cap_set *set)
+{
+    const bool amount = set->kind == SET_RAISE ? is_amount(set->amount) && set->amount > 0
+                                               : set->amount == CAP_UNLIMITED || is_amount(set->amount);
+    return is_id(set->limit_id) && (set->kind == SET_CAP || set->kind == SET_RAISE) && amount
+           && is_wall_ms(set->expires_ms) && is_wall_ms(set->set_ms);
+}
+
+/* One of each kind a limit, or look-ups lie. */
+static bool
+cap_sets_valid(const struct subject_row *row)
+{
+    if (row->set_count < 0 || row->set_count > SETS_MAX || !is_version(row->version)) {
+        return false;
+    }
+    for (int32_t i = 0; i < row->set_count; i++) {
+        if (!cap_set_valid(&row->sets[i])) {
+            return false;
+        }
+        for (int32_t j = 0; j < i; j++) {
+            if (row->sets[j].limit_id == row->sets[i].limit_id && row->sets[j].kind == row->sets[i].kind) {
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
+bool
+subject_valid(const struct subject_row *row)
+{
+    return subject_named(row) && cap_sets_valid(row);
 }
 
 static bool
@@ -477,7 +519,8 @@ issued_valid(const struct issued_row *row)
 bool
 limit_def_valid(const struct limit_def_row *row)
 {
-    return is_id(row->limit_id) && is_wall_ms(row->since_ms) && IS_NAME(row->name)
+    return is_id(row->limit_id) && is_wall_ms(row->since_ms) && is_wall_ms(row->span_ms)
+           && row->counts >= 0 && row->per >= 0 && row->window >= 0 && IS_NAME(row->name)
            && is_mark(row->fingerprint);
 }
 

@@ -77,25 +77,53 @@ enum subject_kind {
     SUBJECT_ACCOUNT, /* account, name "" */
     SUBJECT_KEY,     /* account, name = key id in decimal */
     SUBJECT_TREE,    /* account, name = root thread id in decimal */
-    SUBJECT_MODEL,   /* account 0, name = model: what was learned about it, later its limits */
+    SUBJECT_MODEL,   /* account 0, name = model */
+    SUBJECT_PLAN,    /* account 0, name = plan: all its accounts as one */
+    SUBJECT_GROUP,   /* account 0, name = group: its members as one purse, and the caps set for them */
+    SUBJECT_ORGANISATION,  /* account 0, name = organisation */
+    SUBJECT_TIER,          /* account 0, name = free or premium */
+    SUBJECT_TAG,           /* account 0, name = tag=value, or tag#hash where that is too long */
+    SUBJECT_ACCOUNT_MODEL, /* account, name = model */
+    SUBJECT_ACCOUNT_ORGANISATION, /* account, name = organisation: what it spent there */
     SUBJECT_KIND_COUNT,
 };
+
+/* A cap that people set for one subject, where the configuration alone does not decide: an account's, a
+ * group's for each of its members, a tree's, or (at the gateway's subject) everybody's. */
+enum cap_set_kind {
+    SET_CAP,   /* takes the place of the configured cap */
+    SET_RAISE, /* is added to whatever cap rules */
+};
+struct cap_set {
+    int64_t limit_id;
+    enum cap_set_kind kind;
+    int64_t amount;     /* in the units of the limit; CAP_UNLIMITED = no cap at all; of a raise > 0 */
+    int64_t expires_ms; /* 0 = never; from that instant on it does not count */
+    int64_t set_ms;
+};
+#define CAP_UNLIMITED (-1) /* a limit that does not apply to this subject */
+#define SETS_MAX 16        /* of one subject; one of each kind a limit */
 struct subject_row {
     int64_t subject_id, account_id;
     enum subject_kind kind;
     char name[NAME_MAX_BYTES + 1];
+    int32_t set_count;
+    struct cap_set sets[SETS_MAX];
+    int64_t version; /* 0 = not stored yet */
 };
 
 /* One limit of one subject in one window. */
 struct meter {
     int64_t limit_id;
-    int64_t window_ms;  /* start of the window; of a token bucket: when `settled` was last drained; 0 = lifetime */
+    int64_t window_ms;  /* start of the window; of a token bucket: when `settled` was last drained; 0 = lifetime.
+                         * A rolling window has several meters, each for what was charged after the one before it and
+                         * up to its window_ms */
     int64_t settled;    /* micro-USD, or units of the count; of a bucket: level in units x period_ms */
     int64_t held;       /* promised to work in flight */
     int64_t bound;      /* true worst case of that work */
-    int64_t aux;        /* free for the count */
+    int64_t aux;        /* bit i: the i-th percentage of the limit's `warn` was told of, once a window */
 };
-#define METERS_MAX 24 /* of one subject, older windows with open holds included */
+#define METERS_MAX 64 /* of one subject, older windows with open holds included */
 struct meter_row {
     int64_t subject_id, node_id; /* node_id 0 = shared by all gateways */
     int32_t meter_count;
@@ -208,6 +236,8 @@ struct limit_def_row {
     int64_t limit_id, since_ms;
     char name[NAME_MAX_BYTES + 1];
     char fingerprint[HASH_HEX + 1];
+    int32_t counts, per, window; /* tbl/counts.h: what its meters mean, also once it is configured no more */
+    int64_t span_ms;             /* of a rolling window and of one from first use; else 0 */
 };
 
 const char *role_word(enum key_role role);

@@ -21,7 +21,9 @@
     X(PER_ACCOUNT_MODEL, "account_model")                                                          \
     X(PER_PLAN, "plan")                                                                            \
     X(PER_GROUP, "group")                                                                          \
-    X(PER_TAG, "tag")
+    X(PER_TAG, "tag")                                                                              \
+    X(PER_TIER, "tier")                                                                            \
+    X(PER_ORGANISATION, "organisation")
 
 #define WINDOW_KINDS(X)                                                                            \
     X(WINDOW_LIFETIME, "lifetime")                                                                 \
