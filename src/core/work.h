@@ -55,7 +55,7 @@ struct work {
     struct slot_list slots[SLOT_KIND_COUNT];
     struct ledger_node *ledger_first, **ledger_last;
     struct refusal_node *refusal_first, **refusal_last;
-    bool identity_changed; /* an account or key was written: caches of loops are stale */
+    bool identity_changed; /* an account, a key or a set cap was written: caches are stale */
     bool failed;           /* memory ran out: the batch must not be used */
 };
 

@@ -200,9 +200,7 @@ write_slot(struct store *store, enum slot_kind kind, struct slot *slot)
     case SLOTS_KEY: return store_key_put(store, &((struct key_slot *)(void *)slot)->row);
     case SLOTS_THREAD: return store_thread_put(store, &((struct thread_slot *)(void *)slot)->row);
     case SLOTS_SUBJECT:
-        return slot->state == SLOT_NEW
-                   ? store_subject_put(store, &((struct subject_slot *)(void *)slot)->row)
-                   : STATUS_OK;
+        return store_subject_put(store, &((struct subject_slot *)(void *)slot)->row);
     case SLOTS_METER: {
         struct meter_row *row = &((struct meter_slot *)(void *)slot)->row;
         meter_row_check(row);

@@ -2,9 +2,9 @@
  *
  * A row that was seen before says which rows are needed, never what they hold now. So the needs of a whole
  * batch are found out first, mostly without asking anybody; then all rows that others may change are locked
- * and read in one go, in the store's order, and only then is anything decided. Accounts and keys are as of
- * a version that is read with them; subjects never change. Whatever was not foreseen makes the batch run
- * again, with what was learned. */
+ * and read in one go, in the store's order, and only then is anything decided. Accounts, keys and subjects
+ * (the caps that are set for them) are as of a version that is read with them. Whatever was not foreseen
+ * makes the batch run again, with what was learned. */
 #include "engine/engine_priv.h"
 
 #include <stdlib.h>
@@ -254,7 +254,7 @@ shared_load_late(struct engine *engine, const struct need *need)
     return status == STATUS_OK && engine->shared.surprised ? STATUS_CONFLICT : status;
 }
 
-/* Others' changes of accounts and keys: what is kept of them is as of another version. */
+/* Others' changes of accounts, keys and set caps: what is kept of them is as of another version. */
 static enum status
 look_at_identity(struct engine *engine)
 {

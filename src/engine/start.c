@@ -37,29 +37,103 @@ start_epoch(struct engine *engine, const char *config_hash, struct engine_error 
                : fail(engine, version, "cannot read the identity version", error);
 }
 
-/* The id of a limit by name and fingerprint; a new one where either is new. */
+/* The definition that goes by this name; NOT_FOUND: none. */
 static enum status
-limit_id_of(struct engine *engine, struct limit *limit)
+limit_def_of(struct engine *engine, const char *name, struct limit_def_row *row)
 {
-    struct limit_def_row row;
     int64_t index = 0;
     enum status status = STATUS_OK;
-    while ((status = store_limit_def_at(engine->store, index++, &row)) == STATUS_OK) {
-        if (strcmp(row.name, limit->name) == 0
-            && strcmp(row.fingerprint, limit->fingerprint) == 0) {
-            limit->limit_id = row.limit_id;
+    while ((status = store_limit_def_at(engine->store, index++, row)) == STATUS_OK) {
+        if (strcmp(row->name, name) == 0) {
             return STATUS_OK;
         }
     }
-    if (status != STATUS_NOT_FOUND) {
+    return status;
+}
+
+/* What both have used cannot become one. */
+static enum status
+refuse_rename(const struct limit *limit, struct engine_error *error)
+{
+    snprintf(error->text, sizeof error->text,
+        "the limit '%s' cannot take over what '%s' has used: there is use of a limit '%s' on the books already; take "
+        "`was: %s` out to go on with that, or give the limit a name that was never used",
+        limit->name, limit->was, limit->name, limit->was);
+    return STATUS_INVALID;
+}
+
+static bool
+same_limit_def(const struct limit_def_row *a, const struct limit_def_row *b)
+{
+    return a->limit_id == b->limit_id && a->since_ms == b->since_ms && strcmp(a->name, b->name) == 0
+           && strcmp(a->fingerprint, b->fingerprint) == 0 && a->counts == b->counts
+           && a->per == b->per && a->window == b->window && a->span_ms == b->span_ms;
+}
+
+/* Its number is the stored one of its name, or of the name it had before, as long as it counts the same
+ * over the same window; else a new one, and what it counts begins anew. */
+static enum status
+limit_id_of(struct engine *engine, struct limit *limit, struct engine_error *error)
+{
+    struct limit_def_row known = { 0 };
+    struct limit_def_row before = { 0 };
+    enum status status = limit_def_of(engine, limit->name, &known);
+    if ((status == STATUS_OK || status == STATUS_NOT_FOUND) && limit->was) {
+        const enum status renamed = limit_def_of(engine, limit->was, &before);
+        if (renamed == STATUS_OK && status == STATUS_OK) {
+            return refuse_rename(limit, error);
+        }
+        if (renamed != STATUS_NOT_FOUND) {
+            status = renamed;
+            known = before;
+        }
+    }
+    if (status != STATUS_OK && status != STATUS_NOT_FOUND) {
         return status;
     }
-    row = (struct limit_def_row){ .limit_id = ids_take(&engine->ids),
-        .since_ms = engine_now_ms(engine) };
+    struct limit_def_row row = { .counts = (int32_t)limit->counts,
+        .per = (int32_t)limit->per,
+        .window = (int32_t)limit->window,
+        .span_ms = limit->span_ms };
     slice_to_cstr(slice_str(limit->name), row.name, sizeof row.name);
     memcpy(row.fingerprint, limit->fingerprint, sizeof row.fingerprint);
+    if (status == STATUS_OK && strcmp(known.fingerprint, limit->fingerprint) == 0) {
+        row.limit_id = known.limit_id;
+        row.since_ms = known.since_ms;
+    } else {
+        row.limit_id = ids_take(&engine->ids);
+        row.since_ms = engine_now_ms(engine);
+    }
     limit->limit_id = row.limit_id;
-    return store_limit_def_put(engine->store, &row);
+    return same_limit_def(&row, &known) ? STATUS_OK : store_limit_def_put(engine->store, &row);
+}
+
+/* Caps for everybody and for groups are looked for with every call: their subjects are there, so that they
+ * are kept like other rows. */
+static enum status
+need_subject(struct engine *engine, enum subject_kind kind, const char *name)
+{
+    struct need need = { .kind = NEED_SUBJECT, .sub_kind = (int32_t)kind };
+    slice_to_cstr(slice_str(name), need.text, sizeof need.text);
+    struct needs needs = { .count = 1, .items = { need } };
+    const enum status status = batch_load(engine, &needs);
+    const struct subject_slot *slot = work_subject(&engine->work, kind, 0, name);
+    if (status != STATUS_OK || slot->slot.state != SLOT_ABSENT) {
+        return status;
+    }
+    struct subject_row row = { .subject_id = ids_take(&engine->ids), .kind = kind };
+    slice_to_cstr(slice_str(name), row.name, sizeof row.name);
+    return store_subject_put(engine->store, &row);
+}
+
+static enum status
+need_subjects(struct engine *engine, const struct policy *policy)
+{
+    enum status status = need_subject(engine, SUBJECT_GATEWAY, "");
+    for (int32_t i = 0; status == STATUS_OK && i < policy->group_count; i++) {
+        status = need_subject(engine, SUBJECT_GROUP, policy->groups[i].name);
+    }
+    return status;
 }
 
 static bool
@@ -97,7 +171,7 @@ order_limits(const void *left, const void *right)
 }
 
 static enum status
-give_limit_ids(struct engine *engine, struct policy *policy)
+give_limit_ids(struct engine *engine, struct policy *policy, struct engine_error *error)
 {
     struct limit *limits[POLICY_LIMITS_MAX];
     for (int32_t i = 0; i < policy->limit_count; i++) {
@@ -109,7 +183,10 @@ give_limit_ids(struct engine *engine, struct policy *policy)
         status = batch_open(engine);
     }
     for (int32_t i = 0; status == STATUS_OK && i < policy->limit_count; i++) {
-        status = limit_id_of(engine, limits[i]);
+        status = limit_id_of(engine, limits[i], error);
+    }
+    if (status == STATUS_OK) {
+        status = need_subjects(engine, policy);
     }
     if (status == STATUS_OK) {
         status = tell_config(engine, policy);
@@ -137,11 +214,13 @@ adopt_policy(struct engine *engine, struct policy *policy, struct engine_error *
     }
     enum status status = STATUS_CONFLICT;
     for (int tries = 0; tries < CONFLICT_RETRIES && status == STATUS_CONFLICT; tries++) {
-        status = give_limit_ids(engine, policy); /* another gateway may give them theirs */
+        error->text[0] = '\0';
+        status = give_limit_ids(engine, policy, error); /* another gateway may give them theirs */
         status = shared_recover(engine, status);
     }
     if (status != STATUS_OK) {
-        return fail(engine, status, "cannot give the limits their ids", error);
+        return error->text[0] ? status
+                              : fail(engine, status, "cannot give the limits their ids", error);
     }
     memcpy(engine->node.config_hash, policy->config_hash, sizeof engine->node.config_hash);
     policy->version = engine->node.epoch << POLICY_SEQ_BITS | ++engine->policy_seq;

@@ -122,6 +122,7 @@ struct limit {
     const char *name;
     int64_t limit_id;        /* stable across restarts; given by the engine before the policy is used */
     char fingerprint[HASH_HEX + 1];
+    const char *was;         /* the name it had before; NULL = this is its first */
     enum count_kind counts;
     enum per_kind per;
     enum window_kind window;

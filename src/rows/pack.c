@@ -41,6 +41,25 @@ pack_meters(const struct meter_row *row, struct buf *out)
 }
 
 void
+pack_sets(const struct subject_row *row, struct buf *out)
+{
+    check(row->set_count >= 0 && row->set_count <= SETS_MAX);
+    if (!buf_reserve(out, PACK_SETS_BYTES)) {
+        return;
+    }
+    char *at = out->ptr + out->len;
+    for (int32_t i = 0; i < row->set_count; i++) {
+        const struct cap_set *set = &row->sets[i];
+        at = put_i64(at, set->limit_id, FIELD_END);
+        at = put_i64(at, set->kind, FIELD_END);
+        at = put_i64(at, set->amount, FIELD_END);
+        at = put_i64(at, set->expires_ms, FIELD_END);
+        at = put_i64(at, set->set_ms, ENTRY_END);
+    }
+    out->len = (size_t)(at - out->ptr);
+}
+
+void
 pack_parts(const struct hold_row *row, struct buf *out)
 {
     check(row->part_count >= 0 && row->part_count <= HOLD_PARTS_MAX);
@@ -161,6 +180,29 @@ unpack_meters(struct slice text, struct meter_row *row)
             .held = values[3],
             .bound = values[4],
             .aux = values[5],
+        };
+    }
+    return true;
+}
+
+bool
+unpack_sets(struct slice text, struct subject_row *row)
+{
+    const char *at = text.ptr;
+    const char *const end = text.len > 0 ? text.ptr + text.len : text.ptr;
+    row->set_count = 0;
+    while (at < end) {
+        int64_t values[5];
+        if (row->set_count == SETS_MAX || !take_i64s(&at, end, values, countof(values))
+            || values[1] < SET_CAP || values[1] > SET_RAISE) {
+            return false;
+        }
+        row->sets[row->set_count++] = (struct cap_set){
+            .limit_id = values[0],
+            .kind = (enum cap_set_kind)values[1],
+            .amount = values[2],
+            .expires_ms = values[3],
+            .set_ms = values[4],
         };
     }
     return true;

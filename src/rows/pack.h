@@ -8,9 +8,12 @@
 /* Upper bounds of the packed texts, final NUL included. */
 #define PACK_METERS_BYTES (METERS_MAX * 6 * 21 + 1)
 #define PACK_PARTS_BYTES (HOLD_PARTS_MAX * 5 * 21 + 1)
+#define PACK_SETS_BYTES (SETS_MAX * 5 * 21 + 1)
 
 void pack_meters(const struct meter_row *row, struct buf *out);
 MUST_USE bool unpack_meters(struct slice text, struct meter_row *row);
+void pack_sets(const struct subject_row *row, struct buf *out);
+MUST_USE bool unpack_sets(struct slice text, struct subject_row *row);
 void pack_parts(const struct hold_row *row, struct buf *out);
 MUST_USE bool unpack_parts(struct slice text, struct hold_row *row);
 /* Provider and model names are percent-escaped where they hold a separator. */

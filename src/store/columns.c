@@ -3,6 +3,7 @@
 #include "store/columns_priv.h"
 
 #include "rows/pack.h"
+#include "tbl/counts.h"
 
 /* --- Columns. */
 
@@ -137,8 +138,8 @@ row_subject(struct columns *columns, struct subject_row *row)
     row->kind = (enum subject_kind)column_range(columns, 0, SUBJECT_KIND_COUNT - 1);
     row->account_id = column_i64(columns);
     column_text(columns, row->name, sizeof(row->name));
-    row->set_count = 0;
-    row->version = 0;
+    columns->damaged |= !unpack_sets(column_slice(columns), row);
+    row->version = column_i64(columns);
     return !columns->damaged && subject_valid(row);
 }
 
@@ -256,8 +257,10 @@ row_limit_def(struct columns *columns, struct limit_def_row *row)
     column_text(columns, row->name, sizeof(row->name));
     column_text(columns, row->fingerprint, sizeof(row->fingerprint));
     row->since_ms = column_i64(columns);
-    row->counts = row->per = row->window = 0;
-    row->span_ms = 0;
+    row->counts = column_range(columns, 0, COUNT_KIND_COUNT - 1);
+    row->per = column_range(columns, 0, PER_KIND_COUNT - 1);
+    row->window = column_range(columns, 0, WINDOW_KIND_COUNT - 1);
+    row->span_ms = column_i64(columns);
     return !columns->damaged && limit_def_valid(row);
 }
 

@@ -91,8 +91,8 @@ struct put {
 void put_account(struct put *put, const struct account_row *row);
 void put_key(struct put *put, const struct key_row *row);
 void put_thread(struct put *put, const struct thread_row *row);
-void put_subject(struct put *put, const struct subject_row *row);
 /* False: no memory to pack it. The buffers live until the write is done. */
+MUST_USE bool put_subject(struct put *put, const struct subject_row *row, struct buf *sets);
 MUST_USE bool put_meter(struct put *put, const struct meter_row *row, struct buf *packed);
 MUST_USE bool put_hold_insert(
     struct put *put, const struct hold_row *row, struct buf *parts, struct buf *attempts);

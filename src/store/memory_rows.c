@@ -206,9 +206,20 @@ thread_put(struct store *store, struct thread_row *row)
 }
 
 static enum status
-subject_put(struct store *store, const struct subject_row *row)
+subject_put(struct store *store, struct subject_row *row)
 {
-    return insert_row(store, TABLE_SUBJECT, row->subject_id, row);
+    const struct subject_row *stored = table_get(table_of(store, TABLE_SUBJECT), row->subject_id);
+    enum status status = version_status(store, TABLE_SUBJECT, row->subject_id, stored,
+        stored ? stored->version : 0, row->version, STATUS_EXISTS);
+    if (status == STATUS_OK) {
+        struct subject_row next = stored ? *stored : *row; /* whose it is stays */
+        next.set_count = row->set_count;
+        memcpy(next.sets, row->sets, sizeof(next.sets));
+        next.version = row->version + 1;
+        status = set_row(store, TABLE_SUBJECT, row->subject_id, &next);
+    }
+    row->version += status == STATUS_OK;
+    return status;
 }
 
 static enum status

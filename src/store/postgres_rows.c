@@ -205,19 +205,22 @@ thread_put(struct store *store, struct thread_row *row)
 }
 
 static enum status
-subject_put(struct store *store, const struct subject_row *row)
-{
-    struct put put;
-    put_subject(&put, row);
-    return queue_put(store, &put,
-        (struct write_order){
-            .rank = WRITE_SUBJECT, .ids = { row->account_id, row->kind }, .text = row->name });
-}
-
-static enum status
 no_memory(struct store *store)
 {
     return store_fail(store->last_error, STATUS_FULL, "no memory for a row of the store");
+}
+
+static enum status
+subject_put(struct store *store, struct subject_row *row)
+{
+    struct put put;
+    if (!put_subject(&put, row, &postgres_store_of(store)->packed)) {
+        return no_memory(store);
+    }
+    row->version++;
+    return queue_put(store, &put,
+        (struct write_order){
+            .rank = WRITE_SUBJECT, .ids = { row->account_id, row->kind }, .text = row->name });
 }
 
 static enum status

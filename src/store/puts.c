@@ -118,15 +118,33 @@ put_thread(struct put *put, const struct thread_row *row)
     }
 }
 
-void
-put_subject(struct put *put, const struct subject_row *row)
+/* Whose it is stays; the caps set for it change. */
+bool
+put_subject(struct put *put, const struct subject_row *row, struct buf *sets)
 {
+    buf_clear(sets);
+    pack_sets(row, sets);
+    if (sets->failed) {
+        return false;
+    }
+    const bool insert = row->version == 0;
     struct params *params =
-        put_start(put, STATEMENT_SUBJECT_INSERT, STATUS_EXISTS, "subject", row->subject_id);
-    param_i64(params, row->subject_id);
-    param_i64(params, row->kind);
-    param_i64(params, row->account_id);
-    param_text(params, row->name);
+        insert
+            ? put_start(put, STATEMENT_SUBJECT_INSERT, STATUS_EXISTS, "subject", row->subject_id)
+            : put_start(put, STATEMENT_SUBJECT_UPDATE, STATUS_CONFLICT, "subject", row->subject_id);
+    if (insert) {
+        param_i64(params, row->subject_id);
+        param_i64(params, row->kind);
+        param_i64(params, row->account_id);
+        param_text(params, row->name);
+    }
+    param_slice(params, buf_slice(sets));
+    param_i64(params, row->version + 1);
+    if (!insert) {
+        param_i64(params, row->subject_id);
+        param_i64(params, row->version);
+    }
+    return true;
 }
 
 /* --- Meters and holds. */
@@ -341,6 +359,10 @@ put_limit_def(struct put *put, const struct limit_def_row *row)
     param_text(params, row->name);
     param_text(params, row->fingerprint);
     param_i64(params, row->since_ms);
+    param_i64(params, row->counts);
+    param_i64(params, row->per);
+    param_i64(params, row->window);
+    param_i64(params, row->span_ms);
 }
 
 void

@@ -91,7 +91,7 @@ identity_bump(struct store *store, int64_t version)
     return sqlite_meta_put_i64(db, "identity_version", version);
 }
 
-/* --- Accounts, keys, threads, subjects. */
+/* --- Accounts, keys, threads. */
 
 static enum status
 account_put(struct store *store, struct account_row *row)
@@ -123,20 +123,25 @@ thread_put(struct store *store, struct thread_row *row)
     return status;
 }
 
-static enum status
-subject_put(struct store *store, const struct subject_row *row)
-{
-    struct put put;
-    put_subject(&put, row);
-    return run_put(db_of(store), &put);
-}
-
-/* --- Meters. */
+/* --- Subjects and meters. */
 
 static enum status
 no_memory(struct sqlite_db *db)
 {
     return store_fail(db->error_text, STATUS_FULL, "no memory for a row of the store");
+}
+
+static enum status
+subject_put(struct store *store, struct subject_row *row)
+{
+    struct sqlite_store *sqlite = sqlite_store_of(store);
+    struct put put;
+    if (!put_subject(&put, row, &sqlite->packed)) {
+        return no_memory(&sqlite->db);
+    }
+    const enum status status = run_put(&sqlite->db, &put);
+    row->version += status == STATUS_OK;
+    return status;
 }
 
 static enum status

@@ -17,7 +17,7 @@
 #define COLUMNS_THREAD                                                                             \
     "thread_id, account_id, root_id, kind, sig_hash, created_ms, last_ms, last_input, "            \
     "last_input_bytes, version"
-#define COLUMNS_SUBJECT "subject_id, kind, account_id, name"
+#define COLUMNS_SUBJECT "subject_id, kind, account_id, name, sets, version"
 #define COLUMNS_METER   "subject_id, node_id, packed, seen_ms, version"
 #define COLUMNS_HOLD                                                                               \
     "hold_id, node_id, epoch, account_id, key_id, thread_id, root_id, payer, state, on_abort, "    \
@@ -32,7 +32,7 @@
     "policy_ver, price_ver, inputs"
 #define COLUMNS_REFUSAL   "account_id, key_id, model, limit_id, reason, minute_ms, count, ledger_id"
 #define COLUMNS_ISSUED    "id_hash, account_id, provider, at_ms"
-#define COLUMNS_LIMIT_DEF "limit_id, name, fingerprint, since_ms"
+#define COLUMNS_LIMIT_DEF "limit_id, name, fingerprint, since_ms, counts, per, win, span_ms"
 
 #define STATEMENTS(X)                                                                              \
     X(META_GET, "SELECT value FROM meta WHERE name = $1")                                          \
@@ -74,12 +74,14 @@
                      "WHERE thread_id = $6 AND version = $7")                                      \
     X(SUBJECT_FIND, "SELECT " COLUMNS_SUBJECT " FROM subject "                                     \
                     "WHERE account_id = $1 AND kind = $2 AND name = $3")                           \
-    X(TREE_FIND, "SELECT s.subject_id, s.kind, s.account_id, s.name FROM thread t "                \
-                 "JOIN subject s ON s.account_id = t.account_id "                                  \
+    X(TREE_FIND, "SELECT s.subject_id, s.kind, s.account_id, s.name, s.sets, s.version "            \
+                 "FROM thread t JOIN subject s ON s.account_id = t.account_id "                                  \
                  "AND s.name = CAST(t.root_id AS TEXT) "                                           \
                  "WHERE t.account_id = $1 AND t.kind = $2 AND t.sig_hash = $3 AND s.kind = $4")    \
-    X(SUBJECT_INSERT, "INSERT INTO subject (" COLUMNS_SUBJECT ") VALUES ($1, $2, $3, $4) "         \
+    X(SUBJECT_INSERT, "INSERT INTO subject (" COLUMNS_SUBJECT ") VALUES ($1, $2, $3, $4, $5, $6) " \
                       "ON CONFLICT DO NOTHING")                                                    \
+    X(SUBJECT_UPDATE, "UPDATE subject SET sets = $1, version = $2 "                                \
+                      "WHERE subject_id = $3 AND version = $4")                                    \
     X(METER_GET, "SELECT " COLUMNS_METER " FROM meter WHERE subject_id = $1 AND node_id = 0")      \
     X(METER_INSERT, "INSERT INTO meter (" COLUMNS_METER ") VALUES ($1, $2, $3, $4, $5) "           \
                     "ON CONFLICT DO NOTHING")                                                      \
@@ -120,7 +122,7 @@
     X(LIMIT_DEF_AT, "SELECT " COLUMNS_LIMIT_DEF " FROM limit_def "                                 \
                     "ORDER BY limit_id LIMIT 1 OFFSET $1")                                         \
     X(LIMIT_DEF_CLEAR, "DELETE FROM limit_def WHERE limit_id = $1 OR name = $2")                   \
-    X(LIMIT_DEF_INSERT, "INSERT INTO limit_def (" COLUMNS_LIMIT_DEF ") VALUES ($1, $2, $3, $4)")   \
+    X(LIMIT_DEF_INSERT, "INSERT INTO limit_def (" COLUMNS_LIMIT_DEF ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8)")   \
     /* the reader door */                                                                          \
     X(READ_LEDGER, "SELECT " COLUMNS_LEDGER " FROM ledger WHERE id <= $1 AND id >= $2 "            \
                    "AND (account_id = $3 OR $3 = 0) AND (key_id = $4 OR $4 = 0) "                  \
@@ -130,11 +132,11 @@
     X(READ_ACCOUNTS, "SELECT " COLUMNS_ACCOUNT " FROM account ORDER BY account_id")                \
     X(READ_KEYS, "SELECT " COLUMNS_KEY " FROM key ORDER BY key_id")                                \
     X(READ_KEYS_OF, "SELECT " COLUMNS_KEY " FROM key WHERE account_id = $1 ORDER BY key_id")       \
-    X(READ_METERS, "SELECT s.subject_id, s.kind, s.account_id, s.name, "                           \
+    X(READ_METERS, "SELECT s.subject_id, s.kind, s.account_id, s.name, s.sets, s.version, "        \
                    "m.subject_id, m.node_id, m.packed, m.seen_ms, m.version "                      \
                    "FROM subject s JOIN meter m ON m.subject_id = s.subject_id "                   \
                    "ORDER BY s.subject_id, m.node_id")                                             \
-    X(READ_METERS_OF, "SELECT s.subject_id, s.kind, s.account_id, s.name, "                        \
+    X(READ_METERS_OF, "SELECT s.subject_id, s.kind, s.account_id, s.name, s.sets, s.version, "     \
                       "m.subject_id, m.node_id, m.packed, m.seen_ms, m.version "                   \
                       "FROM subject s JOIN meter m ON m.subject_id = s.subject_id "                \
                       "WHERE s.account_id = $1 ORDER BY s.subject_id, m.node_id")                  \

@@ -410,7 +410,7 @@ store_thread_put(struct store *store, struct thread_row *row)
 }
 
 enum status
-store_subject_put(struct store *store, const struct subject_row *row)
+store_subject_put(struct store *store, struct subject_row *row)
 {
     check_writes(store);
     if (!subject_valid(row)) {

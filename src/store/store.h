@@ -61,7 +61,7 @@ const char *store_trouble(const struct store *store);
  *   - threads, meters and holds that are updated or deleted were loaded with their lock, or inserted, in the
  *     same transaction, and limits were looked at (store_limit_def_at) before one is put;
  *   - a row that may have changed since is read with its lock in the transaction that writes it: threads,
- *     meters and holds; accounts and keys are as of store_identity_version; subjects never change. */
+ *     meters and holds; accounts, keys and subjects are as of store_identity_version. */
 bool store_is_exclusive(const struct store *store);
 /* Grows with each store_begin that finds that somebody wrote to an exclusive store all the same, a shell
  * say: what was read before it may not be true any more. */
@@ -108,14 +108,15 @@ MUST_USE enum status store_load(struct store *store, const struct need *needs, s
 
 MUST_USE enum status store_account_put(struct store *store, struct account_row *row); /* version 0 = insert */
 MUST_USE enum status store_key_put(struct store *store, struct key_row *row);
-/* Bumped by the engine with every change of an account or key, in the same transaction; `version` is the
+/* Bumped by the engine with every change of an account, a key or the caps set for a subject, in the same transaction; `version` is the
  * new one and greater than the stored one, else STATUS_CONFLICT. */
 MUST_USE enum status store_identity_version(struct store *store, int64_t *version);
 MUST_USE enum status store_identity_bump(struct store *store, int64_t version);
 
 MUST_USE enum status store_thread_put(struct store *store, struct thread_row *row);
 
-MUST_USE enum status store_subject_put(struct store *store, const struct subject_row *row); /* insert */
+/* Writes the caps set for it; what it is stays as it was inserted. */
+MUST_USE enum status store_subject_put(struct store *store, struct subject_row *row); /* version 0 = insert */
 
 MUST_USE enum status store_meter_put(struct store *store, struct meter_row *row);
 

@@ -71,7 +71,7 @@ struct store_row_ops {
     enum status (*identity_version)(struct store *, int64_t *version);
     enum status (*identity_bump)(struct store *, int64_t version);
     enum status (*thread_put)(struct store *, struct thread_row *);
-    enum status (*subject_put)(struct store *, const struct subject_row *);
+    enum status (*subject_put)(struct store *, struct subject_row *);
     enum status (*meter_put)(struct store *, struct meter_row *);
     enum status (*hold_insert)(struct store *, const struct hold_row *);
     enum status (*hold_update)(struct store *, const struct hold_row *);

@@ -11,7 +11,6 @@ const struct transfer_table transfer_tables[] = {
     { "account", "account_id" },
     { "account_group", "group_name, account_id" },
     { "key", "key_id" },
-    { "limit_set", "limit_id, subject_id, tier" },
     { "thread", "thread_id" },
     { "thread_day", "account_id, pool, thread_id, day_ms" },
     { "subject", "subject_id" },

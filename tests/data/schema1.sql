@@ -61,24 +61,23 @@ CREATE TABLE limit_def (
     limit_id INTEGER PRIMARY KEY,
     name TEXT NOT NULL UNIQUE,
     fingerprint TEXT NOT NULL,
-    since_ms BIGINT NOT NULL
+    since_ms BIGINT NOT NULL,
+    counts BIGINT NOT NULL,
+    per BIGINT NOT NULL,
+    win BIGINT NOT NULL,
+    span_ms BIGINT NOT NULL
 );
-INSERT INTO limit_def VALUES(106,'name-100','0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef',1790000000000);
-CREATE TABLE limit_set (
-    limit_id BIGINT NOT NULL,
-    subject_id BIGINT NOT NULL,
-    tier TEXT NOT NULL,
-    amount BIGINT NOT NULL,
-    PRIMARY KEY (limit_id, subject_id, tier)
-);
+INSERT INTO limit_def VALUES(106,'name-100','0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef',1790000000000,1,4,6,18000000);
 CREATE TABLE subject (
     subject_id INTEGER PRIMARY KEY,
     kind BIGINT NOT NULL,
     account_id BIGINT NOT NULL,
     name TEXT NOT NULL,
+    sets TEXT NOT NULL,
+    version BIGINT NOT NULL,
     UNIQUE (account_id, kind, name)
 );
-INSERT INTO subject VALUES(103,1,100,'');
+INSERT INTO subject VALUES(103,1,100,'','106,0,0,0,1790000000000;106,1,2305843009213693951,1790086400000,1790000000000;107,0,-1,0,1790000000000;',1);
 CREATE TABLE meter (
     subject_id BIGINT NOT NULL,
     node_id BIGINT NOT NULL,

@@ -187,14 +187,25 @@ take_key(struct audit *audit, const struct key_row *row, bool told)
     }
 }
 
+/* That of the gateway and those of groups are made for a configuration, others for a part of a hold or for a
+ * cap that is set. */
 static void
 take_subject(struct audit *audit, const struct subject_row *row)
 {
+    struct audit_subject *subject = audit_subject(audit, row->subject_id);
+    if (subject) {
+        if (row->version <= subject->row.version) {
+            broken(audit->world, "subject %lld goes back to version %lld", (long long)row->subject_id,
+                (long long)row->version);
+        }
+        subject->row = *row;
+        return;
+    }
     audit_id(audit, row->subject_id, "subject");
-    struct audit_subject *subject = calloc(1, sizeof *subject);
+    subject = calloc(1, sizeof *subject);
     check(subject);
     subject->row = *row;
-    subject->new_here = true;
+    subject->new_here = row->kind != SUBJECT_GATEWAY && row->kind != SUBJECT_GROUP && row->set_count == 0;
     if (audit_subject_named(audit, row->kind, row->account_id, row->name)) {
         broken(audit->world, "subject %lld is there twice", (long long)row->subject_id);
     }

@@ -349,7 +349,7 @@ GET(limit_def_at, (struct store * store, int64_t index, struct limit_def_row *ro
 PUT(account_put, FAULT_ACCOUNT, WRITE_ACCOUNT, account_row, , row->account_id)
 PUT(key_put, FAULT_ACCOUNT, WRITE_KEY, key_row, , row->key_id)
 PUT(thread_put, FAULT_THREAD, WRITE_THREAD, thread_row, , row->thread_id)
-PUT(subject_put, FAULT_SUBJECT, WRITE_SUBJECT, subject_row, const, row->subject_id)
+PUT(subject_put, FAULT_SUBJECT, WRITE_SUBJECT, subject_row, , row->subject_id)
 PUT(meter_put, FAULT_METER, WRITE_METER, meter_row, , row->subject_id)
 PUT(hold_insert, FAULT_HOLD_NEW, WRITE_HOLD_NEW, hold_row, const, row->hold_id)
 PUT(hold_update, FAULT_HOLD, WRITE_HOLD, hold_row, const, row->hold_id)

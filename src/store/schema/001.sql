@@ -62,22 +62,21 @@ CREATE TABLE limit_def (
     limit_id BIGINT PRIMARY KEY,
     name TEXT NOT NULL UNIQUE,
     fingerprint TEXT NOT NULL,
-    since_ms BIGINT NOT NULL
+    since_ms BIGINT NOT NULL,
+    counts BIGINT NOT NULL,
+    per BIGINT NOT NULL,
+    win BIGINT NOT NULL,
+    span_ms BIGINT NOT NULL
 );
 
-CREATE TABLE limit_set (
-    limit_id BIGINT NOT NULL,
-    subject_id BIGINT NOT NULL,
-    tier TEXT NOT NULL,
-    amount BIGINT NOT NULL,
-    PRIMARY KEY (limit_id, subject_id, tier)
-);
-
+-- Whose meters there are, and the caps that people set for them, packed.
 CREATE TABLE subject (
     subject_id BIGINT PRIMARY KEY,
     kind BIGINT NOT NULL,
     account_id BIGINT NOT NULL,
     name TEXT NOT NULL,
+    sets TEXT NOT NULL,
+    version BIGINT NOT NULL,
     UNIQUE (account_id, kind, name)
 );
 

@@ -62,6 +62,38 @@ parts_come_back(void **state)
 }
 
 static void
+set_caps_come_back(void **state)
+{
+    struct buf text = { 0 };
+    struct subject_row row = { .set_count = SETS_MAX };
+    for (int32_t i = 0; i < SETS_MAX; i++) {
+        row.sets[i] = (struct cap_set){ INT64_MAX, i % 2 ? SET_RAISE : SET_CAP, INT64_MIN + i, INT64_MIN, i };
+    }
+    pack_sets(&row, &text);
+    assert_false(text.failed);
+    assert_true(text.len < PACK_SETS_BYTES);
+    struct subject_row back = { .set_count = 9 };
+    assert_true(unpack_sets(buf_slice(&text), &back));
+    assert_int_equal(back.set_count, SETS_MAX);
+    assert_memory_equal(back.sets, row.sets, sizeof(row.sets));
+    buf_add_str(&text, "1,0,0,0,0;"); /* one too many */
+    assert_false(unpack_sets(buf_slice(&text), &back));
+
+    struct subject_row one = { .set_count = 1, .sets = { { 7, SET_RAISE, 50, 1790000000000, 3 } } };
+    buf_clear(&text);
+    pack_sets(&one, &text);
+    assert_string_equal(buf_cstr(&text), "7,1,50,1790000000000,3;"); /* the stored form: never changes */
+    static const char *const hostile[] = { "7,1,50,0;", "7,1,50,0,0", "7,2,50,0,0;", "7,-1,50,0,0;", "7,00,50,0,0;",
+        "7,0,50,0,0;;", "7,0,5.5,0,0;" };
+    for (size_t i = 0; i < countof(hostile); i++) {
+        if (unpack_sets(slice_str(hostile[i]), &back)) {
+            fail_msg("%s", hostile[i]);
+        }
+    }
+    buf_free(&text);
+}
+
+static void
 attempts_come_back(void **state)
 {
     struct buf text = { 0 };
@@ -290,6 +322,7 @@ every_cut_and_changed_byte_is_refused_or_canonical(void **state)
 static const struct CMUnitTest tests[] = {
     CASE("packed meters come back", meters_come_back),
     CASE("packed parts come back", parts_come_back),
+    CASE("packed caps come back, hostile ones are refused", set_caps_come_back),
     CASE("packed attempts come back, names with separators too", attempts_come_back),
     CASE("hostile meters are refused", hostile_meters_are_refused),
     CASE("too many entries are refused", too_many_entries_are_refused),

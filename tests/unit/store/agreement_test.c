@@ -32,7 +32,7 @@ play_one(struct world *world, uint64_t *seed, struct buf *log)
     struct hold_row hold = a_hold(id, &world->node);
     struct ledger_row ledger = a_ledger_row(id);
     struct refusal_row refusal = a_refusal(id, NOW_MS + value % 3 * MINUTE_MS);
-    const struct subject_row subject = a_subject(id, 1 + value % 9);
+    struct subject_row subject = a_subject(id, 1 + value % 9);
     const struct limit_def_row limit = a_limit_def(id, name);
     hold.held_micros = hold.bound_micros = value;
     ledger.cost_micros = value;
@@ -67,7 +67,16 @@ play_one(struct world *world, uint64_t *seed, struct buf *log)
     case 5: status = store_hold_delete(store, id); break;
     case 6: status = store_ledger_add(store, &ledger); break;
     case 7: status = store_refusal_add(store, &refusal); break;
-    case 8: status = store_subject_put(store, &subject); break;
+    case 8: {
+        struct subject_row stored;
+        if (store_subject_find(store, subject.kind, subject.account_id, "", &stored) == STATUS_OK
+            && value % 3 > 0) {
+            subject.subject_id = stored.subject_id;
+            subject.version = stored.version - (value % 3 == 2);
+        }
+        status = store_subject_put(store, &subject);
+        break;
+    }
     default: status = store_limit_def_put(store, &limit); break;
     }
     buf_addf(log, "%d:%lld:%s ", (int)what, (long long)id, status_name(status));

@@ -236,7 +236,9 @@ a_subject_exists_once(void **state)
         EXPECT(world,
             store_subject_find(world->store, row->kind, row->account_id, row->name, &back),
             STATUS_NOT_FOUND);
-        OK(world, store_subject_put(world->store, row));
+        struct subject_row stored = *row;
+        OK(world, store_subject_put(world->store, &stored));
+        assert_int_equal(stored.version, 1);
     }
     for (size_t i = 0; i < countof(rows); i++) {
         const struct subject_row *row = &rows[i];
@@ -257,6 +259,43 @@ a_subject_exists_once(void **state)
         REFUSED(world, store_subject_put(world->store, &same_id), STATUS_EXISTS);
         store_rollback(world->store);
     }
+}
+
+static void
+caps_set_for_a_subject_are_kept_by_version(void **state)
+{
+    struct world *world = *state;
+    struct store *store = world->store;
+    struct subject_row row = a_subject(1, 7);
+    struct subject_row back = { 0 };
+    world_begin(world);
+    OK(world, store_subject_put(store, &row));
+    OK(world, store_subject_find(store, SUBJECT_ACCOUNT, 7, "", &back));
+    ASSERT_SAME(text_subject, &back, &row);
+
+    row.set_count = 1;
+    row.sets[0].amount = 12;
+    row.account_id = 8; /* whose it is was written once */
+    OK(world, store_subject_put(store, &row));
+    assert_int_equal(row.version, 2);
+    OK(world, store_subject_find(store, SUBJECT_ACCOUNT, 7, "", &back));
+    row.account_id = 7;
+    ASSERT_SAME(text_subject, &back, &row);
+    world_commit(world);
+
+    row.version = 1; /* as somebody saw it before */
+    world_begin(world);
+    REFUSED(world, store_subject_put(store, &row), STATUS_CONFLICT);
+    store_rollback(store);
+    row.version = 2;
+    row.set_count = 0;
+    world_begin(world);
+    OK(world, store_subject_put(store, &row));
+    world_commit(world);
+    OK(world, store_begin_read(store));
+    OK(world, store_subject_find(store, SUBJECT_ACCOUNT, 7, "", &back));
+    assert_int_equal(back.set_count, 0);
+    store_rollback(store);
 }
 
 /* --- Meters and holds. */
@@ -705,6 +744,7 @@ static const struct CMUnitTest tests[] = {
     ALL(
         "threads are recognised within their account", threads_are_recognised_within_their_account),
     ALL("a subject exists once", a_subject_exists_once),
+    ALL("caps set for a subject are kept by version", caps_set_for_a_subject_are_kept_by_version),
     ALL("meters come back whole", meters_come_back_whole),
     ALL("a hold lives from insert to delete", a_hold_lives_from_insert_to_delete),
     ALL("inputs of any size come back", inputs_of_any_size_come_back),

@@ -40,6 +40,13 @@ read_subject(struct world *world)
 }
 
 static enum status
+read_set_caps(struct world *world)
+{
+    struct subject_row row;
+    return store_subject_find(world->store, SUBJECT_ACCOUNT, 100, "", &row);
+}
+
+static enum status
 read_meter(struct world *world)
 {
     struct meter_row row;
@@ -106,6 +113,12 @@ a_damaged_row_is_told_by_table_and_id(void **state)
         { "UPDATE thread SET kind = 99", read_thread, "table thread, row 102" },
         { "UPDATE subject SET kind = 4, account_id = 0, name = char(1)", read_subject,
             "table subject, row 103" },
+        { "UPDATE subject SET sets = '106,0,5,0'", read_set_caps, "table subject, row 103" },
+        { "UPDATE subject SET sets = '106,2,5,0,0;'", read_set_caps, "table subject" },
+        { "UPDATE subject SET sets = '106,0,-2,0,0;'", read_set_caps, "table subject" },
+        { "UPDATE subject SET sets = '106,1,0,0,0;'", read_set_caps, "table subject" },
+        { "UPDATE subject SET sets = '106,0,5,0,0;106,0,6,0,0;'", read_set_caps, "table subject" },
+        { "UPDATE subject SET version = -1", read_set_caps, "table subject" },
         { "UPDATE meter SET packed = '1,2'", read_meter, "table meter, row 103" },
         { "UPDATE meter SET packed = x'31'", read_meter, "table meter" },
         { "UPDATE meter SET packed = '1,0,0,-1,0,0;'", read_meter, "table meter" },
@@ -120,6 +133,9 @@ a_damaged_row_is_told_by_table_and_id(void **state)
         { "UPDATE hold SET inputs = x'7b7d'", read_hold, "table hold" },
         { "UPDATE issued SET account_id = 0", read_issued, "table issued" },
         { "UPDATE limit_def SET name = ''", read_limit_def, "table limit_def, row 106" },
+        { "UPDATE limit_def SET counts = 99", read_limit_def, "table limit_def, row 106" },
+        { "UPDATE limit_def SET win = -1", read_limit_def, "table limit_def, row 106" },
+        { "UPDATE limit_def SET span_ms = -1", read_limit_def, "table limit_def, row 106" },
         { "UPDATE meta SET value = 'x' WHERE name = 'identity_version'", read_identity,
             "'identity_version' is no number" },
         { "UPDATE meta SET value = '-1' WHERE name = 'identity_version'", read_identity,

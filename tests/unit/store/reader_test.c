@@ -184,7 +184,7 @@ readers_list_what_belongs_to_an_account(void **state)
     world_begin(world);
     put_one_of_each(world, 100);
     put_one_of_each(world, 200);
-    const struct subject_row unmetered = { 301, 0, SUBJECT_MODEL, "glm-5.2" };
+    struct subject_row unmetered = { 301, 0, SUBJECT_MODEL, "glm-5.2" };
     OK(world, store_subject_put(world->store, &unmetered));
     world_commit(world);
     struct store_reader *reader = world_reader(world);

@@ -60,7 +60,6 @@ fill(struct world *world)
     }
     world_close(world);
     world_sql(world, "INSERT INTO account_group VALUES ('research', 1), ('research', 2), ('ops', 1);"
-                     "INSERT INTO limit_set VALUES (1, 2, 'user', -5), (1, 2, 'admin', 9223372036854775807);"
                      "INSERT INTO meter_log VALUES (1, 2, 3, 4, 5), (1, 2, 3, 5, -5);"
                      "INSERT INTO thread_day VALUES (1, 'p', 2, 3, 0, 4), (1, '\xc3\xa4', 2, 3, 1, 0);"
                      "INSERT INTO lease VALUES ('sweep', 1, 1, 5)");

@@ -9,6 +9,7 @@
 
 #include "base/secret.h"
 #include "rows/pack.h"
+#include "tbl/counts.h"
 
 /* --- The store. */
 
@@ -290,9 +291,13 @@ a_thread(int64_t thread_id, int64_t account_id, const char *mark)
 struct subject_row
 a_subject(int64_t subject_id, int64_t account_id)
 {
-    return (struct subject_row){
-        .subject_id = subject_id, .account_id = account_id, .kind = SUBJECT_ACCOUNT
-    };
+    return (struct subject_row){ .subject_id = subject_id,
+        .account_id = account_id,
+        .kind = SUBJECT_ACCOUNT,
+        .set_count = 3,
+        .sets = { { 106, SET_CAP, 0, 0, NOW_MS },
+            { 106, SET_RAISE, MONEY_MICROS_MAX, NOW_MS + DAY_MS, NOW_MS },
+            { 107, SET_CAP, CAP_UNLIMITED, 0, NOW_MS } } };
 }
 
 struct meter_row
@@ -395,7 +400,13 @@ an_issued(int number, int64_t at_ms)
 struct limit_def_row
 a_limit_def(int64_t limit_id, const char *name)
 {
-    struct limit_def_row row = { .limit_id = limit_id, .since_ms = NOW_MS, .fingerprint = HASH };
+    struct limit_def_row row = { .limit_id = limit_id,
+        .since_ms = NOW_MS,
+        .fingerprint = HASH,
+        .counts = COUNT_TOKENS,
+        .per = PER_MODEL,
+        .window = WINDOW_ROLLING,
+        .span_ms = 5 * HOUR_MS };
     (void)snprintf(row.name, sizeof(row.name), "%s", name);
     return row;
 }
@@ -475,6 +486,15 @@ text_thread(struct buf *out, const struct thread_row *row)
 }
 
 void
+text_subject(struct buf *out, const struct subject_row *row)
+{
+    buf_add_str(out, "subject");
+    NUMBER(subject_id), NUMBER(account_id), NUMBER(kind), TEXT(name), NUMBER(version);
+    buf_add_char(out, ' ');
+    pack_sets(row, out);
+}
+
+void
 text_meters(struct buf *out, const struct meter_row *row)
 {
     buf_add_str(out, "meter");
@@ -537,8 +557,7 @@ static bool
 give_meters(void *user, const struct subject_row *row, const struct meter_row *meters)
 {
     struct buf *out = user;
-    buf_add_str(out, "subject");
-    NUMBER(subject_id), NUMBER(account_id), NUMBER(kind), TEXT(name);
+    text_subject(out, row);
     buf_add_char(out, ' ');
     text_meters(out, meters);
     return true;
@@ -579,6 +598,7 @@ add_limit_defs(struct world *world, struct buf *out)
     for (int64_t i = 0; (status = store_limit_def_at(world->store, i, &def)) == STATUS_OK; i++) {
         buf_add_str(out, "limit_def");
         NUMBER(limit_id), TEXT(name), TEXT(fingerprint), NUMBER(since_ms);
+        NUMBER(counts), NUMBER(per), NUMBER(window), NUMBER(span_ms);
         buf_add_char(out, '\n');
     }
     assert_int_equal(status, STATUS_NOT_FOUND);

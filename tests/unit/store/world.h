@@ -86,6 +86,7 @@ void put_one_of_each(struct world *world, int64_t base_id);
 void text_account(struct buf *out, const struct account_row *row);
 void text_key(struct buf *out, const struct key_row *row);
 void text_thread(struct buf *out, const struct thread_row *row);
+void text_subject(struct buf *out, const struct subject_row *row);
 void text_meters(struct buf *out, const struct meter_row *row);
 void text_hold(struct buf *out, const struct hold_row *row);
 void text_ledger(struct buf *out, const struct ledger_row *row);
