@@ -507,8 +507,6 @@ static const struct row wrong_limits_rows[] = {
         "t.yaml:3:59: this limit would count nothing: model 'm' is not of tier free; keep either 'model' or 'tier'" },
     { LIMIT("counts: in_flight, per: account, cap: 1, of: {tier: gold}"),
         "t.yaml:3:66: 'tier' is one of: free | premium; this is 'gold'" },
-    { MODEL("tier: free, routes: [{provider: p}]}, n: {routes: [{provider: p}]}}\nlimits:\n  a0: {counts: cost, per: account, window: day, cap: 1 USD, of: {tier: free}}\n  a1: {counts: cost, per: account, window: day, cap: 1 USD, of: {tier: premium}}\n  a2: {counts: cost, per: account, window: day, cap: 1 USD, of: {tier: free}}\n  a3: {counts: cost, per: account, window: day, cap: 1 USD, of: {tier: premium}}\n  a4: {counts: cost, per: account, window: day, cap: 1 USD, of: {tier: free}}\n  a5: {counts: cost, per: account, window: day, cap: 1 USD, of: {tier: premium}}\n  a6: {counts: cost, per: account, window: day, cap: 1 USD, of: {tier: free}}\n  a7: {counts: cost, per: account, window: day, cap: 1 USD, of: {tier: premium}}\n  a8: {counts: cost, per: account, window: day, cap: 1 USD, of: {tier: free}}\n  a9: {counts: cost, per: account, window: day, cap: 1 USD, of: {tier: premium}}\n  a10: {counts: cost, per: account, window: day, cap: 1 USD, of: {tier: free}}\n  a11: {counts: cost, per: account, window: day, cap: 1 USD, of: {tier: premium}}\n  a12: {counts: cost, per: account, window: day, cap: 1 USD, of: {tier: free"),
-        "t.yaml:16:3: too many limits per account: their meters must fit into one row of 24, a calendar limit takes two" },
 };
 
 static void
@@ -590,15 +588,15 @@ too_many_limits(void **state)
         "t.yaml:20:3: at most 16 limits can apply to one call; this is one more for model 'm'");
 
     buf_clear(&yaml);
-    buf_add_str(&yaml, P "models: {m: {tier: free, routes: [{provider: p}]}, n: {routes: [{provider: p}]}}\nlimits:\n");
-    for (int i = 0; i < 12; i++) {
-        buf_addf(&yaml, "  a%d: {counts: cost, per: account, window: day, cap: 1 USD, of: {tier: %s}}\n", i,
-            i % 2 ? "free" : "premium");
+    buf_add_str(&yaml, P "models: {m: {routes: [{provider: p}]}, n: {routes: [{provider: p}]}, o: {routes: [{provider: p}]}}\n"
+                         "limits:\n");
+    for (int i = 0; i < METERS_MAX / 2; i++) {
+        buf_addf(&yaml, "  a%d: {counts: cost, per: account, window: day, cap: 1 USD, of: {model: %c}}\n", i, 'm' + i % 3);
     }
     policy_unref(load(buf_cstr(&yaml)));
-    buf_add_str(&yaml, "  b: {counts: in_flight, per: account, cap: 1, of: {tier: free}}\n");
-    assert_refused(buf_cstr(&yaml), "t.yaml:16:3: too many limits per account: their meters must fit into one row "
-                                    "of 24, a calendar limit takes two");
+    buf_add_str(&yaml, "  b: {counts: in_flight, per: account, cap: 1, of: {model: o}}\n");
+    assert_refused(buf_cstr(&yaml), "t.yaml:36:3: too many limits per account: their meters must fit into one row "
+                                    "of 64, a calendar limit takes two");
     buf_free(&yaml);
 }
 
