@@ -1,4 +1,4 @@
-/* reaches: unpack_meters unpack_parts unpack_attempts pack_meters pack_parts pack_attempts meter_row_valid */
+/* reaches: unpack_reported pack_reported reported_valid unpack_meters unpack_parts unpack_attempts pack_meters pack_parts pack_attempts meter_row_valid */
 /* fuzz/packed.c: the packed columns of a store that may be damaged. The first byte picks the column.
  *
  * Held: what is taken packs to the very text it came from, and never holds more than its row can. */
@@ -22,6 +22,18 @@ meters(struct slice text, struct buf *again)
         hold(row.meter_count >= 0 && row.meter_count <= METERS_MAX);
         (void)meter_row_valid(&row);
         pack_meters(&row, again);
+        hold(slice_eq(buf_slice(again), text));
+    }
+}
+
+static void
+reported(struct slice text, struct buf *again)
+{
+    struct reported_row row = { .account_id = 1 };
+    if (unpack_reported(text, &row)) {
+        hold(row.window_count >= 0 && row.window_count <= REPORTED_MAX);
+        (void)reported_valid(&row);
+        pack_reported(&row, again);
         hold(slice_eq(buf_slice(again), text));
     }
 }
@@ -53,7 +65,7 @@ attempts(struct slice text, struct buf *again)
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static void (*const columns[])(struct slice, struct buf *) = { meters, parts, attempts };
+    static void (*const columns[])(struct slice, struct buf *) = { meters, parts, attempts, reported };
     if (size == 0) {
         return 0;
     }

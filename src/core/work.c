@@ -33,6 +33,7 @@ static const struct {
     [NEED_SUBJECT] = FORM(SLOTS_SUBJECT, subject_slot),
     [NEED_METER] = FORM(SLOTS_METER, meter_slot),
     [NEED_HOLD] = FORM(SLOTS_HOLD, hold_slot),
+    [NEED_REPORTED] = FORM(SLOTS_REPORTED, reported_slot),
     [NEED_ISSUED] = FORM(SLOTS_ISSUED, issued_slot),
 #undef FORM
 };
@@ -198,6 +199,10 @@ index_row(struct work *work, enum slot_kind kind, struct slot *slot)
     case SLOTS_HOLD:
         index_set(work, NEED_HOLD, 0, ((struct hold_slot *)(void *)slot)->row.hold_id, "", slot);
         return;
+    case SLOTS_REPORTED:
+        index_set(work, NEED_REPORTED, 0, ((struct reported_slot *)(void *)slot)->row.account_id,
+            "", slot);
+        return;
     case SLOTS_ISSUED:
         index_set(work, NEED_ISSUED, 0, 0, ((struct issued_slot *)(void *)slot)->row.id_hash, slot);
         return;
@@ -326,6 +331,12 @@ work_meter(struct work *work, int64_t subject_id)
     return slot_find(work, NEED_METER, 0, subject_id, "");
 }
 
+struct reported_slot *
+work_reported(struct work *work, int64_t account_id)
+{
+    return slot_find(work, NEED_REPORTED, 0, account_id, "");
+}
+
 struct hold_slot *
 work_hold(struct work *work, int64_t hold_id)
 {
@@ -371,6 +382,13 @@ work_new_meter(struct work *work, int64_t subject_id)
 {
     const struct meter_row row = { .subject_id = subject_id };
     return slot_new(work, NEED_METER, slot_find(work, NEED_METER, 0, subject_id, ""), &row);
+}
+
+struct reported_slot *
+work_new_reported(struct work *work, int64_t account_id)
+{
+    const struct reported_row row = { .account_id = account_id };
+    return slot_new(work, NEED_REPORTED, slot_find(work, NEED_REPORTED, 0, account_id, ""), &row);
 }
 
 struct hold_slot *

@@ -18,13 +18,38 @@ struct slot {
     bool dirty;        /* differs from what is stored */
     struct slot *next; /* of its kind, in order of first use */
 };
-struct account_slot { struct slot slot; struct account_row row; };
-struct key_slot { struct slot slot; struct key_row row; };
-struct thread_slot { struct slot slot; struct thread_row row; };
-struct subject_slot { struct slot slot; struct subject_row row; };
-struct meter_slot { struct slot slot; struct meter_row row; };
-struct hold_slot { struct slot slot; struct hold_row row; };
-struct issued_slot { struct slot slot; struct issued_row row; };
+struct account_slot {
+    struct slot slot;
+    struct account_row row;
+};
+struct key_slot {
+    struct slot slot;
+    struct key_row row;
+};
+struct thread_slot {
+    struct slot slot;
+    struct thread_row row;
+};
+struct subject_slot {
+    struct slot slot;
+    struct subject_row row;
+};
+struct meter_slot {
+    struct slot slot;
+    struct meter_row row;
+};
+struct reported_slot {
+    struct slot slot;
+    struct reported_row row;
+};
+struct hold_slot {
+    struct slot slot;
+    struct hold_row row;
+};
+struct issued_slot {
+    struct slot slot;
+    struct issued_row row;
+};
 
 enum slot_kind {
     SLOTS_ACCOUNT,
@@ -33,6 +58,7 @@ enum slot_kind {
     SLOTS_SUBJECT,
     SLOTS_METER,
     SLOTS_HOLD,
+    SLOTS_REPORTED,
     SLOTS_ISSUED,
     SLOT_KIND_COUNT,
 };
@@ -75,6 +101,7 @@ struct thread_slot *work_thread_sig(
 struct subject_slot *work_subject(
     struct work *work, enum subject_kind kind, int64_t account_id, const char *name);
 struct meter_slot *work_meter(struct work *work, int64_t subject_id);
+struct reported_slot *work_reported(struct work *work, int64_t account_id);
 struct hold_slot *work_hold(struct work *work, int64_t hold_id);
 struct issued_slot *work_issued(struct work *work, const char *id_hash);
 
@@ -89,6 +116,7 @@ struct key_slot *work_new_key(struct work *work, const struct key_row *row);
 struct thread_slot *work_new_thread(struct work *work, const struct thread_row *row);
 struct subject_slot *work_new_subject(struct work *work, const struct subject_row *row);
 struct meter_slot *work_new_meter(struct work *work, int64_t subject_id);
+struct reported_slot *work_new_reported(struct work *work, int64_t account_id);
 struct hold_slot *work_new_hold(struct work *work, const struct hold_row *row);
 void work_new_issued(struct work *work, const struct issued_row *row);
 /* A copy of text that lives as long as the rows; empty when memory ran out. */

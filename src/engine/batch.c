@@ -144,7 +144,7 @@ batch_take_row(void *user, const struct need *need, const union need_row *row)
 static enum status
 load_row(struct engine *engine, const struct need *need)
 {
-    const bool as_kept = engine->exclusive || !need_is_locked(need->kind);
+    const bool as_kept = engine->exclusive || !need_moves(need->kind);
     if (as_kept && cache_load(&engine->cache, need, &engine->work)) {
         engine->cache_used = true;
         return STATUS_OK;
@@ -206,6 +206,8 @@ write_slot(struct store *store, enum slot_kind kind, struct slot *slot)
         meter_row_check(row);
         return store_meter_put(store, row);
     }
+    case SLOTS_REPORTED:
+        return store_reported_put(store, &((struct reported_slot *)(void *)slot)->row);
     case SLOTS_HOLD: {
         const struct hold_row *row = &((struct hold_slot *)(void *)slot)->row;
         if (slot->state == SLOT_DELETED) {

@@ -32,6 +32,7 @@ union any_row {
     struct subject_row subject;
     struct meter_row meter;
     struct hold_row hold;
+    struct reported_row reported;
 };
 
 /* --- Packing: the row's fields in order, names by length, arrays by count. */
@@ -88,6 +89,9 @@ static const struct {
             ARRAY(hold_row, attempts, attempt_count), TEXT(hold_row, model),
             FROM_TO(hold_row, held_micros, price_ver),
             { FORM_SLICE, offsetof(struct hold_row, inputs), 0, 0 } } },
+    [SLOTS_REPORTED] = { sizeof(struct reported_row), 3,
+        { FROM_TO(reported_row, account_id, window_count),
+            ARRAY(reported_row, windows, window_count), FROM_TO(reported_row, version, version) } },
     /* SLOTS_ISSUED: not kept */
 };
 
@@ -212,6 +216,9 @@ hashes_of(enum slot_kind kind, const union any_row *row, uint64_t hash[NAME_COUN
         return;
     case SLOTS_METER: hash[NAME_ID] = hash_of(kind, NAME_ID, row->meter.subject_id, 0, ""); return;
     case SLOTS_HOLD: hash[NAME_ID] = hash_of(kind, NAME_ID, row->hold.hold_id, 0, ""); return;
+    case SLOTS_REPORTED:
+        hash[NAME_ID] = hash_of(kind, NAME_ID, row->reported.account_id, 0, "");
+        return;
     default: check(!"a kind of row that is not kept");
     }
 }
@@ -233,6 +240,7 @@ asked_of(const struct need *need, enum slot_kind *kind, enum name *name)
         [NEED_SUBJECT] = { SLOTS_SUBJECT, NAME_TEXT },
         [NEED_METER] = { SLOTS_METER, NAME_ID },
         [NEED_HOLD] = { SLOTS_HOLD, NAME_ID },
+        [NEED_REPORTED] = { SLOTS_REPORTED, NAME_ID },
         [NEED_ISSUED] = { SLOTS_ISSUED, NAME_TEXT },
     };
     *kind = asked[need->kind].kind;
@@ -258,6 +266,7 @@ is_needed(const struct need *need, const union any_row *row)
                && strcmp(row->subject.name, need->text) == 0;
     case NEED_METER: return row->meter.subject_id == need->id;
     case NEED_HOLD: return row->hold.hold_id == need->id;
+    case NEED_REPORTED: return row->reported.account_id == need->id;
     default: return false;
     }
 }
@@ -520,6 +529,7 @@ row_of(enum slot_kind kind, const struct slot *slot)
     case SLOTS_SUBJECT: return &((const struct subject_slot *)any)->row;
     case SLOTS_METER: return &((const struct meter_slot *)any)->row;
     case SLOTS_HOLD: return &((const struct hold_slot *)any)->row;
+    case SLOTS_REPORTED: return &((const struct reported_slot *)any)->row;
     default: check(!"a kind of row that is not kept");
     }
 }

@@ -222,8 +222,7 @@ void count_open_holds(struct engine *engine);
 void drop_unused_policies(struct engine *engine);
 
 /* Books one in the running batch; the verdict says what, if nobody has booked it before. */
-MUST_USE enum status orphan_close(
-    struct engine *engine, int64_t hold_id, struct verdict *verdict);
+MUST_USE enum status orphan_close(struct engine *engine, int64_t hold_id, struct verdict *verdict);
 /* After the commit of those whose verdicts are the engine's first `count`: counts them. Gives how many it booked. */
 int64_t orphans_booked(struct engine *engine, uint32_t count);
 /* It cannot be read. */
@@ -237,6 +236,8 @@ MUST_USE enum status shared_open(struct engine *engine); /* with those of shared
 MUST_USE enum status shared_load_late(struct engine *engine, const struct need *need);
 /* Rows that others change: they are as locked in this transaction, never as kept. */
 bool need_is_locked(enum need_kind kind);
+/* Those, and what others change without a lock: it is read anew in each transaction. */
+bool need_moves(enum need_kind kind);
 /* Something is to be committed though no event asks for it: the lease, or that calls wait here. */
 bool shared_due(const struct engine *engine);
 /* After an outage the others may be about to come back, too. */

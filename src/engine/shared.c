@@ -92,6 +92,12 @@ need_is_locked(enum need_kind kind)
            || kind == NEED_HOLD;
 }
 
+bool
+need_moves(enum need_kind kind)
+{
+    return need_is_locked(kind) || kind == NEED_REPORTED;
+}
+
 /* A thread that is known is asked for by its number: all gateways lock threads in the order of those. */
 static void
 want_thread(struct engine *engine, const struct need *need)
@@ -122,7 +128,8 @@ foresee(struct engine *engine, const struct need *need)
 {
     /* Not so a thread: taken for absent here it would hide the one that a call of the batch finds by its
      * signal, and the batch would conflict with itself at each try. */
-    const bool leads_on = need->kind != NEED_METER && need->kind != NEED_ISSUED;
+    const bool leads_on =
+        need->kind != NEED_METER && need->kind != NEED_ISSUED && need->kind != NEED_REPORTED;
     if (!leads_on) { /* what is in it names no other row */
         work_load(&engine->work, need, NULL);
         wish(&engine->shared.wants, need);

@@ -14,6 +14,7 @@ enum need_kind {
     NEED_SUBJECT,      /* id = account, kind, text = name */
     NEED_METER,        /* id = subject */
     NEED_HOLD,         /* id */
+    NEED_REPORTED,     /* id = account, 0 = the company */
     NEED_ISSUED,       /* text */
     NEED_TREE, /* as THREAD_SIG: the subject that is the tree of that thread; the engine's alone */
     NEED_KIND_COUNT,
@@ -39,6 +40,7 @@ union need_row {
     struct subject_row subject;
     struct meter_row meter;
     struct hold_row hold;
+    struct reported_row reported;
     struct issued_row issued;
 };
 

@@ -118,6 +118,26 @@ pack_attempts(const struct hold_row *row, struct buf *out)
     }
 }
 
+void
+pack_reported(const struct reported_row *row, struct buf *out)
+{
+    check(row->window_count >= 0 && row->window_count <= REPORTED_MAX);
+    for (int32_t i = 0; i < row->window_count; i++) {
+        const struct reported_window *window = &row->windows[i];
+        const char *const names[] = { window->credential, window->window, window->models };
+        const int64_t numbers[] = { window->used_milli_pct, window->resets_at_ms,
+            window->captured_ms, window->source };
+        for (size_t k = 0; k < countof(names); k++) {
+            add_name(out, names[k]);
+            buf_add_char(out, FIELD_END);
+        }
+        for (size_t k = 0; k < countof(numbers); k++) {
+            buf_add_i64(out, numbers[k]);
+            buf_add_char(out, k + 1 < countof(numbers) ? FIELD_END : ENTRY_END);
+        }
+    }
+}
+
 /* --- Reading. Each take_* moves *at behind what it took; false leaves the rest unread. */
 
 static bool
@@ -316,6 +336,40 @@ unpack_attempts(struct slice text, struct hold_row *row)
             return false;
         }
         row->attempt_count++;
+    }
+    return true;
+}
+
+static bool
+take_reported(const char **at, const char *end, struct reported_window *window)
+{
+    int64_t numbers[4];
+    if (!take_name(at, end, window->credential, sizeof(window->credential))
+        || !take_name(at, end, window->window, sizeof(window->window))
+        || !take_name(at, end, window->models, sizeof(window->models))
+        || !take_i64s(at, end, numbers, countof(numbers)) || numbers[3] < 0
+        || numbers[3] >= REPORTED_SOURCE_COUNT) {
+        return false;
+    }
+    window->used_milli_pct = numbers[0];
+    window->resets_at_ms = numbers[1];
+    window->captured_ms = numbers[2];
+    window->source = (enum reported_source)numbers[3];
+    return true;
+}
+
+bool
+unpack_reported(struct slice text, struct reported_row *row)
+{
+    const char *at = text.ptr;
+    const char *const end = text.len > 0 ? text.ptr + text.len : text.ptr;
+    row->window_count = 0;
+    while (at < end) {
+        if (row->window_count == REPORTED_MAX
+            || !take_reported(&at, end, &row->windows[row->window_count])) {
+            return false;
+        }
+        row->window_count++;
     }
     return true;
 }

@@ -14,6 +14,9 @@ void pack_meters(const struct meter_row *row, struct buf *out);
 MUST_USE bool unpack_meters(struct slice text, struct meter_row *row);
 void pack_sets(const struct subject_row *row, struct buf *out);
 MUST_USE bool unpack_sets(struct slice text, struct subject_row *row);
+/* Names are escaped as those of attempts. */
+void pack_reported(const struct reported_row *row, struct buf *out);
+MUST_USE bool unpack_reported(struct slice text, struct reported_row *row);
 void pack_parts(const struct hold_row *row, struct buf *out);
 MUST_USE bool unpack_parts(struct slice text, struct hold_row *row);
 /* Provider and model names are percent-escaped where they hold a separator. */

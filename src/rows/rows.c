@@ -35,6 +35,12 @@ static const char *const ledger_kind_words[] = {
 };
 _Static_assert(countof(ledger_kind_words) == LEDGER_KIND_COUNT, "a word each");
 
+static const char *const reported_source_words[] = {
+    [REPORTED_BY_REPORT] = "report",
+    [REPORTED_BY_HEADERS] = "headers",
+};
+_Static_assert(countof(reported_source_words) == REPORTED_SOURCE_COUNT, "a word each");
+
 static const char *
 word_at(const char *const *words, size_t word_count, unsigned index)
 {
@@ -73,6 +79,12 @@ const char *
 thread_kind_word(enum thread_kind kind)
 {
     return word_at(thread_kind_words, countof(thread_kind_words), kind);
+}
+
+const char *
+reported_source_word(enum reported_source source)
+{
+    return word_at(reported_source_words, countof(reported_source_words), source);
 }
 
 const char *
@@ -356,8 +368,9 @@ subject_named(const struct subject_row *row)
 static bool
 cap_set_valid(const struct cap_set *set)
 {
-    const bool amount = set->kind == SET_RAISE ? is_amount(set->amount) && set->amount > 0
-                                               : set->amount == CAP_UNLIMITED || is_amount(set->amount);
+    const bool amount = set->kind == SET_RAISE
+                            ? is_amount(set->amount) && set->amount > 0
+                            : set->amount == CAP_UNLIMITED || is_amount(set->amount);
     return is_id(set->limit_id) && (set->kind == SET_CAP || set->kind == SET_RAISE) && amount
            && is_wall_ms(set->expires_ms) && is_wall_ms(set->set_ms);
 }
@@ -374,7 +387,8 @@ cap_sets_valid(const struct subject_row *row)
             return false;
         }
         for (int32_t j = 0; j < i; j++) {
-            if (row->sets[j].limit_id == row->sets[i].limit_id && row->sets[j].kind == row->sets[i].kind) {
+            if (row->sets[j].limit_id == row->sets[i].limit_id
+                && row->sets[j].kind == row->sets[i].kind) {
                 return false;
             }
         }
@@ -412,6 +426,53 @@ meter_row_valid(const struct meter_row *row)
         for (int32_t j = 0; j < i; j++) { /* one meter a limit and window, or look-ups lie */
             if (row->meters[j].limit_id == meter->limit_id
                 && row->meters[j].window_ms == meter->window_ms) {
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
+int64_t
+reported_span_ms(const char *window)
+{
+    int64_t number = 0;
+    const char *at = window;
+    for (; *at >= '0' && *at <= '9' && number < 1000; at++) {
+        number = number * 10 + (*at - '0');
+    }
+    const int64_t unit_ms = *at == 'm' ? MINUTE_MS : *at == 'h' ? HOUR_MS : *at == 'd' ? DAY_MS : 0;
+    const bool named = unit_ms != 0 && (at[1] == '\0' || (at[1] == '_' && at[2] != '\0'));
+    return named && number < 1000 && window[0] != '0' ? number * unit_ms : 0;
+}
+
+static bool
+reported_window_valid(const struct reported_window *window)
+{
+    return TERMINATED(window->credential) && TERMINATED(window->window)
+           && TERMINATED(window->models)
+           && (window->credential[0] == '\0' || IS_NAME(window->credential))
+           && reported_span_ms(window->window) > 0 && IS_NAME(window->window)
+           && (window->models[0] == '\0' || IS_NAME(window->models)) && window->used_milli_pct >= 0
+           && window->used_milli_pct <= REPORTED_MILLI_PCT_MAX && is_wall_ms(window->resets_at_ms)
+           && is_wall_ms(window->captured_ms) && (unsigned)window->source < REPORTED_SOURCE_COUNT;
+}
+
+bool
+reported_valid(const struct reported_row *row)
+{
+    if (!is_id_or_none(row->account_id) || row->window_count < 0 || row->window_count > REPORTED_MAX
+        || !is_version(row->version)) {
+        return false;
+    }
+    for (int32_t i = 0; i < row->window_count; i++) {
+        const struct reported_window *window = &row->windows[i];
+        if (!reported_window_valid(window)) {
+            return false;
+        }
+        for (int32_t j = 0; j < i; j++) { /* one a credential and window, or look-ups lie */
+            if (strcmp(row->windows[j].credential, window->credential) == 0
+                && strcmp(row->windows[j].window, window->window) == 0) {
                 return false;
             }
         }

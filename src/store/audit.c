@@ -252,6 +252,14 @@ on_subject(void *user, const struct subject_row *row)
     }
 }
 
+static void
+on_reported(void *user, const struct reported_row *row)
+{
+    struct auditing *auditing = user;
+    auditing->audit->compared[AUDIT_FILE]++;
+    expect_account(auditing, "what is reported of", row->account_id, row->account_id);
+}
+
 struct known_limit *
 audit_limit(struct auditing *auditing, int64_t limit_id)
 {
@@ -588,6 +596,7 @@ audit_all(
         .thread = on_thread,
         .subject = on_subject,
         .meter = on_meter,
+        .reported = on_reported,
         .hold = on_hold,
         .ledger = on_ledger };
     const enum status status = inspect(source, &inspector, &inspected, error);

@@ -155,6 +155,15 @@ row_meter(struct columns *columns, struct meter_row *row)
 }
 
 bool
+row_reported(struct columns *columns, struct reported_row *row)
+{
+    row->account_id = column_i64(columns);
+    columns->damaged |= !unpack_reported(column_slice(columns), row);
+    row->version = column_i64(columns);
+    return !columns->damaged && reported_valid(row);
+}
+
+bool
 row_hold(struct columns *columns, struct hold_row *row)
 {
     row->hold_id = column_i64(columns);
@@ -279,6 +288,7 @@ row_needed(struct columns *columns, enum need_kind kind, union need_row *row)
     case NEED_METER: return row_meter(columns, &row->meter);
     case NEED_HOLD: return row_hold(columns, &row->hold);
     case NEED_ISSUED: return row_issued(columns, &row->issued);
+    case NEED_REPORTED: return row_reported(columns, &row->reported);
     default: check(!"a need that no row answers");
     }
 }

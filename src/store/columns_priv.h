@@ -38,6 +38,7 @@ MUST_USE bool row_key(struct columns *columns, struct key_row *row);
 MUST_USE bool row_thread(struct columns *columns, struct thread_row *row);
 MUST_USE bool row_subject(struct columns *columns, struct subject_row *row);
 MUST_USE bool row_meter(struct columns *columns, struct meter_row *row);
+MUST_USE bool row_reported(struct columns *columns, struct reported_row *row);
 MUST_USE bool row_hold(struct columns *columns, struct hold_row *row);
 MUST_USE bool row_ledger(struct columns *columns, struct ledger_row *row);
 MUST_USE bool row_refusal(struct columns *columns, struct refusal_row *row);
@@ -94,6 +95,7 @@ void put_thread(struct put *put, const struct thread_row *row);
 /* False: no memory to pack it. The buffers live until the write is done. */
 MUST_USE bool put_subject(struct put *put, const struct subject_row *row, struct buf *sets);
 MUST_USE bool put_meter(struct put *put, const struct meter_row *row, struct buf *packed);
+MUST_USE bool put_reported(struct put *put, const struct reported_row *row, struct buf *packed);
 MUST_USE bool put_hold_insert(
     struct put *put, const struct hold_row *row, struct buf *parts, struct buf *attempts);
 MUST_USE bool put_hold_update(

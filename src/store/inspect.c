@@ -12,6 +12,7 @@ const struct inspect_table inspect_tables[INSPECT_TABLE_COUNT] = {
     [INSPECT_THREADS] = { STATEMENT_READ_ALL_THREADS, "thread" },
     [INSPECT_SUBJECTS] = { STATEMENT_READ_ALL_SUBJECTS, "subject" },
     [INSPECT_METERS] = { STATEMENT_READ_ALL_METERS, "meter" },
+    [INSPECT_REPORTED] = { STATEMENT_READ_ALL_REPORTED, "reported" },
     [INSPECT_HOLDS] = { STATEMENT_READ_HOLDS, "hold" },
     [INSPECT_REFUSALS] = { STATEMENT_READ_ALL_REFUSALS, "refusal" },
     [INSPECT_ISSUED] = { STATEMENT_READ_ALL_ISSUED, "issued" },
@@ -31,6 +32,7 @@ take_row(
         struct thread_row thread;
         struct subject_row subject;
         struct meter_row meter;
+        struct reported_row reported;
         struct hold_row hold;
         struct refusal_row refusal;
         struct issued_row issued;
@@ -53,6 +55,7 @@ take_row(
         TAKE(THREADS, thread, thread_id);
         TAKE(SUBJECTS, subject, subject_id);
         TAKE(METERS, meter, subject_id);
+        TAKE(REPORTED, reported, account_id);
         TAKE(HOLDS, hold, hold_id);
         TAKE(LEDGER, ledger, id);
     case INSPECT_REFUSALS: *id = 0; return row_refusal(columns, &row.refusal);

@@ -29,6 +29,7 @@ struct inspector {
     void (*thread)(void *user, const struct thread_row *row);
     void (*subject)(void *user, const struct subject_row *row);
     void (*meter)(void *user, const struct meter_row *row);
+    void (*reported)(void *user, const struct reported_row *row);
     void (*hold)(void *user, const struct hold_row *row);
     void (*ledger)(void *user, const struct ledger_row *row); /* after all others */
 };
@@ -44,6 +45,7 @@ enum inspect_table_id {
     INSPECT_THREADS,
     INSPECT_SUBJECTS,
     INSPECT_METERS,
+    INSPECT_REPORTED,
     INSPECT_HOLDS,
     INSPECT_REFUSALS,
     INSPECT_ISSUED,

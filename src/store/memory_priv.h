@@ -24,6 +24,7 @@ enum memory_table_id {
     TABLE_THREAD,
     TABLE_SUBJECT,
     TABLE_METER,
+    TABLE_REPORTED,
     TABLE_HOLD,
     TABLE_LEDGER,
     TABLE_REFUSAL,
@@ -36,8 +37,8 @@ enum memory_table_id {
 struct memory_kind {
     const char *name;
     size_t row_bytes;
-    size_t inputs_at;                                   /* offset of a struct slice; 0 = none */
-    uint64_t (*name_hash)(const void *row);             /* NULL: the id is its only key */
+    size_t inputs_at;                       /* offset of a struct slice; 0 = none */
+    uint64_t (*name_hash)(const void *row); /* NULL: the id is its only key */
     bool (*name_same)(const void *row, const void *other);
 };
 
@@ -89,7 +90,7 @@ struct memory_meta {
 };
 
 struct memory_store {
-    struct store base; /* first */
+    struct store base;     /* first */
     pthread_mutex_t mutex; /* error-checking: a read within one's own transaction is an answer */
     struct memory_table tables[TABLE_COUNT];
     struct memory_undo_log undo;

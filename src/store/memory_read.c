@@ -180,6 +180,17 @@ read_holds(struct store_reader *reader, hold_callback *callback, void *user)
     return STATUS_OK;
 }
 
+static enum status
+read_row(struct store_reader *reader, const struct need *need, union need_row *row)
+{
+    enum status status = lock(reader);
+    if (status == STATUS_OK) {
+        status = memory_row_ops.get(&reader_of(reader)->store->base, need, row);
+        unlock(reader);
+    }
+    return status;
+}
+
 /* --- Refusals come in the order of their minute, as from disk. */
 
 static int
@@ -253,6 +264,7 @@ const struct store_reader_ops memory_reader_ops = {
     .read_accounts = read_accounts,
     .read_keys = read_keys,
     .read_meters = read_meters,
+    .read_row = read_row,
     .read_holds = read_holds,
     .read_nodes = read_nodes,
     .read_refusals = read_refusals,

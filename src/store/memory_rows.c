@@ -127,6 +127,7 @@ get(struct store *store, const struct need *need, union need_row *row)
     case NEED_THREAD: return get_row(store, TABLE_THREAD, need->id, &row->thread);
     case NEED_METER: return get_row(store, TABLE_METER, need->id, &row->meter);
     case NEED_HOLD: return get_row(store, TABLE_HOLD, need->id, &row->hold);
+    case NEED_REPORTED: return get_row(store, TABLE_REPORTED, need->id, &row->reported);
     default: return get_named(store, need, row);
     }
 }
@@ -232,6 +233,21 @@ meter_put(struct store *store, struct meter_row *row)
         struct meter_row next = *row;
         next.version++;
         status = set_row(store, TABLE_METER, row->subject_id, &next);
+    }
+    row->version += status == STATUS_OK;
+    return status;
+}
+
+static enum status
+reported_put(struct store *store, struct reported_row *row)
+{
+    const struct reported_row *stored = table_get(table_of(store, TABLE_REPORTED), row->account_id);
+    enum status status = version_status(store, TABLE_REPORTED, row->account_id, stored,
+        stored ? stored->version : 0, row->version, STATUS_CONFLICT);
+    if (status == STATUS_OK) {
+        struct reported_row next = *row;
+        next.version++;
+        status = set_row(store, TABLE_REPORTED, row->account_id, &next);
     }
     row->version += status == STATUS_OK;
     return status;
@@ -378,6 +394,7 @@ const struct store_row_ops memory_row_ops = {
     .thread_put = thread_put,
     .subject_put = subject_put,
     .meter_put = meter_put,
+    .reported_put = reported_put,
     .hold_insert = hold_insert,
     .hold_update = hold_update,
     .hold_delete = hold_delete,

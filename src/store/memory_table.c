@@ -127,6 +127,7 @@ static const struct memory_kind kinds[] = {
     [TABLE_THREAD] = { "thread", sizeof(struct thread_row), 0, thread_hash, thread_same },
     [TABLE_SUBJECT] = { "subject", sizeof(struct subject_row), 0, subject_hash, subject_same },
     [TABLE_METER] = { "meter", sizeof(struct meter_row), 0, NULL, NULL },
+    [TABLE_REPORTED] = { "reported", sizeof(struct reported_row), 0, NULL, NULL },
     [TABLE_HOLD] = { "hold", sizeof(struct hold_row), offsetof(struct hold_row, inputs), NULL,
         NULL },
     [TABLE_LEDGER] = { "ledger", sizeof(struct ledger_row), offsetof(struct ledger_row, inputs),

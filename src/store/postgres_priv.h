@@ -28,9 +28,9 @@
 /* --- postgres_place.c */
 
 struct postgres_place {
-    char *url; /* with its password: shown to nobody, wiped when it is freed */
+    char *url;           /* with its password: shown to nobody, wiped when it is freed */
     bool chooses_server; /* the URL says itself which of its hosts are taken */
-    char text[192]; /* "the database D at H", for people */
+    char text[192];      /* "the database D at H", for people */
     char database[96];
 };
 /* STATUS_INVALID: it is no such URL; the sentence repeats none of it, since it may hold a password. */
@@ -72,7 +72,7 @@ struct postgres_db {
     /* Answers of the last trip, by slot; owned until the next one. */
     PGresult **answers;
     size_t answer_count, answer_cap;
-    bool gathering; /* something was queued since the last trip */
+    bool gathering;        /* something was queued since the last trip */
     ptrdiff_t failed_slot; /* of the last trip; -1 = none */
     char failed_state[6];  /* its SQLSTATE */
     struct buf scratch;
@@ -143,8 +143,8 @@ struct postgres_facts {
 MUST_USE enum status facts_judge(
     const struct postgres_facts *facts, const char *place, char error_text[512]);
 /* Brings the schema to ours, or judges it only. */
-MUST_USE enum status postgres_migrate(struct postgres_db *db, bool read_only,
-    const char *const *scripts, size_t script_count);
+MUST_USE enum status postgres_migrate(
+    struct postgres_db *db, bool read_only, const char *const *scripts, size_t script_count);
 /* The script as PostgreSQL is given it. */
 void postgres_script(struct buf *sql, struct slice script);
 
@@ -206,6 +206,7 @@ enum write_rank {
     WRITE_THREAD,
     WRITE_SUBJECT,
     WRITE_METER,
+    WRITE_REPORTED,
     WRITE_HOLD,
     WRITE_LEDGER,
     WRITE_REFUSAL,
@@ -243,8 +244,8 @@ void queue_sort(struct queue *queue);
 /* Sends all in their order; slots begin at *first_slot. */
 MUST_USE enum status queue_send(struct queue *queue, struct postgres_db *db, size_t *first_slot);
 /* After a trip that failed: where it was a write that wrote no row, says which. */
-MUST_USE enum status queue_tell(const struct queue *queue, struct postgres_db *db,
-    size_t first_slot, enum status status);
+MUST_USE enum status queue_tell(
+    const struct queue *queue, struct postgres_db *db, size_t first_slot, enum status status);
 
 /* --- The engine. */
 
@@ -262,10 +263,10 @@ struct postgres_store {
     int32_t pause_ms;
     int64_t next_try_mono_ms;
     /* This node. */
-    int64_t epoch; /* 0 = none started */
-    int64_t marker;  /* batch_no of its row as of the last transaction that is known */
-    bool uncertain;  /* whether `marker` moved on is not known */
-    bool over;       /* fenced: nothing is to be left behind at the end */
+    int64_t epoch;  /* 0 = none started */
+    int64_t marker; /* batch_no of its row as of the last transaction that is known */
+    bool uncertain; /* whether `marker` moved on is not known */
+    bool over;      /* fenced: nothing is to be left behind at the end */
     /* The open transaction. */
     struct node_row node; /* as of its begin */
     bool begin_due;       /* nothing of it was sent */
@@ -277,7 +278,7 @@ struct postgres_store {
     int64_t identity_version;
     struct locks locks;
     struct queue queue;
-    PGresult *limit_defs; /* as read by this transaction */
+    PGresult *limit_defs;         /* as read by this transaction */
     char job[NAME_MAX_BYTES + 1]; /* the last one taken; "" = none */
     int64_t job_count;
     int64_t told_count;

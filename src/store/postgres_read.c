@@ -366,6 +366,23 @@ read_clock(struct store_reader *reader, int64_t *now_ms)
     return read_finish(&read);
 }
 
+static enum status
+read_row(struct store_reader *reader, const struct need *need, union need_row *row)
+{
+    struct params params;
+    const enum statement_id statement = need_statement(need, &params);
+    struct read read = read_start(reader, statement, &params);
+    bool found = false;
+    while (read_next(&read)) {
+        found = row_needed(read.columns, need->kind, row);
+        if (!found) {
+            read_damaged(&read, need_table(need->kind), need->id);
+        }
+    }
+    const enum status status = read_finish(&read);
+    return status == STATUS_OK && !found ? STATUS_NOT_FOUND : status;
+}
+
 const struct store_reader_ops postgres_reader_ops = {
     .reader_open = reader_open,
     .reader_close = reader_close,
@@ -373,6 +390,7 @@ const struct store_reader_ops postgres_reader_ops = {
     .read_accounts = read_accounts,
     .read_keys = read_keys,
     .read_meters = read_meters,
+    .read_row = read_row,
     .read_holds = read_holds,
     .read_clock = read_clock,
     .read_nodes = read_nodes,

@@ -240,6 +240,19 @@ meter_put(struct store *store, struct meter_row *row)
         (struct write_order){ .rank = WRITE_METER, .ids = { row->subject_id }, .text = "" });
 }
 
+/* Not locked when it was read: another version that came meanwhile makes the batch run again. */
+static enum status
+reported_put(struct store *store, struct reported_row *row)
+{
+    struct put put;
+    if (!put_reported(&put, row, &postgres_store_of(store)->packed)) {
+        return no_memory(store);
+    }
+    row->version++;
+    return queue_put(store, &put,
+        (struct write_order){ .rank = WRITE_REPORTED, .ids = { row->account_id }, .text = "" });
+}
+
 static enum status
 queue_hold(struct store *store, const struct put *put)
 {
@@ -345,6 +358,7 @@ const struct store_row_ops postgres_row_ops = {
     .thread_put = thread_put,
     .subject_put = subject_put,
     .meter_put = meter_put,
+    .reported_put = reported_put,
     .hold_insert = hold_insert,
     .hold_update = hold_update,
     .hold_delete = hold_delete,

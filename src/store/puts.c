@@ -176,6 +176,30 @@ put_meter(struct put *put, const struct meter_row *row, struct buf *packed)
     return true;
 }
 
+bool
+put_reported(struct put *put, const struct reported_row *row, struct buf *packed)
+{
+    buf_clear(packed);
+    pack_reported(row, packed);
+    if (packed->failed) {
+        return false;
+    }
+    const bool insert = row->version == 0;
+    struct params *params =
+        put_start(put, insert ? STATEMENT_REPORTED_INSERT : STATEMENT_REPORTED_UPDATE,
+            STATUS_CONFLICT, "reported", row->account_id);
+    if (insert) {
+        param_i64(params, row->account_id);
+    }
+    param_slice(params, buf_slice(packed));
+    param_i64(params, row->version + 1);
+    if (!insert) {
+        param_i64(params, row->account_id);
+        param_i64(params, row->version);
+    }
+    return true;
+}
+
 static bool
 pack_hold(const struct hold_row *row, struct buf *parts, struct buf *attempts)
 {
@@ -407,6 +431,7 @@ need_statement(const struct need *need, struct params *params)
     case NEED_THREAD: return STATEMENT_THREAD_GET;
     case NEED_METER: return STATEMENT_METER_GET;
     case NEED_HOLD: return STATEMENT_HOLD_GET;
+    case NEED_REPORTED: return STATEMENT_REPORTED_GET;
     default: break;
     }
     check(need->kind == NEED_THREAD_SIG || need->kind == NEED_SUBJECT || need->kind == NEED_TREE);
@@ -432,6 +457,7 @@ need_table(enum need_kind kind)
         [NEED_SUBJECT] = "subject",
         [NEED_METER] = "meter",
         [NEED_HOLD] = "hold",
+        [NEED_REPORTED] = "reported",
         [NEED_ISSUED] = "issued",
         [NEED_TREE] = "subject",
     };

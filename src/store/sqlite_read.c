@@ -251,6 +251,23 @@ read_refusals(struct store_reader *reader, int64_t account_id, int64_t since_ms,
     return read_finish(&read);
 }
 
+static enum status
+read_row(struct store_reader *reader, const struct need *need, union need_row *row)
+{
+    struct params params;
+    struct read read = read_start(reader, need_statement(need, &params));
+    bool found = false;
+    query_bind(&read.query, &params);
+    while (read_next(&read)) {
+        found = row_needed(read.query.columns, need->kind, row);
+        if (!found) {
+            read_damaged(&read, need_table(need->kind), need->id);
+        }
+    }
+    const enum status status = read_finish(&read);
+    return status == STATUS_OK && !found ? STATUS_NOT_FOUND : status;
+}
+
 const struct store_reader_ops sqlite_reader_ops = {
     .reader_open = reader_open,
     .reader_close = reader_close,
@@ -258,6 +275,7 @@ const struct store_reader_ops sqlite_reader_ops = {
     .read_accounts = read_accounts,
     .read_keys = read_keys,
     .read_meters = read_meters,
+    .read_row = read_row,
     .read_holds = read_holds,
     .read_nodes = read_nodes,
     .read_refusals = read_refusals,

@@ -157,6 +157,19 @@ meter_put(struct store *store, struct meter_row *row)
     return status;
 }
 
+static enum status
+reported_put(struct store *store, struct reported_row *row)
+{
+    struct sqlite_store *sqlite = sqlite_store_of(store);
+    struct put put;
+    if (!put_reported(&put, row, &sqlite->packed)) {
+        return no_memory(&sqlite->db);
+    }
+    const enum status status = run_put(&sqlite->db, &put);
+    row->version += status == STATUS_OK;
+    return status;
+}
+
 /* --- Rows by what they are needed for, and holds. */
 
 /* Ends the query; the inputs are copied, so that they outlive it. */
@@ -304,6 +317,7 @@ const struct store_row_ops sqlite_row_ops = {
     .thread_put = thread_put,
     .subject_put = subject_put,
     .meter_put = meter_put,
+    .reported_put = reported_put,
     .hold_insert = hold_insert,
     .hold_update = hold_update,
     .hold_delete = hold_delete,

@@ -19,6 +19,7 @@
     "last_input_bytes, version"
 #define COLUMNS_SUBJECT "subject_id, kind, account_id, name, sets, version"
 #define COLUMNS_METER   "subject_id, node_id, packed, seen_ms, version"
+#define COLUMNS_REPORTED "account_id, packed, version"
 #define COLUMNS_HOLD                                                                               \
     "hold_id, node_id, epoch, account_id, key_id, thread_id, root_id, payer, state, on_abort, "    \
     "model, parts, attempts, held_micros, bound_micros, est_micros, est_input, input_bound, "      \
@@ -87,6 +88,11 @@
                     "ON CONFLICT DO NOTHING")                                                      \
     X(METER_UPDATE, "UPDATE meter SET packed = $1, seen_ms = $2, version = $3 "                    \
                     "WHERE subject_id = $4 AND node_id = $5 AND version = $6")                     \
+    X(REPORTED_GET, "SELECT " COLUMNS_REPORTED " FROM reported WHERE account_id = $1")             \
+    X(REPORTED_INSERT, "INSERT INTO reported (" COLUMNS_REPORTED ") VALUES ($1, $2, $3) "          \
+                       "ON CONFLICT DO NOTHING")                                                   \
+    X(REPORTED_UPDATE, "UPDATE reported SET packed = $1, version = $2 "                            \
+                       "WHERE account_id = $3 AND version = $4")                                   \
     X(HOLD_GET, "SELECT " COLUMNS_HOLD " FROM hold WHERE hold_id = $1")                            \
     X(HOLD_INSERT, "INSERT INTO hold (" COLUMNS_HOLD ") "                                          \
                    "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, "    \
@@ -152,6 +158,7 @@
     X(READ_ALL_THREADS, "SELECT " COLUMNS_THREAD " FROM thread ORDER BY thread_id")                \
     X(READ_ALL_SUBJECTS, "SELECT " COLUMNS_SUBJECT " FROM subject ORDER BY subject_id")            \
     X(READ_ALL_METERS, "SELECT " COLUMNS_METER " FROM meter ORDER BY subject_id, node_id")         \
+    X(READ_ALL_REPORTED, "SELECT " COLUMNS_REPORTED " FROM reported ORDER BY account_id")          \
     X(READ_ALL_ISSUED, "SELECT " COLUMNS_ISSUED " FROM issued ORDER BY id_hash")                   \
     X(READ_ALL_REFUSALS, "SELECT " COLUMNS_REFUSAL " FROM refusal "                                \
                          "ORDER BY account_id, minute_ms, key_id, limit_id, model, reason")        \

@@ -431,6 +431,16 @@ store_meter_put(struct store *store, struct meter_row *row)
 }
 
 enum status
+store_reported_put(struct store *store, struct reported_row *row)
+{
+    check_writes(store);
+    if (!reported_valid(row)) {
+        return refuse_row(store, "reported", row->account_id);
+    }
+    return store->rows->reported_put(store, row);
+}
+
+enum status
 store_hold_insert(struct store *store, const struct hold_row *row)
 {
     check_writes(store);
@@ -568,6 +578,13 @@ enum status
 store_read_holds(struct store_reader *reader, hold_callback *row, void *user)
 {
     return reader->ops->read_holds(reader, row, user);
+}
+
+enum status
+store_read_row(struct store_reader *reader, const struct need *need, union need_row *row)
+{
+    check(need->kind != NEED_HOLD && need->kind != NEED_TREE);
+    return reader->ops->read_row(reader, need, row);
 }
 
 enum status

@@ -61,7 +61,8 @@ const char *store_trouble(const struct store *store);
  *   - threads, meters and holds that are updated or deleted were loaded with their lock, or inserted, in the
  *     same transaction, and limits were looked at (store_limit_def_at) before one is put;
  *   - a row that may have changed since is read with its lock in the transaction that writes it: threads,
- *     meters and holds; accounts, keys and subjects are as of store_identity_version. */
+ *     meters and holds; what is reported is read in it without one, and another version is a conflict;
+ *     accounts, keys and subjects are as of store_identity_version. */
 bool store_is_exclusive(const struct store *store);
 /* Grows with each store_begin that finds that somebody wrote to an exclusive store all the same, a shell
  * say: what was read before it may not be true any more. */
@@ -119,6 +120,9 @@ MUST_USE enum status store_thread_put(struct store *store, struct thread_row *ro
 MUST_USE enum status store_subject_put(struct store *store, struct subject_row *row); /* version 0 = insert */
 
 MUST_USE enum status store_meter_put(struct store *store, struct meter_row *row);
+
+/* What is reported for account 0 (the company) and all others; version 0 inserts. */
+MUST_USE enum status store_reported_put(struct store *store, struct reported_row *row);
 
 MUST_USE enum status store_hold_insert(struct store *store, const struct hold_row *row);
 /* Writes what changes in a hold's life: payer, state, on_abort, parts, attempts, amounts, estimates and
@@ -196,6 +200,10 @@ MUST_USE enum status store_read_keys(struct store_reader *reader, int64_t accoun
     bool (*row)(void *user, const struct key_row *row), void *user);
 MUST_USE enum status store_read_meters(struct store_reader *reader, int64_t account_id /* 0 = all */,
     bool (*row)(void *user, const struct subject_row *subject, const struct meter_row *meters), void *user);
+/* The row that is needed, as a decision asks for it, or NOT_FOUND; not of holds, whose inputs are borrowed,
+ * nor NEED_TREE. */
+MUST_USE enum status store_read_row(
+    struct store_reader *reader, const struct need *need, union need_row *row);
 MUST_USE enum status store_read_holds(struct store_reader *reader,
     bool (*row)(void *user, const struct hold_row *row), void *user);
 /* The clock that leases go by: the database's, of an embedded store our own. */

@@ -18,12 +18,12 @@ struct store {
     const struct store_reader_ops *readers;
     enum store_state state;
     int32_t lease_ms;
-    bool exclusive; /* see store_is_exclusive */
+    bool exclusive;    /* see store_is_exclusive */
     atomic_bool mixed; /* see store_set_mixed */
-    const char *file; /* the engine's own; NULL = none */
+    const char *file;  /* the engine's own; NULL = none */
     int64_t foreign_writes;
     int64_t now_ms, lease_mono_ms, others_waiting; /* see store_now_ms and its neighbours */
-    struct store_costs costs, counted; /* so far; in the metrics already */
+    struct store_costs costs, counted;             /* so far; in the metrics already */
     char last_error[512];
     char trouble[512];
     char note[512];
@@ -54,8 +54,8 @@ struct store_ops {
     enum status (*commit)(struct store *);
     void (*rollback)(struct store *);
     /* NULL in those of embedded stores: store.c answers for them. */
-    enum status (*load)(struct store *, const struct need *, size_t count, bool lock, store_found *,
-        void *user);
+    enum status (*load)(
+        struct store *, const struct need *, size_t count, bool lock, store_found *, void *user);
     enum status (*nodes_fence)(struct store *, int64_t before_ms, int64_t *fenced_count);
     enum status (*job_take)(struct store *, const char *name, int64_t until_ms, bool *taken);
     void (*tell)(struct store *, int64_t limit_id, int64_t subject_id);
@@ -73,6 +73,7 @@ struct store_row_ops {
     enum status (*thread_put)(struct store *, struct thread_row *);
     enum status (*subject_put)(struct store *, struct subject_row *);
     enum status (*meter_put)(struct store *, struct meter_row *);
+    enum status (*reported_put)(struct store *, struct reported_row *);
     enum status (*hold_insert)(struct store *, const struct hold_row *);
     enum status (*hold_update)(struct store *, const struct hold_row *);
     enum status (*hold_delete)(struct store *, int64_t hold_id);
@@ -94,6 +95,7 @@ struct store_reader_ops {
     enum status (*read_keys)(struct store_reader *, int64_t account_id, key_callback *, void *user);
     enum status (*read_meters)(
         struct store_reader *, int64_t account_id, meter_callback *, void *user);
+    enum status (*read_row)(struct store_reader *, const struct need *, union need_row *);
     enum status (*read_holds)(struct store_reader *, hold_callback *, void *user);
     enum status (*read_clock)(struct store_reader *, int64_t *now_ms); /* NULL: our own */
     enum status (*read_nodes)(struct store_reader *, node_callback *, void *user);

@@ -15,6 +15,7 @@ const struct transfer_table transfer_tables[] = {
     { "thread_day", "account_id, pool, thread_id, day_ms" },
     { "subject", "subject_id" },
     { "meter", "subject_id, node_id" },
+    { "reported", "account_id" },
     { "meter_log", "limit_id, subject_id, at_ms, id" },
     { "hold", "hold_id" },
     { "refusal", "account_id, minute_ms, key_id, limit_id, model, reason" },

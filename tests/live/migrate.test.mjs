@@ -97,7 +97,7 @@ test('all is carried, sums agree, and the source stays as it was', async () => {
 const TABLES = {
   limit_def: 'limit_id', account: 'account_id', account_group: 'group_name, account_id', key: 'key_id',
   thread: 'thread_id', thread_day: 'account_id, pool, thread_id, day_ms',
-  subject: 'subject_id', meter: 'subject_id, node_id', meter_log: 'limit_id, subject_id, at_ms, id', hold: 'hold_id',
+  subject: 'subject_id', meter: 'subject_id, node_id', reported: 'account_id', meter_log: 'limit_id, subject_id, at_ms, id', hold: 'hold_id',
   refusal: 'account_id, minute_ms, key_id, limit_id, model, reason', issued: 'id_hash', ledger: 'id',
 };
 const META = `SELECT name, value FROM meta WHERE name IN ('epoch', 'identity_version', 'signal_key') ORDER BY name`;
@@ -121,6 +121,7 @@ test('into a database, while no gateway runs on that, and back: every row of eve
   const filled = path.join(gateway.dir, 'filled.db');
   assert.equal(migrate('--from', `sqlite:${moved}`, '--to', `sqlite:${filled}`).code, 0);
   spawnSync('sqlite3', [filled, `INSERT INTO account_group VALUES ('research', 1), ('Research', 1), ('r\u00e9', 9223372036854775807);
+    INSERT INTO reported VALUES (0, ',5h,,7,0,1,0;', 1);
     INSERT INTO meter_log VALUES (1, 2, 3, 4, 5), (1, 2, 3, 5, -5);
     INSERT INTO thread_day VALUES (1, 'p', 2, 3, 0, 4)`]);
 

@@ -351,6 +351,7 @@ PUT(key_put, FAULT_ACCOUNT, WRITE_KEY, key_row, , row->key_id)
 PUT(thread_put, FAULT_THREAD, WRITE_THREAD, thread_row, , row->thread_id)
 PUT(subject_put, FAULT_SUBJECT, WRITE_SUBJECT, subject_row, , row->subject_id)
 PUT(meter_put, FAULT_METER, WRITE_METER, meter_row, , row->subject_id)
+PUT(reported_put, FAULT_REPORTED, WRITE_REPORTED, reported_row, , row->account_id)
 PUT(hold_insert, FAULT_HOLD_NEW, WRITE_HOLD_NEW, hold_row, const, row->hold_id)
 PUT(hold_update, FAULT_HOLD, WRITE_HOLD, hold_row, const, row->hold_id)
 PUT(ledger_add, FAULT_LEDGER, WRITE_LEDGER, ledger_row, const, row->id)
@@ -421,6 +422,7 @@ static const struct store_row_ops faulty_rows = {
     .thread_put = faulty_thread_put,
     .subject_put = faulty_subject_put,
     .meter_put = faulty_meter_put,
+    .reported_put = faulty_reported_put,
     .hold_insert = faulty_hold_insert,
     .hold_update = faulty_hold_update,
     .hold_delete = faulty_hold_delete,

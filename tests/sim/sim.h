@@ -105,6 +105,7 @@ struct sim_price sim_price_of(const struct sim_config *config, int index);
     X(FAULT_THREAD, "write of a thread")                                                           \
     X(FAULT_SUBJECT, "write of a subject")                                                         \
     X(FAULT_METER, "write of meters")                                                              \
+    X(FAULT_REPORTED, "write of what is reported")                                                 \
     X(FAULT_HOLD_NEW, "insert of a hold")                                                          \
     X(FAULT_HOLD, "update of a hold")                                                              \
     X(FAULT_HOLD_GONE, "delete of a hold")                                                         \
@@ -129,7 +130,7 @@ struct fault {
 };
 
 enum write_kind {
-    WRITE_ACCOUNT, WRITE_KEY, WRITE_THREAD, WRITE_SUBJECT, WRITE_METER, WRITE_HOLD_NEW, WRITE_HOLD,
+    WRITE_ACCOUNT, WRITE_KEY, WRITE_THREAD, WRITE_SUBJECT, WRITE_METER, WRITE_REPORTED, WRITE_HOLD_NEW, WRITE_HOLD,
     WRITE_HOLD_GONE, WRITE_LEDGER, WRITE_REFUSAL, WRITE_ISSUED, WRITE_LIMIT, WRITE_IDENTITY
 };
 struct write {
@@ -143,6 +144,7 @@ struct write {
         struct thread_row thread;
         struct subject_row subject;
         struct meter_row meter;
+        struct reported_row reported;
         struct hold_row hold;
         struct ledger_row ledger;
         struct limit_def_row limit;

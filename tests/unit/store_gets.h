@@ -71,6 +71,8 @@ STORE_GET(subject_find, subject,
     (store, NEED_SUBJECT, (int32_t)kind, account_id, name, &got))
 STORE_GET(meter_get, meter, (struct store * store, int64_t id, struct meter_row *row),
     (store, NEED_METER, 0, id, "", &got))
+STORE_GET(reported_get, reported, (struct store * store, int64_t id, struct reported_row *row),
+    (store, NEED_REPORTED, 0, id, "", &got))
 STORE_GET(hold_get, hold, (struct store * store, int64_t id, struct hold_row *row),
     (store, NEED_HOLD, 0, id, "", &got))
 STORE_GET(issued_get, issued, (struct store * store, const char *hash, struct issued_row *row),

@@ -90,6 +90,14 @@ CREATE TABLE meter (
     PRIMARY KEY (subject_id, node_id)
 );
 
+-- One row an account: what percentage of their own windows providers say its credentials have used.
+-- account_id 0 = the company's.
+CREATE TABLE reported (
+    account_id BIGINT PRIMARY KEY,
+    packed TEXT NOT NULL,
+    version BIGINT NOT NULL
+);
+
 -- Exact rolling windows only.
 CREATE TABLE meter_log (
     limit_id BIGINT NOT NULL,

@@ -288,6 +288,8 @@ bank_row(const struct bank *bank, const struct need *need)
         FIND(bank->meters, bank->meter_count, bank->meters[i].subject_id == need->id);
     case NEED_HOLD:
         FIND(bank->holds, bank->hold_count, bank->holds[i].hold_id == need->id);
+    case NEED_REPORTED:
+        FIND(bank->reported, bank->reported_count, bank->reported[i].account_id == need->id);
     case NEED_ISSUED:
         FIND(bank->issued, bank->issued_count, strcmp(bank->issued[i].id_hash, need->text) == 0);
     default:
@@ -395,6 +397,12 @@ write_slot(struct gate *gate, enum slot_kind kind, struct slot *slot)
         PUT(bank->meters, bank->meter_count, row, bank->meters[at].subject_id == row.subject_id);
         return;
     }
+    case SLOTS_REPORTED: {
+        const struct reported_row row = ((struct reported_slot *)(void *)slot)->row;
+        assert_true(reported_valid(&row));
+        PUT(bank->reported, bank->reported_count, row, bank->reported[at].account_id == row.account_id);
+        return;
+    }
     case SLOTS_HOLD:
         write_hold(gate, (struct hold_slot *)(void *)slot);
         return;
@@ -439,10 +447,10 @@ batch_write(struct gate *gate)
 
 static const size_t row_sizes[SLOT_KIND_COUNT] = { sizeof(struct account_row), sizeof(struct key_row),
     sizeof(struct thread_row), sizeof(struct subject_row), sizeof(struct meter_row), sizeof(struct hold_row),
-    sizeof(struct issued_row) };
+    sizeof(struct reported_row), sizeof(struct issued_row) };
 static const size_t row_offsets[SLOT_KIND_COUNT] = { offsetof(struct account_slot, row), offsetof(struct key_slot, row),
     offsetof(struct thread_slot, row), offsetof(struct subject_slot, row), offsetof(struct meter_slot, row),
-    offsetof(struct hold_slot, row), offsetof(struct issued_slot, row) };
+    offsetof(struct hold_slot, row), offsetof(struct reported_slot, row), offsetof(struct issued_slot, row) };
 
 /* A copy of all rows of the working set, one behind the other. */
 static size_t

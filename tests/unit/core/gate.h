@@ -25,13 +25,14 @@ enum model_of_test { MODEL_FREE, MODEL_HIDDEN, MODEL_PAID, MODEL_TWO, MODEL_UNPR
 
 /* What the store would hold. */
 struct bank {
-    int account_count, key_count, thread_count, subject_count, meter_count, hold_count, issued_count, ledger_count,
+    int account_count, key_count, thread_count, subject_count, meter_count, reported_count, hold_count, issued_count, ledger_count,
         refusal_count;
     struct account_row accounts[64];
     struct key_row keys[64];
     struct thread_row threads[512];
     struct subject_row subjects[512];
     struct meter_row meters[512];
+    struct reported_row reported[8];
     struct hold_row holds[512];
     struct issued_row issued[64];
     struct ledger_row ledger[ROWS_MAX];

@@ -40,6 +40,7 @@ need_of(enum slot_kind kind, const void *kept)
         [SLOTS_SUBJECT] = NEED_SUBJECT,
         [SLOTS_METER] = NEED_METER,
         [SLOTS_HOLD] = NEED_HOLD,
+        [SLOTS_REPORTED] = NEED_REPORTED,
     };
     struct slot_need asked = { .known = (size_t)kind < countof(kinds) };
     if (!asked.known) {
@@ -102,6 +103,18 @@ is_as_stored(struct store *store, enum slot_kind kind, const void *kept)
         return SAME(node_id)
                && SAME(meter_count) && SAME(seen_ms) && SAME(version)
                && memcmp(row->meters, stored.meter.meters, (size_t)row->meter_count * sizeof row->meters[0]) == 0;
+#undef ROW
+    }
+    case SLOTS_REPORTED: {
+#define ROW reported
+        const struct reported_row *row = kept;
+        bool same = SAME(window_count) && SAME(version);
+        for (int32_t i = 0; same && i < row->window_count; i++) {
+            same = SAME_TEXT(windows[i].credential) && SAME_TEXT(windows[i].window) && SAME_TEXT(windows[i].models)
+                   && SAME(windows[i].used_milli_pct) && SAME(windows[i].resets_at_ms)
+                   && SAME(windows[i].captured_ms) && SAME(windows[i].source);
+        }
+        return same;
 #undef ROW
     }
     case SLOTS_HOLD: {

@@ -125,6 +125,37 @@ attempts_come_back(void **state)
 }
 
 static void
+what_is_reported_comes_back(void **state)
+{
+    struct buf text = { 0 };
+    struct reported_row row = { .window_count = 2,
+        .windows = { { "a,b", "7d_opus", "*opus*,x", 95001, 0, WALL_MS_MAX, REPORTED_BY_HEADERS },
+            { "", "5h", "", 0, 7, 8, REPORTED_BY_REPORT } } };
+    pack_reported(&row, &text);
+    assert_string_equal(buf_cstr(&text), "a%2Cb,7d_opus,*opus*%2Cx,95001,0,253402300799999,1;,5h,,0,7,8,0;");
+    struct reported_row back = { 0 };
+    assert_true(unpack_reported(buf_slice(&text), &back));
+    struct buf again = { 0 };
+    pack_reported(&back, &again);
+    assert_string_equal(buf_cstr(&again), buf_cstr(&text));
+    assert_int_equal(back.window_count, 2);
+    static const char *const hostile[] = { "a,5h", ",5h,,1,2,3;", ",5h,,1,2,3,2;", ",5h,,1,2,3,-1;", ",5h,,1,2,3,0;x",
+        ",5h;,1,2,3,0;", "%41,5h,,1,2,3,0;" };
+    for (size_t i = 0; i < countof(hostile); i++) {
+        if (unpack_reported(slice_str(hostile[i]), &back)) {
+            fail_msg("%s", hostile[i]);
+        }
+    }
+    buf_clear(&text);
+    for (int i = 0; i <= REPORTED_MAX; i++) {
+        buf_addf(&text, ",%dh,,1,2,3,0;", i + 1);
+    }
+    assert_false(unpack_reported(buf_slice(&text), &back));
+    buf_free(&text);
+    buf_free(&again);
+}
+
+static void
 hostile_meters_are_refused(void **state)
 {
     static const char *const texts[] = {
@@ -324,6 +355,7 @@ static const struct CMUnitTest tests[] = {
     CASE("packed parts come back", parts_come_back),
     CASE("packed caps come back, hostile ones are refused", set_caps_come_back),
     CASE("packed attempts come back, names with separators too", attempts_come_back),
+    CASE("what is reported comes back", what_is_reported_comes_back),
     CASE("hostile meters are refused", hostile_meters_are_refused),
     CASE("too many entries are refused", too_many_entries_are_refused),
     CASE("hostile parts and attempts are refused", hostile_parts_and_attempts_are_refused),

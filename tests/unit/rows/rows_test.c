@@ -240,6 +240,41 @@ subjects(void **state)
     }
 }
 
+static struct reported_row
+good_reported(void)
+{
+    return (struct reported_row){ .account_id = 0,
+        .window_count = 2,
+        .windows = { { .window = "5h", .captured_ms = 5 }, { .window = "7d_opus", .models = "*opus*" } } };
+}
+
+static void
+reported(void **state)
+{
+    SPOILT(good_reported, reported_valid, row.account_id = 7, true);
+    SPOILT(good_reported, reported_valid, row.account_id = -1, false);
+    SPOILT(good_reported, reported_valid, row.version = -1, false);
+    SPOILT(good_reported, reported_valid, row.window_count = -1, false);
+    SPOILT(good_reported, reported_valid, row.window_count = REPORTED_MAX + 1, false);
+    SPOILT(good_reported, reported_valid, strcpy(row.windows[1].window, "5h"), false); /* a second one */
+    SPOILT(good_reported, reported_valid, strcpy(row.windows[1].window, "opus"), false);
+    SPOILT(good_reported, reported_valid, strcpy(row.windows[1].window, "0h"), false);
+    SPOILT(good_reported, reported_valid, strcpy(row.windows[1].window, "5h_"), false);
+    SPOILT(good_reported, reported_valid, strcpy(row.windows[1].window, "90000d"), false);
+    SPOILT(good_reported, reported_valid, strcpy(row.windows[1].models, "a\n"), false);
+    SPOILT(good_reported, reported_valid, strcpy(row.windows[1].credential, " "), false);
+    SPOILT(good_reported, reported_valid, row.windows[0].used_milli_pct = -1, false);
+    SPOILT(good_reported, reported_valid, row.windows[0].used_milli_pct = 104000, true); /* a little over is seen */
+    SPOILT(good_reported, reported_valid, row.windows[0].used_milli_pct = INT64_MAX, false);
+    SPOILT(good_reported, reported_valid, row.windows[0].resets_at_ms = -1, false);
+    SPOILT(good_reported, reported_valid, row.windows[0].captured_ms = -1, false);
+    SPOILT(good_reported, reported_valid, row.windows[0].source = REPORTED_SOURCE_COUNT, false);
+    assert_int_equal(reported_span_ms("5h"), 5 * HOUR_MS);
+    assert_int_equal(reported_span_ms("7d_opus"), 7 * DAY_MS);
+    assert_int_equal(reported_span_ms("30m"), 30 * MINUTE_MS);
+    assert_int_equal(reported_span_ms("seven_day"), 0);
+}
+
 static void
 meters(void **state)
 {
@@ -353,6 +388,7 @@ static const struct CMUnitTest tests[] = {
     CASE("a broken account, key or thread is told", accounts_keys_and_threads),
     CASE("a subject's account and name follow its kind", subjects),
     CASE("a broken meter row is told", meters),
+    CASE("a broken row of what is reported is told", reported),
     CASE("a broken hold or ledger row is told", holds_and_ledger),
     CASE("a broken refusal, issued id, limit or node is told", the_small_rows),
 };

@@ -334,6 +334,55 @@ meters_come_back_whole(void **state)
 }
 
 static void
+th_22_to_26_what_is_reported_is_kept_an_account_at_a_time(void **state)
+{
+    struct world *world = *state;
+    struct store *store = world->store;
+    const struct need theirs = { .kind = NEED_REPORTED, .id = 8 };
+    struct reported_row row = a_reported_row(7);
+    struct reported_row company = a_reported_row(0);
+    struct reported_row back = { 0 };
+    union need_row read;
+    world_begin(world); /* TH-22: nothing was told of it yet */
+    EXPECT(world, store_reported_get(store, 7, &back), STATUS_NOT_FOUND);
+    OK(world, store_reported_put(store, &row));
+    OK(world, store_reported_put(store, &company));
+    world_commit(world);
+
+    world_begin(world); /* TH-23: it comes back as it was written, with when it was told */
+    OK(world, store_reported_get(store, 7, &back));
+    ASSERT_SAME(text_reported, &back, &row);
+    assert_int_equal(back.windows[0].captured_ms, NOW_MS);
+    row.windows[0].used_milli_pct = 99999; /* TH-24: the second takes the place of the first */
+    row.window_count = 1;
+    OK(world, store_reported_put(store, &row));
+    world_commit(world);
+
+    struct store_reader *reader = world_reader(world);
+    const struct need mine = { .kind = NEED_REPORTED, .id = 7 };
+    OK(world, store_read_row(reader, &mine, &read));
+    ASSERT_SAME(text_reported, &read.reported, &row);
+    assert_int_equal(read.reported.version, 2);
+    EXPECT(world, store_read_row(reader, &theirs, &read), STATUS_NOT_FOUND); /* TH-25 */
+    world_reader_close(world);
+
+    world_begin(world); /* another's version is a conflict, and TH-26: nothing is left of it */
+    back.version = 1;
+    REFUSED(world, store_reported_put(store, &back), STATUS_CONFLICT);
+    store_rollback(store);
+    row.window_count = 0;
+    world_begin(world);
+    OK(world, store_reported_put(store, &row));
+    world_commit(world);
+    OK(world, store_begin_read(store));
+    OK(world, store_reported_get(store, 7, &back));
+    assert_int_equal(back.window_count, 0);
+    OK(world, store_reported_get(store, 0, &back));
+    assert_int_equal(back.window_count, 2);
+    store_rollback(store);
+}
+
+static void
 a_hold_lives_from_insert_to_delete(void **state)
 {
     struct world *world = *state;
@@ -746,6 +795,8 @@ static const struct CMUnitTest tests[] = {
     ALL("a subject exists once", a_subject_exists_once),
     ALL("caps set for a subject are kept by version", caps_set_for_a_subject_are_kept_by_version),
     ALL("meters come back whole", meters_come_back_whole),
+    ALL("TH-22 TH-23 TH-24 TH-25 TH-26 what is reported is kept an account at a time",
+        th_22_to_26_what_is_reported_is_kept_an_account_at_a_time),
     ALL("a hold lives from insert to delete", a_hold_lives_from_insert_to_delete),
     ALL("inputs of any size come back", inputs_of_any_size_come_back),
     ALL("orphans are the holds of other lives", orphans_are_the_holds_of_other_lives),

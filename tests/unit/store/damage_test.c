@@ -47,6 +47,13 @@ read_set_caps(struct world *world)
 }
 
 static enum status
+read_reported(struct world *world)
+{
+    struct reported_row row;
+    return store_reported_get(world->store, 100, &row);
+}
+
+static enum status
 read_meter(struct world *world)
 {
     struct meter_row row;
@@ -119,6 +126,11 @@ a_damaged_row_is_told_by_table_and_id(void **state)
         { "UPDATE subject SET sets = '106,1,0,0,0;'", read_set_caps, "table subject" },
         { "UPDATE subject SET sets = '106,0,5,0,0;106,0,6,0,0;'", read_set_caps, "table subject" },
         { "UPDATE subject SET version = -1", read_set_caps, "table subject" },
+        { "UPDATE reported SET packed = 'a,5h,1;'", read_reported, "table reported, row 100" },
+        { "UPDATE reported SET packed = ',5h,,-1,0,0,0;'", read_reported, "table reported" },
+        { "UPDATE reported SET packed = ',5x,,1,0,0,0;'", read_reported, "table reported" },
+        { "UPDATE reported SET packed = ',5h,,1,0,0,2;'", read_reported, "table reported" },
+        { "UPDATE reported SET packed = ',5h,,1,0,0,0;,5h,a,1,0,0,0;'", read_reported, "table reported" },
         { "UPDATE meter SET packed = '1,2'", read_meter, "table meter, row 103" },
         { "UPDATE meter SET packed = x'31'", read_meter, "table meter" },
         { "UPDATE meter SET packed = '1,0,0,-1,0,0;'", read_meter, "table meter" },

@@ -376,6 +376,20 @@ a_ledger_row(int64_t id)
         .inputs = SLICE("{\"limits\":[]}") };
 }
 
+struct reported_row
+a_reported_row(int64_t account_id)
+{
+    return (struct reported_row){ .account_id = account_id,
+        .window_count = 2,
+        .windows = { { .credential = "anthropic",
+                         .window = "5h",
+                         .used_milli_pct = 42500,
+                         .resets_at_ms = NOW_MS + 5 * HOUR_MS,
+                         .captured_ms = NOW_MS,
+                         .source = REPORTED_BY_HEADERS },
+            { .window = "7d_opus", .models = "*opus*,claude-3", .captured_ms = 1 } } };
+}
+
 struct refusal_row
 a_refusal(int64_t account_id, int64_t minute_ms)
 {
@@ -433,6 +447,8 @@ put_one_of_each(struct world *world, int64_t base_id)
     OK(world, store_subject_put(store, &subject));
     struct meter_row meters = a_meter_row(base_id + 3);
     OK(world, store_meter_put(store, &meters));
+    struct reported_row reported = a_reported_row(base_id);
+    OK(world, store_reported_put(store, &reported));
     struct hold_row hold = a_hold(base_id + 4, &world->node);
     OK(world, store_hold_insert(store, &hold));
     struct ledger_row ledger = a_ledger_row(base_id + 5);
@@ -501,6 +517,16 @@ text_meters(struct buf *out, const struct meter_row *row)
     NUMBER(subject_id), NUMBER(node_id), NUMBER(seen_ms), NUMBER(version);
     buf_add_char(out, ' ');
     pack_meters(row, out);
+    buf_add_char(out, '\n');
+}
+
+void
+text_reported(struct buf *out, const struct reported_row *row)
+{
+    buf_add_str(out, "reported");
+    NUMBER(account_id), NUMBER(version);
+    buf_add_char(out, ' ');
+    pack_reported(row, out);
     buf_add_char(out, '\n');
 }
 
@@ -617,6 +643,13 @@ world_text(struct world *world)
     OK(world, store_read_accounts(reader, give_account, &out));
     OK(world, store_read_keys(reader, 0, give_key, &out));
     OK(world, store_read_meters(reader, 0, give_meters, &out));
+    for (int64_t account_id = 100; account_id <= 200; account_id += 100) {
+        const struct need need = { .kind = NEED_REPORTED, .id = account_id };
+        union need_row row;
+        if (store_read_row(reader, &need, &row) == STATUS_OK) {
+            text_reported(&out, &row.reported);
+        }
+    }
     OK(world, store_read_holds(reader, give_hold, &out));
     OK(world, store_read_ledger(reader, &filter, give_ledger, &out));
     OK(world, store_read_refusals(reader, 0, 0, give_refusal, &out));
