@@ -59,6 +59,7 @@ ask_handle(struct api_worker *worker, struct ask *ask)
     case ENDPOINT_KEY_ADD: post_key(worker, ask); return;
     case ENDPOINT_KEY_REVOKE: post_key_revoke(worker, ask); return;
     case ENDPOINT_LEDGER: get_ledger(worker, ask); return;
+    case ENDPOINT_LEDGER_PRUNE: post_ledger_prune(worker, ask); return;
     case ENDPOINT_LIMITS: get_limits(worker, ask); return;
     case ENDPOINT_RELOAD: post_reload(worker, ask); return;
     default: answer_reason(ask, REASON_ENDPOINT_UNKNOWN); return;

@@ -209,6 +209,7 @@ void get_metrics(struct api_worker *worker, struct ask *ask);
 void get_status(struct api_worker *worker, struct ask *ask);
 void get_request(struct api_worker *worker, struct ask *ask);
 void get_ledger(struct api_worker *worker, struct ask *ask);
+void post_ledger_prune(struct api_worker *worker, struct ask *ask);
 void get_limits(struct api_worker *worker, struct ask *ask);
 void post_reload(struct api_worker *worker, struct ask *ask);
 void get_accounts(struct api_worker *worker, struct ask *ask);

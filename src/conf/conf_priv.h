@@ -57,6 +57,7 @@ void conf_plans(struct conf *conf, const struct node *root);
 void conf_providers(struct conf *conf, const struct node *root);
 void conf_models(struct conf *conf, const struct node *root);
 void conf_limits(struct conf *conf, const struct node *root);
+void conf_retention(struct conf *conf, const struct node *root);
 /* The price book, from `prices` or built in. */
 void conf_prices(struct conf *conf, const struct node *root);
 /* A time zone by its name in `node` (NULL: `name` of the default); NULL = UTC. Each is read once. */

@@ -18,6 +18,7 @@ conf_read(struct conf *conf, struct slice yaml)
     conf_providers(conf, root);
     conf_models(conf, root);
     conf_limits(conf, root);
+    conf_retention(conf, root);
     conf_hash(conf, root);
 }
 

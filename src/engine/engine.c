@@ -129,7 +129,9 @@ sleep_ms(const struct engine *engine, int64_t mono_ms)
         sleep = sooner(sleep, max_i64(0, engine->lines_wake_mono_ms - mono_ms));
     }
     const int64_t shared = shared_sleep_ms(engine, mono_ms);
-    return shared < 0 ? sleep : sooner(sleep, shared);
+    sleep = shared < 0 ? sleep : sooner(sleep, shared);
+    const int64_t retention = retention_sleep_ms(engine, mono_ms);
+    return retention < 0 ? sleep : sooner(sleep, retention);
 }
 
 /* Sleeps `ms` at most, -1 = until woken. A thread that was at work lately does not sleep for longer
@@ -269,6 +271,7 @@ engine_step(struct engine *engine)
         batch_run(engine, count);
     }
     shared_turn(engine, mono_ms);
+    retention_turn(engine, mono_ms);
     __atomic_store_n(&engine->batch_since_mono_ms, 0, __ATOMIC_RELEASE);
     engine_wake_loops(engine); /* once a batch, when all of it can be taken */
     drop_unused_policies(engine);
@@ -297,6 +300,7 @@ engine_thread(void *arg)
     pthread_mutex_lock(&engine->lock);
     engine->thread_runs = false;
     pthread_cond_broadcast(&engine->policy_done);
+    pthread_cond_broadcast(&engine->pruned);
     pthread_mutex_unlock(&engine->lock);
     return NULL;
 }
@@ -328,6 +332,7 @@ engine_make(const struct engine_options *options, struct engine **out)
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     pthread_cond_init(&engine->work_came, &monotonic);
     pthread_cond_init(&engine->watch_wake, &monotonic);
+    pthread_cond_init(&engine->pruned, &monotonic);
     pthread_cond_init(&engine->policy_done, NULL);
     pthread_condattr_destroy(&monotonic);
     for (uint32_t i = 0; i < options->loop_count; i++) {
@@ -360,6 +365,7 @@ engine_drop(struct engine *engine)
     pthread_cond_destroy(&engine->work_came);
     pthread_cond_destroy(&engine->watch_wake);
     pthread_cond_destroy(&engine->policy_done);
+    pthread_cond_destroy(&engine->pruned);
     pthread_mutex_destroy(&engine->lock);
     free(engine->outboxes);
     free(engine);

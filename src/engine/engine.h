@@ -93,9 +93,17 @@ int64_t engine_identity_version(const struct engine *engine);
 const unsigned char *engine_signal_key(const struct engine *engine);
 int64_t engine_epoch(const struct engine *engine);
 
+/* The rows of calls and refusals of before `before_ms` go: a few between two batches, also after this has come back,
+ * which it does when all are gone, or after `wait_ms`. Meters keep what they counted. Any thread but the engine's.
+ * True: none is left. *deleted_count: how many went meanwhile. */
+MUST_USE bool engine_prune(
+    struct engine *engine, int64_t before_ms, int64_t wait_ms, int64_t *deleted_count);
+
 struct engine_state {
     bool store_ok;
     char store_error[256];
     int64_t queued, waiting, batches, events, commits, orphans_closed;
+    int64_t pruned; /* rows of the ledger that were older than they are kept, since the start */
+    bool pruning;   /* some that somebody asked to delete are still there */
 };
 void engine_state(struct engine *engine, struct engine_state *state);

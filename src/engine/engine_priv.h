@@ -106,6 +106,15 @@ struct shared {
 #define KEPT_REFUSALS 1024
 #define KEPT_PROBES   8
 
+/* What is deleted of the ledger because of its age. */
+struct retention {
+    int64_t asked_ms; /* under the engine's lock: engine_prune, not begun yet */
+    bool walking, asked;
+    struct store_prune walk;
+    int64_t due_mono_ms; /* the next step, or the next look */
+    int64_t deleted_count;
+};
+
 struct engine {
     struct store *store;
     pthread_t thread;
@@ -127,6 +136,7 @@ struct engine {
     struct policy_change change; /* set by engine_set_policy, answered by the thread */
     bool policy_left;            /* see engine_policy_unref */
     pthread_cond_t policy_done;
+    pthread_cond_t pruned; /* of engine_prune */
     struct policy *policy; /* the newest; changed by the thread under the lock */
     struct engine_state state;
 
@@ -183,6 +193,7 @@ struct engine {
     int64_t
         sweep_mono_ms; /* when old rows are swept next, beside a commit that is paid for anyway */
     int64_t kept_flush_mono_ms;
+    struct retention retention;
 
     bool store_down;
     int64_t store_retry_mono_ms;
@@ -255,6 +266,11 @@ MUST_USE enum status shared_recover(struct engine *engine, enum status status);
 /* To what the others tell; without it waiting calls are tried every second. */
 void shared_listen(struct engine *engine);
 void shared_free(struct shared *shared);
+
+/* --- retention.c */
+/* -1: there is nothing to do. Under the lock, as all that says when the thread wakes. */
+int64_t retention_sleep_ms(const struct engine *engine, int64_t mono_ms);
+void retention_turn(struct engine *engine, int64_t mono_ms);
 
 /* --- lines.c: who waits for what. */
 bool lines_busy(void *user, int64_t limit_id, int64_t subject_id);

@@ -204,6 +204,8 @@ struct policy {
     int64_t bodies_bytes_max; /* of all together; 0 = by the memory there is */
     int32_t headers_max, connections_max, connections_per_address; /* the last: 0 = half of connections_max */
     int64_t stop_grace_ms;   /* SIGTERM: how long calls in flight may go on */
+    int64_t retention_ms;          /* of the ledger's rows of calls; 0 = for ever */
+    int64_t retention_refusals_ms; /* of refusals; never longer */
     enum orphan_rule orphans;
     enum unpriced_rule unpriced;
     bool log_json;

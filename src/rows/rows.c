@@ -94,6 +94,13 @@ ledger_kind_word(enum ledger_kind kind)
 }
 
 bool
+ledger_kind_ages(enum ledger_kind kind)
+{
+    return kind == LEDGER_SETTLE || kind == LEDGER_UNBILLED || kind == LEDGER_RELEASE
+           || kind == LEDGER_ORPHAN || kind == LEDGER_REFUSAL;
+}
+
+bool
 ledger_kind_from_word(struct slice word, enum ledger_kind *kind)
 {
     const size_t index = word_index(ledger_kind_words, countof(ledger_kind_words), word);

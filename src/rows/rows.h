@@ -277,6 +277,8 @@ MUST_USE bool role_from_word(struct slice word, enum key_role *role);
 const char *thread_kind_word(enum thread_kind kind);
 const char *reported_source_word(enum reported_source source);
 const char *ledger_kind_word(enum ledger_kind kind);
+/* Whether such a row is deleted when it is old enough: those of calls and refusals are. */
+bool ledger_kind_ages(enum ledger_kind kind);
 MUST_USE bool ledger_kind_from_word(struct slice word, enum ledger_kind *kind);
 
 bool node_valid(const struct node_row *row);

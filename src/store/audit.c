@@ -261,7 +261,7 @@ on_reported(void *user, const struct reported_row *row)
 }
 
 struct known_limit *
-audit_limit(struct auditing *auditing, int64_t limit_id)
+audit_limit(const struct auditing *auditing, int64_t limit_id)
 {
     for (size_t i = 0; i < auditing->limit_count; i++) {
         if (auditing->limits[i].row.limit_id == limit_id) {
@@ -601,6 +601,7 @@ audit_all(
         .ledger = on_ledger };
     const enum status status = inspect(source, &inspector, &inspected, error);
     if (status == STATUS_OK && !auditing->failed) {
+        auditing->kept_from_ms = auditing->audit->kept_from_ms = inspected.kept_from_ms;
         audit_judge(auditing);
     }
     return auditing->failed ? no_memory(error) : status;

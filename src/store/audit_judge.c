@@ -130,6 +130,24 @@ judge_missing(struct auditing *auditing, const struct known_limit *limit, const 
         form_of(limit) != FORM_IN_FLIGHT, 0, sum->settled + sum->held);
 }
 
+/* Rows that counted for this meter may have been deleted since: it has settled at least what is left. Of a
+ * window that began before the first rows that are kept, and of a meter without one. */
+static bool
+rows_are_missing(const struct auditing *auditing, const struct sum *sum)
+{
+    const struct known_limit *limit = audit_limit(auditing, sum->limit_id);
+    const int64_t span_ms =
+        limit ? limit->row.span_ms : 0; /* a rolling one stands for what came before its time */
+    return auditing->kept_from_ms > 0 && sum->window_ms - span_ms < auditing->kept_from_ms;
+}
+
+static bool
+settled_differs(const struct auditing *auditing, const struct sum *sum)
+{
+    return rows_are_missing(auditing, sum) ? sum->meter.settled < sum->settled
+                                           : sum->meter.settled != sum->settled;
+}
+
 static void
 judge_cost(struct auditing *auditing, const struct sum *sum)
 {
@@ -137,7 +155,7 @@ judge_cost(struct auditing *auditing, const struct sum *sum)
     name_sum(auditing, sum, where);
     auditing->audit->compared[AUDIT_SETTLED]++;
     auditing->audit->compared[AUDIT_HELD]++;
-    if (sum->meter.settled != sum->settled) {
+    if (settled_differs(auditing, sum)) {
         audit_amounts(audit_find(auditing, AUDIT_SETTLED,
                           "%s: its meter has settled %s than the ledger has "
                           "booked; %s",

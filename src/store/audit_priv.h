@@ -52,6 +52,7 @@ struct bookings {
 
 struct auditing {
     struct audit *audit;
+    int64_t kept_from_ms; /* see struct inspected */
     audit_progress *progress;
     void *user;
     struct arena arena;
@@ -72,7 +73,7 @@ struct audit_finding *audit_find(
 void audit_amounts(struct audit_finding *finding, bool is_money, int64_t stored, int64_t expected);
 void *audit_get(const struct map *map, int64_t id);
 /* NULL: no definition has this number any more. */
-struct known_limit *audit_limit(struct auditing *auditing, int64_t limit_id);
+struct known_limit *audit_limit(const struct auditing *auditing, int64_t limit_id);
 /* Adds the cost of `row` to the meters of the limits in `inputs`. */
 void audit_book(struct auditing *auditing, const struct ledger_row *row, struct slice inputs);
 /* After all rows: the findings. */

@@ -260,6 +260,15 @@ row_issued(struct columns *columns, struct issued_row *row)
 }
 
 bool
+row_ledger_mark(struct columns *columns, struct ledger_mark *mark)
+{
+    mark->id = column_i64(columns);
+    mark->at_ms = column_i64(columns);
+    mark->kind = (enum ledger_kind)column_range(columns, 0, LEDGER_KIND_COUNT - 1);
+    return !columns->damaged && mark->id > 0 && mark->at_ms >= 0;
+}
+
+bool
 row_limit_def(struct columns *columns, struct limit_def_row *row)
 {
     row->limit_id = column_i64(columns);

@@ -13,6 +13,8 @@ struct inspected {
     int64_t schema_version, bytes;
     int64_t epoch;         /* the last one handed out */
     int64_t high_water_ms; /* of nodes whose row is gone; 0 = none is */
+    int64_t kept_from_ms;  /* before it rows of calls may be missing; 0 = none are. Known at the end: they may
+                            * be deleted while this reads */
 };
 
 struct inspector {

@@ -85,7 +85,7 @@ void undo_all(struct memory_undo_log *log);
 /* --- The engine. */
 
 struct memory_meta {
-    int64_t epoch, identity_version;
+    int64_t epoch, identity_version, kept_from_ms;
     struct node_row node;
 };
 

@@ -358,6 +358,104 @@ issued_sweep(struct store *store, int64_t before_ms)
     return STATUS_OK;
 }
 
+/* --- Retention. */
+
+static enum status
+ledger_marks(
+    struct store *store, int64_t after_id, struct ledger_mark *marks, int32_t max, int32_t *count)
+{
+    const struct memory_table *table = table_of(store, TABLE_LEDGER);
+    *count = 0;
+    for (struct list *link = table->rows.next; link != &table->rows && *count < max;
+         link = link->next) {
+        const struct ledger_row *row = list_entry(link, struct memory_row, link)->row;
+        if (row->id > after_id) {
+            marks[(*count)++] = (struct ledger_mark){ row->id, row->at_ms, row->kind };
+        }
+    }
+    return STATUS_OK;
+}
+
+static enum status
+drop_row(struct store *store, enum memory_table_id id, int64_t row_id)
+{
+    struct memory_table *table = table_of(store, id);
+    const enum status status = table_remove(table, row_id, &memory_store_of(store)->undo);
+    return status == STATUS_OK ? STATUS_OK : fail_row(store, status, table, row_id);
+}
+
+static enum status
+ledger_drop(struct store *store, int64_t after_id, int64_t until_id, int64_t before_ms)
+{
+    const struct memory_table *table = table_of(store, TABLE_LEDGER);
+    enum status status = STATUS_OK;
+    for (struct list *link = table->rows.next; status == STATUS_OK && link != &table->rows;) {
+        const struct ledger_row *row = list_entry(link, struct memory_row, link)->row;
+        link = link->next;
+        if (row->id > until_id) {
+            break;
+        }
+        if (row->id > after_id && row->at_ms < before_ms && ledger_kind_ages(row->kind)) {
+            status = drop_row(store, TABLE_LEDGER, row->id);
+        }
+    }
+    return status;
+}
+
+static enum status
+refusals_old(struct store *store, int64_t before_ms, int32_t max, int32_t *count)
+{
+    const struct memory_table *table = table_of(store, TABLE_REFUSAL);
+    *count = 0;
+    for (const struct list *link = table->rows.next; link != &table->rows && *count < max;
+         link = link->next) {
+        const struct refusal_row *row = list_entry(link, struct memory_row, link)->row;
+        *count += row->minute_ms < before_ms;
+    }
+    return STATUS_OK;
+}
+
+static enum status
+refusals_drop(struct store *store, int64_t before_ms, int32_t max)
+{
+    const struct memory_table *table = table_of(store, TABLE_REFUSAL);
+    const struct memory_table *ledger = table_of(store, TABLE_LEDGER);
+    enum status status = STATUS_OK;
+    for (struct list *link = table->rows.next; status == STATUS_OK && link != &table->rows;) {
+        const struct memory_row *stored = list_entry(link, struct memory_row, link);
+        const struct refusal_row *row = stored->row;
+        link = link->next;
+        if (row->minute_ms >= before_ms) {
+            continue;
+        }
+        if (max-- == 0) {
+            break;
+        }
+        const struct ledger_row *told = table_get(ledger, row->ledger_id);
+        if (told && told->kind == LEDGER_REFUSAL) {
+            status = drop_row(store, TABLE_LEDGER, row->ledger_id);
+        }
+        if (status == STATUS_OK) {
+            status = drop_row(store, TABLE_REFUSAL, stored->id);
+        }
+    }
+    return status;
+}
+
+static enum status
+kept_from(struct store *store, int64_t *kept_from_ms)
+{
+    *kept_from_ms = memory_store_of(store)->meta.kept_from_ms;
+    return STATUS_OK;
+}
+
+static enum status
+kept_from_put(struct store *store, int64_t kept_from_ms)
+{
+    memory_store_of(store)->meta.kept_from_ms = kept_from_ms;
+    return STATUS_OK;
+}
+
 static enum status
 limit_def_at(struct store *store, int64_t index, struct limit_def_row *row)
 {
@@ -403,6 +501,12 @@ const struct store_row_ops memory_row_ops = {
     .refusal_add = refusal_add,
     .issued_put = issued_put,
     .issued_sweep = issued_sweep,
+    .ledger_marks = ledger_marks,
+    .ledger_drop = ledger_drop,
+    .refusals_old = refusals_old,
+    .refusals_drop = refusals_drop,
+    .kept_from = kept_from,
+    .kept_from_put = kept_from_put,
     .limit_def_at = limit_def_at,
     .limit_def_put = limit_def_put,
 };

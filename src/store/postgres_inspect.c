@@ -59,6 +59,11 @@ read_own(struct postgres_db *db, struct inspected *inspected)
         status = ask_number(
             db, "SELECT value FROM meta WHERE name = 'high_water'", &inspected->high_water_ms);
     }
+    if (status == STATUS_OK) {
+        status = ask_number(db, "SELECT value FROM meta WHERE name = '" META_KEPT_FROM "'",
+            &inspected->kept_from_ms);
+        return status == STATUS_NOT_FOUND ? STATUS_OK : status;
+    }
     return status == STATUS_NOT_FOUND ? store_fail(db->error_text, STATUS_INVALID,
                "%s holds a damaged store: table meta has no epoch, or no time", db->place->text)
                                       : status;

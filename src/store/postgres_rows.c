@@ -330,6 +330,126 @@ issued_sweep(struct store *store, int64_t before_ms)
     return queue_put(store, &put, (struct write_order){ .rank = WRITE_SWEEP, .text = "" });
 }
 
+/* --- Retention: one gateway's job. */
+
+/* The rows of a statement that reads in a transaction that writes; borrowed until the next way there and back. */
+static enum status
+read_inside(struct postgres_store *postgres, enum statement_id id, const struct params *params,
+    const PGresult **answer)
+{
+    size_t slot = 0;
+    enum status status = postgres_open_transaction(postgres);
+    if (status == STATUS_OK) {
+        status = postgres_flush_writes(postgres);
+    }
+    if (status == STATUS_OK) {
+        status = pg_send(&postgres->db, id, FORM_PLAIN, params, &slot);
+    }
+    if (status == STATUS_OK) {
+        status = postgres_trip(postgres);
+    }
+    if (status == STATUS_OK) {
+        *answer = postgres->db.answers[slot];
+    }
+    return status;
+}
+
+static enum status
+ledger_marks(
+    struct store *store, int64_t after_id, struct ledger_mark *marks, int32_t max, int32_t *count)
+{
+    struct postgres_store *postgres = postgres_store_of(store);
+    struct params params = { .count = 0 };
+    const PGresult *answer = NULL;
+    *count = 0;
+    param_i64(&params, after_id);
+    param_i64(&params, max);
+    const enum status status = read_inside(postgres, STATEMENT_LEDGER_MARKS, &params, &answer);
+    if (status != STATUS_OK) {
+        return status;
+    }
+    for (int i = 0; i < PQntuples(answer) && *count < max; i++) {
+        struct ledger_mark *mark = &marks[*count];
+        if (!row_ledger_mark(pg_columns(&postgres->db, answer, i), mark)) {
+            return pg_damaged_row(&postgres->db, "ledger", mark->id);
+        }
+        (*count)++;
+    }
+    return STATUS_OK;
+}
+
+static enum status
+ledger_drop(struct store *store, int64_t after_id, int64_t until_id, int64_t before_ms)
+{
+    struct put put;
+    put_ledger_drop(&put, after_id, until_id, before_ms);
+    return queue_put(store, &put, (struct write_order){ .rank = WRITE_SWEEP, .text = "" });
+}
+
+static enum status
+refusals_old(struct store *store, int64_t before_ms, int32_t max, int32_t *count)
+{
+    struct params params = { .count = 0 };
+    const PGresult *answer = NULL;
+    *count = 0;
+    param_i64(&params, before_ms);
+    param_i64(&params, max);
+    const enum status status =
+        read_inside(postgres_store_of(store), STATEMENT_REFUSALS_OLD, &params, &answer);
+    if (status == STATUS_OK) {
+        *count = PQntuples(answer);
+    }
+    return status;
+}
+
+static enum status
+refusals_drop(struct store *store, int64_t before_ms, int32_t max)
+{
+    const struct write_order order = { .rank = WRITE_SWEEP, .text = "" };
+    struct put put;
+    put_refusal_rows_drop(&put, before_ms, max); /* first: they are found by those */
+    const enum status status = queue_put(store, &put, order);
+    if (status != STATUS_OK) {
+        return status;
+    }
+    put_refusals_drop(&put, before_ms, max);
+    return queue_put(store, &put, order);
+}
+
+static enum status
+kept_from(struct store *store, int64_t *kept_from_ms)
+{
+    struct postgres_store *postgres = postgres_store_of(store);
+    char text[24];
+    if (store->state != STORE_WRITING) {
+        const enum status status = postgres_ready(postgres);
+        return status == STATUS_OK
+                   ? postgres_meta_get_i64(&postgres->db, META_KEPT_FROM, FORM_PLAIN, kept_from_ms)
+                   : status;
+    }
+    struct params params = { .count = 0 };
+    const PGresult *answer = NULL;
+    param_text(&params, META_KEPT_FROM);
+    const enum status status = read_inside(postgres, STATEMENT_META_GET, &params, &answer);
+    if (status != STATUS_OK || PQntuples(answer) == 0) {
+        return status == STATUS_OK ? STATUS_NOT_FOUND : status;
+    }
+    struct columns *columns = pg_columns(&postgres->db, answer, 0);
+    column_text(columns, text, sizeof(text));
+    const bool good = !columns->damaged && slice_to_i64(slice_str(text), kept_from_ms);
+    return good ? STATUS_OK : pg_damaged_row(&postgres->db, "meta", 0);
+}
+
+static enum status
+kept_from_put(struct store *store, int64_t kept_from_ms)
+{
+    char text[I64_TEXT_BYTES + 1];
+    struct put put;
+    text[i64_text(kept_from_ms, text)] = '\0';
+    put_meta(&put, META_KEPT_FROM, text);
+    return queue_put(store, &put, (struct write_order){ .rank = WRITE_META, .text = "" });
+}
+
 /* Both in the order in which they are put: what one clears another may take. */
 static enum status
 limit_def_put(struct store *store, const struct limit_def_row *row)
@@ -367,6 +487,12 @@ const struct store_row_ops postgres_row_ops = {
     .refusal_add = refusal_add,
     .issued_put = issued_put,
     .issued_sweep = issued_sweep,
+    .ledger_marks = ledger_marks,
+    .ledger_drop = ledger_drop,
+    .refusals_old = refusals_old,
+    .refusals_drop = refusals_drop,
+    .kept_from = kept_from,
+    .kept_from_put = kept_from_put,
     .limit_def_at = limit_def_at,
     .limit_def_put = limit_def_put,
 };

@@ -365,6 +365,42 @@ put_issued_sweep(struct put *put, int64_t before_ms)
     param_i64(params, STORE_SWEEP_ROWS);
 }
 
+/* --- Retention. */
+
+/* What the statements name by their numbers. */
+_Static_assert(LEDGER_SETTLE == 0 && LEDGER_UNBILLED == 1 && LEDGER_RELEASE == 2
+                   && LEDGER_ORPHAN == 3 && LEDGER_REFUSAL == 5,
+    "kinds of LEDGER_DROP and REFUSAL_ROWS_DROP");
+
+void
+put_ledger_drop(struct put *put, int64_t after_id, int64_t until_id, int64_t before_ms)
+{
+    struct params *params = put_start(put, STATEMENT_LEDGER_DROP, STATUS_OK, "ledger", after_id);
+    param_i64(params, after_id);
+    param_i64(params, until_id);
+    param_i64(params, before_ms);
+}
+
+static void
+put_oldest(struct put *put, enum statement_id statement, int64_t before_ms, int32_t max)
+{
+    struct params *params = put_start(put, statement, STATUS_OK, "refusal", 0);
+    param_i64(params, before_ms);
+    param_i64(params, max);
+}
+
+void
+put_refusal_rows_drop(struct put *put, int64_t before_ms, int32_t max)
+{
+    put_oldest(put, STATEMENT_REFUSAL_ROWS_DROP, before_ms, max);
+}
+
+void
+put_refusals_drop(struct put *put, int64_t before_ms, int32_t max)
+{
+    put_oldest(put, STATEMENT_REFUSALS_DROP, before_ms, max);
+}
+
 void
 put_limit_def_clear(struct put *put, const struct limit_def_row *row)
 {

@@ -141,6 +141,15 @@ read_own(struct inspection *inspection, int64_t *newest)
     return judge(inspection, status == STATUS_NOT_FOUND ? STATUS_INVALID : status, "meta");
 }
 
+/* After the ledger, whose pages are no snapshot: of what is missing in them this knows. */
+static enum status
+read_kept_from(struct inspection *inspection)
+{
+    const enum status status =
+        sqlite_meta_get_i64(&inspection->db, META_KEPT_FROM, &inspection->found->kept_from_ms);
+    return judge(inspection, status == STATUS_NOT_FOUND ? STATUS_OK : status, "meta");
+}
+
 static enum status
 read_snapshot(struct inspection *inspection, int64_t *newest)
 {
@@ -209,6 +218,9 @@ sqlite_inspect(const char *path, const struct inspector *inspector, struct inspe
         }
         if (status == STATUS_OK) {
             status = read_ledger(&inspection, newest);
+        }
+        if (status == STATUS_OK) {
+            status = read_kept_from(&inspection);
         }
         if (status == STATUS_OK) {
             status = check_file(&inspection);

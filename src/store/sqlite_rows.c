@@ -285,6 +285,76 @@ issued_sweep(struct store *store, int64_t before_ms)
     return run_put(db_of(store), &put);
 }
 
+/* --- Retention. */
+
+static enum status
+ledger_marks(
+    struct store *store, int64_t after_id, struct ledger_mark *marks, int32_t max, int32_t *count)
+{
+    struct query query = query_start(db_of(store), STATEMENT_LEDGER_MARKS);
+    enum status status = STATUS_OK;
+    *count = 0;
+    query_i64(&query, after_id);
+    query_i64(&query, max);
+    while (*count < max && (status = query_next(&query)) == STATUS_OK) {
+        if (!row_ledger_mark(query.columns, &marks[*count])) {
+            status = db_damaged(query.db, "ledger", marks[*count].id);
+            break;
+        }
+        (*count)++;
+    }
+    query_end(&query);
+    return status == STATUS_NOT_FOUND ? STATUS_OK : status;
+}
+
+static enum status
+ledger_drop(struct store *store, int64_t after_id, int64_t until_id, int64_t before_ms)
+{
+    struct put put;
+    put_ledger_drop(&put, after_id, until_id, before_ms);
+    return run_put(db_of(store), &put);
+}
+
+static enum status
+refusals_old(struct store *store, int64_t before_ms, int32_t max, int32_t *count)
+{
+    struct query query = query_start(db_of(store), STATEMENT_REFUSALS_OLD);
+    enum status status = STATUS_OK;
+    *count = 0;
+    query_i64(&query, before_ms);
+    query_i64(&query, max);
+    while ((status = query_next(&query)) == STATUS_OK) {
+        (*count)++;
+    }
+    query_end(&query);
+    return status == STATUS_NOT_FOUND ? STATUS_OK : status;
+}
+
+static enum status
+refusals_drop(struct store *store, int64_t before_ms, int32_t max)
+{
+    struct put put;
+    put_refusal_rows_drop(&put, before_ms, max); /* first: they are found by those */
+    const enum status status = run_put(db_of(store), &put);
+    if (status != STATUS_OK) {
+        return status;
+    }
+    put_refusals_drop(&put, before_ms, max);
+    return run_put(db_of(store), &put);
+}
+
+static enum status
+kept_from(struct store *store, int64_t *kept_from_ms)
+{
+    return sqlite_meta_get_i64(db_of(store), META_KEPT_FROM, kept_from_ms);
+}
+
+static enum status
+kept_from_put(struct store *store, int64_t kept_from_ms)
+{
+    return sqlite_meta_put_i64(db_of(store), META_KEPT_FROM, kept_from_ms);
+}
+
 static enum status
 limit_def_at(struct store *store, int64_t index, struct limit_def_row *row)
 {
@@ -326,6 +396,12 @@ const struct store_row_ops sqlite_row_ops = {
     .refusal_add = refusal_add,
     .issued_put = issued_put,
     .issued_sweep = issued_sweep,
+    .ledger_marks = ledger_marks,
+    .ledger_drop = ledger_drop,
+    .refusals_old = refusals_old,
+    .refusals_drop = refusals_drop,
+    .kept_from = kept_from,
+    .kept_from_put = kept_from_put,
     .limit_def_at = limit_def_at,
     .limit_def_put = limit_def_put,
 };

@@ -125,6 +125,19 @@
                   "ON CONFLICT DO NOTHING")                                                        \
     X(ISSUED_SWEEP, "DELETE FROM issued WHERE id_hash IN (SELECT id_hash FROM issued "             \
                     "WHERE at_ms < $1 ORDER BY at_ms LIMIT $2)")                                   \
+    /* Retention. Kinds are those of ledger_kind_ages; the ledger has no index but its ids. */     \
+    X(LEDGER_MARKS, "SELECT id, at_ms, kind FROM ledger WHERE id > $1 ORDER BY id LIMIT $2")       \
+    X(LEDGER_DROP, "DELETE FROM ledger WHERE id > $1 AND id <= $2 AND at_ms < $3 "                 \
+                   "AND kind IN (0, 1, 2, 3, 5)")                                                  \
+    X(REFUSALS_OLD, "SELECT ledger_id FROM refusal WHERE minute_ms < $1 "                          \
+                    "ORDER BY minute_ms, ledger_id LIMIT $2")                                      \
+    X(REFUSAL_ROWS_DROP, "DELETE FROM ledger WHERE kind = 5 AND id IN ("                           \
+                         "SELECT ledger_id FROM refusal WHERE minute_ms < $1 "                     \
+                         "ORDER BY minute_ms, ledger_id LIMIT $2)")                                \
+    X(REFUSALS_DROP, "DELETE FROM refusal WHERE "                                                  \
+                     "(account_id, minute_ms, key_id, limit_id, model, reason) IN ("               \
+                     "SELECT account_id, minute_ms, key_id, limit_id, model, reason FROM refusal " \
+                     "WHERE minute_ms < $1 ORDER BY minute_ms, ledger_id LIMIT $2)")               \
     X(LIMIT_DEF_AT, "SELECT " COLUMNS_LIMIT_DEF " FROM limit_def "                                 \
                     "ORDER BY limit_id LIMIT 1 OFFSET $1")                                         \
     X(LIMIT_DEF_CLEAR, "DELETE FROM limit_def WHERE limit_id = $1 OR name = $2")                   \

@@ -168,6 +168,23 @@ MUST_USE enum status store_issued_put(struct store *store, const struct issued_r
 #define STORE_SWEEP_ROWS 5000
 MUST_USE enum status store_issued_sweep(struct store *store, int64_t before_ms);
 
+/* Retention: rows of calls and refusals that are older than they are kept go, a few at a time; what people did
+ * (admin rows, adjustments) stays. Meters are not touched: they depend on no row of the ledger. */
+#define STORE_PRUNE_ROWS 256
+struct store_prune {
+    int64_t before_ms;          /* rows of before that go; 0 = none */
+    int64_t refusals_before_ms; /* refusals and their rows go already from here */
+    int64_t after_id;           /* how far it has come; 0 = it begins */
+    int64_t looked_count, deleted_count; /* by this step: rows of the ledger */
+    bool done;                  /* all of before is gone */
+};
+/* One step in the open transaction: looks at no more than STORE_PRUNE_ROWS rows of the ledger, or of the refusals,
+ * and moves `after_id` on. Ids of one epoch were given in the order of time, so what comes behind the first row that
+ * stays is passed by, up to the next epoch. */
+MUST_USE enum status store_prune(struct store *store, struct store_prune *prune);
+/* Before this instant rows of calls are missing in the ledger; 0 = none are. */
+MUST_USE enum status store_kept_from(struct store *store, int64_t *kept_from_ms);
+
 /* Limit definitions in the order of their numbers: index 0.. until NOT_FOUND. A put replaces those of the
  * same number and of the same name: a renamed limit keeps its number, a changed one takes a new number. */
 MUST_USE enum status store_limit_def_at(struct store *store, int64_t index, struct limit_def_row *row);

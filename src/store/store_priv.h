@@ -43,6 +43,12 @@ typedef bool hold_callback(void *user, const struct hold_row *row);
 typedef bool node_callback(void *user, const struct node_row *row);
 typedef bool refusal_callback(void *user, const struct refusal_row *row);
 
+struct ledger_mark { /* a row, as far as its age and kind go */
+    int64_t id, at_ms;
+    enum ledger_kind kind;
+};
+#define META_KEPT_FROM "ledger_kept_from_ms"
+
 /* The functions of store.h, in three tables; what store.c has checked already holds. */
 struct store_ops {
     void (*close)(struct store *);
@@ -82,6 +88,14 @@ struct store_row_ops {
     enum status (*refusal_add)(struct store *, const struct refusal_row *);
     enum status (*issued_put)(struct store *, const struct issued_row *);
     enum status (*issued_sweep)(struct store *, int64_t before_ms);
+    enum status (*ledger_marks)(
+        struct store *, int64_t after_id, struct ledger_mark *marks, int32_t max, int32_t *count);
+    enum status (*ledger_drop)(
+        struct store *, int64_t after_id, int64_t until_id, int64_t before_ms);
+    enum status (*refusals_old)(struct store *, int64_t before_ms, int32_t max, int32_t *count);
+    enum status (*refusals_drop)(struct store *, int64_t before_ms, int32_t max); /* the oldest, and their rows */
+    enum status (*kept_from)(struct store *, int64_t *kept_from_ms); /* NOT_FOUND: from the beginning */
+    enum status (*kept_from_put)(struct store *, int64_t kept_from_ms);
     enum status (*limit_def_at)(struct store *, int64_t index, struct limit_def_row *);
     enum status (*limit_def_put)(struct store *, const struct limit_def_row *);
 };

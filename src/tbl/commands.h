@@ -92,6 +92,14 @@
         "                  take for a formula begins with an apostrophe\n"                                       \
         "--ndjson          a JSON object a line\n"                                                               \
         COMMAND_DOOR_LINES)                                                                                      \
+    X(ledger_prune, "ledger prune", "--before WHEN [--dry-run]",                                                 \
+        "delete old rows of the ledger, once",                                                                   \
+        "--before WHEN     rows of calls and refusals of before: 400d (ago), 2026-01-01 (UTC) or an RFC 3339\n"  \
+        "                  time, at least a day ago; changes by admins stay\n"                                   \
+        "--dry-run         how many there are, and what was booked by them; deletes nothing\n"                   \
+        COMMAND_DOOR_LINES                                                                                       \
+        "What limits have counted does not depend on them. It goes on a few rows at a time beside calls; the\n"  \
+        "option retention does it day by day. The file does not shrink: its space is used again.\n")             \
     X(prices_import, "prices import", "FILE [--out FILE] [--config FILE] [--dry-run] [--yes] [--json]",          \
         "check a price book (ours or LiteLLM's), compare it, and write it in our form",                          \
         "--out FILE        where to; default: standard output, without a comparison. What is compared is the\n"   \

@@ -29,6 +29,7 @@
     X(KEY_ADD, POST, "/api/admin/keys", API, ADMIN, 0, "make a key; its secret is in this answer alone")             \
     X(KEY_REVOKE, POST, "/api/admin/keys/{id}/revoke", API, ADMIN, 0, "end a key")                                   \
     X(LEDGER, GET, "/api/admin/ledger", API, ADMIN, 0, "rows of the ledger, newest first")                           \
+    X(LEDGER_PRUNE, POST, "/api/admin/ledger/prune", API, ADMIN, 0, "delete rows of calls and refusals of before a day; to be asked again until done") \
     X(LIMITS, GET, "/api/admin/limits", API, ADMIN, 0, "limits in force and their meters")                           \
     X(RELOAD, POST, "/api/admin/reload", API, ADMIN, 0, "read the configuration again; a wrong one changes nothing, nor, without \"mixed\", one that other gateways on the store do not have")
 

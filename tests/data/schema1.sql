@@ -210,5 +210,6 @@ CREATE TABLE issued (
 );
 INSERT INTO issued VALUES('0000000000000000000000000000000000000000000000000000000000000064',11,'openai',1790000000000);
 CREATE INDEX key_of_account ON key (account_id);
+CREATE INDEX refusal_by_age ON refusal (minute_ms, ledger_id);
 CREATE INDEX issued_by_age ON issued (at_ms);
 COMMIT;

@@ -378,6 +378,43 @@ faulty_issued_sweep(struct store *store, int64_t before_ms)
 }
 
 static enum status
+faulty_ledger_marks(
+    struct store *store, int64_t after_id, struct ledger_mark *marks, int32_t max, int32_t *count)
+{
+    return real_of(store)->rows->ledger_marks(real_of(store), after_id, marks, max, count);
+}
+
+static enum status
+faulty_ledger_drop(struct store *store, int64_t after_id, int64_t until_id, int64_t before_ms)
+{
+    return real_of(store)->rows->ledger_drop(real_of(store), after_id, until_id, before_ms);
+}
+
+static enum status
+faulty_refusals_old(struct store *store, int64_t before_ms, int32_t max, int32_t *count)
+{
+    return real_of(store)->rows->refusals_old(real_of(store), before_ms, max, count);
+}
+
+static enum status
+faulty_refusals_drop(struct store *store, int64_t before_ms, int32_t max)
+{
+    return real_of(store)->rows->refusals_drop(real_of(store), before_ms, max);
+}
+
+static enum status
+faulty_kept_from(struct store *store, int64_t *kept_from_ms)
+{
+    return real_of(store)->rows->kept_from(real_of(store), kept_from_ms);
+}
+
+static enum status
+faulty_kept_from_put(struct store *store, int64_t kept_from_ms)
+{
+    return real_of(store)->rows->kept_from_put(real_of(store), kept_from_ms);
+}
+
+static enum status
 faulty_identity_bump(struct store *store, int64_t version)
 {
     const enum status status = fault_at(store, FAULT_IDENTITY);
@@ -431,6 +468,12 @@ static const struct store_row_ops faulty_rows = {
     .refusal_add = faulty_refusal_add,
     .issued_put = faulty_issued_put,
     .issued_sweep = faulty_issued_sweep,
+    .ledger_marks = faulty_ledger_marks,
+    .ledger_drop = faulty_ledger_drop,
+    .refusals_old = faulty_refusals_old,
+    .refusals_drop = faulty_refusals_drop,
+    .kept_from = faulty_kept_from,
+    .kept_from_put = faulty_kept_from_put,
     .limit_def_at = faulty_limit_def_at,
     .limit_def_put = faulty_limit_def_put,
 };

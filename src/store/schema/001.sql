@@ -187,6 +187,7 @@ CREATE TABLE refusal (
     ledger_id BIGINT NOT NULL,
     PRIMARY KEY (account_id, minute_ms, key_id, limit_id, model, reason)
 );
+CREATE INDEX refusal_by_age ON refusal (minute_ms, ledger_id);
 
 CREATE TABLE thread (
     thread_id BIGINT PRIMARY KEY,

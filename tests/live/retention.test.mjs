@@ -1,0 +1,141 @@
+// Goal: rows of the ledger that are older than they are kept go, by themselves and by command, while calls run; what
+// limits have counted stays, and the books still agree.
+// Method: the wall clock is set ahead between two lives of the gateway; the store is looked at from outside.
+import assert from 'node:assert/strict';
+import fs from 'node:fs';
+import path from 'node:path';
+import { after, before, test } from 'node:test';
+
+import {
+  ASAN, BIN, Gateway, Mock, PROVIDER_SECRETS, callOf, modelsOn, ownLimit, run, send, until,
+} from './harness.mjs';
+
+const DAY_MS = 86_400_000;
+const SHIM = path.join(path.dirname(BIN), 'tests/libstepping_clock.so');
+
+let mock;
+let gateway;
+let key;
+let clock;
+let options;
+
+const set = (ms) => {
+  const bytes = Buffer.alloc(8);
+  bytes.writeBigInt64LE(BigInt(ms));
+  const file = fs.openSync(clock, 'r+');
+  fs.writeSync(file, bytes, 0, 8, 0);
+  fs.closeSync(file);
+};
+const call = (thread, model = 'gpt-live') =>
+  send(gateway, key, callOf('chat', model, { limit: ownLimit() }), { headers: { 'x-tidegate-thread': thread } });
+const kinds = () => gateway.rows('SELECT kind, count(*) AS n FROM ledger GROUP BY kind ORDER BY kind');
+const countOf = (kind) => kinds().find((row) => row.kind === kind)?.n ?? 0;
+const [SETTLE, REFUSAL, ADMIN] = [0, 5, 6];
+const treeSpent = async () => {
+  const { meters } = await gateway.admin('/api/admin/limits');
+  return meters.filter(({ limit }) => limit === 'tree').reduce((sum, meter) => sum + meter.used, 0);
+};
+const checkStore = () => {
+  const done = run(['check', '--store', gateway.store, '--json'], { cwd: gateway.dir });
+  assert.equal(done.code, 0, done.out + done.err);
+};
+const later = async (days) => {
+  await gateway.program.end('SIGTERM');
+  set(days * DAY_MS);
+  await gateway.launch(options);
+};
+
+before(async () => {
+  assert.ok(fs.existsSync(SHIM), `${SHIM} is built with the tests`);
+  clock = path.join(fs.mkdtempSync('/tmp/tidegate-clock-'), 'offset');
+  fs.writeFileSync(clock, Buffer.alloc(8));
+  options = {
+    env: {
+      ...PROVIDER_SECRETS,
+      STEPPING_CLOCK: clock,
+      LD_PRELOAD: SHIM,
+      ...(ASAN && { ASAN_OPTIONS: `${process.env.ASAN_OPTIONS ?? ''}:verify_asan_link_order=0` }),
+    },
+  };
+  mock = await Mock.start();
+  gateway = await Gateway.start(mock, {
+    models: modelsOn({ 'gpt-live': 'openai', dear: 'openai' }),
+    retention: { ledger: '30d', refusals: '10d' },
+    limits: {
+      tree: { counts: 'cost', per: 'thread_tree', window: 'lifetime', cap: '5 USD' },
+      dear: { counts: 'cost', per: 'account', window: 'day', cap: '0 USD', of: { model: 'dear' } },
+    },
+  }, options);
+  key = gateway.member('ada');
+});
+after(async () => {
+  await gateway?.stop();
+  await mock?.stop();
+  fs.rmSync(path.dirname(clock), { recursive: true, force: true });
+});
+
+test('refusals go after their time, calls after theirs, and what a limit counted over a lifetime stays', async () => {
+  for (let i = 0; i < 3; i++) {
+    assert.equal((await call('main')).status, 200);
+  }
+  assert.equal((await call('main', 'dear')).status, 402);
+  await gateway.booked();
+  await until('the refusal is on the books', () => countOf(REFUSAL) === 1);
+  const admin_rows = countOf(ADMIN);
+  const spent = await treeSpent();
+  assert.ok(spent > 0);
+
+  await later(12);
+  await until('the refusal has gone', () => countOf(REFUSAL) === 0);
+  assert.equal(gateway.rows('SELECT count(*) AS n FROM refusal')[0].n, 0);
+  assert.equal(countOf(SETTLE), 3, 'calls are kept for longer');
+  checkStore();
+
+  await later(31);
+  await until('the calls have gone', () => countOf(SETTLE) === 0);
+  assert.equal(countOf(ADMIN), admin_rows, 'what admins did stays');
+  assert.equal(await treeSpent(), spent, 'a meter does not depend on rows');
+  checkStore();
+  assert.equal((await call('main')).status, 200);
+  await gateway.booked();
+  assert.ok((await treeSpent()) > spent, 'it goes on from where it was');
+  checkStore();
+});
+
+test('ledger prune tells what would go, deletes it, and says so on the books', async () => {
+  const before_count = countOf(SETTLE);
+  assert.equal(before_count, 1);
+  await later(33);
+  const when = new Date(Date.now() + 32 * DAY_MS).toISOString();
+  const dry = gateway.command('ledger', 'prune', '--before', when, '--dry-run');
+  assert.deepEqual([dry.dry_run, dry.rows], [true, before_count], JSON.stringify(dry));
+  assert.ok(dry.cost_micros > 0);
+  assert.equal(countOf(SETTLE), before_count, 'a look deletes nothing');
+  const admin_rows = countOf(ADMIN);
+  const done = gateway.command('ledger', 'prune', '--before', when);
+  assert.deepEqual([done.dry_run, done.rows, done.done], [false, before_count, true], JSON.stringify(done));
+  assert.equal(countOf(SETTLE), 0);
+  assert.equal(countOf(ADMIN), admin_rows + 1);
+  const [told] = (await gateway.ledger({ kind: 'admin' })).slice(-1);
+  assert.deepEqual([told.inputs.verb, told.inputs.rows], ['ledger_prune', before_count]);
+  assert.deepEqual(gateway.command('ledger', 'prune', '--before', when).rows, 0);
+  checkStore();
+});
+
+test('ledger prune does not touch the last day, and wants a time', () => {
+  const bad = run(['ledger', 'prune', '--control', gateway.control, '--before', '1h'], options);
+  assert.equal(bad.code, 2, bad.out);
+  assert.match(bad.err, /--before must be a day ago or longer/);
+  const none = run(['ledger', 'prune', '--control', gateway.control, '--before', 'soon'], options);
+  assert.equal(none.code, 2);
+  assert.match(none.err, /wanted is a span such as 400d/);
+});
+
+test('a configuration that keeps refusals for longer than the ledger is refused with its place', () => {
+  const file = path.join(gateway.dir, 'wrong.yaml');
+  const text = fs.readFileSync(gateway.file, 'utf8').replace('"refusals": "10d"', '"refusals": "40d"');
+  fs.writeFileSync(file, text);
+  const done = run(['check', file], options);
+  assert.equal(done.code, 1);
+  assert.match(done.err + done.out, /wrong\.yaml:\d+:\d+.*'refusals' is longer than 'ledger'/);
+});
