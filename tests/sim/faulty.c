@@ -5,7 +5,10 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "server.h"
 #include "sim.h"
+
+#define SIM_NODE_ID 1001 /* of the first gateway of a shared store */
 
 #define FAULT_WORDS(name, words) words,
 const char *const fault_words[FAULT_POINT_COUNT] = { FAULT_POINTS(FAULT_WORDS) };
@@ -19,7 +22,16 @@ sim_store_of(struct store *store)
 static struct store *
 real_of(struct store *store)
 {
-    return sim_store_of(store)->common->real;
+    struct sim_store *own = sim_store_of(store);
+    return own->own ? own->own : own->common->real;
+}
+
+/* What store.c keeps of a store's transaction, for the one below. */
+static enum status
+enter(struct store *store, enum status status, enum store_state state)
+{
+    real_of(store)->state = status == STATUS_OK ? state : STORE_IDLE;
+    return status;
 }
 
 static enum status
@@ -50,7 +62,28 @@ fault_at(struct store *store, enum fault_point point)
         return fail(store, STATUS_IO);
     }
     coverage.conflicts += fault->status == STATUS_CONFLICT;
+    struct store *own = sim_store_of(store)->own;
+    if (own && fault->status == STATUS_IO && store->state != STORE_IDLE && draw_chance(&sim_store_of(store)->common->world->rng, 5000)) {
+        server_cut(own, false); /* it finds out by itself */
+        coverage.connections_cut++;
+        return STATUS_OK;
+    }
     return fail(store, fault->status);
+}
+
+/* A commit whose answer does not come: the store itself has to find out what became of it. */
+static void
+cut_answers(struct store *store)
+{
+    struct sim_store *own = sim_store_of(store);
+    struct fault *fault = &own->node->fault;
+    const bool here = own->own && !own->node->dead && fault->armed && fault->point == FAULT_COMMITTED && !fault->kills;
+    if (here && fault->passes == 0 && draw_chance(&own->common->world->rng, 7000)) {
+        fault->armed = false;
+        coverage.faults[FAULT_COMMITTED]++;
+        coverage.answers_cut++;
+        server_cut(own->own, true);
+    }
 }
 
 /* --- The record. */
@@ -122,7 +155,7 @@ leased_node_start(struct store *store, const char *config_hash, struct node_row 
 {
     struct sim_store *own = sim_store_of(store);
     struct sim_base *common = own->common;
-    const int64_t node_id = own->node->index + 2; /* 1 is the store's own */
+    const int64_t node_id = own->node->index + SIM_NODE_ID; /* the store below knows others */
     struct node_entry *entry = entry_of(common, node_id);
     if (!entry) {
         entry = &common->nodes[common->node_count++];
@@ -175,7 +208,8 @@ leased_begin(struct store *store, const struct node_row *node)
     entry->lease_until_ms = now_ms + store->lease_ms;
     store->now_ms = now_ms;
     store->lease_mono_ms = clock_mono_ms() + store->lease_ms;
-    return common->real->ops->begin(common->real, &common->real_node);
+    struct store *real = real_of(store);
+    return enter(store, real->ops->begin(real, own->own ? &own->own_node : &common->real_node), STORE_WRITING);
 }
 
 /* Another gateway's turn comes in between what was read before the transaction and its locks. */
@@ -220,7 +254,7 @@ static enum status
 faulty_begin_read(struct store *store)
 {
     const enum status status = fault_at(store, FAULT_BEGIN_READ);
-    return status == STATUS_OK ? real_of(store)->ops->begin_read(real_of(store)) : status;
+    return status == STATUS_OK ? enter(store, real_of(store)->ops->begin_read(real_of(store)), STORE_READING) : status;
 }
 
 static void
@@ -230,6 +264,7 @@ take_back(struct store *store)
     struct sim_base *common = own->common;
     own->node->writes.count = own->node->writes.committed;
     real_of(store)->ops->rollback(real_of(store));
+    real_of(store)->state = STORE_IDLE;
     if (!store->exclusive && store->state == STORE_WRITING) {
         struct node_entry *entry = entry_of(common, own->entry_before.node_id);
         *entry = own->entry_before;
@@ -245,10 +280,12 @@ faulty_commit(struct store *store)
     if (status != STATUS_OK) {
         return status;
     }
+    cut_answers(store);
     status = real_of(store)->ops->commit(real_of(store));
     if (status != STATUS_OK) {
         return fail(store, status);
     }
+    real_of(store)->state = STORE_IDLE;
     const enum status after = fault_at(store, FAULT_COMMITTED);
     writes_done(store, after == STATUS_OK);
     if (after != STATUS_OK) {
@@ -296,6 +333,14 @@ faulty_job_take(struct store *store, const char *name, int64_t until_ms, bool *t
     return STATUS_OK;
 }
 
+/* A server reads many rows at once, and locks them. */
+static enum status
+faulty_load(struct store *store, const struct need *needs, size_t count, bool lock, store_found *found, void *user)
+{
+    const enum status status = fault_at(store, FAULT_LOAD);
+    return status == STATUS_OK ? real_of(store)->ops->load(real_of(store), needs, count, lock, found, user) : status;
+}
+
 static void
 faulty_close(struct store *store)
 {
@@ -320,6 +365,19 @@ static const struct store_ops shared_ops = {
     .begin_read = faulty_begin_read,
     .commit = faulty_commit,
     .rollback = faulty_rollback,
+    .nodes_fence = faulty_nodes_fence,
+    .job_take = faulty_job_take,
+};
+
+static const struct store_ops server_ops = {
+    .close = faulty_close,
+    .node_start = faulty_node_start,
+    .node_config = faulty_node_config,
+    .begin = faulty_begin,
+    .begin_read = faulty_begin_read,
+    .commit = faulty_commit,
+    .rollback = faulty_rollback,
+    .load = faulty_load,
     .nodes_fence = faulty_nodes_fence,
     .job_take = faulty_job_take,
 };
@@ -439,7 +497,7 @@ faulty_hold_orphan(struct store *store, int64_t after, struct hold_row *row)
     enum status status = fault_at(store, FAULT_ORPHANS);
     struct sim_base *common = sim_store_of(store)->common;
     while (status == STATUS_OK) {
-        status = common->real->rows->hold_orphan(common->real, after, row);
+        status = real_of(store)->rows->hold_orphan(real_of(store), after, row);
         const struct node_entry *owner =
             status == STATUS_OK && !store->exclusive ? entry_of(common, row->node_id) : NULL;
         if (!owner || owner->epoch != row->epoch) {
@@ -483,7 +541,7 @@ faulty_init(struct sim_store *store, struct sim_base *common, struct sim_node *n
 {
     store->common = common;
     store->node = node;
-    store->base = (struct store){ .ops = shared ? &shared_ops : &exclusive_ops,
+    store->base = (struct store){ .ops = store->own ? &server_ops : shared ? &shared_ops : &exclusive_ops,
         .rows = &faulty_rows,
         .state = STORE_IDLE,
         .lease_ms = STORE_LEASE_MS,

@@ -5,7 +5,7 @@
  *   draw.c     what clients and operators do                              clients.c what becomes of their calls
  *   config.c   configurations: every form of limit, edited                faulty.c  the store that fails on purpose
  *   audit*.c   the auditor                                                calendar.c his calendar
- *   clock.c    the clock door, of simulated time
+ *   clock.c    the clock door, of simulated time                          server.c  a real PostgreSQL below it
  *
  * One thread. The same seed gives the same world, to the last byte of its ledger. */
 #pragma once
@@ -178,6 +178,8 @@ struct sim_base {
 };
 struct sim_store {
     struct store base; /* first */
+    struct store *own; /* on a server: this gateway's own connection; else NULL */
+    struct node_row own_node;
     struct sim_base *common;
     struct sim_node *node;
     struct node_entry entry_before;
@@ -249,7 +251,7 @@ struct world {
     uint64_t seed;
     struct rng rng;
     const struct sim_kind *kind;
-    char folder[64];
+    char folder[64], server_url[512];
     int64_t time_ms, mono_ms, steps, steps_max;
     bool calm;             /* no more faults: everything comes to its end */
     uint32_t left_out;     /* enum sim_mask bits: kinds of actions that are not drawn */
@@ -295,10 +297,10 @@ enum sim_mask {
 /* Which store, and how many gateways share it. */
 struct sim_kind {
     const char *name;
-    const char *url; /* NULL: a file of its own */
+    const char *url; /* NULL: a file of its own, or a server's */
     int node_count;
     int64_t world_steps;
-    bool built;
+    bool server;
 };
 extern const struct sim_kind sim_kinds[];
 const struct sim_kind *kind_of(const char *name);
@@ -340,6 +342,7 @@ struct coverage {
     int64_t forms[64][FORM_CELL_COUNT];
     int64_t reasons[REASON_COUNT];
     int64_t faults[FAULT_POINT_COUNT], crashes[FAULT_POINT_COUNT];
+    int64_t connections_cut, answers_cut;
     int64_t crashes_idle, crashes_queued, crashes_parked, crashes_waiting, fenced, taken_over, interleaved;
     int64_t ledger[LEDGER_KIND_COUNT];
     int64_t settled_late, settled_twice, settled_over, settled_untold, refused_in_line, allowed_in_line, conflicts;

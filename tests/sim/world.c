@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "server.h"
 #include "sim.h"
 
 #define WORLD_BEGINS_MS INT64_C(1798700000000) /* December 2026 */
@@ -172,21 +173,48 @@ node_turn(struct world *world, struct sim_node *node)
 static bool
 real_open(struct world *world)
 {
-    char url[128];
+    char url[512];
     const struct store_options options = { 0 };
     struct store_error error;
-    snprintf(url, sizeof url, world->kind->url ? "%s" : "sqlite:%s/t.db", world->kind->url ? world->kind->url : world->folder);
     if (world->base.real) {
         return true;
+    }
+    if (world->kind->server) {
+        snprintf(url, sizeof url, "%s", world->server_url);
+    } else {
+        snprintf(url, sizeof url, world->kind->url ? "%s" : "sqlite:%s/t.db", world->kind->url ? world->kind->url : world->folder);
     }
     clock_set(world->time_ms, world->mono_ms);
     if (store_open(url, &options, &world->base.real, &error) != STATUS_OK) {
         broken(world, "the store does not open: %s", error.text);
     }
     unsigned char key[32];
-    return world->node_count == 1
+    return world->node_count == 1 || world->kind->server
            || world->base.real->ops->node_start(world->base.real, world->time_ms, "", &world->base.real_node, key)
                   == STATUS_OK;
+}
+
+/* A gateway on a server has a connection of its own, which dies with it. */
+static void
+own_open(struct world *world, struct sim_node *node)
+{
+    struct store_error error;
+    if (!world->kind->server || node->store.own) {
+        return;
+    }
+    clock_set(world->time_ms, world->mono_ms);
+    if (server_open(world->server_url, node->index, &node->store.own, &node->store.own_node, &error) != STATUS_OK) {
+        broken(world, "gateway %d does not reach the server: %s", node->index, error.text);
+    }
+}
+
+static void
+own_kill(struct sim_node *node)
+{
+    if (node->store.own) {
+        server_kill(node->store.own);
+        node->store.own = NULL;
+    }
 }
 
 void
@@ -195,6 +223,7 @@ node_open(struct world *world, struct sim_node *node)
     if (!real_open(world)) {
         broken(world, "the store gives no epoch");
     }
+    own_open(world, node);
     faulty_init(&node->store, &world->base, node, world->node_count > 1);
     if (world->adopted_count == SIM_ADOPTED_MAX) {
         broken(world, "more configurations than the simulator keeps: make SIM_ADOPTED_MAX larger");
@@ -261,7 +290,7 @@ real_kill(struct world *world)
 {
     static const char *const parts[] = { "t.db", "t.db-wal" };
     char path[128], kept[128];
-    if (world->kind->url) {
+    if (!world->folder[0]) {
         return;
     }
     for (size_t i = 0; i < countof(parts); i++) {
@@ -286,6 +315,9 @@ node_kill(struct world *world, struct sim_node *node)
     history(world, "gateway %d is killed", node->index);
     node->dead = false;
     node->fault.armed = false;
+    if (node->store.own) {
+        server_cut(node->store.own, false);
+    }
     for (int i = 0; i < node->writes.committed; i++) {
         node->writes.items[i].told = false; /* whoever knew is dead */
     }
@@ -309,6 +341,7 @@ node_kill(struct world *world, struct sim_node *node)
     if (node->store.base.state != STORE_IDLE) {
         store_rollback(&node->store.base);
     }
+    own_kill(node);
     real_kill(world);
     node->down_until_ms = world->time_ms + draw_below(&world->rng, world->node_count > 1 ? 40000 : 4000);
 }
@@ -328,7 +361,8 @@ node_stop(struct world *world, struct sim_node *node)
         node->adopted = -1;
         forget_policies(world, node);
         clients_lose(world, node);
-        if (!world->kind->url) {
+        own_kill(node);
+        if (world->folder[0]) {
             store_close(world->base.real);
             world->base.real = NULL;
         }
@@ -529,7 +563,9 @@ world_run(struct world *world)
     check(world->adopted);
     world->base.world = world;
     world->node_count = world->kind->node_count;
-    if (!world->kind->url) {
+    if (world->kind->server) {
+        check(server_begin(world->server_url, sizeof world->server_url));
+    } else if (!world->kind->url) {
         const char *base = getenv("TMPDIR");
         snprintf(world->folder, sizeof world->folder, "%s/simulate-XXXXXX", base ? base : "/tmp");
         check(mkdtemp(world->folder));
@@ -571,6 +607,7 @@ world_sweep(const struct world *world)
         closedir(dir);
         rmdir(folder);
     }
+    server_end();
 }
 
 void
@@ -581,6 +618,7 @@ world_free(struct world *world)
         if (node->engine) {
             engine_drop(node->engine);
         }
+        own_kill(node);
         forget_policies(world, node);
         writes_free(&node->writes);
     }
