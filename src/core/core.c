@@ -33,7 +33,7 @@ buf_over(char *room, size_t room_bytes)
 }
 
 /* A need, unless the row is there already. */
-static void
+void
 need_id(struct needs *needs, enum need_kind kind, const void *slot, int64_t id)
 {
     if (!slot && id) {
@@ -41,44 +41,12 @@ need_id(struct needs *needs, enum need_kind kind, const void *slot, int64_t id)
     }
 }
 
-static void
+void
 need_text(struct needs *needs, enum need_kind kind, int32_t sub_kind, const void *slot, int64_t id,
     const char *text)
 {
     if (!slot) {
         needs_add_text(needs, kind, sub_kind, id, text);
-    }
-}
-
-static void
-need_subject_and_meter(struct core *core, enum subject_kind kind, int64_t account_id,
-    const char *name, struct needs *needs)
-{
-    const struct subject_slot *subject = work_subject(core->work, kind, account_id, name);
-    need_text(needs, NEED_SUBJECT, (int32_t)kind, subject, account_id, name);
-    if (subject && subject->slot.state != SLOT_ABSENT) {
-        need_id(needs, NEED_METER, work_meter(core->work, subject->row.subject_id),
-            subject->row.subject_id);
-    }
-}
-
-/* Every subject that a limit of the policy may name for this call. */
-static void
-need_limits(struct core *core, const struct policy *policy, const struct caller *caller,
-    struct needs *needs)
-{
-    uint32_t seen_per = 0;
-    for (int32_t i = 0; i < policy->limit_count; i++) {
-        const struct limit *limit = &policy->limits[i];
-        const uint32_t bit = UINT32_C(1) << limit->per;
-        if ((seen_per & bit) || (limit->per == PER_THREAD_TREE && !caller->root_id)) {
-            continue;
-        }
-        seen_per |= bit;
-        struct applied applied;
-        applied_subject(limit, caller, &applied);
-        need_subject_and_meter(
-            core, applied.subject_kind, applied.subject_account, applied.subject_name, needs);
     }
 }
 
@@ -103,6 +71,24 @@ need_thread(struct core *core, const struct call_event *call, struct needs *need
     return parent && parent->slot.state != SLOT_ABSENT ? parent->row.root_id : 0;
 }
 
+/* A limit may let the call go on as one to another model, with subjects of its own. */
+static void
+need_substitutes(struct core *core, const struct caller *caller, struct needs *needs)
+{
+    const struct policy *policy = caller->policy;
+    for (int32_t i = 0; i < policy->limit_count; i++) {
+        const struct limit *limit = &policy->limits[i];
+        const int32_t index = limit->at_cap == AT_CAP_DOWNGRADE && limit->substitute
+                                  ? policy_model_index(policy, slice_str(limit->substitute))
+                                  : -1;
+        if (index >= 0 && limit_counts_model(limit, caller->model)) {
+            struct caller other = *caller;
+            other.model = &policy->models[index];
+            need_limits(core, &other, needs);
+        }
+    }
+}
+
 static void
 need_call(struct core *core, const struct call_event *call, struct needs *needs)
 {
@@ -125,9 +111,17 @@ need_call(struct core *core, const struct call_event *call, struct needs *needs)
     const struct policy *policy = core_policy_exact(core, call->policy_ver);
     const bool guessed = !key && core->guesses; /* most keys speak for their own account */
     if ((known || guessed) && policy) {
-        const int64_t key_account_id = known ? key->row.account_id : call->account_id;
-        const struct caller caller = { call->account_id, call->key_id, key_account_id, root_id };
-        need_limits(core, policy, &caller, needs);
+        const struct account_slot *account = work_account(work, call->account_id);
+        const struct caller caller = { .policy = policy,
+            .model = &policy->models[call->model_index],
+            .call = call,
+            .account = account && account->slot.state != SLOT_ABSENT ? &account->row : NULL,
+            .account_id = call->account_id,
+            .key_id = call->key_id,
+            .key_account_id = known ? key->row.account_id : call->account_id,
+            .root_id = root_id };
+        need_limits(core, &caller, needs);
+        need_substitutes(core, &caller, needs);
     }
 }
 

@@ -8,6 +8,10 @@
 /* Of one call; conf/ refuses a configuration that could need more. */
 #define LIMITS_MAX HOLD_PARTS_MAX
 
+/* Charges of a rolling window that are told apart; beyond them neighbours are counted as one, at the time
+ * of the later. */
+#define ROLLING_METERS 20
+
 /* --- window.c */
 /* The same as limit_window, found once a batch. */
 struct window core_window(struct core *core, const struct limit *limit, int64_t now_ms);
@@ -15,60 +19,119 @@ bool limit_is_calendar(const struct limit *limit);
 
 /* Token buckets. A level is in units x period_ms, so that draining is exact. */
 int64_t bucket_level(const struct limit *limit, const struct meter *meter, int64_t now_ms);
-bool bucket_fits(const struct limit *limit, int64_t level, int64_t units);
+bool bucket_fits(const struct limit *limit, int64_t burst, int64_t level, int64_t units);
 /* The wait until `units` fit; 0 when they never do. */
-int64_t bucket_wait_ms(const struct limit *limit, int64_t level, int64_t units);
+int64_t bucket_wait_ms(const struct limit *limit, int64_t burst, int64_t level, int64_t units);
+/* Units as a level, and added to one; never beyond what a meter may say. */
+int64_t bucket_add(const struct limit *limit, int64_t level, int64_t units);
 
-/* --- meters.c */
-struct meter *meter_find(struct meter_row *row, int64_t limit_id, int64_t window_ms);
-/* The one meter of a bucket: its window_ms moves. */
-struct meter *meter_find_only(struct meter_row *row, int64_t limit_id);
-/* Makes one. Windows of its limit that are over and hold nothing leave; where the row is full, so
- * do other limits' and those of limits that are no more. NULL when it is full all the same. */
-struct meter *meter_make(
-    const struct core *core, struct meter_row *row, int64_t limit_id, int64_t window_ms);
-/* Gives `held` and `bound` of a part back and adds what was spent. */
-void meter_resolve(
-    struct core *core, const struct hold_part *part, const struct limit *limit, int64_t spent);
-
-/* Whether meter_make can find a place for `more` meters in the row. */
-bool meters_have_room(const struct core *core, const struct meter_row *row, int32_t more);
-/* Moves what is promised, within 0 and the largest amount there is; bound is never under held. */
-void meter_promise(struct meter *meter, int64_t held_change, int64_t bound_change);
+/* --- subjects.c: whom a limit counts for. */
 
 /* Whose limits a call is under. A key's meter belongs to the account that owns the key, whomever it
  * acts for. */
 struct caller {
+    const struct policy *policy;
+    const struct model *model;
+    const struct call_event *call;     /* tags, organisation; NULL = neither */
+    const struct account_row *account; /* NULL = not known yet: what is per plan or group is left out */
     int64_t account_id, key_id, key_account_id;
     int64_t root_id; /* 0 = the tree is new */
 };
+struct subject_key {
+    enum subject_kind kind;
+    int64_t account_id;
+    char name[NAME_MAX_BYTES + 1]; /* "" of a tree that is new: it has no subject yet */
+};
+#define SUBJECTS_PER_LIMIT GROUPS_PER_ACCOUNT_MAX
+/* How many subjects one limit counts for in this call: one; none where it has no such thing (a tag, a
+ * group); each group of the account. */
+int32_t limit_subjects(const struct limit *limit, const struct caller *caller,
+    struct subject_key keys[SUBJECTS_PER_LIMIT]);
+/* A limit that a group's cap may rule counts what its account spends in each organisation, too. False
+ * where that is not so. */
+bool limit_purse(
+    const struct limit *limit, const struct caller *caller, struct subject_key *key);
+/* The organisation of the call, or of its account; "" = none. */
+const char *caller_organisation(const struct caller *caller);
+struct subject_key group_subject(const char *group);
+const struct subject_slot *subject_find(const struct core *core, const struct subject_key *key);
+/* All that a call's limits may ask for. */
+void need_limits(struct core *core, const struct caller *caller, struct needs *needs);
 
-/* A limit that applies to a call, bound to its subject and meter. */
+/* --- caps.c: up to how much. */
+enum cap_tier { TIER_OF_SUBJECT, TIER_OF_GROUP, TIER_OF_API, TIER_OF_PLAN, TIER_OF_DEFAULT };
+struct cap_ruling {
+    int64_t cap;        /* raises included; CAP_UNLIMITED */
+    int64_t raised;     /* by so much */
+    enum cap_tier tier; /* that won */
+    int32_t group;      /* TIER_OF_GROUP: index into policy->groups */
+};
+const char *cap_tier_word(enum cap_tier tier);
+/* Of `limit` for one of its subjects. */
+struct cap_ruling cap_rule(const struct core *core, const struct limit *limit,
+    const struct caller *caller, const struct subject_key *own);
+/* What people set for that subject and still holds; NULL = nothing. */
+const struct cap_set *cap_set_find(const struct subject_row *row, int64_t limit_id,
+    enum cap_set_kind kind, int64_t now_ms);
+
+/* --- meters.c: meters inside their subject's row. */
+struct meter *meter_find(struct meter_row *row, int64_t limit_id, int64_t window_ms);
+/* The one meter of a bucket: its window_ms moves. */
+struct meter *meter_find_only(struct meter_row *row, int64_t limit_id);
+/* Where the part was charged. */
+struct meter *meter_of_part(struct meter_row *row, const struct hold_part *part);
+
+/* What a row's meters of one limit say now. */
+struct standing {
+    struct meter now;     /* sums over the window; a bucket drained */
+    struct window window; /* end_ms 0 = never, or not known */
+    bool metered;         /* a charge now finds its meter */
+};
+/* `row` NULL = it has none yet. */
+void meters_stand(struct core *core, const struct limit *limit, struct meter_row *row,
+    int64_t now_ms, struct standing *standing);
+/* The meter that a charge now goes to; NULL when the row is full. */
+struct meter *meter_to_charge(
+    struct core *core, const struct limit *limit, struct meter_row *row, int64_t now_ms);
+/* Of a rolling window: the wait until `ask` fits below `cap`; 0 = never. */
+int64_t rolling_wait_ms(const struct limit *limit, const struct meter_row *row, int64_t cap,
+    int64_t ask, int64_t now_ms);
+/* Gives `held` and `bound` of a part back and adds what was spent. */
+void meter_resolve(
+    struct core *core, const struct hold_part *part, const struct limit *limit, int64_t spent);
+/* Whether meter_to_charge can find a place for `more` meters in the row. */
+bool meters_have_room(const struct core *core, const struct meter_row *row, int32_t more);
+/* Moves what is promised, within 0 and the largest amount there is; bound is never under held. */
+void meter_promise(struct meter *meter, int64_t held_change, int64_t bound_change);
+
+/* --- applied.c: limits bound to a call. */
 struct applied {
     const struct limit *limit;
-    enum subject_kind subject_kind;
-    int64_t subject_account;
-    char subject_name[24];
+    struct subject_key subject;
     struct meter_slot *slot; /* NULL: no subject or no meter yet */
     int64_t subject_id;      /* 0 = none yet */
     bool metered;            /* its meter is there */
-    struct meter now;        /* as it stands, drained; zero where there is none yet */
+    struct meter now;        /* as it stands; zero where there is none yet */
     struct window window;
-    int64_t cap;
+    struct cap_ruling ruling;
+    int64_t cap;             /* CAP_UNLIMITED: it only counts */
 };
 struct applied_set {
     int32_t count;
     struct applied items[LIMITS_MAX];
-    bool has_cost;
+    bool has_cost;   /* money with a cap that is enforced */
+    bool has_strict; /* of these or of tokens, one that wants a true bound */
+    bool too_many;   /* more than a hold has parts */
 };
-/* The limits of `policy` that apply, in the order of tbl/checks.h. */
-void applied_collect(struct core *core, const struct policy *policy, const struct model *model,
-    const struct account_row *account, const struct caller *caller, struct applied_set *set);
-/* The subject of a limit for that call, as a need. */
-void applied_subject(
-    const struct limit *limit, const struct caller *caller, struct applied *applied);
-bool limit_applies(const struct limit *limit, const struct model *model,
-    const struct account_row *account, int64_t *cap);
+/* The limits of the caller's policy that apply, in the order of tbl/checks.h. */
+void applied_collect(struct core *core, const struct caller *caller, struct applied_set *set);
+bool limit_counts_model(const struct limit *limit, const struct model *model);
+bool limit_counts_route(
+    const struct limit *limit, const struct policy *policy, const struct route *route);
+/* Whether its cap stops what does not fit. */
+bool limit_enforces(const struct limit *limit);
+/* Cost and tokens: what is asked depends on the answer, and is held in steps. */
+bool counts_in_steps(enum count_kind counts);
 
 /* --- estimate.c */
 struct estimate {
@@ -85,6 +148,56 @@ void estimate_call(const struct core *core, const struct policy *policy,
 struct learned *learned_of(struct learned_table *table, const char *model, bool make);
 /* `n`: at least one, and no more than the arithmetic on tokens bears. */
 int64_t call_answers(const struct call_event *call);
+
+/* --- check.c: does a call fit? */
+/* What the checks found out on their way, and what the hold is made from. */
+struct call_state {
+    struct core *core;
+    const struct policy *policy;
+    const struct call_event *call;
+    const char *trace_id; /* hex digits, or "" */
+    int32_t model_index;
+    const struct model *model;
+    const struct account_row *account;
+    const struct key_row *key;
+    struct thread_slot *thread; /* NULL or ABSENT: this call makes it */
+    int64_t root_id;            /* 0 = the new thread is its own root */
+    struct applied_set limits;
+    struct estimate estimate;
+    int32_t route_index;
+    uint32_t closed,
+        foreign; /* routes, bit by bit: not to be asked; of these, they do not know the id */
+    int64_t output_limit; /* of one answer, -1 = as the request has it */
+    bool lowered;
+    int64_t held_output, bound_output, held_micros, bound_micros, est_micros;
+    const struct limit *substituted; /* the limit whose substitute is tried; NULL = none */
+};
+struct caller caller_of(const struct call_state *state);
+/* First route in order that is open and that all limits admit; the verdict refuses where there is none. */
+bool check_routes(struct call_state *state, struct verdict *verdict);
+/* The longest that a call refused like this may wait; 0 = it is refused at once. */
+int64_t refusal_wait_ms(const struct policy *policy, const struct refusal *refusal);
+/* One second: long enough for a call in flight to end, short enough not to be noticed. */
+#define HELD_RETRY_MS INT64_C(1000)
+/* Requests by the weight of the model; 1 without one. */
+int64_t limit_weight(const struct limit *limit, const struct model *model);
+
+/* --- take.c: a call that is allowed: its thread, hold and parts. */
+void allow_call(struct call_state *state, struct verdict *verdict);
+
+/* --- parts.c: what a hold promises in its meters. */
+/* How much of a part's kind the hold stands for now; of requests and calls in flight, what the part says. */
+void part_amounts(const struct hold_row *hold, const struct hold_part *part, int64_t *held, int64_t *bound);
+struct meter *part_meter(struct core *core, const struct hold_part *part);
+/* Moves the hold's cost and output, and with them every part that stands for them. */
+void parts_resize(struct core *core, struct hold_row *hold, int64_t held_micros, int64_t bound_micros);
+/* An attempt was booked while its hold goes on: what it used is spent. */
+void parts_spend(struct core *core, const struct policy *policy, const struct hold_row *hold,
+    int64_t cost_micros, int64_t tokens);
+/* The hold is over. Tells what was booked, and by how much it passed the tightest cap. */
+void parts_resolve(struct core *core, const struct policy *policy, const struct hold_row *hold,
+    int64_t cost_micros, int64_t tokens, bool nothing_left, struct verdict *verdict);
+int64_t usage_tokens(const struct usage *usage);
 
 /* --- shared by call.c and hold.c */
 /* Exactly that policy, or NULL when it is gone; a model_index means something in it alone. */
@@ -119,6 +232,11 @@ bool price_is_missing(
     const struct policy *policy, const struct route *route, bool under_cost_limit);
 /* The fields of a ledger row that come from its hold. */
 void ledger_from_hold(const struct core *core, struct ledger_row *row, const struct hold_row *hold);
+
+/* --- core.c: a need, unless the row is there already. */
+void need_id(struct needs *needs, enum need_kind kind, const void *slot, int64_t id);
+void need_text(struct needs *needs, enum need_kind kind, int32_t sub_kind, const void *slot,
+    int64_t id, const char *text);
 
 /* --- issued.c */
 void need_issued(struct core *core, const struct issued_event *ask, struct needs *needs);

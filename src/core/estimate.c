@@ -61,7 +61,7 @@ estimate_input(const struct core *core, const struct call_event *call, const str
 }
 
 static void
-fill_input(const struct core *core, const struct call_event *call, const struct model *model,
+fill_input(const struct core *core, const struct policy *policy, const struct call_event *call, const struct model *model,
     const struct thread_row *thread, struct estimate *estimate)
 {
     if (call->input_counted > 0) {
@@ -69,10 +69,12 @@ fill_input(const struct core *core, const struct call_event *call, const struct 
         estimate->input = estimate->input_bound = min_i64(call->input_counted, TOKENS_MAX);
         return;
     }
-    estimate->estimator = "learned";
+    const bool bytes = policy->estimator == ESTIMATOR_BYTES;
+    estimate->estimator = bytes ? "bytes" : "learned";
     estimate->input_bound =
         call->input_unbounded ? model->context : min_i64(call->input_bytes_bound, TOKENS_MAX);
-    estimate->input = min_i64(estimate_input(core, call, model, thread), TOKENS_MAX);
+    estimate->input = bytes ? estimate->input_bound
+                            : min_i64(estimate_input(core, call, model, thread), TOKENS_MAX);
     if (!call->input_unbounded) {
         estimate->input = min_i64(estimate->input, estimate->input_bound);
     }
@@ -87,7 +89,7 @@ estimate_call(const struct core *core, const struct policy *policy, const struct
     const int64_t answers = call_answers(call);
     const int64_t limit = call->output_limit >= 0 ? min_i64(call->output_limit, model->max_output)
                                                   : model->max_output;
-    fill_input(core, call, model, embeds ? NULL : thread, estimate);
+    fill_input(core, policy, call, model, embeds ? NULL : thread, estimate);
     estimate->output_bound = embeds ? 0 : tokens_at_most((__int128)limit * answers);
     estimate->whole = embeds || !call->stream || model->hidden_reasoning;
     estimate->slice = estimate->whole

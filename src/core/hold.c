@@ -11,12 +11,6 @@ open_hold(struct core *core, int64_t hold_id)
     return open ? &slot->row : NULL;
 }
 
-static void
-hold_dirty(struct core *core, int64_t hold_id)
-{
-    work_hold(core->work, hold_id)->slot.dirty = true;
-}
-
 const struct route *
 hold_route(const struct policy *policy, const struct hold_row *hold)
 {
@@ -35,13 +29,6 @@ hold_route(const struct policy *policy, const struct hold_row *hold)
     return NULL;
 }
 
-const struct limit *
-hold_part_limit(const struct core *core, const struct policy *policy, const struct hold_part *part)
-{
-    const struct limit *limit = policy_limit_by_id(policy, part->limit_id);
-    return limit ? limit : policy_limit_by_id(core->policy, part->limit_id);
-}
-
 /* Providers that stop when we hang up stop streams: a call that is not streamed is generated and
  * billed to its end (spec/wire.md section 2, "Client abort"). */
 enum on_abort
@@ -50,113 +37,73 @@ on_abort_of(const struct provider *provider, bool stream)
     return stream ? provider->on_abort : ON_ABORT_BILLS_ALL;
 }
 
-/* A part of money: its held amount moves with the hold's cost part. */
+/* Parts whose limit decides how far a stream may go on: what strict ones may need they hold already. */
 static bool
-part_is_cost(const struct limit *limit)
+part_is_stepped(const struct hold_part *part)
 {
-    return limit && limit->counts == COUNT_COST;
+    return part->enforced && counts_in_steps(part->counts) && part->mode == HOLD_MODE_STREAM
+           && part->window != WINDOW_BUCKET;
 }
 
-static struct meter *
-part_meter(struct core *core, const struct hold_part *part)
-{
-    struct meter_slot *slot = work_meter(core->work, part->subject_id);
-    return slot && slot->slot.state != SLOT_ABSENT
-               ? meter_find(&slot->row, part->limit_id, part->window_ms)
-               : NULL;
-}
-
-/* Room of the tightest cost limit of a hold, beyond what it holds already; INT64_MAX without
- * any. */
-static int64_t
-hold_room(struct core *core, const struct policy *policy, const struct hold_row *hold,
+static void
+tell_tightest(const struct policy *policy, const struct hold_part *part, const struct meter *meter,
     struct refusal *tightest)
 {
-    int64_t room = INT64_MAX;
-    const struct account_slot *account = work_account(core->work, hold->account_id);
-    const char *plan = account && account->slot.state != SLOT_ABSENT ? account->row.plan : "";
-    for (int32_t i = 0; i < hold->part_count; i++) {
-        const struct hold_part *part = &hold->parts[i];
-        const struct limit *limit = hold_part_limit(core, policy, part);
-        const struct meter *meter = part_is_cost(limit) ? part_meter(core, part) : NULL;
-        const int64_t cap = meter ? policy_cap(limit, plan) : CAP_UNLIMITED;
-        if (cap == CAP_UNLIMITED) {
-            continue;
-        }
-        const int64_t here = cap - meter->settled - meter->held;
-        if (here < room) {
-            room = here;
-            *tightest = (struct refusal){ .reason = REASON_COST_HELD,
-                .limit_id = limit->limit_id,
-                .subject_id = part->subject_id,
-                .counts = (int32_t)limit->counts,
-                .per = (int32_t)limit->per,
-                .window = (int32_t)limit->window,
-                .used = meter->settled,
-                .held = meter->held,
-                .cap = cap };
-            slice_to_cstr(
-                slice_str(limit->name), tightest->limit_name, sizeof tightest->limit_name);
-        }
-    }
-    return room;
+    const struct limit *limit = policy_limit_by_id(policy, part->limit_id);
+    *tightest = (struct refusal){ .reason = part->counts == COUNT_COST ? REASON_COST_HELD
+                                                                       : REASON_TOKENS_HELD,
+        .limit_id = part->limit_id,
+        .subject_id = part->subject_id,
+        .counts = (int32_t)part->counts,
+        .per = limit ? (int32_t)limit->per : 0,
+        .window = (int32_t)part->window,
+        .used = meter->settled,
+        .held = meter->held,
+        .cap = part->cap };
+    slice_to_cstr(
+        slice_str(limit ? limit->name : ""), tightest->limit_name, sizeof tightest->limit_name);
 }
 
-/* A limit that was taken out of the configuration keeps its meter right all the same: a part of
- * money is as large as the hold's cost part, one of units is 1. */
-static bool
-part_looks_like_cost(const struct hold_row *hold, const struct hold_part *part)
-{
-    const bool unit = part->held == 1 && part->bound == 1 && part->window_ms == 0;
-    return part->held == hold->held_micros && part->bound == hold->bound_micros && !unit;
-}
-
-static bool
-part_is_money(const struct core *core, const struct policy *policy, const struct hold_row *hold,
-    const struct hold_part *part)
+/* Room beyond what the part holds already. Meters of a rolling window are counted as they stand. */
+static int64_t
+part_room(struct core *core, const struct policy *policy, const struct hold_part *part,
+    const struct meter *meter)
 {
     const struct limit *limit = hold_part_limit(core, policy, part);
-    return limit ? part_is_cost(limit) : part_looks_like_cost(hold, part);
+    struct meter_slot *slot = work_meter(core->work, part->subject_id);
+    int64_t used = money_add(meter->settled, meter->held);
+    if (limit && limit->window == WINDOW_ROLLING) {
+        struct standing standing;
+        meters_stand(core, limit, &slot->row, max_i64(core->now_ms, slot->row.seen_ms), &standing);
+        used = money_add(standing.now.settled, standing.now.held);
+    }
+    return part->cap - used;
 }
 
-/* An attempt was booked while its hold goes on: what it cost is spent. */
-static void
-spend(struct core *core, const struct policy *policy, const struct hold_row *hold,
-    int64_t cost_micros)
+/* The output up to which the tightest limit lets a stream hold; INT64_MAX without any. */
+static int64_t
+output_reach(struct core *core, const struct policy *policy, const struct hold_row *hold,
+    const struct price *price, struct refusal *tightest)
 {
+    int64_t reach = INT64_MAX;
     for (int32_t i = 0; i < hold->part_count; i++) {
         const struct hold_part *part = &hold->parts[i];
-        struct meter *meter =
-            part_is_money(core, policy, hold, part) ? part_meter(core, part) : NULL;
-        if (meter) {
-            meter->settled = money_add(meter->settled, cost_micros);
-            work_meter(core->work, part->subject_id)->slot.dirty = true;
-        }
-    }
-}
-
-/* Moves the cost part, in the hold and in every meter of money. */
-static void
-resize(struct core *core, const struct policy *policy, struct hold_row *hold, int64_t held_micros,
-    int64_t bound_micros)
-{
-    for (int32_t i = 0; i < hold->part_count; i++) {
-        struct hold_part *part = &hold->parts[i];
-        struct meter *meter =
-            part_is_money(core, policy, hold, part) ? part_meter(core, part) : NULL;
+        const struct meter *meter = part_is_stepped(part) ? part_meter(core, part) : NULL;
         if (!meter) {
             continue;
         }
-        meter_promise(meter, held_micros - part->held, bound_micros - part->bound);
-        part->held = held_micros;
-        part->bound = bound_micros;
-        struct meter_slot *slot = work_meter(core->work, part->subject_id);
-        slot->slot.dirty = true;
-        slot->row.seen_ms = max_i64(slot->row.seen_ms, core->now_ms);
+        const int64_t most =
+            money_add(part->held, max_i64(0, part_room(core, policy, part, meter)));
+        const int64_t here =
+            part->counts == COUNT_TOKENS
+                ? most - hold->est_input
+                : price_output_within(price, hold->est_input, most, hold->multiplier_pct);
+        if (here < reach) {
+            reach = here;
+            tell_tightest(policy, part, meter, tightest);
+        }
     }
-    hold->held_micros = held_micros;
-    hold->bound_micros = bound_micros;
-    hold_dirty(core, hold->hold_id);
+    return reach;
 }
 
 static int64_t
@@ -203,20 +150,16 @@ decide_extend(struct core *core, const struct event *event, struct verdict *verd
         hold->input_bound = hold->est_input;
     }
     int64_t output = output_wanted(policy, hold, &event->extend);
-    const int64_t room = hold_room(core, policy, hold, &tightest);
-    int64_t held = price_bound(price, hold->est_input, output, hold->multiplier_pct);
-    bool last = false;
-    if (room != INT64_MAX && held - hold->held_micros > room) {
-        const int64_t reach = money_add(hold->held_micros, max_i64(0, room));
-        output = price_output_within(price, hold->est_input, reach, hold->multiplier_pct);
-        output = max_i64(hold->held_output, min_i64(output, hold->bound_output));
-        held = price_bound(price, hold->est_input, output, hold->multiplier_pct);
-        last = true;
+    const int64_t reach = output_reach(core, policy, hold, price, &tightest);
+    const bool last = output > reach;
+    if (last) {
+        output = max_i64(hold->held_output, min_i64(reach, hold->bound_output));
     }
     hold->held_output = output;
+    const int64_t held = price_bound(price, hold->est_input, output, hold->multiplier_pct);
     const int64_t bound =
         price_bound(price, hold->input_bound, hold->bound_output, hold->multiplier_pct);
-    resize(core, policy, hold, held, max_i64(held, bound));
+    parts_resize(core, hold, held, max_i64(held, bound));
     verdict->kind = VERDICT_ALLOWED;
     verdict->hold_id = hold->hold_id;
     verdict->output_allowed = allowed_of(policy, hold, last);
@@ -276,68 +219,6 @@ book_given_up(struct core *core, struct hold_row *hold)
         row->status = hold->attempts[i].status;
         row->reason = hold->attempts[i].reason;
         hold->attempts[i].state = ATTEMPT_DONE;
-    }
-}
-
-/* A bucket's charge goes back only when nothing left the process, and only what cannot have drained
- * since: otherwise calls given back late would let more through than the rate. */
-static void
-refund_bucket(struct core *core, const struct hold_row *hold, const struct hold_part *part,
-    const struct limit *limit)
-{
-    struct meter_slot *slot = work_meter(core->work, part->subject_id);
-    struct meter *meter = slot && slot->slot.state != SLOT_ABSENT
-                              ? meter_find_only(&slot->row, part->limit_id)
-                              : NULL;
-    if (!meter) {
-        return;
-    }
-    const int64_t now_ms = max_i64(core->now_ms, slot->row.seen_ms);
-    const struct meter charge = { .settled = part->held * limit->period_ms,
-        .window_ms = hold->created_ms };
-    meter->settled = max_i64(0, meter->settled - bucket_level(limit, &charge, now_ms));
-    slot->slot.dirty = true;
-}
-
-/* What lies beyond the cap of this part of money once `cost_micros` has taken the place of what it
- * held; 0 where all fits. */
-static int64_t
-overshoot(struct core *core, const struct limit *limit, const struct hold_row *hold,
-    const struct hold_part *part, int64_t cost_micros)
-{
-    const struct meter *meter = part_meter(core, part);
-    const struct account_slot *account = work_account(core->work, hold->account_id);
-    const char *plan = account && account->slot.state != SLOT_ABSENT ? account->row.plan : "";
-    const int64_t cap = meter && cost_micros > 0 ? policy_cap(limit, plan) : CAP_UNLIMITED;
-    if (cap == CAP_UNLIMITED) {
-        return 0;
-    }
-    const int64_t held = max_i64(0, meter->held - part->held);
-    return max_i64(0, money_add(money_add(meter->settled, cost_micros), held) - cap);
-}
-
-/* Tells what was booked, and by how much it passed the tightest cap. */
-static void
-resolve_parts(struct core *core, const struct policy *policy, const struct hold_row *hold,
-    int64_t cost_micros, bool nothing_left, struct verdict *verdict)
-{
-    verdict->booked = true;
-    verdict->cost_micros = cost_micros;
-    for (int32_t i = 0; i < hold->part_count; i++) {
-        const struct hold_part *part = &hold->parts[i];
-        const struct limit *limit = hold_part_limit(core, policy, part);
-        if (limit && limit->window == WINDOW_BUCKET) {
-            if (nothing_left) {
-                refund_bucket(core, hold, part, limit);
-            }
-            continue;
-        }
-        const bool money = limit ? part_is_cost(limit) : part_looks_like_cost(hold, part);
-        if (limit && money) {
-            verdict->overshoot_micros =
-                max_i64(verdict->overshoot_micros, overshoot(core, limit, hold, part, cost_micros));
-        }
-        meter_resolve(core, part, limit, money ? cost_micros : 0);
     }
 }
 
@@ -473,18 +354,71 @@ cost_of(const struct policy *policy, const struct hold_row *hold, const struct s
 }
 
 static bool
-hold_has_cost(const struct core *core, const struct policy *policy, const struct hold_row *hold)
+hold_has_cost(const struct hold_row *hold)
 {
-    bool has_cost = false;
     for (int32_t i = 0; i < hold->part_count; i++) {
-        has_cost |= part_is_cost(hold_part_limit(core, policy, &hold->parts[i]));
+        if (hold->parts[i].counts == COUNT_COST && hold->parts[i].enforced) {
+            return true;
+        }
     }
-    return has_cost;
+    return false;
+}
+
+static bool
+hold_has_part(const struct hold_row *hold, int64_t limit_id)
+{
+    for (int32_t i = 0; i < hold->part_count; i++) {
+        if (hold->parts[i].limit_id == limit_id) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* A limit of one provider's routes alone was not asked when the call was allowed for another's. */
+static bool
+route_has_other_limits(
+    const struct policy *policy, const struct hold_row *hold, const struct route *route)
+{
+    const int32_t model = policy_model_index(policy, slice_str(hold->model));
+    for (int32_t i = 0; i < policy->limit_count; i++) {
+        const struct limit *limit = &policy->limits[i];
+        if (limit->of_provider && limit_counts_model(limit, &policy->models[model])
+            && limit_counts_route(limit, policy, route) && !hold_has_part(hold, limit->limit_id)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The first limit without room for the next attempt beside what the one before it used. */
+static bool
+attempt_fits(struct core *core, const struct policy *policy, const struct hold_row *hold,
+    const struct hold_row *next, int64_t cost_micros, int64_t tokens, struct refusal *tightest)
+{
+    for (int32_t i = 0; i < hold->part_count; i++) {
+        const struct hold_part *part = &hold->parts[i];
+        const bool asks = part->enforced && counts_in_steps(part->counts)
+                          && part->mode != HOLD_MODE_NONE && part->window != WINDOW_BUCKET;
+        const struct meter *meter = asks ? part_meter(core, part) : NULL;
+        int64_t held = 0;
+        int64_t bound = 0;
+        if (!meter) {
+            continue;
+        }
+        part_amounts(next, part, &held, &bound);
+        const int64_t spent = part->counts == COUNT_COST ? cost_micros : tokens;
+        if (money_add(held, spent) - part->held > part_room(core, policy, part, meter)) {
+            tell_tightest(policy, part, meter, tightest);
+            return false;
+        }
+    }
+    return true;
 }
 
 /* The route that the next attempt goes to, or why there is none. */
 static enum reason
-reroute_target(const struct core *core, const struct policy *policy, const struct hold_row *hold,
+reroute_target(const struct policy *policy, const struct hold_row *hold,
     const struct reroute_event *reroute, const struct route **route)
 {
     const int32_t model = policy_model_index(policy, slice_str(hold->model));
@@ -493,8 +427,10 @@ reroute_target(const struct core *core, const struct policy *policy, const struc
         return REASON_ROUTES_EXHAUSTED;
     }
     *route = &policy->models[model].routes[reroute->route_index];
-    const bool missing = price_is_missing(policy, *route, hold_has_cost(core, policy, hold));
-    return missing ? REASON_UNPRICED : REASON_OK;
+    if (route_has_other_limits(policy, hold, *route)) {
+        return REASON_ROUTES_EXHAUSTED;
+    }
+    return price_is_missing(policy, *route, hold_has_cost(hold)) ? REASON_UNPRICED : REASON_OK;
 }
 
 /* The attempt before is over: on the books where it may be billed, else remembered until the end. */
@@ -511,7 +447,7 @@ give_up_attempt(struct core *core, const struct policy *policy, struct hold_row 
     failed->reason = reroute->failed_reason;
     if (reroute->billed) {
         book_last(core, hold, ended, cost);
-        spend(core, policy, hold, cost->micros);
+        parts_spend(core, policy, hold, cost->micros, usage_tokens(&ended->usage));
     }
 }
 
@@ -539,7 +475,7 @@ decide_reroute(struct core *core, const struct event *event, struct verdict *ver
     }
     const struct policy *policy = core_policy_at(core, hold->policy_ver);
     const struct route *route = NULL;
-    const enum reason reason = reroute_target(core, policy, hold, reroute, &route);
+    const enum reason reason = reroute_target(policy, hold, reroute, &route);
     if (reason != REASON_OK) {
         refuse(verdict, reason);
         return;
@@ -557,10 +493,11 @@ decide_reroute(struct core *core, const struct event *event, struct verdict *ver
         price_bound(route->price, hold->est_input, hold->held_output, hold->multiplier_pct);
     const int64_t bound =
         price_bound(route->price, hold->input_bound, hold->bound_output, hold->multiplier_pct);
-    const int64_t room = hold_room(core, policy, hold, &tightest);
-    if (room != INT64_MAX && money_add(held, cost.micros) - hold->held_micros > room) {
-        refuse(verdict, REASON_COST_HELD);
-        tightest.reason = REASON_COST_HELD;
+    struct hold_row next = *hold;
+    next.held_micros = held;
+    next.bound_micros = max_i64(held, bound);
+    if (!attempt_fits(core, policy, hold, &next, cost.micros, usage_tokens(&ended.usage), &tightest)) {
+        refuse(verdict, tightest.reason);
         verdict->refusal = tightest;
         return;
     }
@@ -568,7 +505,7 @@ decide_reroute(struct core *core, const struct event *event, struct verdict *ver
     verdict->cost_micros = cost.micros;
     give_up_attempt(core, policy, hold, reroute, &ended, &cost);
     open_attempt(hold, &policy->providers[route->provider], route, reroute->stream);
-    resize(core, policy, hold, held, max_i64(held, bound));
+    parts_resize(core, hold, held, max_i64(held, bound));
     verdict->kind = VERDICT_ALLOWED;
     verdict->hold_id = hold->hold_id;
     verdict->route_index = reroute->route_index;
@@ -620,13 +557,26 @@ decide_settle(struct core *core, const struct event *event, struct verdict *verd
     verdict->est_micros = was_dispatched(hold, settle) ? hold->est_micros : 0;
     book_given_up(core, hold);
     book_last(core, hold, settle, &cost);
-    resolve_parts(
-        core, policy, hold, cost.micros, !settle->dispatched && hold->attempt_count == 1, verdict);
+    parts_resolve(core, policy, hold, cost.micros, billed ? usage_tokens(&settle->usage) : 0,
+        !settle->dispatched && hold->attempt_count == 1, verdict);
     if (billed) {
         learn(core, hold, settle);
         issued_give(core, hold, settle->issued);
     }
     hold_close(core, hold->hold_id);
+}
+
+/* Nobody tells what it used; its tokens are booked as its cost is, at what was held or at the bound. */
+static struct usage
+orphan_usage(const struct hold_row *hold, bool charge, bool stops)
+{
+    struct usage usage = USAGE_NONE;
+    if (charge) {
+        usage.input = min_i64(stops ? hold->est_input : hold->input_bound, TOKENS_MAX);
+        usage.output = min_i64(stops ? hold->held_output : hold->bound_output, TOKENS_MAX);
+        usage.known = USAGE_ESTIMATED;
+    }
+    return usage;
 }
 
 bool
@@ -638,8 +588,9 @@ core_orphan(struct core *core, int64_t hold_id, struct verdict *verdict)
         return !core->work->failed;
     }
     const bool charge = core->policy->orphans == ORPHAN_CHARGE;
-    const int64_t whole = hold->on_abort == ON_ABORT_STOPS ? hold->held_micros : hold->bound_micros;
-    const int64_t cost_micros = charge ? whole : 0;
+    const bool stops = hold->on_abort == ON_ABORT_STOPS;
+    const int64_t cost_micros = !charge ? 0 : stops ? hold->held_micros : hold->bound_micros;
+    const struct usage usage = orphan_usage(hold, charge, stops);
     book_given_up(core, hold);
     struct ledger_row *row = work_add_ledger(core->work);
     if (row) {
@@ -647,12 +598,13 @@ core_orphan(struct core *core, int64_t hold_id, struct verdict *verdict)
         ledger_attempt(row, hold, hold->attempt_count - 1, "crash");
         row->kind = LEDGER_ORPHAN;
         row->cost_micros = cost_micros;
+        row->usage = usage;
         row->flags = LEDGER_ESTIMATED | LEDGER_CUT;
         row->inputs = inputs_at_end(core, hold);
         ledger_check(row);
     }
     verdict->est_micros = hold->est_micros;
-    resolve_parts(core, core->policy, hold, cost_micros, false, verdict);
+    parts_resolve(core, core->policy, hold, cost_micros, usage_tokens(&usage), false, verdict);
     hold_close(core, hold->hold_id);
     return !core->work->failed;
 }

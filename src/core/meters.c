@@ -1,4 +1,10 @@
-/* core/meters.c: meters inside their subject's row, and limits bound to them. */
+/* core/meters.c: meters inside their subject's row.
+ *
+ * A calendar window and a lifetime have one meter, found by when the window began; one from first use has
+ * the meter that was made when it began; a bucket has one for ever. A rolling window has several, in the
+ * order of their window_ms: each stands for what was charged after the one before it, up to its own
+ * window_ms, and counts until that is older than the window. So the sum is never less than what is truly
+ * younger than the window, and exact as long as no two charges had to share a meter. */
 #include "core/core_priv.h"
 
 struct meter *
@@ -23,30 +29,53 @@ meter_find_only(struct meter_row *row, int64_t limit_id)
     return NULL;
 }
 
+/* The first of a limit's meters that reaches up to that time or beyond. */
+static struct meter *
+meter_reaching(struct meter_row *row, int64_t limit_id, int64_t at_ms)
+{
+    struct meter *found = NULL;
+    for (int32_t i = 0; i < row->meter_count; i++) {
+        struct meter *meter = &row->meters[i];
+        if (meter->limit_id == limit_id && meter->window_ms >= at_ms
+            && (!found || meter->window_ms < found->window_ms)) {
+            found = meter;
+        }
+    }
+    return found;
+}
+
+struct meter *
+meter_of_part(struct meter_row *row, const struct hold_part *part)
+{
+    switch (part->window) {
+    case WINDOW_BUCKET: return meter_find_only(row, part->limit_id);
+    case WINDOW_ROLLING: return meter_reaching(row, part->limit_id, part->window_ms);
+    default: return meter_find(row, part->limit_id, part->window_ms);
+    }
+}
+
 static bool
 meter_idle(const struct meter *meter)
 {
     return meter->held == 0 && meter->bound == 0;
 }
 
-/* A calendar meter of an older window that no open hold belongs to; the ledger remembers it. */
-static void
-drop_closed_windows(struct meter_row *row, int64_t limit_id, int64_t window_ms)
+/* Whether the window that this meter stands for is over. */
+static bool
+window_is_over(const struct limit *limit, const struct meter *meter, int64_t now_ms)
 {
-    int32_t kept = 0;
-    for (int32_t i = 0; i < row->meter_count; i++) {
-        const struct meter *meter = &row->meters[i];
-        const bool over =
-            meter->limit_id == limit_id && meter->window_ms < window_ms && meter_idle(meter);
-        if (!over) {
-            row->meters[kept++] = *meter;
-        }
+    switch (limit->window) {
+    case WINDOW_DAY:
+    case WINDOW_WEEK:
+    case WINDOW_MONTH: return meter->window_ms < limit_window(limit, now_ms).start_ms;
+    case WINDOW_ROLLING:
+    case WINDOW_FIRST_USE: return meter->window_ms <= now_ms - limit->span_ms;
+    default: return false;
     }
-    row->meter_count = kept;
 }
 
 /* Nothing reads it any more: its window is over, or its limit is gone, and no open hold belongs to
- * it. */
+ * it. The ledger remembers it. */
 static bool
 meter_is_over(const struct core *core, const struct meter_row *row, const struct meter *meter)
 {
@@ -54,11 +83,7 @@ meter_is_over(const struct core *core, const struct meter_row *row, const struct
         return false;
     }
     const struct limit *limit = policy_limit_by_id(core->policy, meter->limit_id);
-    if (!limit) {
-        return true;
-    }
-    const int64_t now_ms = max_i64(core->now_ms, row->seen_ms);
-    return limit_is_calendar(limit) && meter->window_ms < limit_window(limit, now_ms).start_ms;
+    return !limit || window_is_over(limit, meter, max_i64(core->now_ms, row->seen_ms));
 }
 
 bool
@@ -71,31 +96,216 @@ meters_have_room(const struct core *core, const struct meter_row *row, int32_t m
     return stay + more <= METERS_MAX || row->meter_count + more <= METERS_MAX;
 }
 
+/* Of one limit, or with NULL of all, also of those that are configured no more. */
 static void
-drop_all_over(const struct core *core, struct meter_row *row)
+drop_over(const struct core *core, struct meter_row *row, const struct limit *limit, int64_t now_ms)
 {
     int32_t kept = 0;
     for (int32_t i = 0; i < row->meter_count; i++) {
-        if (!meter_is_over(core, row, &row->meters[i])) {
-            row->meters[kept++] = row->meters[i];
+        const struct meter *meter = &row->meters[i];
+        const bool over = !limit ? meter_is_over(core, row, meter)
+                                 : meter->limit_id == limit->limit_id && meter_idle(meter)
+                                       && window_is_over(limit, meter, now_ms);
+        if (!over) {
+            row->meters[kept++] = *meter;
         }
     }
     row->meter_count = kept;
 }
 
-struct meter *
-meter_make(const struct core *core, struct meter_row *row, int64_t limit_id, int64_t window_ms)
+static struct meter *
+meter_make(const struct core *core, const struct limit *limit, struct meter_row *row,
+    int64_t window_ms, int64_t now_ms)
 {
-    drop_closed_windows(row, limit_id, window_ms);
+    drop_over(core, row, limit, now_ms);
     if (row->meter_count == METERS_MAX) {
-        drop_all_over(core, row);
+        drop_over(core, row, NULL, now_ms);
     }
     if (row->meter_count == METERS_MAX) {
         return NULL;
     }
     struct meter *meter = &row->meters[row->meter_count++];
-    *meter = (struct meter){ .limit_id = limit_id, .window_ms = window_ms };
+    *meter = (struct meter){ .limit_id = limit->limit_id, .window_ms = window_ms };
     return meter;
+}
+
+/* --- Rolling windows. */
+
+/* The meter before `meter` of the same limit; NULL for the first. */
+static struct meter *
+meter_before(struct meter_row *row, const struct meter *meter)
+{
+    struct meter *before = NULL;
+    for (int32_t i = 0; i < row->meter_count; i++) {
+        struct meter *other = &row->meters[i];
+        if (other->limit_id == meter->limit_id && other->window_ms < meter->window_ms
+            && (!before || other->window_ms > before->window_ms)) {
+            before = other;
+        }
+    }
+    return before;
+}
+
+static int32_t
+count_meters(const struct meter_row *row, int64_t limit_id)
+{
+    int32_t count = 0;
+    for (int32_t i = 0; i < row->meter_count; i++) {
+        count += row->meters[i].limit_id == limit_id;
+    }
+    return count;
+}
+
+/* Two neighbours become one, at the time of the later: those that are closest, and never one whose window is
+ * over with one whose is not. */
+static void
+merge_closest(const struct limit *limit, struct meter_row *row, int64_t now_ms)
+{
+    struct meter *into = NULL;
+    struct meter *from = NULL;
+    for (int32_t i = 0; i < row->meter_count; i++) {
+        struct meter *meter = &row->meters[i];
+        struct meter *before =
+            meter->limit_id == limit->limit_id ? meter_before(row, meter) : NULL;
+        const bool alike = before && window_is_over(limit, before, now_ms) == window_is_over(limit, meter, now_ms);
+        if (alike && (!into || meter->window_ms - before->window_ms < into->window_ms - from->window_ms)) {
+            into = meter;
+            from = before;
+        }
+    }
+    if (!into) {
+        return;
+    }
+    into->settled = money_add(into->settled, from->settled);
+    into->held = money_add(into->held, from->held);
+    into->bound = money_add(into->bound, from->bound);
+    into->aux |= from->aux;
+    *from = row->meters[--row->meter_count];
+}
+
+static struct meter *
+rolling_to_charge(
+    const struct core *core, const struct limit *limit, struct meter_row *row, int64_t now_ms)
+{
+    struct meter *meter = meter_reaching(row, limit->limit_id, now_ms);
+    if (meter) {
+        return meter;
+    }
+    drop_over(core, row, limit, now_ms);
+    if (count_meters(row, limit->limit_id) >= ROLLING_METERS) {
+        merge_closest(limit, row, now_ms);
+    }
+    return meter_make(core, limit, row, now_ms, now_ms);
+}
+
+int64_t
+rolling_wait_ms(const struct limit *limit, const struct meter_row *row, int64_t cap, int64_t ask,
+    int64_t now_ms)
+{
+    if (ask > cap) {
+        return 0;
+    }
+    int64_t wait_ms = limit->span_ms;
+    for (int32_t i = 0; i < row->meter_count; i++) { /* once this one is over, what stays? */
+        const struct meter *last = &row->meters[i];
+        if (last->limit_id != limit->limit_id || window_is_over(limit, last, now_ms)) {
+            continue;
+        }
+        int64_t stays = 0;
+        for (int32_t k = 0; k < row->meter_count; k++) {
+            const struct meter *meter = &row->meters[k];
+            if (meter->limit_id == limit->limit_id && meter->window_ms > last->window_ms) {
+                stays = money_add(stays, money_add(meter->settled, meter->held));
+            }
+        }
+        if (money_add(stays, ask) <= cap) {
+            wait_ms = min_i64(wait_ms, last->window_ms + limit->span_ms - now_ms);
+        }
+    }
+    return max_i64(1, wait_ms);
+}
+
+/* --- What they say. */
+
+static void
+stand_on(struct standing *standing, const struct meter *meter)
+{
+    if (meter) {
+        standing->metered = true;
+        standing->now = *meter;
+    }
+}
+
+static void
+stand_rolling(const struct limit *limit, struct meter_row *row, int64_t now_ms, struct standing *standing)
+{
+    standing->window.start_ms = now_ms;
+    for (int32_t i = 0; row && i < row->meter_count; i++) {
+        const struct meter *meter = &row->meters[i];
+        if (meter->limit_id != limit->limit_id || window_is_over(limit, meter, now_ms)) {
+            continue;
+        }
+        standing->now.settled = money_add(standing->now.settled, meter->settled);
+        standing->now.held = money_add(standing->now.held, meter->held);
+        standing->now.bound = money_add(standing->now.bound, meter->bound);
+        standing->now.aux |= meter->aux;
+    }
+    standing->metered = row && meter_reaching(row, limit->limit_id, now_ms);
+}
+
+static struct meter *
+first_use_meter(const struct limit *limit, struct meter_row *row, int64_t now_ms)
+{
+    return row ? meter_reaching(row, limit->limit_id, now_ms - limit->span_ms + 1) : NULL;
+}
+
+static void
+stand_first_use(const struct limit *limit, struct meter_row *row, int64_t now_ms, struct standing *standing)
+{
+    const struct meter *meter = first_use_meter(limit, row, now_ms);
+    const int64_t start_ms = meter ? meter->window_ms : now_ms;
+    standing->window = (struct window){ start_ms, start_ms + limit->span_ms };
+    stand_on(standing, meter);
+}
+
+void
+meters_stand(struct core *core, const struct limit *limit, struct meter_row *row, int64_t now_ms,
+    struct standing *standing)
+{
+    *standing = (struct standing){ .now.limit_id = limit->limit_id };
+    switch (limit->window) {
+    case WINDOW_ROLLING: stand_rolling(limit, row, now_ms, standing); return;
+    case WINDOW_FIRST_USE: stand_first_use(limit, row, now_ms, standing); return;
+    case WINDOW_BUCKET:
+        stand_on(standing, row ? meter_find_only(row, limit->limit_id) : NULL);
+        standing->now.settled = bucket_level(limit, &standing->now, now_ms);
+        return;
+    default:
+        standing->window = core_window(core, limit, now_ms);
+        stand_on(standing,
+            row ? meter_find(row, limit->limit_id, standing->window.start_ms) : NULL);
+        return;
+    }
+}
+
+struct meter *
+meter_to_charge(struct core *core, const struct limit *limit, struct meter_row *row, int64_t now_ms)
+{
+    int64_t window_ms = 0;
+    struct meter *meter = NULL;
+    switch (limit->window) {
+    case WINDOW_ROLLING: return rolling_to_charge(core, limit, row, now_ms);
+    case WINDOW_BUCKET: meter = meter_find_only(row, limit->limit_id); break;
+    case WINDOW_FIRST_USE:
+        meter = first_use_meter(limit, row, now_ms);
+        window_ms = now_ms;
+        break;
+    default:
+        window_ms = core_window(core, limit, now_ms).start_ms;
+        meter = meter_find(row, limit->limit_id, window_ms);
+        break;
+    }
+    return meter ? meter : meter_make(core, limit, row, window_ms, now_ms);
 }
 
 void
@@ -113,7 +323,7 @@ meter_resolve(
     if (!slot || slot->slot.state == SLOT_ABSENT) {
         return; /* the store lost it; check --store finds the difference */
     }
-    struct meter *meter = meter_find(&slot->row, part->limit_id, part->window_ms);
+    struct meter *meter = meter_of_part(&slot->row, part);
     if (!meter) {
         return;
     }
@@ -121,114 +331,7 @@ meter_resolve(
     meter->settled = money_add(meter->settled, spent);
     slot->row.seen_ms = max_i64(slot->row.seen_ms, core->now_ms);
     slot->slot.dirty = true;
-    if (limit && core_window(core, limit, slot->row.seen_ms).start_ms > meter->window_ms) {
-        drop_closed_windows(&slot->row, part->limit_id, meter->window_ms + 1);
-    }
-}
-
-bool
-limit_applies(const struct limit *limit, const struct model *model,
-    const struct account_row *account, int64_t *cap)
-{
-    if (limit->of_model && strcmp(limit->of_model, model->name) != 0) {
-        return false;
-    }
-    if (limit->of_tier >= 0 && limit->of_tier != (int32_t)model->tier) {
-        return false;
-    }
-    *cap = limit->window == WINDOW_BUCKET ? limit->burst : policy_cap(limit, account->plan);
-    return *cap != CAP_UNLIMITED;
-}
-
-void
-applied_subject(const struct limit *limit, const struct caller *caller, struct applied *applied)
-{
-    int64_t number = 0;
-    applied->subject_account = caller->account_id;
-    switch (limit->per) {
-    case PER_GATEWAY:
-        applied->subject_kind = SUBJECT_GATEWAY;
-        applied->subject_account = 0;
-        break;
-    case PER_ACCOUNT: applied->subject_kind = SUBJECT_ACCOUNT; break;
-    case PER_KEY:
-        applied->subject_kind = SUBJECT_KEY;
-        applied->subject_account = caller->key_account_id;
-        number = caller->key_id;
-        break;
-    case PER_THREAD_TREE:
-        applied->subject_kind = SUBJECT_TREE;
-        number = caller->root_id;
-        break;
-    default: check(!"conf/ lets no other subject through");
-    }
-    applied->subject_name[0] = '\0';
-    if (number) {
-        applied->subject_name[i64_text(number, applied->subject_name)] = '\0';
-    }
-}
-
-/* Position of a limit among the checks: tree, then account periods, then the rest. */
-static int
-limit_rank(const struct limit *limit)
-{
-    if (limit->counts == COUNT_COST && limit->per == PER_THREAD_TREE) {
-        return 0;
-    }
-    return limit->counts == COUNT_COST && limit->per == PER_ACCOUNT ? 1 : 2;
-}
-
-static void
-applied_read_meter(struct core *core, struct applied *applied)
-{
-    const struct subject_slot *subject = work_subject(
-        core->work, applied->subject_kind, applied->subject_account, applied->subject_name);
-    if (!subject || subject->slot.state == SLOT_ABSENT) {
-        return;
-    }
-    applied->subject_id = subject->row.subject_id;
-    applied->slot = work_meter(core->work, applied->subject_id);
-    if (!applied->slot || applied->slot->slot.state == SLOT_ABSENT) {
-        return;
-    }
-    /* Time never goes back for a meter: a clock that stepped back stays in the window it was in. */
-    const int64_t now_ms = max_i64(core->now_ms, applied->slot->row.seen_ms);
-    if (now_ms != core->now_ms) {
-        applied->window = core_window(core, applied->limit, now_ms);
-    }
-    const bool bucket = applied->limit->window == WINDOW_BUCKET;
-    const struct meter *meter =
-        bucket
-            ? meter_find_only(&applied->slot->row, applied->limit->limit_id)
-            : meter_find(&applied->slot->row, applied->limit->limit_id, applied->window.start_ms);
-    if (meter) {
-        applied->metered = true;
-        applied->now = *meter;
-        if (bucket) {
-            applied->now.settled = bucket_level(applied->limit, meter, now_ms);
-        }
-    }
-}
-
-void
-applied_collect(struct core *core, const struct policy *policy, const struct model *model,
-    const struct account_row *account, const struct caller *caller, struct applied_set *set)
-{
-    set->count = 0;
-    set->has_cost = false;
-    for (int rank = 0; rank < 3; rank++) {
-        for (int32_t i = 0; i < policy->limit_count && set->count < LIMITS_MAX; i++) {
-            const struct limit *limit = &policy->limits[i];
-            int64_t cap = 0;
-            if (limit_rank(limit) != rank || !limit_applies(limit, model, account, &cap)) {
-                continue;
-            }
-            struct applied *applied = &set->items[set->count++];
-            *applied = (struct applied){ .limit = limit, .cap = cap };
-            applied->window = core_window(core, limit, core->now_ms);
-            applied_subject(limit, caller, applied);
-            applied_read_meter(core, applied);
-            set->has_cost |= limit->counts == COUNT_COST;
-        }
+    if (limit && window_is_over(limit, meter, slot->row.seen_ms)) {
+        drop_over(core, &slot->row, limit, slot->row.seen_ms);
     }
 }

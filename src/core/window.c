@@ -50,18 +50,26 @@ bucket_level(const struct limit *limit, const struct meter *meter, int64_t now_m
 }
 
 bool
-bucket_fits(const struct limit *limit, int64_t level, int64_t units)
+bucket_fits(const struct limit *limit, int64_t burst, int64_t level, int64_t units)
 {
     return (__int128)level + (__int128)units * limit->period_ms
-           <= (__int128)limit->burst * limit->period_ms;
+           <= (__int128)burst * limit->period_ms;
 }
 
 int64_t
-bucket_wait_ms(const struct limit *limit, int64_t level, int64_t units)
+bucket_wait_ms(const struct limit *limit, int64_t burst, int64_t level, int64_t units)
 {
-    if (units > limit->burst || limit->rate == 0) {
+    if (units > burst || limit->rate == 0) {
         return 0;
     }
-    const __int128 over = (__int128)level + (__int128)(units - limit->burst) * limit->period_ms;
-    return over <= 0 ? 0 : (int64_t)((over + limit->rate - 1) / limit->rate);
+    const __int128 over = (__int128)level + ((__int128)units - burst) * limit->period_ms;
+    const __int128 wait_ms = (over + limit->rate - 1) / limit->rate;
+    return over <= 0 ? 0 : wait_ms > WALL_MS_MAX ? WALL_MS_MAX : (int64_t)wait_ms;
+}
+
+int64_t
+bucket_add(const struct limit *limit, int64_t level, int64_t units)
+{
+    const __int128 sum = (__int128)level + (__int128)units * limit->period_ms;
+    return sum < 0 ? 0 : sum > MONEY_MICROS_MAX ? MONEY_MICROS_MAX : (int64_t)sum;
 }

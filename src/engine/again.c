@@ -28,7 +28,7 @@ again_decided(const struct engine *engine, const struct queued *item, struct ver
     const struct refusal *refusal = &verdict->refusal;
     const int64_t now_ms = engine->core.now_ms;
     verdict->same_until_ms = 0;
-    if (verdict->event != EVENT_CALL || verdict->kind != VERDICT_REFUSED || item->waiter
+    if (verdict->event != EVENT_CALL || verdict->kind != VERDICT_REFUSED || item->waiter || verdict->asks_again
         || !refusal_lasts(refusal)) {
         return;
     }

@@ -37,6 +37,7 @@ struct line {
     struct list node; /* among all lines */
     int64_t limit_id, subject_id;
     bool try_head; /* its meter moved, or it has a new head */
+    int64_t try_mono_ms; /* when time alone will have made room; 0 = it does not */
 };
 
 struct outbox {
@@ -185,7 +186,7 @@ struct engine {
     struct list line_list;
     int64_t waiter_count, arrivals;
     bool lines_due;             /* a head is to try again */
-    int64_t lines_wake_mono_ms; /* no deadline is sooner; 0 = nobody waits */
+    int64_t lines_wake_mono_ms; /* no deadline and no try is sooner; 0 = nobody waits */
 
     struct kept_refusal kept[KEPT_REFUSALS];
     struct kept_refusal *kept_due[KEPT_REFUSALS]; /* those with a count to write */

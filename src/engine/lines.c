@@ -98,18 +98,35 @@ line_remove(struct engine *engine, struct waiter *waiter)
 }
 
 static void
+wake_at(struct engine *engine, int64_t mono_ms)
+{
+    if (!engine->lines_wake_mono_ms || mono_ms < engine->lines_wake_mono_ms) {
+        engine->lines_wake_mono_ms = mono_ms;
+    }
+}
+
+static void
 wake_for(struct engine *engine, const struct waiter *waiter)
 {
-    if (!engine->lines_wake_mono_ms || waiter->deadline_mono_ms < engine->lines_wake_mono_ms) {
-        engine->lines_wake_mono_ms = waiter->deadline_mono_ms;
+    wake_at(engine, waiter->deadline_mono_ms);
+}
+
+/* Time alone makes room in a bucket and in a window that ends; what others hold tells when it is given back. */
+static void
+line_try_after(struct engine *engine, struct line *line, const struct refusal *refusal)
+{
+    const bool by_time = refusal->reason == REASON_RATE || refusal->reason == REASON_COST_SPENT
+                         || refusal->reason == REASON_TOKENS_SPENT;
+    if (by_time && refusal->retry_after_ms > 0) {
+        line->try_mono_ms = clock_mono_ms() + refusal->retry_after_ms;
+        wake_at(engine, line->try_mono_ms);
     }
 }
 
 static struct waiter *
 waiter_make(struct engine *engine, const struct queued *item, const struct verdict *verdict)
 {
-    const int64_t held_wait_ms = engine->policy->held_wait_ms;
-    if (engine->waiter_count >= ENGINE_WAITERS_MAX || held_wait_ms <= 0) {
+    if (engine->waiter_count >= ENGINE_WAITERS_MAX || verdict->wait_ms <= 0) {
         return NULL;
     }
     struct waiter *waiter = calloc(1, sizeof *waiter);
@@ -117,8 +134,8 @@ waiter_make(struct engine *engine, const struct queued *item, const struct verdi
         return NULL;
     }
     waiter->event = item->event;
-    waiter->event.wait_until_ms = engine->core.now_ms + held_wait_ms;
-    waiter->deadline_mono_ms = clock_mono_ms() + held_wait_ms; /* the wall clock may step */
+    waiter->event.wait_until_ms = engine->core.now_ms + verdict->wait_ms;
+    waiter->deadline_mono_ms = clock_mono_ms() + verdict->wait_ms; /* the wall clock may step */
     waiter->first = *verdict;
     waiter->first.kind = VERDICT_REFUSED;
     waiter->arrived_order = ++engine->arrivals;
@@ -149,6 +166,7 @@ waiter_move(struct engine *engine, struct waiter *waiter, const struct refusal *
         line_remove(engine, waiter);
         line_insert(line, waiter);
     }
+    line_try_after(engine, line, refusal);
     return true;
 }
 
@@ -170,7 +188,7 @@ lines_wait(struct engine *engine, struct queued *item, const struct verdict *ver
         return false;
     }
     struct verdict waits = *verdict; /* so that the relay keeps the connection alive */
-    waits.refusal.retry_after_ms = engine->policy->held_wait_ms;
+    waits.refusal.retry_after_ms = verdict->wait_ms;
     counter_add(COUNTER_CALLS_WAITED, 1);
     engine_post(engine, &waits);
     return true;
@@ -239,6 +257,17 @@ line_refuse_late(struct engine *engine, struct line *line, int64_t mono_ms)
 }
 
 static void
+line_try_in_time(struct engine *engine, struct line *line, int64_t mono_ms)
+{
+    if (line->try_mono_ms && line->try_mono_ms <= mono_ms) {
+        line->try_mono_ms = 0;
+        line_due(engine, line);
+    } else if (line->try_mono_ms) {
+        wake_at(engine, line->try_mono_ms);
+    }
+}
+
+static void
 refuse_all_late(struct engine *engine)
 {
     const int64_t mono_ms = clock_mono_ms();
@@ -249,7 +278,9 @@ refuse_all_late(struct engine *engine)
     struct list *next = NULL;
     for (struct list *node = engine->line_list.next; node != &engine->line_list; node = next) {
         next = node->next;
-        line_refuse_late(engine, list_entry(node, struct line, node), mono_ms);
+        struct line *line = list_entry(node, struct line, node);
+        line_try_in_time(engine, line, mono_ms);
+        line_refuse_late(engine, line, mono_ms);
     }
 }
 

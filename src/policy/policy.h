@@ -87,8 +87,6 @@ struct model {
     struct route routes[ROUTES_MAX];
 };
 
-enum hold_mode { HOLD_MODE_STREAM, HOLD_MODE_STRICT, HOLD_MODE_NONE };
-
 #define POLICY_LIMITS_MAX 1024 /* of a configuration */
 
 struct plan_cap {

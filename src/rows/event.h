@@ -201,7 +201,12 @@ struct verdict {
      * [same_from_ms, same_until_ms) and engine_meter_mark of its subject says meter_mark. 0, 0 = ask. */
     int64_t same_from_ms, same_until_ms;
     uint64_t meter_mark;
+    bool asks_again;             /* CALL refused: more than one limit decides whether the same call would be again */
+    int64_t wait_ms;             /* WAIT: the longest that the call may wait */
+    bool may_count;              /* CALL refused: by an estimate of its input; a count of it may let it pass */
+    struct refusal shadow;       /* CALL allowed: by what a limit that only records would have refused it; REASON_OK = none */
     /* CALL allowed: */
+    int32_t model_index;         /* in the policy of the event; another than was asked for after a downgrade */
     int64_t hold_id;             /* also the request id */
     int64_t thread_id;
     int32_t route_index;

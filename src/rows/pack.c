@@ -40,6 +40,25 @@ pack_meters(const struct meter_row *row, struct buf *out)
     out->len = (size_t)(at - out->ptr);
 }
 
+/* What a part is, as one number: a hexadecimal digit each. */
+static int64_t
+part_form(const struct hold_part *part)
+{
+    return (int64_t)part->enforced << 12 | (int64_t)part->mode << 8 | (int64_t)part->counts << 4
+           | (int64_t)part->window;
+}
+
+static bool
+part_take_form(struct hold_part *part, int64_t form)
+{
+    part->enforced = form >> 12 & 15;
+    part->mode = (enum hold_mode)(form >> 8 & 15);
+    part->counts = (enum count_kind)(form >> 4 & 15);
+    part->window = (enum window_kind)(form & 15);
+    return form >= 0 && form >> 12 <= 1 && part->mode <= HOLD_MODE_NONE
+           && part->counts < COUNT_KIND_COUNT && part->window < WINDOW_KIND_COUNT;
+}
+
 void
 pack_sets(const struct subject_row *row, struct buf *out)
 {
@@ -73,7 +92,9 @@ pack_parts(const struct hold_row *row, struct buf *out)
         at = put_i64(at, part->subject_id, FIELD_END);
         at = put_i64(at, part->window_ms, FIELD_END);
         at = put_i64(at, part->held, FIELD_END);
-        at = put_i64(at, part->bound, ENTRY_END);
+        at = put_i64(at, part->bound, FIELD_END);
+        at = put_i64(at, part->cap, FIELD_END);
+        at = put_i64(at, part_form(part), ENTRY_END);
     }
     out->len = (size_t)(at - out->ptr);
 }
@@ -235,17 +256,22 @@ unpack_parts(struct slice text, struct hold_row *row)
     const char *const end = text.len > 0 ? text.ptr + text.len : text.ptr;
     row->part_count = 0;
     while (at < end) {
-        int64_t values[5];
+        int64_t values[7];
         if (row->part_count == HOLD_PARTS_MAX || !take_i64s(&at, end, values, countof(values))) {
             return false;
         }
-        row->parts[row->part_count++] = (struct hold_part){
+        struct hold_part *part = &row->parts[row->part_count++];
+        *part = (struct hold_part){
             .limit_id = values[0],
             .subject_id = values[1],
             .window_ms = values[2],
             .held = values[3],
             .bound = values[4],
+            .cap = values[5],
         };
+        if (!part_take_form(part, values[6])) {
+            return false;
+        }
     }
     return true;
 }

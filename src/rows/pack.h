@@ -7,7 +7,7 @@
 
 /* Upper bounds of the packed texts, final NUL included. */
 #define PACK_METERS_BYTES (METERS_MAX * 6 * 21 + 1)
-#define PACK_PARTS_BYTES (HOLD_PARTS_MAX * 5 * 21 + 1)
+#define PACK_PARTS_BYTES (HOLD_PARTS_MAX * 7 * 21 + 1)
 #define PACK_SETS_BYTES (SETS_MAX * 5 * 21 + 1)
 
 void pack_meters(const struct meter_row *row, struct buf *out);

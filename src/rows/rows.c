@@ -491,7 +491,8 @@ static bool
 hold_part_valid(const struct hold_part *part)
 {
     return is_id(part->limit_id) && is_id(part->subject_id) && is_wall_ms(part->window_ms)
-           && is_promise(part->held, part->bound);
+           && is_promise(part->held, part->bound)
+           && (part->cap == CAP_UNLIMITED || is_amount(part->cap));
 }
 
 static bool

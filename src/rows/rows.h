@@ -10,22 +10,22 @@
 #include "base/slice.h"
 #include "base/units.h"
 #include "rows/usage.h"
+#include "tbl/counts.h"
 #include "tbl/reasons.h"
 
 #define NAME_MAX_BYTES 127
-#define HASH_HEX       64
+#define HASH_HEX 64
 
-#define ID_EPOCH_BITS   20
+#define ID_EPOCH_BITS 20
 #define ID_COUNTER_BITS 43
-#define EPOCH_MAX       ((INT64_C(1) << ID_EPOCH_BITS) - 1)
+#define EPOCH_MAX ((INT64_C(1) << ID_EPOCH_BITS) - 1)
 
 struct node_row {
     int64_t node_id, epoch, lease_until_ms, batch_no, high_water_ms;
     char config_hash[HASH_HEX + 1];
-    char name[NAME_MAX_BYTES
-              + 1];        /* what people know it by: host and where it listens; "" = not told */
-    int64_t started_ms;    /* of this epoch */
-    int64_t waiting_count; /* calls in its waiting lines, as of its last batch */
+    char name[NAME_MAX_BYTES + 1]; /* what people know it by: host and where it listens; "" = not told */
+    int64_t started_ms;            /* of this epoch */
+    int64_t waiting_count;         /* calls in its waiting lines, as of its last batch */
 };
 
 enum account_state { ACCOUNT_OK, ACCOUNT_BANNED };
@@ -43,25 +43,24 @@ struct key_row {
     int64_t key_id, account_id;
     char hash_hex[HASH_HEX + 1]; /* unkeyed hash of the secret; the secret itself is shown once */
     char label[NAME_MAX_BYTES + 1];
-    char shown[16]; /* first characters, to recognise it by */
+    char shown[16];              /* first characters, to recognise it by */
     enum key_role role;
     bool revoked, thread_required;
     int64_t created_ms, expires_ms; /* 0 = never */
-    char may_act_for[NAME_MAX_BYTES
-                     + 1]; /* prefix of account names a service key may name; "" = none */
+    char may_act_for[NAME_MAX_BYTES + 1]; /* prefix of account names a service key may name; "" = none */
     int64_t version;
 };
 
-enum thread_kind {      /* how a thread was recognised; part of its identity (DESIGN section 13) */
-    THREAD_NAMED,       /* x-tidegate-thread */
-    THREAD_CLAUDE_CODE, /* x-claude-code-session-id */
+enum thread_kind { /* how a thread was recognised; part of its identity (DESIGN section 13) */
+    THREAD_NAMED,            /* x-tidegate-thread */
+    THREAD_CLAUDE_CODE,      /* x-claude-code-session-id */
     THREAD_METADATA_SESSION, /* session inside metadata.user_id */
     THREAD_ID_HEADER,        /* thread-id */
     THREAD_SESSION_HEADER,   /* session-id */
     THREAD_X_SESSION,        /* x-session-id */
     THREAD_PROMPT_CACHE_KEY,
     THREAD_CONVERSATION,
-    THREAD_KEY_DAY, /* nothing sent: one a key and day */
+    THREAD_KEY_DAY,          /* nothing sent: one a key and day */
     THREAD_KIND_COUNT,
 };
 struct thread_row {
@@ -69,8 +68,8 @@ struct thread_row {
     enum thread_kind kind;
     char sig_hash[HASH_HEX + 1];
     int64_t created_ms, last_ms;
-    int64_t last_input;       /* input tokens of the last settled call: the `learned` estimate */
-    int64_t last_input_bytes; /* body bytes of that call */
+    int64_t last_input;        /* input tokens of the last settled call: the `learned` estimate */
+    int64_t last_input_bytes;  /* body bytes of that call */
     int64_t version;
 };
 
@@ -81,7 +80,7 @@ enum subject_kind {
     SUBJECT_TREE,    /* account, name = root thread id in decimal */
     SUBJECT_MODEL,   /* account 0, name = model */
     SUBJECT_PLAN,    /* account 0, name = plan: all its accounts as one */
-    SUBJECT_GROUP, /* account 0, name = group: its members as one purse, and the caps set for them */
+    SUBJECT_GROUP,   /* account 0, name = group: its members as one purse, and the caps set for them */
     SUBJECT_ORGANISATION,  /* account 0, name = organisation */
     SUBJECT_TIER,          /* account 0, name = free or premium */
     SUBJECT_TAG,           /* account 0, name = tag=value, or tag#hash where that is too long */
@@ -99,12 +98,12 @@ enum cap_set_kind {
 struct cap_set {
     int64_t limit_id;
     enum cap_set_kind kind;
-    int64_t amount; /* in the units of the limit; CAP_UNLIMITED = no cap at all; of a raise > 0 */
+    int64_t amount;     /* in the units of the limit; CAP_UNLIMITED = no cap at all; of a raise > 0 */
     int64_t expires_ms; /* 0 = never; from that instant on it does not count */
     int64_t set_ms;
 };
 #define CAP_UNLIMITED (-1) /* a limit that does not apply to this subject */
-#define SETS_MAX      16   /* of one subject; one of each kind a limit */
+#define SETS_MAX 16        /* of one subject; one of each kind a limit */
 struct subject_row {
     int64_t subject_id, account_id;
     enum subject_kind kind;
@@ -117,41 +116,37 @@ struct subject_row {
 /* One limit of one subject in one window. */
 struct meter {
     int64_t limit_id;
-    int64_t
-        window_ms; /* start of the window; of a token bucket: when `settled` was last drained; 0 = lifetime.
+    int64_t window_ms;  /* start of the window; of a token bucket: when `settled` was last drained; 0 = lifetime.
                          * A rolling window has several meters, each for what was charged after the one before it and
                          * up to its window_ms */
-    int64_t settled; /* micro-USD, or units of the count; of a bucket: level in units x period_ms */
-    int64_t held;    /* promised to work in flight */
-    int64_t bound;   /* true worst case of that work */
-    int64_t aux; /* bit i: the i-th percentage of the limit's `warn` was told of, once a window */
+    int64_t settled;    /* micro-USD, or units of the count; of a bucket: level in units x period_ms */
+    int64_t held;       /* promised to work in flight */
+    int64_t bound;      /* true worst case of that work */
+    int64_t aux;        /* bit i: the i-th percentage of the limit's `warn` was told of, once a window */
 };
 #define METERS_MAX 64 /* of one subject, older windows with open holds included */
 struct meter_row {
     int64_t subject_id, node_id; /* node_id 0 = shared by all gateways */
     int32_t meter_count;
     struct meter meters[METERS_MAX];
-    int64_t seen_ms, version; /* version 0 = not stored yet */
+    int64_t seen_ms, version;    /* version 0 = not stored yet */
 };
 
 /* How much of a window of its own a provider says is used, as of when it said so: (credential, window). The
  * credentials are an account's own, or in the row of account 0 the company's. */
 enum reported_source { REPORTED_BY_REPORT, REPORTED_BY_HEADERS, REPORTED_SOURCE_COUNT };
 struct reported_window {
-    char
-        credential[64]; /* the provider that it is for, or what a report calls it; "" = not named */
-    char window
-        [24]; /* "5h", "7d", "7d_opus": its length, and what tells it from others of that length */
-    char models
-        [96]; /* which it governs, comma-separated; a `*` at either end stands for any rest; "" = all */
+    char credential[64];    /* the provider that it is for, or what a report calls it; "" = not named */
+    char window[24];        /* "5h", "7d", "7d_opus": its length, and what tells it from others of that length */
+    char models[96];        /* which it governs, comma-separated; a `*` at either end stands for any rest; "" = all */
     int64_t used_milli_pct; /* 100,000 = all of it; may be more */
     int64_t resets_at_ms;   /* from then on nothing of it is used; 0 = not told */
     int64_t captured_ms;
     enum reported_source source;
 };
-#define REPORTED_NO_MODELS     "-"                 /* `models` of a window that governs none */
+#define REPORTED_NO_MODELS "-" /* `models` of a window that governs none */
 #define REPORTED_MILLI_PCT_MAX INT64_C(1000000000) /* beyond that it is no percentage */
-#define REPORTED_MAX           12
+#define REPORTED_MAX 12
 struct reported_row {
     int64_t account_id; /* 0 = the company's credentials */
     int32_t window_count;
@@ -161,20 +156,28 @@ struct reported_row {
 
 enum payer { PAYER_COMPANY, PAYER_USER };
 
+enum hold_mode { HOLD_MODE_STREAM, HOLD_MODE_STRICT, HOLD_MODE_NONE };
+
+/* A part tells by itself what it is, so that it is given back rightly also where its limit is configured no
+ * more. */
 struct hold_part {
     int64_t limit_id, subject_id, window_ms;
-    int64_t held,
-        bound; /* micro-USD of a cost limit; 1 of a concurrency limit; units of a bucket */
+    int64_t held, bound;     /* micro-USD of cost, tokens, requests by weight, 1 in flight */
+    int64_t cap;             /* as it was when the call was allowed; CAP_UNLIMITED = none */
+    enum count_kind counts;
+    enum window_kind window;
+    enum hold_mode mode;
+    bool enforced;           /* its cap stops what does not fit; false: it only counts */
 };
-#define HOLD_PARTS_MAX     16
+#define HOLD_PARTS_MAX 24
 #define MULTIPLIER_PCT_MAX 100000
 
 enum attempt_state { ATTEMPT_OPEN, ATTEMPT_UNBILLED, ATTEMPT_DONE };
 struct attempt {
     char provider[64], model[NAME_MAX_BYTES + 1]; /* the upstream's model id */
     enum attempt_state state;
-    int32_t status;     /* HTTP status of its answer, 0 = none */
-    enum reason reason; /* why it was given up; REASON_OK */
+    int32_t status;      /* HTTP status of its answer, 0 = none */
+    enum reason reason;  /* why it was given up; REASON_OK */
 };
 #define ATTEMPTS_MAX 6
 
@@ -191,19 +194,18 @@ struct hold_row {
     struct hold_part parts[HOLD_PARTS_MAX];
     int32_t attempt_count;
     struct attempt attempts[ATTEMPTS_MAX];
-    char model[NAME_MAX_BYTES + 1];    /* public name */
+    char model[NAME_MAX_BYTES + 1]; /* public name */
     int64_t held_micros, bound_micros; /* the cost part, also where no cost limit is in force */
-    int64_t est_micros;                /* estimated cost at the start */
-    int64_t est_input;                 /* tokens */
-    int64_t input_bound;               /* tokens that the input cannot pass */
-    int64_t held_output,
-        bound_output;       /* output tokens that held_micros and bound_micros stand for */
-    int64_t multiplier_pct; /* of list prices, 1..MULTIPLIER_PCT_MAX: service tier, speed */
+    int64_t est_micros;    /* estimated cost at the start */
+    int64_t est_input;     /* tokens */
+    int64_t input_bound;   /* tokens that the input cannot pass */
+    int64_t held_output, bound_output; /* output tokens that held_micros and bound_micros stand for */
+    int64_t multiplier_pct;/* of list prices, 1..MULTIPLIER_PCT_MAX: service tier, speed */
     int64_t body_bytes;
     char estimator[16];
     int64_t created_ms;
     int64_t policy_ver, price_ver;
-    struct slice inputs; /* JSON: what the decision saw; borrowed */
+    struct slice inputs;   /* JSON: what the decision saw; borrowed */
 };
 
 enum ledger_kind {
@@ -221,12 +223,11 @@ enum ledger_flag {
     LEDGER_PARTLY_PRICED = 2, /* a used category has no price */
     LEDGER_UNPRICED = 4,      /* the model has no price: cost 0 is not a fact */
     LEDGER_PROVIDER_COST = 8, /* cost is the provider's own figure */
-    LEDGER_COST_DISPUTED =
-        16, /* provider's figure and the book's differ by more than a factor of 4 */
+    LEDGER_COST_DISPUTED = 16,/* provider's figure and the book's differ by more than a factor of 4 */
     LEDGER_CLIENT_GONE = 32,
-    LEDGER_CUT = 64,      /* the answer broke off upstream, or we ended it */
-    LEDGER_LOWERED = 128, /* the output limit was lowered to fit */
-    LEDGER_DRAINED = 256, /* read to its end after the client had gone */
+    LEDGER_CUT = 64,          /* the answer broke off upstream, or we ended it */
+    LEDGER_LOWERED = 128,     /* the output limit was lowered to fit */
+    LEDGER_DRAINED = 256,     /* read to its end after the client had gone */
     LEDGER_FLAGS_ALL = 511,
 };
 struct ledger_row {
@@ -234,19 +235,19 @@ struct ledger_row {
     enum ledger_kind kind;
     int64_t hold_id;
     int32_t attempt;
-    char source[32]; /* who says so: "relay", "crash", "admin:NAME", ... */
+    char source[32];          /* who says so: "relay", "crash", "admin:NAME", ... */
     int64_t account_id, key_id, thread_id, root_id;
     char model[NAME_MAX_BYTES + 1], provider[64], upstream_model[NAME_MAX_BYTES + 1];
     enum payer payer;
     struct usage usage;
     int64_t cost_micros, est_micros, bound_micros;
-    int64_t started_ms; /* when the gate allowed the call; 0 where there was none */
+    int64_t started_ms;       /* when the gate allowed the call; 0 where there was none */
     char estimator[16];
     enum reason reason;
-    int32_t status; /* of the upstream's answer */
+    int32_t status;           /* of the upstream's answer */
     uint32_t flags;
     int64_t policy_ver, price_ver;
-    struct slice inputs; /* JSON; borrowed */
+    struct slice inputs;      /* JSON; borrowed */
 };
 
 struct refusal_row {
@@ -267,9 +268,8 @@ struct limit_def_row {
     int64_t limit_id, since_ms;
     char name[NAME_MAX_BYTES + 1];
     char fingerprint[HASH_HEX + 1];
-    int32_t counts, per,
-        window;      /* tbl/counts.h: what its meters mean, also once it is configured no more */
-    int64_t span_ms; /* of a rolling window and of one from first use; else 0 */
+    int32_t counts, per, window; /* tbl/counts.h: what its meters mean, also once it is configured no more */
+    int64_t span_ms;             /* of a rolling window and of one from first use; else 0 */
 };
 
 const char *role_word(enum key_role role);
@@ -287,13 +287,13 @@ bool key_valid(const struct key_row *row);
 bool thread_valid(const struct thread_row *row);
 bool subject_valid(const struct subject_row *row);
 bool meter_row_valid(const struct meter_row *row);
-bool reported_valid(const struct reported_row *row);
-/* The length of a window by its name, "5h" or "7d_opus"; 0 = it is no such name. */
-int64_t reported_span_ms(const char *window);
 bool hold_valid(const struct hold_row *row);
 bool ledger_valid(const struct ledger_row *row);
 bool refusal_valid(const struct refusal_row *row);
 bool issued_valid(const struct issued_row *row);
+bool reported_valid(const struct reported_row *row);
+/* The length of a window by its name, "5h" or "7d_opus"; 0 = it is no such name. */
+int64_t reported_span_ms(const char *window);
 bool limit_def_valid(const struct limit_def_row *row);
 void meter_row_check(const struct meter_row *row);
 void hold_check(const struct hold_row *row);

@@ -42,6 +42,7 @@
     X(COST_SPENT, "budget_spent", "limit", 409, SPENT, "The budget is spent.")                                       \
     X(COST_HELD, "budget_held", "limit", 429, WAIT, "The rest of the budget is held by calls in flight.")            \
     X(TOKENS_SPENT, "tokens_spent", "limit", 409, SPENT, "The token allowance is used up.")                          \
+    X(TOKENS_HELD, "tokens_held", "limit", 429, WAIT, "The rest of the token allowance is held by calls in flight.") \
     X(RATE, "rate_limited", "limit", 429, WAIT, "Too many requests.")                                                \
     X(IN_FLIGHT, "in_flight_full", "limit", 429, WAIT, "Too many calls are in flight.")                              \
     X(ROUTES_COOLING, "routes_cooling", "provider", 503, WAIT, "All providers of this model are at a limit of their own, or asked to be left alone for a while.") \

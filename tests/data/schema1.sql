@@ -130,7 +130,7 @@ CREATE TABLE hold (
     price_ver BIGINT NOT NULL,
     inputs TEXT NOT NULL
 );
-INSERT INTO hold VALUES(104,1,1,11,12,13,14,1,0,1,'claude-opus-4-6','1,5,1790000000000,20,30;2,6,0,1,1;','anthropic,claude-opus-4-6,1,529,routes_cooling;hf,a%2Cb%3Bc,0,0,ok;',20,30,25,1300,5200,2048,128000,100,5200,'learned',1790000000000,3,4,'{"cap":100,"name":"é"}');
+INSERT INTO hold VALUES(104,1,1,11,12,13,14,1,0,1,'claude-opus-4-6','1,5,1790000000000,20,30,100,4099;2,6,0,1,1,8,4149;','anthropic,claude-opus-4-6,1,529,routes_cooling;hf,a%2Cb%3Bc,0,0,ok;',20,30,25,1300,5200,2048,128000,100,5200,'learned',1790000000000,3,4,'{"cap":100,"name":"é"}');
 CREATE TABLE ledger (
     id INTEGER PRIMARY KEY,
     at_ms BIGINT NOT NULL,

@@ -158,11 +158,11 @@ numbers_at_the_end_of_their_range(void **state)
     const struct limit limit = { .rate = INT64_C(1000000000), .period_ms = 31 * DAY_MS, .burst = INT64_C(1000000000) };
     const struct meter empty = { 0 };
     assert_int_equal(bucket_level(&limit, &empty, WALL_MS_MAX), 0);
-    assert_true(bucket_fits(&limit, 0, limit.burst));
-    assert_false(bucket_fits(&limit, 1, limit.burst));
-    assert_int_equal(bucket_wait_ms(&limit, MONEY_MICROS_MAX, 1), 0); /* still under its burst */
-    assert_int_equal(bucket_wait_ms(&limit, limit.burst * limit.period_ms, 1), 3); /* 2.7 ms, and up */
-    assert_int_equal(bucket_wait_ms(&limit, 0, limit.burst + 1), 0);               /* never */
+    assert_true(bucket_fits(&limit, limit.burst, 0, limit.burst));
+    assert_false(bucket_fits(&limit, limit.burst, 1, limit.burst));
+    assert_int_equal(bucket_wait_ms(&limit, limit.burst, MONEY_MICROS_MAX, 1), 0); /* still under its burst */
+    assert_int_equal(bucket_wait_ms(&limit, limit.burst, limit.burst * limit.period_ms, 1), 3); /* 2.7 ms, and up */
+    assert_int_equal(bucket_wait_ms(&limit, limit.burst, 0, limit.burst + 1), 0);               /* never */
 }
 
 /* --- In flight. */

@@ -1,0 +1,169 @@
+/* core/caps.c: up to how much: what people set for the subject goes before its groups', that before what was
+ * set for everybody, that before the configuration; raises come on top while they last. */
+#include "core/core_priv.h"
+
+const char *
+cap_tier_word(enum cap_tier tier)
+{
+    switch (tier) {
+    case TIER_OF_SUBJECT: return "set";
+    case TIER_OF_GROUP: return "group";
+    case TIER_OF_API: return "api_default";
+    case TIER_OF_PLAN: return "plan";
+    case TIER_OF_DEFAULT: break;
+    }
+    return "default";
+}
+
+const struct cap_set *
+cap_set_find(const struct subject_row *row, int64_t limit_id, enum cap_set_kind kind, int64_t now_ms)
+{
+    for (int32_t i = 0; i < row->set_count; i++) {
+        const struct cap_set *set = &row->sets[i];
+        const bool lasts = set->expires_ms == 0 || now_ms < set->expires_ms;
+        if (set->limit_id == limit_id && set->kind == kind && lasts) {
+            return set;
+        }
+    }
+    return NULL;
+}
+
+static const struct cap_set *
+set_of(const struct core *core, const struct subject_key *key, const struct limit *limit,
+    enum cap_set_kind kind)
+{
+    const struct subject_slot *slot = subject_find(core, key);
+    return slot ? cap_set_find(&slot->row, limit->limit_id, kind, core->now_ms) : NULL;
+}
+
+/* The group's cap for this limit: as people set it, else as configured. */
+static bool
+cap_of_group(const struct core *core, const struct limit *limit, const struct group *group, int64_t *cap)
+{
+    const struct subject_key key = group_subject(group->name);
+    const struct cap_set *set = set_of(core, &key, limit, SET_CAP);
+    if (set) {
+        *cap = set->amount;
+        return true;
+    }
+    for (int32_t i = 0; i < limit->group_cap_count; i++) {
+        if (strcmp(limit->group_caps[i].plan, group->name) == 0) {
+            *cap = limit->group_caps[i].cap;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Unlimited is more than any number. */
+static bool
+cap_is_less(int64_t a, int64_t b)
+{
+    return a != CAP_UNLIMITED && (b == CAP_UNLIMITED || a < b);
+}
+
+/* With an organisation, only its groups and those of none count; without, all of them. */
+static bool
+cap_by_groups(const struct core *core, const struct limit *limit, const struct caller *caller,
+    struct cap_ruling *ruling)
+{
+    int32_t groups[GROUPS_PER_ACCOUNT_MAX];
+    const char *organisation = caller_organisation(caller);
+    const int32_t count =
+        caller->account ? policy_groups_of(caller->policy, caller->account->name, groups) : 0;
+    bool found = false;
+    for (int32_t i = 0; i < count; i++) {
+        const struct group *group = &caller->policy->groups[groups[i]];
+        int64_t cap = CAP_UNLIMITED;
+        const bool elsewhere = organisation[0] && group->organisation
+                               && strcmp(group->organisation, organisation) != 0;
+        if (elsewhere || !cap_of_group(core, limit, group, &cap)) {
+            continue;
+        }
+        const bool wins = !found
+                          || (limit->combine == COMBINE_MAX ? cap_is_less(ruling->cap, cap)
+                                                            : cap_is_less(cap, ruling->cap));
+        if (wins) {
+            *ruling = (struct cap_ruling){ .cap = cap, .tier = TIER_OF_GROUP, .group = groups[i] };
+        }
+        found = true;
+    }
+    return found;
+}
+
+static bool
+plan_names(const struct limit *limit, const char *plan)
+{
+    for (int32_t i = 0; i < limit->plan_cap_count; i++) {
+        if (strcmp(limit->plan_caps[i].plan, plan) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static struct cap_ruling
+cap_configured(const struct limit *limit, const struct caller *caller, const struct subject_key *own)
+{
+    const char *plan = own->kind == SUBJECT_PLAN ? own->name
+                       : caller->account         ? caller->account->plan
+                                                 : "";
+    if (limit->window == WINDOW_BUCKET) {
+        return (struct cap_ruling){ .cap = limit->burst, .tier = TIER_OF_DEFAULT };
+    }
+    return (struct cap_ruling){ .cap = policy_cap(limit, plan),
+        .tier = plan_names(limit, plan) ? TIER_OF_PLAN : TIER_OF_DEFAULT };
+}
+
+/* A purse of a group has the cap that is written for that group; of an account, its groups' rule. */
+static bool
+cap_of_groups(const struct core *core, const struct limit *limit, const struct caller *caller,
+    const struct subject_key *own, struct cap_ruling *ruling)
+{
+    if (own->kind != SUBJECT_GROUP) {
+        return own->account_id != 0 && cap_by_groups(core, limit, caller, ruling);
+    }
+    const int32_t index = policy_group_index(caller->policy, slice_str(own->name));
+    int64_t cap = 0;
+    if (index < 0 || !cap_of_group(core, limit, &caller->policy->groups[index], &cap)) {
+        return false;
+    }
+    *ruling = (struct cap_ruling){ .cap = cap, .tier = TIER_OF_GROUP, .group = index };
+    return true;
+}
+
+/* The header of a tree's first call: before it has a subject. It may only lower. */
+static int64_t
+cap_asked_for(const struct limit *limit, const struct caller *caller, const struct subject_key *own,
+    int64_t cap)
+{
+    const bool asks = own->kind == SUBJECT_TREE && limit->counts == COUNT_COST
+                      && limit->window == WINDOW_LIFETIME && caller->call
+                      && caller->call->spend_limit_micros > 0;
+    return asks && cap_is_less(caller->call->spend_limit_micros, cap)
+               ? caller->call->spend_limit_micros
+               : cap;
+}
+
+struct cap_ruling
+cap_rule(const struct core *core, const struct limit *limit, const struct caller *caller,
+    const struct subject_key *own)
+{
+    static const struct subject_key gateway = { .kind = SUBJECT_GATEWAY };
+    struct cap_ruling ruling;
+    const struct cap_set *set = set_of(core, own, limit, SET_CAP);
+    if (set) {
+        ruling = (struct cap_ruling){ .cap = set->amount, .tier = TIER_OF_SUBJECT };
+    } else if (!cap_of_groups(core, limit, caller, own, &ruling)) {
+        set = set_of(core, &gateway, limit, SET_CAP);
+        ruling = set ? (struct cap_ruling){ .cap = set->amount, .tier = TIER_OF_API }
+                     : cap_configured(limit, caller, own);
+    }
+    ruling.cap = cap_asked_for(limit, caller, own, ruling.cap);
+    const struct cap_set *raise = set_of(core, own, limit, SET_RAISE);
+    if (raise && ruling.cap != CAP_UNLIMITED) {
+        ruling.raised = raise->amount;
+        ruling.cap = money_add(ruling.cap, raise->amount);
+    }
+    return ruling;
+}

@@ -1,0 +1,184 @@
+/* core/parts.c: what a hold promises in its meters, moved, spent and given back. A part says by itself what it
+ * is, so all of this holds also for limits that are configured no more. */
+#include "core/core_priv.h"
+
+int64_t
+usage_tokens(const struct usage *usage)
+{
+    return usage_input_total(usage) + usage->output;
+}
+
+void
+part_amounts(const struct hold_row *hold, const struct hold_part *part, int64_t *held, int64_t *bound)
+{
+    if (part->counts == COUNT_COST) {
+        *held = hold->held_micros;
+        *bound = hold->bound_micros;
+    } else if (part->counts == COUNT_TOKENS) {
+        *held = hold->est_input + hold->held_output;
+        *bound = max_i64(*held, hold->input_bound + hold->bound_output);
+    } else {
+        *held = part->held;
+        *bound = part->bound;
+        return;
+    }
+    if (part->mode == HOLD_MODE_STRICT) {
+        *held = *bound;
+    }
+}
+
+const struct limit *
+hold_part_limit(const struct core *core, const struct policy *policy, const struct hold_part *part)
+{
+    const struct limit *limit = policy_limit_by_id(policy, part->limit_id);
+    return limit ? limit : policy_limit_by_id(core->policy, part->limit_id);
+}
+
+struct meter *
+part_meter(struct core *core, const struct hold_part *part)
+{
+    struct meter_slot *slot = work_meter(core->work, part->subject_id);
+    return slot && slot->slot.state != SLOT_ABSENT ? meter_of_part(&slot->row, part) : NULL;
+}
+
+static void
+meter_touched(struct core *core, const struct hold_part *part)
+{
+    struct meter_slot *slot = work_meter(core->work, part->subject_id);
+    slot->slot.dirty = true;
+    slot->row.seen_ms = max_i64(slot->row.seen_ms, core->now_ms);
+}
+
+/* A bucket was charged when the call was allowed; the settlement knows the rest. */
+static bool
+moves_with_hold(const struct hold_part *part)
+{
+    return counts_in_steps(part->counts) && part->window != WINDOW_BUCKET;
+}
+
+void
+parts_resize(struct core *core, struct hold_row *hold, int64_t held_micros, int64_t bound_micros)
+{
+    hold->held_micros = held_micros;
+    hold->bound_micros = bound_micros;
+    for (int32_t i = 0; i < hold->part_count; i++) {
+        struct hold_part *part = &hold->parts[i];
+        struct meter *meter = moves_with_hold(part) ? part_meter(core, part) : NULL;
+        if (!meter) {
+            continue;
+        }
+        int64_t held = 0;
+        int64_t bound = 0;
+        part_amounts(hold, part, &held, &bound);
+        meter_promise(meter, held - part->held, bound - part->bound);
+        part->held = held;
+        part->bound = bound;
+        meter_touched(core, part);
+    }
+    work_hold(core->work, hold->hold_id)->slot.dirty = true;
+}
+
+/* A level that is drained up to now. */
+static void
+drain(const struct core *core, const struct limit *limit, struct meter_row *row, struct meter *meter)
+{
+    const int64_t now_ms = max_i64(core->now_ms, row->seen_ms);
+    meter->settled = bucket_level(limit, meter, now_ms);
+    meter->window_ms = now_ms;
+    row->seen_ms = now_ms;
+}
+
+/* A bucket's charge goes back only as far as it cannot have drained since: otherwise what is given back late
+ * would let more through than the rate. */
+static void
+refund_bucket(const struct limit *limit, const struct hold_row *hold, int64_t units, struct meter *meter)
+{
+    const struct meter charge = { .settled = bucket_add(limit, 0, units),
+        .window_ms = hold->created_ms };
+    meter->settled = max_i64(0, meter->settled - bucket_level(limit, &charge, meter->window_ms));
+}
+
+/* What the bucket was charged with becomes what it truly was. */
+static void
+settle_bucket(struct core *core, const struct policy *policy, const struct hold_row *hold,
+    const struct hold_part *part, int64_t spent)
+{
+    const struct limit *limit = hold_part_limit(core, policy, part);
+    struct meter *meter = part_meter(core, part);
+    if (!meter || !limit || limit->window != WINDOW_BUCKET || spent == part->held) {
+        return;
+    }
+    struct meter_slot *slot = work_meter(core->work, part->subject_id);
+    drain(core, limit, &slot->row, meter);
+    if (spent < part->held) {
+        refund_bucket(limit, hold, part->held - spent, meter);
+    } else {
+        meter->settled = bucket_add(limit, meter->settled, spent - part->held);
+    }
+    slot->slot.dirty = true;
+}
+
+void
+parts_spend(struct core *core, const struct policy *policy, const struct hold_row *hold,
+    int64_t cost_micros, int64_t tokens)
+{
+    for (int32_t i = 0; i < hold->part_count; i++) {
+        const struct hold_part *part = &hold->parts[i];
+        struct meter *meter = counts_in_steps(part->counts) ? part_meter(core, part) : NULL;
+        const int64_t spent = part->counts == COUNT_COST ? cost_micros : tokens;
+        if (!meter) {
+            continue;
+        }
+        if (part->window == WINDOW_BUCKET) {
+            settle_bucket(core, policy, hold, part, money_add(part->held, spent));
+            continue;
+        }
+        meter->settled = money_add(meter->settled, spent);
+        meter_touched(core, part);
+    }
+}
+
+/* What lies beyond the cap of this part of money once `cost_micros` has taken the place of what it
+ * held; 0 where all fits. */
+static int64_t
+overshoot(struct core *core, const struct hold_part *part, int64_t cost_micros)
+{
+    const struct meter *meter = part_meter(core, part);
+    const bool money = part->counts == COUNT_COST && part->window != WINDOW_BUCKET;
+    if (!money || !meter || !part->enforced || cost_micros <= 0) {
+        return 0;
+    }
+    const int64_t held = max_i64(0, meter->held - part->held);
+    const int64_t others = part->mode == HOLD_MODE_NONE ? 0 : held; /* it never looked at them */
+    return max_i64(0, money_add(money_add(meter->settled, cost_micros), others) - part->cap);
+}
+
+static int64_t
+spent_of(const struct hold_part *part, int64_t cost_micros, int64_t tokens, bool nothing_left)
+{
+    switch (part->counts) {
+    case COUNT_COST: return cost_micros;
+    case COUNT_TOKENS: return tokens;
+    case COUNT_REQUESTS: return nothing_left ? 0 : part->held;
+    default: return 0;
+    }
+}
+
+void
+parts_resolve(struct core *core, const struct policy *policy, const struct hold_row *hold,
+    int64_t cost_micros, int64_t tokens, bool nothing_left, struct verdict *verdict)
+{
+    verdict->booked = true;
+    verdict->cost_micros = cost_micros;
+    for (int32_t i = 0; i < hold->part_count; i++) {
+        const struct hold_part *part = &hold->parts[i];
+        const int64_t spent = spent_of(part, cost_micros, tokens, nothing_left);
+        if (part->window == WINDOW_BUCKET) {
+            settle_bucket(core, policy, hold, part, spent);
+            continue;
+        }
+        verdict->overshoot_micros =
+            max_i64(verdict->overshoot_micros, overshoot(core, part, cost_micros));
+        meter_resolve(core, part, hold_part_limit(core, policy, part), spent);
+    }
+}
