@@ -78,24 +78,15 @@ parts_resize(struct core *core, struct hold_row *hold, int64_t held_micros, int6
     work_hold(core->work, hold->hold_id)->slot.dirty = true;
 }
 
-/* A level that is drained up to now. */
-static void
-drain(const struct core *core, const struct limit *limit, struct meter_row *row, struct meter *meter)
-{
-    const int64_t now_ms = max_i64(core->now_ms, row->seen_ms);
-    meter->settled = bucket_level(limit, meter, now_ms);
-    meter->window_ms = now_ms;
-    row->seen_ms = now_ms;
-}
-
 /* A bucket's charge goes back only as far as it cannot have drained since: otherwise what is given back late
  * would let more through than the rate. */
 static void
-refund_bucket(const struct limit *limit, const struct hold_row *hold, int64_t units, struct meter *meter)
+refund_bucket(const struct limit *limit, const struct hold_row *hold, int64_t units, int64_t now_ms,
+    struct meter *meter)
 {
     const struct meter charge = { .settled = bucket_add(limit, 0, units),
         .window_ms = hold->created_ms };
-    meter->settled = max_i64(0, meter->settled - bucket_level(limit, &charge, meter->window_ms));
+    meter->settled = max_i64(0, meter->settled - bucket_level(limit, &charge, now_ms));
 }
 
 /* What the bucket was charged with becomes what it truly was. */
@@ -109,11 +100,13 @@ settle_bucket(struct core *core, const struct policy *policy, const struct hold_
         return;
     }
     struct meter_slot *slot = work_meter(core->work, part->subject_id);
-    drain(core, limit, &slot->row, meter);
+    const int64_t now_ms = max_i64(core->now_ms, slot->row.seen_ms);
     if (spent < part->held) {
-        refund_bucket(limit, hold, part->held - spent, meter);
-    } else {
-        meter->settled = bucket_add(limit, meter->settled, spent - part->held);
+        refund_bucket(limit, hold, part->held - spent, now_ms, meter);
+    } else { /* on what is left of the level by now */
+        meter->settled = bucket_add(limit, bucket_level(limit, meter, now_ms), spent - part->held);
+        meter->window_ms = now_ms;
+        slot->row.seen_ms = now_ms;
     }
     slot->slot.dirty = true;
 }

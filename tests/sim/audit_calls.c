@@ -119,7 +119,7 @@ limit_is_for(const struct looked *at, const struct sim_limit *limit, int64_t *ca
         return false;
     }
     *cap = sim_cap(limit, at->account->plan);
-    return *cap != CAP_UNLIMITED;
+    return true; /* it counts also where it has no cap */
 }
 
 /* Whose meter it is. A key's belongs to who owns the key. */
@@ -200,6 +200,7 @@ check_part(const struct looked *at, const struct hold_row *hold, const struct si
     } else {
         fits = meter->held + 1 <= cap;
     }
+    fits = fits || cap == CAP_UNLIMITED;
     if (!fits && meter->unclear_turn != audit->turn) {
         broken(audit->world, "hold %lld passes the cap %lld of limit %s: settled %lld, held %lld, asked %lld",
             (long long)hold->hold_id, (long long)cap, limit->name, (long long)meter->settled, (long long)meter->held,
@@ -269,7 +270,8 @@ call_allowed(const struct looked *at)
         struct audit_meter *meter =
             audit_meter(subject, hold->parts[i].limit_id, hold->parts[i].window_ms, false);
         const struct sim_limit *limit = limit_numbered(at->adopted, hold->parts[i].limit_id);
-        if (meter && audit_cap_now(audit, subject, hold->parts[i].limit_id) < sim_cap(limit, at->account->plan)) {
+        const int64_t cap = sim_cap(limit, at->account->plan);
+        if (meter && (cap == CAP_UNLIMITED || audit_cap_now(audit, subject, hold->parts[i].limit_id) < cap)) {
             meter->slack += hold->parts[i].held; /* by a cap of before an edit */
         }
         if (meter) {

@@ -579,13 +579,13 @@ too_many_limits(void **state)
     static const char *const subjects[] = { "account", "key", "gateway" };
     struct buf yaml = { 0 };
     buf_add_str(&yaml, P M "limits:\n");
-    for (int i = 0; i < 16; i++) {
+    for (int i = 0; i < 24; i++) {
         buf_addf(&yaml, "  a%d: {counts: in_flight, per: %s, cap: 1}\n", i, subjects[i % 3]);
     }
     policy_unref(load(buf_cstr(&yaml)));
-    buf_addf(&yaml, "  a16: {counts: in_flight, per: key, cap: 1}\n");
+    buf_addf(&yaml, "  a24: {counts: in_flight, per: key, cap: 1}\n");
     assert_refused(buf_cstr(&yaml),
-        "t.yaml:20:3: at most 16 limits can apply to one call; this is one more for model 'm'");
+        "t.yaml:28:3: at most 24 limits can apply to one call; this is one more for model 'm'");
 
     buf_clear(&yaml);
     buf_add_str(&yaml, P "models: {m: {routes: [{provider: p}]}, n: {routes: [{provider: p}]}, o: {routes: [{provider: p}]}}\n"

@@ -210,7 +210,7 @@ too_many_entries_are_refused(void **state)
     buf_clear(&text);
     for (int i = 0; i <= HOLD_PARTS_MAX; i++) {
         assert_true(unpack_parts(buf_slice(&text), &hold));
-        buf_add_str(&text, "1,1,0,0,0;");
+        buf_add_str(&text, "1,1,0,0,0,0,0;");
     }
     assert_false(unpack_parts(buf_slice(&text), &hold));
     buf_clear(&text);
@@ -225,8 +225,9 @@ too_many_entries_are_refused(void **state)
 static void
 hostile_parts_and_attempts_are_refused(void **state)
 {
-    static const char *const parts[] = { "1,1,0,0;", "1,1,0,0,0,0;", "1,1,0,0,0", "a,1,0,0,0;",
-        "1,1,0,0,92233720368547758070;" };
+    static const char *const parts[] = { "1,1,0,0,0,0;", "1,1,0,0,0,0,0,0;", "1,1,0,0,0,0,0", "a,1,0,0,0,0,0;",
+        "1,1,0,0,0,0,-1;", "1,1,0,0,0,0,8192;", "1,1,0,0,0,0,768;", "1,1,0,0,0,0,128;", "1,1,0,0,0,0,9;",
+        "1,1,0,0,92233720368547758070,0,0;" };
     static const char *const attempts[] = {
         "p,m,0,0;",
         "p,m,0,0,ok",
