@@ -78,7 +78,7 @@ void
 cooldown_asked(
     struct cooldown *cooldown, enum cooldown_cause cause, int64_t wait_ms, int64_t now_ms)
 {
-    cooldown->until_ms = now_ms + wait_ms;
+    cooldown->until_ms = now_ms + min_i64(wait_ms, COOLDOWN_HINT_MS);
     cooldown->probe_until_ms = 0;
     cooldown->cause = cause;
 }

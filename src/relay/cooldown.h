@@ -4,7 +4,8 @@
  *   open      failures in a row are counted; so many (cooldown_after), and it cools down
  *   cooling   nobody asks it: for a second, doubled with every failure after that up to cooldown_max, a
  *             quarter more or less so that the routes of many gateways do not wake together; or for as
- *             long as its provider said, which goes before any rule of ours
+ *             long as its provider said, which goes before any rule of ours, and is a hint: windows there
+ *             move, and quota comes back early, so after a quarter of an hour it is asked all the same
  *   probing   the time is over: one call asks it, all others pass it by until that one is answered
  *
  * An answer opens it, a whole one clears the count. A failure of a call that was sent before it began to cool
@@ -14,6 +15,7 @@
 #include "base/units.h"
 
 #define COOLDOWN_FIRST_MS   INT64_C(1000)
+#define COOLDOWN_HINT_MS    (15 * 60 * INT64_C(1000)) /* a provider's own wait is believed for so long at a time */
 #define COOLDOWN_PROBE_MS   (30 * INT64_C(1000)) /* a probe that is not answered by then leaves its place */
 #define COOLDOWN_BYGONE_MS  (15 * 60 * INT64_C(1000)) /* after the last of it nothing is known of it any more */
 #define COOLDOWN_PROBING_MS INT64_C(1000)        /* what those that it passes by are told to wait */
@@ -48,7 +50,7 @@ MUST_USE bool cooldown_take(struct cooldown *cooldown, int64_t now_ms, bool *pro
 /* A call that was sent at `sent_ms` failed. True: the route begins to cool down. */
 bool cooldown_failed(struct cooldown *cooldown, const struct cooldown_rule *rule, int64_t sent_ms,
     int64_t now_ms);
-/* Its provider asks for `wait_ms`. */
+/* Its provider asks for `wait_ms`, of which COOLDOWN_HINT_MS at most are waited before it is asked again. */
 void cooldown_asked(
     struct cooldown *cooldown, enum cooldown_cause cause, int64_t wait_ms, int64_t now_ms);
 /* It answered; `whole`: to its end. */

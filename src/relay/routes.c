@@ -225,10 +225,12 @@ route_asked(struct call *call, enum cooldown_cause cause, int64_t wait_ms)
     if (!known) {
         known = known_make(relay, call, hash);
     }
-    cooldown_asked(&known->cooldown, cause, wait_ms, clock_mono_ms());
+    const int64_t now_ms = clock_mono_ms();
+    cooldown_asked(&known->cooldown, cause, wait_ms, now_ms);
+    const int64_t closed_ms = known->cooldown.until_ms - now_ms;
     pthread_mutex_unlock(relay->lock);
     call->probes = false;
-    tell_cooling(call, cause, 0, wait_ms);
+    tell_cooling(call, cause, 0, closed_ms);
 }
 
 void

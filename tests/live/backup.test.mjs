@@ -116,7 +116,7 @@ test('restore refuses what is damaged, newer or no store of ours', () => {
   }
 });
 
-test('a gateway does not start on a backup itself', () => {
+test('FF-11 a gateway does not start on a backup itself', () => {
   const config = { ...gateway.config, store: `sqlite:${at('b1.db')}` };
   fs.writeFileSync(at('on-backup.yaml'), JSON.stringify(config));
   const done = run(['status', '--config', at('on-backup.yaml')], { cwd: at('kept') });

@@ -110,7 +110,7 @@ async function assertMeters() {
   }
 }
 
-test(`${ROUNDS} rounds of kill -9 amid ${STREAMS} streams: every call obeys the rule of the books`, async (t) => {
+test(`FF-49 ${ROUNDS} rounds of kill -9 amid ${STREAMS} streams: every call obeys the rule of the books`, async (t) => {
   let orphans = 0;
   let settled = 0;
   for (let round = 1; round <= ROUNDS; round++) {
@@ -167,7 +167,7 @@ test('ids are never given twice over all epochs', async () => {
   assert.ok(epochs.size > ROUNDS / 2, `${epochs.size} epochs`);
 });
 
-test('SIGTERM lets the streams end, refuses new work and books everything', async () => {
+test('FF-55 SIGTERM lets the streams end, refuses new work and books everything', async () => {
   await mock.clear();
   const first = Array.from({ length: 10 }, (_, i) => {
     const [api, model] = KINDS[i % KINDS.length];

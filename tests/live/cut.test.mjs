@@ -80,7 +80,7 @@ test('an error that may stand for an answer that was made is booked whole, and s
 
 describe('streams', () => {
   for (const api of ['chat', 'responses', 'messages']) {
-    test(`${api}: a stream of one byte a token that its client leaves is booked at no less than was read`, async () => {
+    test(`FF-62 ${api}: a stream of one byte a token that its client leaves is booked at no less than was read`, async () => {
       const model = api === 'messages' ? 'claude-live' : 'gpt-live';
       const gateway = await Gateway.start(mock, {
         step: '64 tokens',
@@ -212,7 +212,7 @@ test('a child that names no thread of its own stays in its parent\'s tree, and d
   await gateway.stop();
 });
 
-test('a tier is paid as the answer names it, not as it was asked for', async () => {
+test('FF-72 a tier is paid as the answer names it, not as it was asked for', async () => {
   const gateway = await Gateway.start(mock, { models: modelsOn({ 'gpt-live': 'openai' }) });
   const key = gateway.member('ada');
   await mock.clear();

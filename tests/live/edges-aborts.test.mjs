@@ -77,7 +77,7 @@ const othersAreServed = async () => {
 
 describe('a client that resets', () => {
   for (const model of ['gpt-live', 'gpt-bills']) {
-    test(`${model}: at every stage of a call`, async () => {
+    test(`FF-42 ${model}: at every stage of a call`, async () => {
       await mock.clear();
       await mock.models({ [model]: 'tokens=40,tps=200,ttft_ms=30' });
       for (const stream of [false, true]) {

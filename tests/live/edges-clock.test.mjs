@@ -128,10 +128,16 @@ test('a start with the clock before the books goes on from where they are', asyn
   await booksOf(gateway, mock);
 });
 
-test('a start with the clock ahead believes it', async () => {
+test('FF-97 a start with the clock ahead believes it, and shows nothing of the day before', async () => {
+  const used = async () => {
+    const { meters } = await gateway.admin('/api/admin/limits');
+    return meters.find(({ limit }) => limit === 'day')?.used ?? 0;
+  };
+  assert.ok((await used()) > 0);
   await gateway.program.end('SIGTERM');
   set(48 * HOUR_MS);
   await gateway.launch(options);
+  assert.equal(await used(), 0);
   assert.equal((await call()).status, 200);
   assert.ok((await assertForward()) > Date.now() + 47 * HOUR_MS);
   assert.equal(told(/event=clock/g), 0);

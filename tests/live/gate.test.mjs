@@ -78,7 +78,7 @@ for (const endpoint of endpoints) {
       assert.deepEqual(await mock.journal(), []);
     });
 
-    test(`${endpoint.method} ${where}: ${endpoint.dispatches ? 'one decision of the gate, one request at the provider' : 'nothing reaches a provider'}`, async () => {
+    test(`${endpoint.method} ${where}: ${endpoint.dispatches ? 'FF-7 FF-13 FF-43 one decision of the gate, one request at the provider, nothing held afterwards' : 'nothing reaches a provider'}`, async () => {
       await mock.clear();
       const answer = await send(endpoint, where, ada);
       const arrived = await mock.settled();

@@ -526,7 +526,7 @@ describe('limits of pace and number', () => {
   });
 
   for (const api of APIS) {
-    test(`${api}: too many requests get 429 with a whole number of seconds and no x-should-retry`, async () => {
+    test(`FF-91 ${api}: too many requests get 429 with a whole number of seconds and no x-should-retry`, async () => {
       const key = gateway.member(`hasty-${api}`);
       for (let i = 0; i < 2; i++) {
         assert.equal((await send(gateway, key, small(api))).status, 200);
@@ -575,7 +575,7 @@ describe('limits of pace and number', () => {
     assert.equal((await mock.settled()).length, 3);
   });
 
-  test('calls in flight over their number get 429 until one ends', async () => {
+  test('FF-98 calls in flight over their number get 429 until one ends', async () => {
     const key = gateway.member('parallel');
     const second_key = gateway.addKey('parallel').secret;
     await mock.models({ 'gpt-one': 'tokens=20,ttft_ms=800' });

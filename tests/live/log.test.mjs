@@ -95,3 +95,26 @@ describe('a log of JSON', () => {
     gateway.assertNoSecret();
   });
 });
+
+test('FF-22 a log that says less does not charge less', async () => {
+  const quiet = await Gateway.start(mock, {
+    models: modelsOn({ 'gpt-live': 'openai' }),
+    limits: { day: { counts: 'cost', per: 'account', window: 'day', cap: '0.01 USD', hold: 'stream' } },
+  }, { args: ['--log-level', 'error'] });
+  const quiet_key = quiet.member('ada');
+  await mock.clear();
+  await mock.models({ 'gpt-live': 'tokens=400' });
+  const call = () => send(quiet, quiet_key, callOf('chat', 'gpt-live', { limit: 600, text: 'x'.repeat(3000) }));
+  let answer = await call();
+  let spent = 0;
+  for (let i = 0; i < 20 && answer.status === 200; i++) {
+    spent += Number(answer.headers['x-tidegate-cost-micros']);
+    answer = await call();
+  }
+  assert.equal(answer.status, 402, answer.text);
+  await quiet.booked();
+  const rows = await quiet.ledger({ account: 'ada', kind: 'settle' });
+  assert.equal(rows.reduce((sum, row) => sum + row.cost_micros, 0), spent);
+  assert.ok(!/event=call/.test(quiet.log()), 'and indeed it says less');
+  await quiet.stop();
+});

@@ -175,7 +175,7 @@ describe('calls', () => {
     }
 
     for (const status of [302, 404, 500]) {
-      test(`${api}: a provider's ${status} passes, and costs nothing`, async () => {
+      test(`FF-60 ${api}: a provider's ${status} passes, and costs nothing`, async () => {
         await mock.models({ [modelOf(api)]: `status=${status}` });
         await changes(gateway, () => call(api), async (answer) => {
           assert.equal(answer.status, status, answer.text);

@@ -89,7 +89,7 @@ describe('what providers refuse', () => {
   const call = (api, model, options = {}) =>
     send(gateway, key, callOf(api, model, { limit: ownLimit(), ...options }));
 
-  test('429 with a retry-after: the next route serves, and the first is left alone for that long', async () => {
+  test('FF-17 429 with a retry-after: the next route serves, and the first is left alone for that long', async () => {
     await mock.models({ flaky: 'status=429,retry_after=3', steady: 'tokens=20' });
     const first = await call('chat', 'two-routes');
     assert.equal(first.status, 200, first.text);
@@ -268,7 +268,7 @@ describe('what providers refuse', () => {
     assert.equal((await call('messages', 'claude-5')).status, 500);
   });
 
-  test('all routes waiting for seconds: 429 with the shortest wait', async () => {
+  test('FF-90 FF-95 all routes waiting for seconds: 429 with the shortest wait', async () => {
     await mock.models({
       'cool-a': 'status=429,retry_after=20',
       'cool-b': 'status=429,retry_after=9',

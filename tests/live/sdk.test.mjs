@@ -419,7 +419,7 @@ describe('what crosses the gateway', () => {
     });
   });
 
-  test('sixty calls at once of all kinds are booked one by one', async () => {
+  test('FF-68 sixty calls at once of all kinds are booked one by one', async () => {
     const kinds = [
       ['chat', 'gpt-live'],
       ['responses', 'gpt-live'],
@@ -484,7 +484,7 @@ describe('usage in odd forms', () => {
     'keepalive_ms=20,ttft_ms=100',
   ];
   for (const words of forms) {
-    test(`chat, ${words}: booked to the micro, streamed and not`, async () => {
+    test(`FF-19 chat, ${words}: booked to the micro, streamed and not`, async () => {
       await mock.models({ 'gpt-live': `tokens=70,${words}` });
       for (const stream of [false, true]) {
         const answer = await send(
@@ -503,7 +503,7 @@ describe('usage in odd forms', () => {
     });
   }
 
-  test('no usage at all is estimated, upwards, and says so', async () => {
+  test('FF-59 no usage at all is estimated, upwards, and says so', async () => {
     await mock.models({ 'gpt-live': 'tokens=70,usage=0' });
     const received = new Map();
     for (const stream of [false, true]) {
@@ -568,7 +568,7 @@ describe('large and long', () => {
   });
 });
 
-test('all that was booked is the journal of the provider, to the micro', async () => {
+test('FF-35 all that was booked is the journal of the provider, to the micro', async () => {
   await mock.models({ 'gpt-live': 'tokens=10' });
   await send(gateway, key, callOf('chat', 'gpt-live', { limit: ownLimit() }));
   await booksOf(gateway, mock);

@@ -174,7 +174,7 @@ for (const count of [2, 3]) {
     const stream = (model) => (i, limit) => callOf('chat', model, { limit, stream: true });
     const whole = (model) => (i, limit) => callOf('chat', model, { limit });
 
-    repeat(`${CAP} of an account are in flight`, async () => {
+    repeat(`FF-9 ${CAP} of an account are in flight`, async () => {
       const { name, keys } = await newAccount();
       await assertExact(await storm(gateways, keys, stream('flows')), inFlight);
       assert.equal((await meterOf('own-flows', name))?.held ?? 0, 0);
@@ -205,7 +205,7 @@ for (const count of [2, 3]) {
       assert.equal((await meterOf(pool)).used, CAP);
     });
 
-    repeat(`a month with room for ${CAP} calls lets ${CAP} in and is spent to the micro`, async () => {
+    repeat(`FF-3 FF-12 a month with room for ${CAP} calls lets ${CAP} in and is spent to the micro`, async () => {
       const { name, keys } = await newAccount();
       const call = callOf('chat', 'monthly', { limit: MONTH.output });
       const headers = { 'x-tidegate-thread': 'one' };

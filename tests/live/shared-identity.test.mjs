@@ -176,7 +176,7 @@ describe('a cap that an operator raises on one gateway after the other', () => {
 });
 
 describe('a thread', () => {
-  test('begun at one gateway goes on at the other, and its tree has one cap', async () => {
+  test('FF-10 begun at one gateway goes on at the other, and its tree has one cap', async () => {
     const { secret, name } = await member('threads');
     const headers = { 'x-tidegate-thread': 'story' };
     await assertServed(a, secret, 'treed', headers);
@@ -257,7 +257,7 @@ describe('a call that waits at one gateway', () => {
 });
 
 describe('a refusal that repeats at one gateway', () => {
-  test('ends soon after the other gave back what it had taken', async () => {
+  test('FF-32 ends soon after the other gave back what it had taken', async () => {
     const { secret } = await member('again');
     /* The provider takes the connection and says nothing: no byte of the request leaves. */
     const first = ask(a, secret, 'paced');

@@ -80,7 +80,7 @@ describe('a client that leaves amid a stream', () => {
     ['messages', 'claude-bills', 'bills_all'],
   ];
   for (const [api, model, on_abort] of cases) {
-    test(`${api}, ${on_abort}: ${on_abort === 'stops' ? 'the provider is left within 300 ms' : 'the answer is read on to its end'}, and it is booked`, async () => {
+    test(`FF-56 FF-65 FF-66 ${api}, ${on_abort}: ${on_abort === 'stops' ? 'the provider is left within 300 ms' : 'the answer is read on to its end'}, and it is booked`, async () => {
       const all = on_abort === 'stops' ? 4000 : 250;
       await mock.models({
         [model]: `tokens=${all},tps=100${on_abort === 'stops' ? '' : ',bill_after_cut=1'}`,
@@ -132,7 +132,7 @@ describe('a client that leaves amid a stream', () => {
     });
   }
 
-  test('before the first byte: the provider is left and the call is booked', async () => {
+  test('FF-63 before the first byte: the provider is left and the call is booked', async () => {
     await mock.models({ 'gpt-live': 'tokens=20,ttft_ms=5000' });
     const controller = new AbortController();
     const limit = ownLimit();
@@ -152,7 +152,7 @@ describe('a client that leaves amid a stream', () => {
     await booksOf(gateway, mock, new Map([[limit, 0]]));
   });
 
-  test('before a whole answer: the provider is left and the call is booked', async () => {
+  test('FF-57 before a whole answer: the provider is left and the call is booked', async () => {
     await mock.models({ 'claude-live': 'tokens=500,tps=100' });
     const limit = ownLimit();
     const controller = new AbortController();

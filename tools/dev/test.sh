@@ -37,6 +37,18 @@ suite_told() {
             n["skip"] ? ", " n["skip"] " skipped" : "" }' "$RESULTS" >&2
 }
 
+# unit_source PROGRAM: its source; that of tests/unit/core/core_call_test is tests/unit/core/call_test.c.
+unit_source() {
+    local folder=${1%/*} name=${1##*/}
+    if [ -f "$1.c" ]; then
+        echo "$1.c"
+    elif [ -f "$folder/${name#"${folder##*/}"_}.c" ]; then
+        echo "$folder/${name#"${folder##*/}"_}.c"
+    else
+        echo "$1"
+    fi
+}
+
 # unit_suite SUITE FOLDER [ROOM...]: the programs that meson knows, or those of some rooms, run by `meson test`.
 unit_suite() {
     local suite=$1 folder=$2 logs=$LOGS/$1 slower=1 names=() code=0 program file tap exit_code room
@@ -62,7 +74,7 @@ unit_suite() {
         exit_code=$(cat "$tap.code" 2>/dev/null || true)
         file=$(cat "$program")
         file=${file#"$ROOT/$folder/"}
-        [ -f "$file.c" ] && file=$file.c
+        file=$(unit_source "$file")
         awk -v suite="$suite" -v file="$file" -v code="$exit_code" -f tools/dev/tap.awk "$tap.tap" >"$tap.results"
         cat "$tap.results" >>"$RESULTS"
         if grep -q '^fail' "$tap.results"; then
@@ -256,6 +268,17 @@ postgres_suite() {
     TIDEGATE_STORE=postgresql node_suite "$@"
 }
 
+# list_suite NAME: tests/NAME.txt against what ran, by tools/NAME.
+list_suite() {
+    if "tools/$1" "$RESULTS" >"$LOGS/$1.log" 2>&1; then
+        note pass "$1" "tests/$1.txt" "tests/$1.txt agrees with what ran"
+    else
+        note fail "$1" "tests/$1.txt" "tests/$1.txt agrees with what ran"
+        { echo "=== $1"; cat "$LOGS/$1.log"; } >>"$FAILURES"
+    fi
+    suite_told "$1"
+}
+
 # A run that is cut short says so and still ends with the counts.
 summary_at_exit() {
     postgres_stop
@@ -392,14 +415,10 @@ run_tests() {
         fuzz_suite
     fi
     if [ -n "$ONLY$FILTER$STORE" ] || [ "$plain" = 0 ]; then
-        say "a part was run: tests/cases.txt is checked by a whole ./dev test alone"
-    elif tools/cases "$RESULTS" >"$LOGS/cases.log" 2>&1; then
-        note pass cases tests/cases.txt "tests/cases.txt agrees with what ran"
-        suite_told cases
+        say "a part was run: tests/cases.txt and tests/failures.txt are checked by a whole ./dev test alone"
     else
-        note fail cases tests/cases.txt "tests/cases.txt agrees with what ran"
-        { echo "=== cases"; cat "$LOGS/cases.log"; } >>"$FAILURES"
-        suite_told cases
+        list_suite cases
+        list_suite failures
     fi
     summary
 }

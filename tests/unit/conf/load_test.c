@@ -473,7 +473,7 @@ main(void)
         CASE("known providers need not be described", known_providers),
         CASE("deadlines, headers and insecure hosts arrive", insecure_and_headers),
         CASE("a route is priced by itself, its model, or its id, in that order", route_prices),
-        CASE("SL-10 a cache price that is absent costs what input costs, one written as null adds nothing", absent_cache_prices_are_filled),
+        CASE("SL-10 FF-71 a cache price that is absent costs what input costs, one written as null adds nothing", absent_cache_prices_are_filled),
         CASE("models are sorted by name", models_are_sorted),
         CASE("limits arrive", limits_arrive),
         CASE("a fingerprint follows what is counted, not how much", fingerprints_follow_the_meaning),

@@ -405,7 +405,7 @@ tell_seed(void **state)
 }
 
 static const struct CMUnitTest tests[] = {
-    CASE_WITH("meters are what the books say, and no cap is passed where estimates are exact", meters_are_what_the_books_say,
+    CASE_WITH("FF-25 FF-26 meters are what the books say, and no cap is passed where estimates are exact", meters_are_what_the_books_say,
         NULL, tell_seed),
 };
 UNIT_MAIN(tests)

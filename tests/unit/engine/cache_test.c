@@ -263,7 +263,7 @@ a_call_of_a_known_thread_takes_few_statements(void **state)
 static const struct CMUnitTest tests[] = {
     CASE("a kept row is found by each of its names", a_row_is_found_by_each_of_its_names),
     CASE("what was not used for longest leaves first", what_was_not_used_for_longest_leaves_first),
-    BOTH("what is kept is what the store has, whatever fails", what_is_kept_is_what_the_store_has),
+    BOTH("FF-30 what is kept is what the store has, whatever fails", what_is_kept_is_what_the_store_has),
     BOTH("a refusal asks the store for nothing", a_refusal_asks_the_store_for_nothing),
     CASE_WITH(
         "a write from outside is seen", a_write_from_outside_is_seen, house_on_disk, house_end),

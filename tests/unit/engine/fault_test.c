@@ -256,7 +256,7 @@ a_change_by_an_admin_is_all_or_nothing(void **state)
 
 static const struct CMUnitTest tests[] = {
     BOTH("ids of answers outlive an outage", ids_of_answers_outlive_an_outage),
-    BOTH("broken at commit: nothing starts, nothing is lost", broken_at_commit),
+    BOTH("FF-29 FF-54 broken at commit: nothing starts, nothing is lost", broken_at_commit),
     BOTH("broken at begin: nothing starts, nothing is lost", broken_at_begin),
     CASE_WITH("a try with nothing to write proves that it can be written", a_try_with_nothing_to_write_proves_it,
         house_in_memory, house_end),

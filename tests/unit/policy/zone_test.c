@@ -189,7 +189,7 @@ main(void)
         CASE("SL-24 February ends after 28 days", february),
         CASE("SL-25 a leap-year February holds its 29th", leap_day),
         CASE("SL-26 22:00 in New York on 15 June is the UTC day 16 June", evening_in_new_york),
-        CASE("days, weeks and months follow a zone's wall clock", days_follow_the_wall_clock),
+        CASE("FF-76 days, weeks and months follow a zone's wall clock", days_follow_the_wall_clock),
         CASE("windows neither overlap nor leave a gap", windows_tile_time),
         CASE("an offset begins at its instant", offsets_begin_at_their_instant),
         CASE("a local time maps to its first instant, or to the jump over it",

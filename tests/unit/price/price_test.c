@@ -377,7 +377,7 @@ main(void)
         CASE("a multiplier applies before rounding", multipliers_apply_before_rounding),
         CASE("a provider's figure wins within a factor of 4 of the book's",
             provider_figure_wins_within_a_factor_of_4),
-        CASE("a bound takes the dearest price that can apply", a_bound_takes_the_dearest),
+        CASE("FF-73 a bound takes the dearest price that can apply", a_bound_takes_the_dearest),
         CASE("output within a room stops at the last token that fits", output_within_a_room),
         CASE("output within a room is the exact inverse of the bound", inverse_is_exact),
         CASE("no cost passes its bound", no_cost_passes_its_bound),

@@ -144,6 +144,26 @@ a_providers_own_wait_goes_first(void **state)
 }
 
 static void
+a_providers_long_wait_is_a_hint(void **state)
+{
+    static const int64_t days_ms[] = { 156 * HOUR_MS, 18 * DAY_MS, COOLDOWN_HINT_MS + 1 };
+    (void)state;
+    for (size_t i = 0; i < countof(days_ms); i++) {
+        struct cooldown cooldown = { .failures = 0 };
+        int64_t now_ms = 1000;
+        for (int asked = 0; asked < 5; asked++) { /* it says so again and again */
+            cooldown_asked(&cooldown, COOLDOWN_SPENT, days_ms[i], now_ms);
+            assert_int_equal(cooldown_opens_ms(&cooldown, now_ms), now_ms + COOLDOWN_HINT_MS);
+            now_ms += COOLDOWN_HINT_MS;
+            assert_true(probe_at(&cooldown, now_ms));
+            assert_false(probe_at(&cooldown, now_ms)); /* one call alone */
+        }
+        cooldown_answered(&cooldown, true); /* its quota came back */
+        assert_int_equal(cooldown_opens_ms(&cooldown, now_ms), 0);
+    }
+}
+
+static void
 a_rule_of_none_never_closes_it(void **state)
 {
     struct cooldown cooldown = { .failures = 0 };
@@ -174,6 +194,7 @@ static const struct CMUnitTest tests[] = {
     CASE("waits of different routes differ", waits_of_different_routes_differ),
     CASE("one call asks whether it is well", one_call_asks_whether_it_is_well),
     CASE("calls that were on their way do not lengthen it", calls_that_were_on_their_way_do_not_lengthen_it),
+    CASE("FF-86 FF-87 a provider's long wait is a hint: it is asked again meanwhile", a_providers_long_wait_is_a_hint),
     CASE("a provider's own wait goes first", a_providers_own_wait_goes_first),
     CASE("what nobody asks any more is bygone after a while", what_nobody_asks_any_more_is_bygone_after_a_while),
     CASE("a rule of none never closes it", a_rule_of_none_never_closes_it),

@@ -337,11 +337,11 @@ hostile_names_break_out_of_nothing(void **state)
 }
 
 static const struct CMUnitTest tests[] = {
-    CASE("a spent budget in every client's voice", spent_budget_in_every_voice),
+    CASE("FF-94 a spent budget in every client's voice", spent_budget_in_every_voice),
     CASE("waits are told up to a minute, longer ones as spent", waits_are_told_up_to_a_minute),
     CASE("each reason has its status for each client", each_reason_has_its_status_for_each_client),
-    CASE("the sentence names who, what and when", sentence_names_who_what_and_when),
-    CASE("sums of others are not told", sums_of_others_are_not_told),
+    CASE("FF-92 the sentence names who, what and when", sentence_names_who_what_and_when),
+    CASE("FF-93 sums of others are not told", sums_of_others_are_not_told),
     CASE("hostile names break out of nothing", hostile_names_break_out_of_nothing),
 };
 UNIT_MAIN(tests)
