@@ -1,4 +1,5 @@
-/* reaches: judge_answer judge_wait_ms wait_parse wait_to_pacific_midnight upstream_class_word http_parse_response */
+/* reaches: judge_answer judge_wait_ms wait_parse wait_to_pacific_midnight upstream_class_word http_parse_response
+ * reported_of_headers reported_of_json reported_valid */
 /* fuzz/quota.c: what providers say of their limits. The first byte picks the dialect and the moment; what
  * follows is an answer, head and body, and where it has no head, a wait as text.
  *
@@ -6,6 +7,7 @@
 #include <stdlib.h>
 
 #include "wire/quota.h"
+#include "wire/reported.h"
 
 static void
 hold(bool condition)
@@ -33,6 +35,21 @@ judge(enum dialect dialect, const struct http_head *head, struct slice body, int
     hold(upstream_class_word(first.class_) != NULL);
 }
 
+/* What is kept of it is a row that may be stored. */
+static void
+hold_reports(const struct http_head *head, struct slice body)
+{
+    static struct reported_row report;
+    struct reported_fault fault;
+    report = (struct reported_row){ .account_id = 1 };
+    if (head) {
+        reported_of_headers(head, SLICE("anthropic"), &report);
+        hold(reported_valid(&report));
+    }
+    const bool taken = reported_of_json(body, &report, &fault);
+    hold(taken ? reported_valid(&report) && report.window_count > 0 : report.window_count == 0);
+}
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -51,7 +68,10 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (http_parse_response(bytes, &limits, &state, HTTP_METHOD_POST, &head, &why) == HTTP_DONE) {
         judge(dialect, &head, slice_of(bytes.ptr + head.head_bytes, bytes.len - head.head_bytes),
             now_ms);
+        hold_reports(
+            &head, slice_of(bytes.ptr + head.head_bytes, bytes.len - head.head_bytes));
     } else {
+        hold_reports(NULL, bytes);
         hold_wait(wait_parse(bytes, now_ms));
     }
     hold_wait(wait_to_pacific_midnight(now_ms));

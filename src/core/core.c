@@ -190,6 +190,7 @@ core_needs(struct core *core, const struct event *event, struct needs *needs)
     case EVENT_REROUTE: need_hold(core, event->reroute.hold_id, needs); return;
     case EVENT_SETTLE: need_hold(core, event->settle.hold_id, needs); return;
     case EVENT_ADMIN: need_admin(core, &event->admin, needs); return;
+    case EVENT_REPORT: need_report(core, &event->report, needs); return;
     default: return;
     }
 }
@@ -213,6 +214,7 @@ core_decide(struct core *core, const struct event *event, struct verdict *verdic
     case EVENT_REROUTE: decide_reroute(core, event, verdict); break;
     case EVENT_SETTLE: decide_settle(core, event, verdict); break;
     case EVENT_ADMIN: decide_admin(core, event, verdict); break;
+    case EVENT_REPORT: decide_report(core, &event->report, verdict); break;
     default: break;
     }
     return !core->work->failed;

@@ -237,6 +237,18 @@ void ledger_from_hold(const struct core *core, struct ledger_row *row, const str
 void need_id(struct needs *needs, enum need_kind kind, const void *slot, int64_t id);
 void need_text(struct needs *needs, enum need_kind kind, int32_t sub_kind, const void *slot,
     int64_t id, const char *text);
+/* --- reported.c: limits on what providers report of their own windows; core/reported.h */
+void need_reported(
+    struct core *core, const struct policy *policy, int64_t account_id, struct needs *needs);
+/* What is reported of the account, of a limit per gateway of the company; NULL = nothing. */
+const struct reported_row *reported_of(
+    const struct core *core, const struct limit *limit, int64_t account_id);
+/* False: the refusal says why; its amounts are in thousandths of a percent. `credential`: the provider that
+ * would be used. */
+bool reported_fits(const struct core *core, const struct limit *limit, int64_t account_id,
+    const struct model *model, const char *credential, int64_t cap_pct, struct refusal *refusal);
+void need_report(struct core *core, const struct report_event *report, struct needs *needs);
+void decide_report(struct core *core, const struct report_event *report, struct verdict *verdict);
 
 /* --- issued.c */
 void need_issued(struct core *core, const struct issued_event *ask, struct needs *needs);

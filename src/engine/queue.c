@@ -60,7 +60,8 @@ ring_free(struct ring *ring)
 bool
 event_is_lazy(const struct event *event)
 {
-    const bool untold = event->kind == EVENT_EXTEND && event->reply.loop == ENGINE_NO_REPLY;
+    const bool untold = (event->kind == EVENT_EXTEND || event->kind == EVENT_REPORT)
+                        && event->reply.loop == ENGINE_NO_REPLY;
     return event->kind == EVENT_SETTLE || event->kind == EVENT_TICK || untold;
 }
 
@@ -93,6 +94,7 @@ borrowed_by(struct event *event)
     case EVENT_ADMIN: return &event->admin.note;
     case EVENT_ISSUED: return &event->issued.ids;
     case EVENT_SETTLE: return &event->settle.issued;
+    case EVENT_REPORT: return &event->report.windows;
     default: return NULL;
     }
 }

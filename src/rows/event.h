@@ -17,6 +17,7 @@ enum event_kind {
     EVENT_SETTLE,   /* an allowed call is over */
     EVENT_ADMIN,    /* a change by an admin */
     EVENT_TICK,     /* time */
+    EVENT_REPORT,   /* what a provider says is used of its own windows */
     EVENT_KIND_COUNT,
 };
 
@@ -106,6 +107,13 @@ struct issued_event {
     struct slice ids;        /* HASH_HEX bytes each, end to end; at most ISSUED_IDS_MAX */
 };
 
+/* What was reported of an account's credentials, or of the company's. Nobody need wait for it. */
+struct report_event {
+    int64_t account_id;      /* 0 = the company */
+    bool whole;              /* it tells all there is of these credentials: what else was known of them goes */
+    struct slice windows;    /* as pack_reported writes them; captured_ms 0 = now */
+};
+
 enum admin_verb {
     ADMIN_ACCOUNT_PUT,   /* create, or change plan / organisation / state */
     ADMIN_KEY_PUT,       /* create */
@@ -142,6 +150,7 @@ struct event {
         struct reroute_event reroute;
         struct settle_event settle;
         struct admin_event admin;
+        struct report_event report;
     };
 };
 
@@ -156,6 +165,7 @@ event_bytes(const struct event *event)
     case EVENT_REROUTE: return offsetof(struct event, reroute) + sizeof event->reroute;
     case EVENT_SETTLE: return offsetof(struct event, settle) + sizeof event->settle;
     case EVENT_ISSUED: return offsetof(struct event, issued) + sizeof event->issued;
+    case EVENT_REPORT: return offsetof(struct event, report) + sizeof event->report;
     default: return sizeof *event;
     }
 }
@@ -228,7 +238,7 @@ struct verdict {
     int64_t cost_micros;
     int64_t est_micros;          /* of the whole call, with its last event alone; 0 where nothing left the process */
     int64_t overshoot_micros;    /* the most that a cost cap is passed by, settled and held, by this cost; 0 = none */
-    /* ADMIN: */
+    /* ADMIN, REPORT: */
     enum status_of_admin { ADMIN_DONE, ADMIN_NOT_FOUND, ADMIN_EXISTS, ADMIN_INVALID } admin;
     int64_t new_id, new_id_2;
 };

@@ -43,6 +43,9 @@
     X(COST_HELD, "budget_held", "limit", 429, WAIT, "The rest of the budget is held by calls in flight.")            \
     X(TOKENS_SPENT, "tokens_spent", "limit", 409, SPENT, "The token allowance is used up.")                          \
     X(TOKENS_HELD, "tokens_held", "limit", 429, WAIT, "The rest of the token allowance is held by calls in flight.") \
+    X(SESSION_THRESHOLD, "session_threshold", "limit", 503, WAIT, "The session window has reached the threshold that was set for it.") \
+    X(WEEK_THRESHOLD, "week_threshold", "limit", 503, WAIT, "The week has reached the threshold that was set for it.") \
+    X(USAGE_UNKNOWN, "usage_unknown", "limit", 503, SPENT, "What the provider reports as used is not known, or too old, and this limit lets nothing start then.") \
     X(RATE, "rate_limited", "limit", 429, WAIT, "Too many requests.")                                                \
     X(IN_FLIGHT, "in_flight_full", "limit", 429, WAIT, "Too many calls are in flight.")                              \
     X(ROUTES_COOLING, "routes_cooling", "provider", 503, WAIT, "All providers of this model are at a limit of their own, or asked to be left alone for a while.") \

@@ -21,12 +21,16 @@ refusal_shared_limit(const struct refusal *refusal)
 }
 
 #define PERCENT_MAX 100000 /* more is beyond telling */
+#define MILLI_PCT   1000
 
 int64_t
 refusal_percent(const struct refusal *refusal)
 {
     int64_t taken = max_i64(0, money_add(refusal->used, refusal->held));
     int64_t cap = refusal->cap;
+    if (refusal->counts == COUNT_REPORTED) {
+        return min_i64((taken + MILLI_PCT / 2) / MILLI_PCT, PERCENT_MAX); /* it is a share by itself */
+    }
     if (cap <= 0) {
         return 100;
     }
@@ -135,6 +139,22 @@ add_sums(struct buf *out, const struct refusal *refusal)
     }
 }
 
+/* `has used 92 % of its session window, and its threshold is 90 %`. */
+static void
+add_threshold(struct buf *out, const struct refusal *refusal, struct slice account)
+{
+    if (refusal->reason == REASON_USAGE_UNKNOWN) {
+        buf_add_str(out, reason_row(refusal->reason)->sentence);
+        out->len -= 1; /* the limit's name comes before the stop */
+        return;
+    }
+    add_subject(out, refusal, account);
+    buf_addf(out, " has used %lld %% of its %s, as its provider reports, and the threshold is %lld %%",
+        (long long)refusal_percent(refusal),
+        refusal->reason == REASON_SESSION_THRESHOLD ? "session window" : "week",
+        (long long)(refusal->cap / MILLI_PCT));
+}
+
 static void
 add_limit(struct buf *out, const struct refusal *refusal, struct slice account)
 {
@@ -143,6 +163,8 @@ add_limit(struct buf *out, const struct refusal *refusal, struct slice account)
         buf_add_str(out, " A limit shared with others is at ");
         buf_add_i64(out, refusal_percent(refusal));
         buf_add_str(out, " %");
+    } else if (refusal->counts == COUNT_REPORTED) {
+        add_threshold(out, refusal, account);
     } else {
         add_subject(out, refusal, account);
         add_sums(out, refusal);
@@ -169,6 +191,10 @@ add_remedy(struct buf *out, const struct refusal *refusal, int64_t now_ms)
         return;
     }
     const int64_t wait_s = refusal_retry_after_s(refusal, now_ms);
+    if (refusal->reason == REASON_USAGE_UNKNOWN) {
+        buf_add_str(out, " It opens with the next report.");
+        return;
+    }
     if (class_ == REASON_CLASS_WAIT && wait_s <= WAIT_TOLD_S_MAX) {
         buf_addf(out, " Try again in %lld s.", (long long)(wait_s > 0 ? wait_s : WAIT_UNKNOWN_S));
         return;
@@ -182,7 +208,9 @@ add_remedy(struct buf *out, const struct refusal *refusal, int64_t now_ms)
         buf_add_str(out, refusal->window == WINDOW_LIFETIME ? " It does not reset by itself."
                                                             : " Waiting does not help.");
     }
-    if (refusal_has_limit(refusal)) {
+    if (refusal->counts == COUNT_REPORTED && refusal_has_limit(refusal)) {
+        buf_add_str(out, " A higher threshold lets work start before.");
+    } else if (refusal_has_limit(refusal)) {
         buf_add_str(out, " Ask your operator to raise it.");
     } else if (class_ == REASON_CLASS_SPENT) {
         buf_add_str(out, " Ask your operator.");

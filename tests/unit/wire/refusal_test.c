@@ -239,6 +239,20 @@ each_reason_has_its_status_for_each_client(void **state)
     }
 }
 
+static struct refusal
+threshold(enum per_kind per, enum reason reason)
+{
+    struct refusal refusal = spent();
+    refusal.counts = COUNT_REPORTED;
+    refusal.per = (int32_t)per;
+    refusal.window = WINDOW_REPORTED;
+    refusal.reason = reason;
+    refusal.used = 91501; /* thousandths of a percent: shown rounded */
+    refusal.held = refusal.ask = 0;
+    refusal.cap = 90000;
+    return refusal;
+}
+
 static void
 sentence_names_who_what_and_when(void **state)
 {
@@ -286,6 +300,17 @@ sentence_names_who_what_and_when(void **state)
         { odd_reset, "", "ada",
             "Account \"ada\" has spent $0.000042 of $0.00004 (limit \"day\"). Waiting does not help. "
             "Ask your operator to raise it." },
+        { threshold(PER_ACCOUNT, REASON_SESSION_THRESHOLD), "", "ada",
+            "Account \"ada\" has used 92 % of its session window, as its provider reports, and the "
+            "threshold is 90 % (limit \"month-spend\"). It opens again on 2026-12-01 00:00 UTC. A higher "
+            "threshold lets work start before." },
+        { threshold(PER_GATEWAY, REASON_WEEK_THRESHOLD), "", "ada",
+            "The week has reached the threshold that was set for it. A limit shared with others is at "
+            "92 % (limit \"month-spend\"). It opens again on 2026-12-01 00:00 UTC. A higher threshold "
+            "lets work start before." },
+        { threshold(PER_ACCOUNT, REASON_USAGE_UNKNOWN), "", "ada",
+            "What the provider reports as used is not known, or too old, and this limit lets nothing "
+            "start then (limit \"month-spend\"). It opens with the next report." },
         { plain(REASON_MODEL_UNKNOWN), "\"gpt-9\"", "ada",
             "There is no such model here: \"gpt-9\"." },
         { plain(REASON_BODY_DUPLICATE_KEY), "model: the second is at byte 9", "ada",
