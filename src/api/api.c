@@ -66,12 +66,31 @@ ask_handle(struct api_worker *worker, struct ask *ask)
     }
 }
 
-static const char *
-allowed_methods(uint32_t methods)
+/* For Allow: what the path takes, HEAD where GET. */
+static void
+allowed_methods(uint32_t methods, char out[64])
 {
-    const bool get = methods & 1u << HTTP_METHOD_GET;
-    const bool post = methods & 1u << HTTP_METHOD_POST;
-    return get && post ? "GET, HEAD, POST" : get ? "GET, HEAD" : post ? "POST" : "HEAD";
+    static const char *const names[] = {
+#define METHOD_NAME(name) [HTTP_METHOD_##name] = #name,
+        HTTP_METHODS(METHOD_NAME)
+#undef METHOD_NAME
+    };
+    struct buf list = { .ptr = out, .cap = 63, .limit_bytes = 63 };
+    methods |= methods & 1u << HTTP_METHOD_GET ? 1u << HTTP_METHOD_HEAD : 0;
+    for (size_t i = HTTP_METHOD_OTHER + 1; i < countof(names); i++) {
+        if (methods & 1u << i) {
+            buf_add_str(&list, list.len > 0 ? ", " : "");
+            buf_add_str(&list, names[i]);
+        }
+    }
+    out[list.len] = '\0';
+}
+
+/* Whether what is asked may come with a body that says how. */
+static bool
+method_has_body(enum http_method method)
+{
+    return method == HTTP_METHOD_POST || method == HTTP_METHOD_PUT || method == HTTP_METHOD_PATCH;
 }
 
 /* The path and query, and which endpoint they are; what is none is answered: false. */
@@ -95,8 +114,10 @@ ask_target(struct ask *ask, enum http_method method, struct slice path, struct s
         return false;
     }
     if (result == API_MATCH_METHOD_WRONG) {
+        char allowed[64];
+        allowed_methods(match.methods, allowed);
         answer_reason(ask, REASON_METHOD_WRONG);
-        answer_header(ask, "Allow", allowed_methods(match.methods));
+        answer_header(ask, "Allow", allowed);
         return false;
     }
     if (endpoint_row(ask->endpoint)->owner == ENDPOINT_OWNER_RELAY) {
@@ -313,7 +334,7 @@ api_request(struct api_loop *loop, struct net_exchange *exchange, const struct h
     ask_key(ask, head);
     if (!ask_judge(ask, head)) {
         ask_send(ask);
-    } else if (head->method == HTTP_METHOD_POST) {
+    } else if (method_has_body(head->method)) {
         list_push_back(&loop->reading, &ask->node);
         net_body_read(exchange);
     } else {

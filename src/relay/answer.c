@@ -97,6 +97,7 @@ on_head(struct net_call *upstream, const struct http_head *head, void *user)
     const struct answer_headers rules = { .user_pays = call->payer == PAYER_USER,
         .rerouted = call->attempts > 1 };
     headers_to_client(head, &rules, &call->answer_headers);
+    call_tell_reported(call, head);
     call_free_thin(call);                              /* of an attempt before */
     const int64_t now_ms = fine ? 0 : clock_wall_ms(); /* when to ask again counts from */
     call->judgement = judge_answer(call_provider(call)->dialect, head, (struct slice){ 0 }, now_ms);

@@ -159,6 +159,7 @@ relay_loop_stop(struct relay_loop *loop)
     net_timer_stop(&loop->report_timer);
     net_timer_stop(&loop->lease_timer);
     refusals_free(loop);
+    told_reports_free(loop);
     policy_unref(loop->policy);
     while (!list_empty(&loop->free_calls)) {
         struct call *call = list_entry(list_pop_front(&loop->free_calls), struct call, node);

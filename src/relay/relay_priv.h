@@ -69,6 +69,7 @@ struct relay_loop {
     int64_t lease_end_mono_ms;     /* no later than streams must end, as far as it is known here */
     struct net_timer report_timer; /* of repeats */
     struct known_refusal *refusals; /* KNOWN_REFUSALS, once there is one; see again.c */
+    struct told_report *told_reports; /* once there is one; see reported.c */
     struct spares spares;          /* of bodies, heads and answers */
     struct policy *policy;         /* the newest that this loop has seen, with a reference */
     int64_t requests;              /* numbers those that have no hold */
@@ -320,6 +321,11 @@ bool call_refused_again(struct call *call, const struct call_event *event);
 void call_refused_first(struct call *call, const struct verdict *verdict);
 void refusals_report(struct relay_loop *loop);
 void refusals_free(struct relay_loop *loop);
+
+/* --- reported.c */
+/* What the answer says is used of the provider's own windows, if it says so, is told to the gate. */
+void call_tell_reported(const struct call *call, const struct http_head *head);
+void told_reports_free(struct relay_loop *loop);
 
 /* --- refuse.c */
 /* Appends headers and body as call's client is told; answers the status. */
