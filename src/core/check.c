@@ -222,25 +222,17 @@ check_bounds(const struct call_state *state, const struct route *route)
     return limits->has_strict && state->call->cannot_bound ? REASON_CANNOT_BOUND : REASON_OK;
 }
 
-static bool
-reported_refuses(const struct call_state *state, const struct applied *applied, struct refusal *refusal)
-{
-    (void)state;
-    (void)applied;
-    (void)refusal;
-    return false;
-}
-
 /* False when this limit has no room for the call; then the refusal says why. */
 static bool
 check_limit(const struct call_state *state, const struct applied *applied, const struct route *route,
     struct refusal *refusal)
 {
-    if (applied->limit->counts == COUNT_REPORTED) {
-        return !reported_refuses(state, applied, refusal);
-    }
     if (!limit_counts_route(applied->limit, state->policy, route)) {
         return true;
+    }
+    if (applied->limit->counts == COUNT_REPORTED) {
+        return reported_fits(state->core, applied->limit, state->account->account_id, state->model,
+            state->policy->providers[route->provider].name, applied->cap, refusal);
     }
     const int64_t ask = ask_of(state, applied, route);
     if (limit_fits(state, applied, ask)) {

@@ -156,6 +156,26 @@ need_caps(struct core *core, const struct caller *caller, struct needs *needs)
     }
 }
 
+/* For whom a threshold may be set; there is nothing of it in a meter. */
+static void
+need_thresholds(struct core *core, const struct caller *caller, uint64_t *seen, struct needs *needs)
+{
+    const struct policy *policy = caller->policy;
+    for (int32_t i = 0; i < policy->limit_count; i++) {
+        const struct limit *limit = &policy->limits[i];
+        struct subject_key keys[SUBJECTS_PER_LIMIT];
+        if (limit->counts != COUNT_REPORTED || limit->per == PER_GATEWAY
+            || asked_before(limit, seen)) {
+            continue;
+        }
+        const int32_t count = limit_subjects(limit, caller, keys);
+        for (int32_t k = 0; k < count; k++) {
+            need_subject(core, &keys[k], false, needs);
+        }
+    }
+    need_reported(core, policy, caller->account_id, needs);
+}
+
 void
 need_limits(struct core *core, const struct caller *caller, struct needs *needs)
 {
@@ -182,6 +202,7 @@ need_limits(struct core *core, const struct caller *caller, struct needs *needs)
             }
         }
     }
+    need_thresholds(core, caller, &seen, needs);
     if (policy->limit_count > 0) {
         need_caps(core, caller, needs);
     }

@@ -473,7 +473,7 @@ work_image(const struct work *work, unsigned char *out, size_t out_size)
 void
 gate_load_and_decide(struct gate *gate, const struct event *event, struct verdict *verdict)
 {
-    static unsigned char before[1 << 20], after[1 << 20];
+    static unsigned char before[1 << 22], after[1 << 22];
     load_all(gate, event);
     const size_t before_size = work_image(&gate->work, before, sizeof before);
     const struct ledger_node *const *ledger_end = (const struct ledger_node *const *)gate->work.ledger_last;

@@ -349,6 +349,71 @@ a_report_that_makes_no_sense_is_told(void **state)
     assert_int_equal(gate->bank.reported_count, 0);
 }
 
+static void
+a_call_is_refused_at_the_threshold_and_changes_nothing(void **state)
+{
+    struct gate *gate = *state;
+    struct limit *limit = add_limit(gate->policy, "five-hour", COUNT_REPORTED, PER_ACCOUNT, WINDOW_REPORTED, 90);
+    limit->span_ms = 5 * HOUR_MS;
+    limit->max_age_ms = 15 * MINUTE_MS;
+    limit->at_cap = AT_CAP_PAUSE;
+    struct reported_row report = { .account_id = ACCOUNT };
+    add_window(&report, "", "5h", "", 89999, gate->now_ms + HOUR_MS);
+    report.windows[0].captured_ms = 0;
+    struct buf packed = { 0 };
+    struct event told = a_report(&report, true, &packed);
+    struct event call = a_call(MODEL_PAID, 100, 100);
+    expect_allowed(gate, &call); /* nothing is known yet */
+    expect_allowed(gate, &told);
+    const struct verdict running = expect_allowed(gate, &call);
+    assert_int_equal(bank_hold(gate, running.hold_id)->part_count, 0); /* it only compares */
+
+    report.windows[0].used_milli_pct = 90000;
+    told = a_report(&report, true, &packed);
+    expect_allowed(gate, &told);
+    const struct verdict refused = expect_refused(gate, &call, REASON_SESSION_THRESHOLD);
+    assert_string_equal(refused.refusal.limit_name, "five-hour");
+    assert_int_equal(refused.refusal.used, 90000);
+    assert_int_equal(refused.refusal.cap, 90000);
+    assert_int_equal(refused.refusal.retry_after_ms, HOUR_MS);
+    const struct event more = an_extend(running.hold_id, 50); /* what runs goes on */
+    expect_allowed(gate, &more);
+    struct event other = call;
+    other.call.account_id = ACCOUNT_B;
+    other.call.key_id = KEY_B;
+    expect_allowed(gate, &other); /* and so does everybody else */
+
+    gate->now_ms += HOUR_MS;
+    expect_allowed(gate, &call); /* the reset has passed */
+    gate->now_ms -= HOUR_MS;
+    limit->cap_default = 91;
+    expect_allowed(gate, &call);
+    limit->cap_default = CAP_UNLIMITED;
+    expect_allowed(gate, &call);
+    limit->cap_default = 50;
+    expect_refused(gate, &call, REASON_SESSION_THRESHOLD);
+    limit->at_cap = AT_CAP_SHADOW;
+    assert_int_equal(expect_allowed(gate, &call).shadow.reason, REASON_SESSION_THRESHOLD);
+    buf_free(&packed);
+}
+
+static void
+a_limit_of_the_gateway_judges_the_company_s_credentials(void **state)
+{
+    struct gate *gate = *state;
+    struct limit *limit = add_limit(gate->policy, "company-week", COUNT_REPORTED, PER_GATEWAY, WINDOW_REPORTED, 90);
+    limit->span_ms = 7 * DAY_MS;
+    limit->at_cap = AT_CAP_PAUSE;
+    struct reported_row report = { .account_id = 0 };
+    add_window(&report, "other", "7d", "", 95000, WEEK_RESET);
+    struct buf packed = { 0 };
+    struct event told = a_report(&report, false, &packed);
+    struct event call = a_call(MODEL_PAID, 100, 100);
+    expect_allowed(gate, &told);
+    assert_int_equal(expect_refused(gate, &call, REASON_WEEK_THRESHOLD).refusal.per, PER_GATEWAY);
+    buf_free(&packed);
+}
+
 #define PUBLISHED(i)                                                                               \
     {                                                                                              \
         NULL, the_published_decision, NULL, NULL, (void *)(uintptr_t)&published[i]                 \
@@ -368,6 +433,10 @@ static struct CMUnitTest tests[] = {
         gate_end),
     CASE("an older or equal report changes nothing", an_older_or_equal_report_changes_nothing),
     CASE("the oldest gives way", the_oldest_gives_way),
+    CASE_WITH("a call is refused at the threshold and changes nothing, while what runs goes on",
+        a_call_is_refused_at_the_threshold_and_changes_nothing, gate_make, gate_end),
+    CASE_WITH("a limit of the gateway judges the company's credentials",
+        a_limit_of_the_gateway_judges_the_company_s_credentials, gate_make, gate_end),
     CASE_WITH("a report that makes no sense is told", a_report_that_makes_no_sense_is_told, gate_make, gate_end),
 };
 
