@@ -56,6 +56,8 @@ void conf_control_listen(struct conf *conf);
 void conf_plans(struct conf *conf, const struct node *root);
 void conf_providers(struct conf *conf, const struct node *root);
 void conf_models(struct conf *conf, const struct node *root);
+void conf_groups(struct conf *conf, const struct node *root);
+void conf_tags(struct conf *conf, const struct node *root);
 void conf_limits(struct conf *conf, const struct node *root);
 void conf_retention(struct conf *conf, const struct node *root);
 /* The price book, from `prices` or built in. */

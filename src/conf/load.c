@@ -17,6 +17,8 @@ conf_read(struct conf *conf, struct slice yaml)
     conf_prices(conf, root);
     conf_providers(conf, root);
     conf_models(conf, root);
+    conf_groups(conf, root);
+    conf_tags(conf, root);
     conf_limits(conf, root);
     conf_retention(conf, root);
     conf_hash(conf, root);

@@ -8,10 +8,6 @@
 /* Of one call; conf/ refuses a configuration that could need more. */
 #define LIMITS_MAX HOLD_PARTS_MAX
 
-/* Charges of a rolling window that are told apart; beyond them neighbours are counted as one, at the time
- * of the later. */
-#define ROLLING_METERS 20
-
 /* --- window.c */
 /* The same as limit_window, found once a batch. */
 struct window core_window(struct core *core, const struct limit *limit, int64_t now_ms);

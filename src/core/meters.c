@@ -192,7 +192,7 @@ rolling_to_charge(
         return meter;
     }
     drop_over(core, row, limit, now_ms);
-    if (count_meters(row, limit->limit_id) >= ROLLING_METERS) {
+    if (count_meters(row, limit->limit_id) >= ROLLING_METERS_MAX) {
         merge_closest(limit, row, now_ms);
     }
     return meter_make(core, limit, row, now_ms, now_ms);

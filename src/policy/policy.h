@@ -87,6 +87,9 @@ struct model {
     struct route routes[ROUTES_MAX];
 };
 
+/* Charges of a rolling window that are told apart; beyond them neighbours are counted as one, at the time of the
+ * later. */
+#define ROLLING_METERS_MAX 20
 #define POLICY_LIMITS_MAX 1024 /* of a configuration */
 
 struct plan_cap {

@@ -46,18 +46,34 @@
     X(AT_CAP_WARN, "warn")                                                                         \
     X(AT_CAP_SHADOW, "shadow")
 
-/* counts, per, window that the core evaluates today; at cap: refuse. */
+/* Which counts, subjects and windows go together. Cost, tokens and requests add up over any window for
+ * anybody; calls in flight have none; what a provider reports is of an account, over that provider's window. */
+#define LIMIT_SUBJECTS(X, counts, window)                                                          \
+    X(counts, PER_GATEWAY, window)                                                                 \
+    X(counts, PER_ACCOUNT, window)                                                                 \
+    X(counts, PER_KEY, window)                                                                     \
+    X(counts, PER_THREAD_TREE, window)                                                             \
+    X(counts, PER_MODEL, window)                                                                   \
+    X(counts, PER_ACCOUNT_MODEL, window)                                                           \
+    X(counts, PER_PLAN, window)                                                                    \
+    X(counts, PER_GROUP, window)                                                                   \
+    X(counts, PER_TAG, window)                                                                     \
+    X(counts, PER_TIER, window)                                                                    \
+    X(counts, PER_ORGANISATION, window)
+#define LIMIT_WINDOWS(X, counts)                                                                   \
+    LIMIT_SUBJECTS(X, counts, WINDOW_LIFETIME)                                                     \
+    LIMIT_SUBJECTS(X, counts, WINDOW_DAY)                                                          \
+    LIMIT_SUBJECTS(X, counts, WINDOW_WEEK)                                                         \
+    LIMIT_SUBJECTS(X, counts, WINDOW_MONTH)                                                        \
+    LIMIT_SUBJECTS(X, counts, WINDOW_BUCKET)                                                       \
+    LIMIT_SUBJECTS(X, counts, WINDOW_ROLLING)                                                      \
+    LIMIT_SUBJECTS(X, counts, WINDOW_FIRST_USE)
 #define LIMIT_FORMS(X)                                                                             \
-    X(COUNT_COST, PER_ACCOUNT, WINDOW_DAY)                                                         \
-    X(COUNT_COST, PER_ACCOUNT, WINDOW_WEEK)                                                        \
-    X(COUNT_COST, PER_ACCOUNT, WINDOW_MONTH)                                                       \
-    X(COUNT_COST, PER_THREAD_TREE, WINDOW_LIFETIME)                                                \
-    X(COUNT_REQUESTS, PER_KEY, WINDOW_BUCKET)                                                      \
-    X(COUNT_REQUESTS, PER_ACCOUNT, WINDOW_BUCKET)                                                  \
-    X(COUNT_REQUESTS, PER_GATEWAY, WINDOW_BUCKET)                                                  \
-    X(COUNT_IN_FLIGHT, PER_KEY, WINDOW_CONCURRENCY)                                                \
-    X(COUNT_IN_FLIGHT, PER_ACCOUNT, WINDOW_CONCURRENCY)                                            \
-    X(COUNT_IN_FLIGHT, PER_GATEWAY, WINDOW_CONCURRENCY)
+    LIMIT_WINDOWS(X, COUNT_COST)                                                                   \
+    LIMIT_WINDOWS(X, COUNT_TOKENS)                                                                 \
+    LIMIT_WINDOWS(X, COUNT_REQUESTS)                                                               \
+    LIMIT_SUBJECTS(X, COUNT_IN_FLIGHT, WINDOW_CONCURRENCY)                                         \
+    X(COUNT_REPORTED, PER_ACCOUNT, WINDOW_REPORTED)
 
 #define WORD_ENUM(name, word) name,
 enum count_kind { COUNT_KINDS(WORD_ENUM) COUNT_KIND_COUNT };

@@ -92,7 +92,19 @@
     LIMIT_OPTIONS(X)                                                                                                  \
     X(DEFAULT_MODEL, "default_model", LATER, NULL, NULL, NULL, NULL,                                                  \
         "a default model does not exist in this version yet: every call names its model; take this line out")         \
-    X(GROUPS, "groups", LATER, NULL, NULL, NULL, NULL, "groups do not exist in this version yet; take this block out") \
+    X(GROUPS, "groups", NAMES, "a mapping such as {research: {members: [ada, bob]}}", NULL, NULL, NULL, \
+        "Sets of accounts that limits can be written for: as one purse, or a cap for each member.") \
+    X(GROUP_MEMBERS, "groups.*.members", LIST, "a list of names of accounts", NULL, NULL, NULL, "Who belongs to it.") \
+    X(GROUP_ORGANISATION, "groups.*.organisation", TEXT, "the name of an organisation", NULL, NULL, NULL, \
+        "The organisation that it belongs to: its caps rule what is spent there.") \
+    X(TAGS, "tags", NAMES, "a mapping such as {team: {header: x-team}}", NULL, NULL, NULL, \
+        "What a limit per tag goes by: values that calls carry, at most 4 kinds.") \
+    X(TAG_HEADER, "tags.*.header", TEXT, "the name of a request header such as x-team", NULL, NULL, NULL, \
+        "The request header that says the value; it is not passed on.") \
+    X(TAG_BODY, "tags.*.body", TEXT, "user, or a field of metadata such as metadata.team", NULL, NULL, NULL, \
+        "The field of the request's body that says the value.") \
+    X(INPUT_ESTIMATE, "input_estimate", WORD, "learned | bytes | counted", "learned", NULL, NULL, \
+        "How the input of a call is estimated before its provider tells: learned from its thread and model, bytes as a true bound, or counted by the provider where learned does not fit.") \
     X(PACKAGES, "packages", LATER, NULL, NULL, NULL, NULL,                                                            \
         "packages do not exist in this version yet; take this block out")                                             \
     X(SESSIONS, "sessions", LATER, NULL, NULL, NULL, NULL,                                                            \
@@ -192,44 +204,55 @@
         "sessions do not exist in this version yet; take 'session' out")
 
 #define LIMIT_OPTIONS(X)                                                                                              \
-    X(LIMIT_COUNTS, "limits.*.counts", TEXT, "one of cost, requests, in_flight", OPTION_REQUIRED, NULL, NULL,         \
-        "What is counted.")                                                                                           \
-    X(LIMIT_PER, "limits.*.per", TEXT, "one of gateway, account, key, thread_tree", OPTION_REQUIRED, NULL, NULL,      \
-        "Whose use is added up.")                                                                                     \
-    X(LIMIT_WINDOW, "limits.*.window", ANY, "day, week, month, lifetime, 60/min or {rate: 60/min, burst: 10}", NULL, NULL, NULL, \
-        "Over which time; in_flight needs none.")                                                                     \
-    X(WINDOW_RATE, "limits.*.window.rate", ANY, "a rate such as 60/min", OPTION_REQUIRED, NULL, NULL,                 \
-        "So many in each s, min, h or day, refilled evenly.")                                                         \
-    X(WINDOW_BURST, "limits.*.window.burst", COUNT, NULL, NULL, "1", "1000000000",                                    \
-        "So many at once; without it the number of the rate.")                                                        \
-    X(LIMIT_CAP, "limits.*.cap", ANY, "an amount such as 50 USD or 8, unlimited, or {default: 50 USD, plan: {free: 5 USD}}", NULL, NULL, NULL, \
-        "Up to how much: money of cost, a number of in_flight; a rate has none.")                                     \
+    X(LIMIT_COUNTS, "limits.*.counts", TEXT, "one of cost, tokens, requests, in_flight, reported, the latter with its window: reported 5h", OPTION_REQUIRED, NULL, NULL, \
+        "What is counted.") \
+    X(LIMIT_PER, "limits.*.per", TEXT, "one of gateway, plan, group, organisation, account, key, thread_tree, model, tier, account_model, tag", OPTION_REQUIRED, NULL, NULL, \
+        "Whose use is added up.") \
+    X(LIMIT_TAG, "limits.*.tag", TEXT, "the name of a tag", NULL, NULL, NULL, "Of a limit per tag: which one.") \
+    X(LIMIT_WINDOW, "limits.*.window", ANY, "day, week, month, lifetime, 20h rolling, 5h from first use, 60/min or {rate: 60/min, burst: 10}", NULL, NULL, NULL, \
+        "Over which time; in_flight and reported need none.") \
+    X(WINDOW_RATE, "limits.*.window.rate", ANY, "a rate such as 60/min, of cost 5 USD/h", OPTION_REQUIRED, NULL, NULL, \
+        "So many in each s, min, h or day, refilled evenly.") \
+    X(WINDOW_BURST, "limits.*.window.burst", ANY, "an amount such as 10, of cost 1 USD", NULL, NULL, NULL, \
+        "So many at once; without it the number of the rate.") \
+    X(LIMIT_CAP, "limits.*.cap", ANY, "an amount such as 50 USD or 8, unlimited, {default: 50 USD, plan: {free: 5 USD}, group: {research: 200 USD}}, or {set: NAME}", NULL, NULL, NULL, \
+        "Up to how much: money of cost, else a number; a rate has none.") \
     X(CAP_DEFAULT, "limits.*.cap.default", ANY, "an amount such as 50 USD or 8, or unlimited", NULL, NULL, NULL,      \
         "The cap of accounts whose plan is not named; without it they have none.")                                    \
     X(CAP_PLAN, "limits.*.cap.plan", NAMES, "a mapping of plans to amounts", NULL, NULL, NULL, "Caps by plan.")       \
-    X(CAP_GROUP, "limits.*.cap.group", LATER, NULL, NULL, NULL, NULL,                                                 \
-        "caps by group do not exist in this version yet; take 'group' out")                                           \
-    X(CAP_SET, "limits.*.cap.set", LATER, NULL, NULL, NULL, NULL,                                                     \
-        "caps that are set per account or thread do not exist in this version yet; write the amount")                 \
-    X(CAP_COMBINE, "limits.*.cap.combine", LATER, NULL, NULL, NULL, NULL,                                             \
-        "caps by group do not exist in this version yet; take 'combine' out")                                         \
-    X(LIMIT_AT_CAP, "limits.*.at_cap", ANY, "refuse", "refuse", NULL, NULL, "What happens to what does not fit.")     \
-    X(LIMIT_HOLD, "limits.*.hold", TEXT, "stream", "stream", NULL, NULL,                                              \
-        "How much money a call in flight holds: its estimated input and a growing slice of output.")                  \
-    X(LIMIT_OF, "limits.*.of", MAP, "a mapping such as {tier: premium} or {model: gpt-5.5}", NULL, NULL, NULL,        \
-        "Restricts the limit to some models.")                                                                        \
+    X(CAP_GROUP, "limits.*.cap.group", NAMES, "a mapping of groups to amounts", NULL, NULL, NULL, \
+        "Caps of each member by group, which go before plans; of a limit per group, of the group as one.") \
+    X(CAP_SET, "limits.*.cap.set", TEXT, "session_pct, week_pct, spend_limit_micros, or a name of your own", NULL, NULL, NULL, \
+        "The name it is set by, per account or thread; until then there is none, or the default.") \
+    X(CAP_COMBINE, "limits.*.cap.combine", WORD, "min | max", "min", NULL, NULL, \
+        "Which cap rules an account that is in several groups.") \
+    X(LIMIT_AT_CAP, "limits.*.at_cap", ANY, "refuse, pause, warn, shadow, {queue: 30s}, {downgrade: MODEL} or {reroute: PROVIDER}", "refuse", NULL, NULL, \
+        "What happens to what does not fit: refused, made to wait, tried with another model or provider; warn and shadow let it pass, and tell or record it.") \
+    X(AT_CAP_QUEUE, "limits.*.at_cap.queue", DURATION, NULL, NULL, "100ms", "10m", "How long it may wait for room.") \
+    X(AT_CAP_DOWNGRADE, "limits.*.at_cap.downgrade", TEXT, "the name of a model", NULL, NULL, NULL, "The model that is tried instead, once.") \
+    X(AT_CAP_REROUTE, "limits.*.at_cap.reroute", TEXT, "the name of a provider", NULL, NULL, NULL, "The provider that is tried instead, once.") \
+    X(LIMIT_WARN, "limits.*.warn", LIST, "a list of up to 8 percentages of the cap such as [75, 90]", NULL, NULL, NULL, \
+        "What is spent is told of when it reaches them, once a window.") \
+    X(LIMIT_WEIGHTS, "limits.*.weights", NAMES, "a mapping such as {\"claude-opus-*\": 5}", NULL, NULL, NULL, \
+        "How many requests one to such a model counts as: the first that fits, else 1.") \
+    X(LIMIT_HOLD, "limits.*.hold", WORD, "stream | strict | none", "stream", NULL, NULL, \
+        "What a call in flight holds of cost or tokens: its estimated input and a growing slice of output, the most it can come to, or nothing.") \
+    X(LIMIT_OF, "limits.*.of", MAP, "a mapping such as {tier: premium}, {model: gpt-5.5} or {provider: openai}", NULL, NULL, NULL, \
+        "Restricts the limit to some calls.") \
     X(OF_MODEL, "limits.*.of.model", TEXT, "the name of a model", NULL, NULL, NULL, "To this model.")                 \
-    X(OF_TIER, "limits.*.of.tier", WORD, "free | premium", NULL, NULL, NULL, "To the models of this tier.")           \
+    X(OF_TIER, "limits.*.of.tier", WORD, "free | premium", NULL, NULL, NULL, "To the models of this tier.") \
+    X(OF_PROVIDER, "limits.*.of.provider", TEXT, "the name of a provider", NULL, NULL, NULL, "To routes of this provider.") \
     X(OF_PAYER, "limits.*.of.payer", LATER, NULL, NULL, NULL, NULL,                                                   \
         "payers other than the company do not exist in this version yet; take 'payer' out")                           \
     X(LIMIT_ZONE, "limits.*.zone", TEXT, "a time zone such as Europe/Berlin", NULL, NULL, NULL,                       \
         "Whose midnight begins this limit's day, week or month; without it the file's timezone.")                     \
     X(LIMIT_UP_TO, "limits.*.up_to", LATER, NULL, NULL, NULL, NULL,                                                   \
         "up_to does not exist in this version yet; take it out")                                                      \
-    X(LIMIT_ON_MISSING, "limits.*.on_missing", LATER, NULL, NULL, NULL, NULL,                                         \
-        "reported limits do not exist in this version yet; take 'on_missing' out")                                    \
-    X(LIMIT_ON_STALE, "limits.*.on_stale", LATER, NULL, NULL, NULL, NULL,                                             \
-        "reported limits do not exist in this version yet; take 'on_stale' out")                                      \
+    X(LIMIT_ON_MISSING, "limits.*.on_missing", WORD, "allow | deny", "allow", NULL, NULL, \
+        "What becomes of calls while nothing was reported.") \
+    X(LIMIT_ON_STALE, "limits.*.on_stale", WORD, "allow | deny | treat_as_reset", "treat_as_reset", NULL, NULL, \
+        "What becomes of calls while what was reported is older than max_age.") \
+    X(LIMIT_MAX_AGE, "limits.*.max_age", DURATION, NULL, "15m", "1s", "30d", "How long a report counts.") \
     X(LIMIT_WAS, "limits.*.was", LATER, NULL, NULL, NULL, NULL,                                                       \
         "renaming a limit does not exist in this version yet: under a new name it starts at nothing; take 'was' out")
 

@@ -9,7 +9,18 @@
 #include "sim.h"
 
 #define FORM_ROW(counts, per, window) { counts, per, window },
-const struct limit_form sim_forms[] = { LIMIT_FORMS(FORM_ROW) };
+#define SIM_FORMS(X)                                                                               \
+    X(COUNT_COST, PER_ACCOUNT, WINDOW_DAY)                                                         \
+    X(COUNT_COST, PER_ACCOUNT, WINDOW_WEEK)                                                        \
+    X(COUNT_COST, PER_ACCOUNT, WINDOW_MONTH)                                                       \
+    X(COUNT_COST, PER_THREAD_TREE, WINDOW_LIFETIME)                                                \
+    X(COUNT_REQUESTS, PER_KEY, WINDOW_BUCKET)                                                      \
+    X(COUNT_REQUESTS, PER_ACCOUNT, WINDOW_BUCKET)                                                  \
+    X(COUNT_REQUESTS, PER_GATEWAY, WINDOW_BUCKET)                                                  \
+    X(COUNT_IN_FLIGHT, PER_KEY, WINDOW_CONCURRENCY)                                                \
+    X(COUNT_IN_FLIGHT, PER_ACCOUNT, WINDOW_CONCURRENCY)                                            \
+    X(COUNT_IN_FLIGHT, PER_GATEWAY, WINDOW_CONCURRENCY)
+const struct limit_form sim_forms[] = { SIM_FORMS(FORM_ROW) };
 const int sim_form_count = (int)countof(sim_forms);
 
 const char *const sim_plans[SIM_PLANS] = { "free", "pro", "team" };
