@@ -124,6 +124,8 @@ fill_event(struct call *call, struct call_event *event)
     event->routes_failing = resting.failing;
     const int64_t speed_pct = price_words_pct((struct slice){ 0 }, facts->speed);
     call->speed_pct = speed_pct ? speed_pct : 200;
+    event->cannot_bound = call_cannot_be_bounded(facts);
+    call_fill_labels(call, event);
     fill_thread(call, event);
     call_bind(call, event);
 }
@@ -224,6 +226,11 @@ call_on_decision(void *user, const struct verdict *verdict)
     call->hold_id = verdict->hold_id;
     call->thread_id = verdict->thread_id;
     call->route_index = verdict->route_index;
+    if (verdict->model_index != call->model_index) {
+        call->model_index = verdict->model_index;
+        call->substituted = true;
+        call->routes_closed = routes_resting(call).closed;
+    }
     call->routes_closed |= verdict->routes_foreign;
     call->payer = verdict->payer;
     call->output_limit = verdict->output_limit;

@@ -54,6 +54,7 @@ take_identity(struct call *call, const struct identity *identity, struct slice a
 {
     call->account_id = identity->account_id;
     call->key_id = identity->key_id;
+    call->may_label = identity->role == ROLE_SERVICE || identity->role == ROLE_ADMIN;
     free(call->account);
     call->account = strdup(identity->account);
     if (!call->account) {

@@ -75,6 +75,9 @@ answer_common_headers(const struct call *call, struct buf *out)
     buf_add_slice(out, request_id);
     buf_add_slice(out, SLICE("\r\nx-tidegate-payer: "));
     buf_add_slice(out, call->payer == PAYER_USER ? SLICE("user\r\n") : SLICE("company\r\n"));
+    if (call->substituted) {
+        add(out, "x-tidegate-model", slice_str(call->policy->models[call->model_index].name));
+    }
     if (call->lowered) {
         char limit[32];
         snprintf(limit, sizeof limit, "%lld", (long long)call->output_limit);

@@ -122,6 +122,8 @@ struct call {
     char trace_id[TRACE_ID_HEX + 1]; /* of a valid traceparent, for the log; "" = none */
     bool stream, usage_asked, unstored; /* of the request's facts, for good */
     bool act_for_ignored;
+    bool may_label; /* its key speaks for others, so it may say for which organisation */
+    bool substituted; /* a limit let it go on with another model */
     int64_t started_mono_ms, first_byte_mono_ms;
 
     /* the request */
@@ -357,6 +359,10 @@ void route_answered(struct call *call, bool whole);
 void route_give_back(struct call *call);
 const struct route *call_route(const struct call *call);
 const struct provider *call_provider(const struct call *call);
+
+/* --- labels.c: what limits go by beside who calls what. */
+void call_fill_labels(const struct call *call, struct call_event *event);
+bool call_cannot_be_bounded(const struct facts *facts);
 
 /* --- lists.c: models, hello, what exists */
 void list_models(struct relay_loop *loop, struct net_exchange *exchange, const struct http_head *head);
