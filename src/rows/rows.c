@@ -32,6 +32,8 @@ static const char *const ledger_kind_words[] = {
     [LEDGER_ADJUST] = "adjust",
     [LEDGER_REFUSAL] = "refusal",
     [LEDGER_ADMIN] = "admin",
+    [LEDGER_WARN] = "warn",
+    [LEDGER_SHADOW] = "shadow",
 };
 _Static_assert(countof(ledger_kind_words) == LEDGER_KIND_COUNT, "a word each");
 
@@ -583,6 +585,15 @@ issued_valid(const struct issued_row *row)
 {
     return is_hash(row->id_hash) && is_id(row->account_id) && is_wall_ms(row->at_ms)
            && TERMINATED(row->provider);
+}
+
+bool
+outbox_valid(const struct outbox_row *row)
+{
+    return is_id(row->id) && is_id_or_none(row->ledger_id) && is_wall_ms(row->at_ms)
+           && (unsigned)row->topic < TOPIC_COUNT && IS_NAME(row->hook) && is_wall_ms(row->next_ms)
+           && row->attempts >= 0 && row->attempts <= MONEY_MICROS_MAX && TERMINATED(row->last_error)
+           && is_inputs(row->body);
 }
 
 bool

@@ -12,6 +12,7 @@
 #include "rows/usage.h"
 #include "tbl/counts.h"
 #include "tbl/reasons.h"
+#include "tbl/topics.h"
 
 #define NAME_MAX_BYTES 127
 #define HASH_HEX 64
@@ -216,6 +217,8 @@ enum ledger_kind {
     LEDGER_ADJUST,   /* a later truth */
     LEDGER_REFUSAL,  /* the first of its kind in a minute */
     LEDGER_ADMIN,    /* a change by an admin */
+    LEDGER_WARN,     /* what is settled under a limit reached a percentage of its cap */
+    LEDGER_SHADOW,   /* what a limit that is only watched would have refused; the first of its kind in a minute */
     LEDGER_KIND_COUNT,
 };
 enum ledger_flag {
@@ -262,6 +265,21 @@ struct issued_row {
     char provider[64];
 };
 
+/* A message that waits until a webhook took it, or it is given up. */
+#define HOOK_NAME_MAX_BYTES 63
+#define HOOK_ERROR_MAX_BYTES 159
+struct outbox_row {
+    int64_t id;        /* of the delivery; ids grow with time */
+    int64_t ledger_id; /* the row it tells of; 0 = a test */
+    int64_t at_ms;
+    enum topic topic;
+    char hook[HOOK_NAME_MAX_BYTES + 1];
+    int64_t next_ms;   /* not before */
+    int64_t attempts;  /* that failed */
+    char last_error[HOOK_ERROR_MAX_BYTES + 1]; /* of the last one */
+    struct slice body; /* JSON; borrowed */
+};
+
 /* The stable number of a configured limit: usage follows the name while the fingerprint (what is counted,
  * per whom, over which window) stays. */
 struct limit_def_row {
@@ -294,6 +312,7 @@ bool issued_valid(const struct issued_row *row);
 bool reported_valid(const struct reported_row *row);
 /* The length of a window by its name, "5h" or "7d_opus"; 0 = it is no such name. */
 int64_t reported_span_ms(const char *window);
+bool outbox_valid(const struct outbox_row *row);
 bool limit_def_valid(const struct limit_def_row *row);
 void meter_row_check(const struct meter_row *row);
 void hold_check(const struct hold_row *row);

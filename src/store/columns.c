@@ -269,6 +269,21 @@ row_ledger_mark(struct columns *columns, struct ledger_mark *mark)
 }
 
 bool
+row_outbox(struct columns *columns, struct outbox_row *row)
+{
+    row->id = column_i64(columns);
+    row->ledger_id = column_i64(columns);
+    row->at_ms = column_i64(columns);
+    row->topic = (enum topic)column_range(columns, 0, TOPIC_COUNT - 1);
+    column_text(columns, row->hook, sizeof(row->hook));
+    row->next_ms = column_i64(columns);
+    row->attempts = column_i64(columns);
+    column_text(columns, row->last_error, sizeof(row->last_error));
+    row->body = column_slice(columns);
+    return !columns->damaged && outbox_valid(row);
+}
+
+bool
 row_limit_def(struct columns *columns, struct limit_def_row *row)
 {
     row->limit_id = column_i64(columns);

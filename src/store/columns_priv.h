@@ -44,6 +44,7 @@ MUST_USE bool row_ledger(struct columns *columns, struct ledger_row *row);
 MUST_USE bool row_refusal(struct columns *columns, struct refusal_row *row);
 MUST_USE bool row_issued(struct columns *columns, struct issued_row *row);
 MUST_USE bool row_ledger_mark(struct columns *columns, struct ledger_mark *mark);
+MUST_USE bool row_outbox(struct columns *columns, struct outbox_row *row); /* its body is borrowed */
 MUST_USE bool row_limit_def(struct columns *columns, struct limit_def_row *row);
 MUST_USE bool row_node(struct columns *columns, struct node_row *row);
 /* The row that such a need asks for. */
@@ -109,6 +110,9 @@ void put_issued_sweep(struct put *put, int64_t before_ms);
 void put_ledger_drop(struct put *put, int64_t after_id, int64_t until_id, int64_t before_ms);
 void put_refusal_rows_drop(struct put *put, int64_t before_ms, int32_t max);
 void put_refusals_drop(struct put *put, int64_t before_ms, int32_t max);
+void put_outbox(struct put *put, const struct outbox_row *row);
+void put_outbox_tried(struct put *put, const struct outbox_row *row);
+void put_outbox_delete(struct put *put, int64_t id);
 /* First those whose place it takes are removed. */
 void put_limit_def_clear(struct put *put, const struct limit_def_row *row);
 void put_limit_def(struct put *put, const struct limit_def_row *row);

@@ -16,6 +16,7 @@ const struct inspect_table inspect_tables[INSPECT_TABLE_COUNT] = {
     [INSPECT_HOLDS] = { STATEMENT_READ_HOLDS, "hold" },
     [INSPECT_REFUSALS] = { STATEMENT_READ_ALL_REFUSALS, "refusal" },
     [INSPECT_ISSUED] = { STATEMENT_READ_ALL_ISSUED, "issued" },
+    [INSPECT_OUTBOX] = { STATEMENT_READ_ALL_OUTBOX, "outbox" },
     [INSPECT_LEDGER] = { STATEMENT_READ_LEDGER_AFTER, "ledger" },
 };
 
@@ -36,6 +37,7 @@ take_row(
         struct hold_row hold;
         struct refusal_row refusal;
         struct issued_row issued;
+        struct outbox_row outbox;
         struct ledger_row ledger;
     } row;
     bool good = false;
@@ -60,6 +62,10 @@ take_row(
         TAKE(LEDGER, ledger, id);
     case INSPECT_REFUSALS: *id = 0; return row_refusal(columns, &row.refusal);
     case INSPECT_ISSUED: *id = 0; return row_issued(columns, &row.issued);
+    case INSPECT_OUTBOX:
+        good = row_outbox(columns, &row.outbox);
+        *id = row.outbox.id;
+        return good;
     case INSPECT_TABLE_COUNT: break;
     }
 #undef TAKE

@@ -108,6 +108,31 @@ read_ledger(struct store_reader *reader, const struct ledger_filter *filter,
 }
 
 static enum status
+read_events(struct store_reader *reader, const struct event_filter *filter,
+    ledger_callback *callback, void *user)
+{
+    const enum status status = lock(reader);
+    if (status != STATUS_OK) {
+        return status;
+    }
+    int32_t left = filter->limit > 0 ? filter->limit : LEDGER_READ_ROWS_DEFAULT;
+    const struct list *rows = &table_of(reader, TABLE_LEDGER)->rows;
+    for (struct list *link = rows->prev; link != rows && left > 0; link = link->prev) {
+        const struct ledger_row *row = row_at(link);
+        const bool wanted = (row->kind == LEDGER_WARN || row->kind == LEDGER_SHADOW)
+                            && (filter->before_id <= 0 || row->id < filter->before_id)
+                            && row->id > filter->after_id
+                            && (filter->account_id == 0 || row->account_id == filter->account_id);
+        left -= wanted;
+        if (wanted && !callback(user, row)) {
+            break;
+        }
+    }
+    unlock(reader);
+    return STATUS_OK;
+}
+
+static enum status
 read_accounts(struct store_reader *reader, account_callback *callback, void *user)
 {
     const enum status status = lock(reader);
@@ -212,6 +237,45 @@ order_refusals(const void *left, const void *right)
     return order != 0 ? order : strcmp(reason_row(a->reason)->code, reason_row(b->reason)->code);
 }
 
+static int
+order_outbox(const void *left, const void *right)
+{
+    const struct outbox_row *a = *(const struct outbox_row *const *)left;
+    const struct outbox_row *b = *(const struct outbox_row *const *)right;
+    const int order = order_i64(a->next_ms, b->next_ms);
+    return order != 0 ? order : order_i64(a->id, b->id);
+}
+
+static enum status
+read_outbox(struct store_reader *reader, const char *hook, int32_t limit, outbox_callback *callback,
+    void *user)
+{
+    enum status status = lock(reader);
+    if (status != STATUS_OK) {
+        return status;
+    }
+    const struct memory_table *table = table_of(reader, TABLE_OUTBOX);
+    const struct outbox_row **found = calloc(table->by_id.count + 1, sizeof(struct outbox_row *));
+    if (!found) {
+        status = store_fail(reader->last_error, STATUS_FULL, "no memory to read the outbox");
+    }
+    size_t found_count = 0;
+    for (struct list *link = table->rows.next; found && link != &table->rows; link = link->next) {
+        const struct outbox_row *row = row_at(link);
+        if (hook[0] == '\0' || strcmp(row->hook, hook) == 0) {
+            found[found_count++] = row;
+        }
+    }
+    if (found_count > 0) {
+        qsort(found, found_count, sizeof(struct outbox_row *), order_outbox);
+    }
+    for (size_t i = 0; i < found_count && i < (size_t)limit && callback(user, found[i]); i++) {
+    }
+    unlock(reader);
+    free(found);
+    return status;
+}
+
 static enum status
 read_nodes(struct store_reader *reader, node_callback *callback, void *user)
 {
@@ -261,6 +325,8 @@ const struct store_reader_ops memory_reader_ops = {
     .reader_open = reader_open,
     .reader_close = reader_close,
     .read_ledger = read_ledger,
+    .read_events = read_events,
+    .read_outbox = read_outbox,
     .read_accounts = read_accounts,
     .read_keys = read_keys,
     .read_meters = read_meters,

@@ -457,6 +457,36 @@ kept_from_put(struct store *store, int64_t kept_from_ms)
 }
 
 static enum status
+outbox_add(struct store *store, const struct outbox_row *row)
+{
+    return insert_row(store, TABLE_OUTBOX, row->id, row);
+}
+
+static enum status
+outbox_tried(struct store *store, const struct outbox_row *row)
+{
+    struct outbox_row next;
+    if (get_row(store, TABLE_OUTBOX, row->id, &next) != STATUS_OK) {
+        return STATUS_OK; /* somebody else delivered it */
+    }
+    next.next_ms = row->next_ms;
+    next.attempts = row->attempts;
+    memcpy(next.last_error, row->last_error, sizeof(next.last_error));
+    return set_row(store, TABLE_OUTBOX, row->id, &next);
+}
+
+static enum status
+outbox_delete(struct store *store, int64_t id)
+{
+    struct memory_table *table = table_of(store, TABLE_OUTBOX);
+    if (!table_get(table, id)) {
+        return STATUS_OK;
+    }
+    const enum status status = table_remove(table, id, &memory_store_of(store)->undo);
+    return status == STATUS_OK ? STATUS_OK : fail_row(store, status, table, id);
+}
+
+static enum status
 limit_def_at(struct store *store, int64_t index, struct limit_def_row *row)
 {
     const struct memory_table *table = table_of(store, TABLE_LIMIT_DEF);
@@ -507,6 +537,9 @@ const struct store_row_ops memory_row_ops = {
     .refusals_drop = refusals_drop,
     .kept_from = kept_from,
     .kept_from_put = kept_from_put,
+    .outbox_add = outbox_add,
+    .outbox_tried = outbox_tried,
+    .outbox_delete = outbox_delete,
     .limit_def_at = limit_def_at,
     .limit_def_put = limit_def_put,
 };

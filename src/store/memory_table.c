@@ -134,6 +134,8 @@ static const struct memory_kind kinds[] = {
         NULL, NULL },
     [TABLE_REFUSAL] = { "refusal", sizeof(struct refusal_row), 0, refusal_hash, refusal_same },
     [TABLE_ISSUED] = { "issued", sizeof(struct issued_row), 0, issued_hash, issued_same },
+    [TABLE_OUTBOX] = { "outbox", sizeof(struct outbox_row), offsetof(struct outbox_row, body), NULL,
+        NULL },
     [TABLE_LIMIT_DEF] = { "limit_def", sizeof(struct limit_def_row), 0, limit_def_hash,
         limit_def_same },
 };

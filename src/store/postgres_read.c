@@ -252,6 +252,46 @@ read_ledger(struct store_reader *reader, const struct ledger_filter *filter,
 }
 
 static enum status
+read_events(struct store_reader *reader, const struct event_filter *filter,
+    ledger_callback *callback, void *user)
+{
+    struct params params = { .count = 0 };
+    param_i64(&params, filter->before_id > 0 ? filter->before_id : INT64_MAX);
+    param_i64(&params, filter->after_id);
+    param_i64(&params, filter->account_id);
+    param_i64(&params, filter->limit > 0 ? filter->limit : LEDGER_READ_ROWS_DEFAULT);
+    struct read read = read_start(reader, STATEMENT_READ_EVENTS, &params);
+    struct ledger_row row;
+    while (read_next(&read)) {
+        if (!row_ledger(read.columns, &row)) {
+            read_damaged(&read, "ledger", row.id);
+        } else if (!callback(user, &row)) {
+            read_stop(&read);
+        }
+    }
+    return read_finish(&read);
+}
+
+static enum status
+read_outbox(struct store_reader *reader, const char *hook, int32_t limit, outbox_callback *callback,
+    void *user)
+{
+    struct params params = { .count = 0 };
+    param_text(&params, hook);
+    param_i64(&params, limit);
+    struct read read = read_start(reader, STATEMENT_READ_OUTBOX, &params);
+    struct outbox_row row;
+    while (read_next(&read)) {
+        if (!row_outbox(read.columns, &row)) {
+            read_damaged(&read, "outbox", row.id);
+        } else if (!callback(user, &row)) {
+            read_stop(&read);
+        }
+    }
+    return read_finish(&read);
+}
+
+static enum status
 read_accounts(struct store_reader *reader, account_callback *callback, void *user)
 {
     const struct params params = { .count = 0 };
@@ -387,6 +427,8 @@ const struct store_reader_ops postgres_reader_ops = {
     .reader_open = reader_open,
     .reader_close = reader_close,
     .read_ledger = read_ledger,
+    .read_events = read_events,
+    .read_outbox = read_outbox,
     .read_accounts = read_accounts,
     .read_keys = read_keys,
     .read_meters = read_meters,

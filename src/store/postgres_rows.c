@@ -450,6 +450,37 @@ kept_from_put(struct store *store, int64_t kept_from_ms)
     return queue_put(store, &put, (struct write_order){ .rank = WRITE_META, .text = "" });
 }
 
+static enum status
+queue_outbox(struct store *store, const struct put *put)
+{
+    return queue_put(
+        store, put, (struct write_order){ .rank = WRITE_OUTBOX, .ids = { put->id }, .text = "" });
+}
+
+static enum status
+outbox_add(struct store *store, const struct outbox_row *row)
+{
+    struct put put;
+    put_outbox(&put, row);
+    return queue_outbox(store, &put);
+}
+
+static enum status
+outbox_tried(struct store *store, const struct outbox_row *row)
+{
+    struct put put;
+    put_outbox_tried(&put, row);
+    return queue_outbox(store, &put);
+}
+
+static enum status
+outbox_delete(struct store *store, int64_t id)
+{
+    struct put put;
+    put_outbox_delete(&put, id);
+    return queue_outbox(store, &put);
+}
+
 /* Both in the order in which they are put: what one clears another may take. */
 static enum status
 limit_def_put(struct store *store, const struct limit_def_row *row)
@@ -493,6 +524,9 @@ const struct store_row_ops postgres_row_ops = {
     .refusals_drop = refusals_drop,
     .kept_from = kept_from,
     .kept_from_put = kept_from_put,
+    .outbox_add = outbox_add,
+    .outbox_tried = outbox_tried,
+    .outbox_delete = outbox_delete,
     .limit_def_at = limit_def_at,
     .limit_def_put = limit_def_put,
 };

@@ -402,6 +402,38 @@ put_refusals_drop(struct put *put, int64_t before_ms, int32_t max)
 }
 
 void
+put_outbox(struct put *put, const struct outbox_row *row)
+{
+    struct params *params = put_start(put, STATEMENT_OUTBOX_ADD, STATUS_EXISTS, "outbox", row->id);
+    param_i64(params, row->id);
+    param_i64(params, row->ledger_id);
+    param_i64(params, row->at_ms);
+    param_i64(params, row->topic);
+    param_text(params, row->hook);
+    param_i64(params, row->next_ms);
+    param_i64(params, row->attempts);
+    param_text(params, row->last_error);
+    param_slice(params, row->body);
+}
+
+/* One that is gone was delivered by somebody else: there is nothing to note. */
+void
+put_outbox_tried(struct put *put, const struct outbox_row *row)
+{
+    struct params *params = put_start(put, STATEMENT_OUTBOX_TRIED, STATUS_OK, "outbox", row->id);
+    param_i64(params, row->next_ms);
+    param_i64(params, row->attempts);
+    param_text(params, row->last_error);
+    param_i64(params, row->id);
+}
+
+void
+put_outbox_delete(struct put *put, int64_t id)
+{
+    param_i64(put_start(put, STATEMENT_OUTBOX_DELETE, STATUS_OK, "outbox", id), id);
+}
+
+void
 put_limit_def_clear(struct put *put, const struct limit_def_row *row)
 {
     struct params *params =

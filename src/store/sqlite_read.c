@@ -144,6 +144,44 @@ read_ledger(struct store_reader *reader, const struct ledger_filter *filter,
 }
 
 static enum status
+read_events(struct store_reader *reader, const struct event_filter *filter,
+    ledger_callback *callback, void *user)
+{
+    struct read read = read_start(reader, STATEMENT_READ_EVENTS);
+    query_i64(&read.query, filter->before_id > 0 ? filter->before_id : INT64_MAX);
+    query_i64(&read.query, filter->after_id);
+    query_i64(&read.query, filter->account_id);
+    query_i64(&read.query, filter->limit > 0 ? filter->limit : LEDGER_READ_ROWS_DEFAULT);
+    struct ledger_row row;
+    while (read_next(&read)) {
+        if (!row_ledger(read.query.columns, &row)) {
+            read_damaged(&read, "ledger", row.id);
+        } else if (!callback(user, &row)) {
+            read_stop(&read);
+        }
+    }
+    return read_finish(&read);
+}
+
+static enum status
+read_outbox(struct store_reader *reader, const char *hook, int32_t limit, outbox_callback *callback,
+    void *user)
+{
+    struct read read = read_start(reader, STATEMENT_READ_OUTBOX);
+    query_text(&read.query, hook);
+    query_i64(&read.query, limit);
+    struct outbox_row row;
+    while (read_next(&read)) {
+        if (!row_outbox(read.query.columns, &row)) {
+            read_damaged(&read, "outbox", row.id);
+        } else if (!callback(user, &row)) {
+            read_stop(&read);
+        }
+    }
+    return read_finish(&read);
+}
+
+static enum status
 read_accounts(struct store_reader *reader, account_callback *callback, void *user)
 {
     struct read read = read_start(reader, STATEMENT_READ_ACCOUNTS);
@@ -272,6 +310,8 @@ const struct store_reader_ops sqlite_reader_ops = {
     .reader_open = reader_open,
     .reader_close = reader_close,
     .read_ledger = read_ledger,
+    .read_events = read_events,
+    .read_outbox = read_outbox,
     .read_accounts = read_accounts,
     .read_keys = read_keys,
     .read_meters = read_meters,

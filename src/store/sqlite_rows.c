@@ -356,6 +356,30 @@ kept_from_put(struct store *store, int64_t kept_from_ms)
 }
 
 static enum status
+outbox_add(struct store *store, const struct outbox_row *row)
+{
+    struct put put;
+    put_outbox(&put, row);
+    return run_put(db_of(store), &put);
+}
+
+static enum status
+outbox_tried(struct store *store, const struct outbox_row *row)
+{
+    struct put put;
+    put_outbox_tried(&put, row);
+    return run_put(db_of(store), &put);
+}
+
+static enum status
+outbox_delete(struct store *store, int64_t id)
+{
+    struct put put;
+    put_outbox_delete(&put, id);
+    return run_put(db_of(store), &put);
+}
+
+static enum status
 limit_def_at(struct store *store, int64_t index, struct limit_def_row *row)
 {
     struct query query = query_start(db_of(store), STATEMENT_LIMIT_DEF_AT);
@@ -402,6 +426,9 @@ const struct store_row_ops sqlite_row_ops = {
     .refusals_drop = refusals_drop,
     .kept_from = kept_from,
     .kept_from_put = kept_from_put,
+    .outbox_add = outbox_add,
+    .outbox_tried = outbox_tried,
+    .outbox_delete = outbox_delete,
     .limit_def_at = limit_def_at,
     .limit_def_put = limit_def_put,
 };

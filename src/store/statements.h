@@ -33,6 +33,8 @@
     "policy_ver, price_ver, inputs"
 #define COLUMNS_REFUSAL   "account_id, key_id, model, limit_id, reason, minute_ms, count, ledger_id"
 #define COLUMNS_ISSUED    "id_hash, account_id, provider, at_ms"
+#define COLUMNS_OUTBOX                                                                             \
+    "id, ledger_id, at_ms, topic, hook, next_ms, attempts, last_error, body"
 #define COLUMNS_LIMIT_DEF "limit_id, name, fingerprint, since_ms, counts, per, win, span_ms"
 
 #define STATEMENTS(X)                                                                              \
@@ -138,6 +140,10 @@
                      "(account_id, minute_ms, key_id, limit_id, model, reason) IN ("               \
                      "SELECT account_id, minute_ms, key_id, limit_id, model, reason FROM refusal " \
                      "WHERE minute_ms < $1 ORDER BY minute_ms, ledger_id LIMIT $2)")               \
+    X(OUTBOX_ADD, "INSERT INTO outbox (" COLUMNS_OUTBOX ") "                                       \
+                  "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT DO NOTHING")            \
+    X(OUTBOX_TRIED, "UPDATE outbox SET next_ms = $1, attempts = $2, last_error = $3 WHERE id = $4") \
+    X(OUTBOX_DELETE, "DELETE FROM outbox WHERE id = $1")                                           \
     X(LIMIT_DEF_AT, "SELECT " COLUMNS_LIMIT_DEF " FROM limit_def "                                 \
                     "ORDER BY limit_id LIMIT 1 OFFSET $1")                                         \
     X(LIMIT_DEF_CLEAR, "DELETE FROM limit_def WHERE limit_id = $1 OR name = $2")                   \
@@ -148,6 +154,11 @@
                    "AND (thread_id = $5 OR $5 = 0) AND at_ms >= $6 "                               \
                    "AND at_ms < $7 AND (kind = $8 OR $8 < 0) AND (model = $9 OR $9 = '') "         \
                    "AND (id = $2 OR hold_id = $2 OR $2 = 0) ORDER BY id DESC LIMIT $10")           \
+    X(READ_EVENTS, "SELECT " COLUMNS_LEDGER " FROM ledger WHERE kind IN (7, 8) "                   \
+                   "AND id < $1 AND id > $2 AND (account_id = $3 OR $3 = 0) "                      \
+                   "ORDER BY id DESC LIMIT $4")                                                    \
+    X(READ_OUTBOX, "SELECT " COLUMNS_OUTBOX " FROM outbox WHERE (hook = $1 OR $1 = '') "           \
+                   "ORDER BY next_ms, id LIMIT $2")                                                \
     X(READ_ACCOUNTS, "SELECT " COLUMNS_ACCOUNT " FROM account ORDER BY account_id")                \
     X(READ_KEYS, "SELECT " COLUMNS_KEY " FROM key ORDER BY key_id")                                \
     X(READ_KEYS_OF, "SELECT " COLUMNS_KEY " FROM key WHERE account_id = $1 ORDER BY key_id")       \
@@ -175,6 +186,7 @@
     X(READ_ALL_ISSUED, "SELECT " COLUMNS_ISSUED " FROM issued ORDER BY id_hash")                   \
     X(READ_ALL_REFUSALS, "SELECT " COLUMNS_REFUSAL " FROM refusal "                                \
                          "ORDER BY account_id, minute_ms, key_id, limit_id, model, reason")        \
+    X(READ_ALL_OUTBOX, "SELECT " COLUMNS_OUTBOX " FROM outbox ORDER BY id")                        \
     X(READ_LEDGER_NEWEST, "SELECT id FROM ledger ORDER BY id DESC LIMIT 1")                        \
     X(READ_LEDGER_AFTER, "SELECT " COLUMNS_LEDGER " FROM ledger WHERE id > $1 AND id <= $2 "       \
                          "ORDER BY id LIMIT $3")

@@ -508,6 +508,33 @@ store_issued_sweep(struct store *store, int64_t before_ms)
 }
 
 enum status
+store_outbox_add(struct store *store, const struct outbox_row *row)
+{
+    check_writes(store);
+    if (!outbox_valid(row)) {
+        return refuse_row(store, "outbox", row->id);
+    }
+    return store->rows->outbox_add(store, row);
+}
+
+enum status
+store_outbox_tried(struct store *store, const struct outbox_row *row)
+{
+    check_writes(store);
+    if (!outbox_valid(row)) {
+        return refuse_row(store, "outbox", row->id);
+    }
+    return store->rows->outbox_tried(store, row);
+}
+
+enum status
+store_outbox_delete(struct store *store, int64_t id)
+{
+    check_writes(store);
+    return store->rows->outbox_delete(store, id);
+}
+
+enum status
 store_limit_def_at(struct store *store, int64_t index, struct limit_def_row *row)
 {
     check_reads(store);
@@ -554,6 +581,21 @@ store_read_ledger(struct store_reader *reader, const struct ledger_filter *filte
     ledger_callback *row, void *user)
 {
     return reader->ops->read_ledger(reader, filter, row, user);
+}
+
+enum status
+store_read_events(struct store_reader *reader, const struct event_filter *filter,
+    ledger_callback *row, void *user)
+{
+    return reader->ops->read_events(reader, filter, row, user);
+}
+
+enum status
+store_read_outbox(
+    struct store_reader *reader, const char *hook, int32_t limit, outbox_callback *row, void *user)
+{
+    check(limit > 0);
+    return reader->ops->read_outbox(reader, hook, limit, row, user);
 }
 
 enum status

@@ -185,6 +185,12 @@ MUST_USE enum status store_prune(struct store *store, struct store_prune *prune)
 /* Before this instant rows of calls are missing in the ledger; 0 = none are. */
 MUST_USE enum status store_kept_from(struct store *store, int64_t *kept_from_ms);
 
+/* Messages to webhooks. The last two do nothing where the row is gone. */
+MUST_USE enum status store_outbox_add(struct store *store, const struct outbox_row *row);
+/* Writes next_ms, attempts and last_error. */
+MUST_USE enum status store_outbox_tried(struct store *store, const struct outbox_row *row);
+MUST_USE enum status store_outbox_delete(struct store *store, int64_t id);
+
 /* Limit definitions in the order of their numbers: index 0.. until NOT_FOUND. A put replaces those of the
  * same number and of the same name: a renamed limit keeps its number, a changed one takes a new number. */
 MUST_USE enum status store_limit_def_at(struct store *store, int64_t index, struct limit_def_row *row);
@@ -211,6 +217,17 @@ struct ledger_filter {
 /* Newest first. The callback returns false to stop. Rows and their slices live during the callback. */
 MUST_USE enum status store_read_ledger(struct store_reader *reader, const struct ledger_filter *filter,
     bool (*row)(void *user, const struct ledger_row *row), void *user);
+/* Rows of kinds warn and shadow, newest first; found without looking at the others. */
+struct event_filter {
+    int64_t account_id;          /* 0 = any */
+    int64_t before_id, after_id; /* only ids below, above; 0 = any */
+    int32_t limit;               /* rows at most; 0 = 100 */
+};
+MUST_USE enum status store_read_events(struct store_reader *reader, const struct event_filter *filter,
+    bool (*row)(void *user, const struct ledger_row *row), void *user);
+/* Messages that wait for `hook` ("" = any), at most `limit`, the one that is due first before the others. */
+MUST_USE enum status store_read_outbox(struct store_reader *reader, const char *hook, int32_t limit,
+    bool (*row)(void *user, const struct outbox_row *row), void *user);
 MUST_USE enum status store_read_accounts(struct store_reader *reader,
     bool (*row)(void *user, const struct account_row *row), void *user);
 MUST_USE enum status store_read_keys(struct store_reader *reader, int64_t account_id /* 0 = all */,

@@ -41,6 +41,7 @@ typedef bool meter_callback(
     void *user, const struct subject_row *subject, const struct meter_row *meters);
 typedef bool hold_callback(void *user, const struct hold_row *row);
 typedef bool node_callback(void *user, const struct node_row *row);
+typedef bool outbox_callback(void *user, const struct outbox_row *row);
 typedef bool refusal_callback(void *user, const struct refusal_row *row);
 
 struct ledger_mark { /* a row, as far as its age and kind go */
@@ -96,6 +97,9 @@ struct store_row_ops {
     enum status (*refusals_drop)(struct store *, int64_t before_ms, int32_t max); /* the oldest, and their rows */
     enum status (*kept_from)(struct store *, int64_t *kept_from_ms); /* NOT_FOUND: from the beginning */
     enum status (*kept_from_put)(struct store *, int64_t kept_from_ms);
+    enum status (*outbox_add)(struct store *, const struct outbox_row *);
+    enum status (*outbox_tried)(struct store *, const struct outbox_row *);
+    enum status (*outbox_delete)(struct store *, int64_t id);
     enum status (*limit_def_at)(struct store *, int64_t index, struct limit_def_row *);
     enum status (*limit_def_put)(struct store *, const struct limit_def_row *);
 };
@@ -105,6 +109,10 @@ struct store_reader_ops {
     void (*reader_close)(struct store_reader *);
     enum status (*read_ledger)(
         struct store_reader *, const struct ledger_filter *, ledger_callback *, void *user);
+    enum status (*read_events)(
+        struct store_reader *, const struct event_filter *, ledger_callback *, void *user);
+    enum status (*read_outbox)(
+        struct store_reader *, const char *hook, int32_t limit, outbox_callback *, void *user);
     enum status (*read_accounts)(struct store_reader *, account_callback *, void *user);
     enum status (*read_keys)(struct store_reader *, int64_t account_id, key_callback *, void *user);
     enum status (*read_meters)(

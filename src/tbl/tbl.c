@@ -4,6 +4,7 @@
 #include "tbl/apis.h"
 #include "tbl/counts.h"
 #include "tbl/reasons.h"
+#include "tbl/topics.h"
 
 static const struct reason_row reason_rows[] = {
 #define REASON_ROW(name, code, scope, control, class_, sentence)                                   \
@@ -48,6 +49,19 @@ WORD_FUNCTION(per_kind, per_word, PER_KINDS)
 WORD_FUNCTION(window_kind, window_word, WINDOW_KINDS)
 WORD_FUNCTION(at_cap_kind, at_cap_word, AT_CAP_KINDS)
 WORD_FUNCTION(api, api_word, APIS)
+WORD_FUNCTION(topic, topic_word, TOPICS)
+
+#define HELP_CASE(name, word, help)                                                                \
+    case name: return help;
+
+const char *
+topic_help(enum topic value)
+{
+    switch (value) {
+        TOPICS(HELP_CASE)
+    default: return "?";
+    }
+}
 
 #define PATH_CASE(name, word, path)                                                                \
     case name: return path;

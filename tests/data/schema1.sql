@@ -179,6 +179,18 @@ CREATE TABLE refusal (
     PRIMARY KEY (account_id, minute_ms, key_id, limit_id, model, reason)
 );
 INSERT INTO refusal VALUES(100,12,'glm-5.2',1,'budget_spent',1790000000000,1,99);
+CREATE TABLE outbox (
+    id INTEGER PRIMARY KEY,
+    ledger_id BIGINT NOT NULL,
+    at_ms BIGINT NOT NULL,
+    topic BIGINT NOT NULL,
+    hook TEXT NOT NULL,
+    next_ms BIGINT NOT NULL,
+    attempts BIGINT NOT NULL,
+    last_error TEXT NOT NULL,
+    body TEXT NOT NULL
+);
+INSERT INTO outbox VALUES(107,99,1790000000000,1,'ops',1790000000000,0,'','{"event":"warn"}');
 CREATE TABLE thread (
     thread_id INTEGER PRIMARY KEY,
     account_id BIGINT NOT NULL,
@@ -211,5 +223,6 @@ CREATE TABLE issued (
 INSERT INTO issued VALUES('0000000000000000000000000000000000000000000000000000000000000064',11,'openai',1790000000000);
 CREATE INDEX key_of_account ON key (account_id);
 CREATE INDEX refusal_by_age ON refusal (minute_ms, ledger_id);
+CREATE INDEX ledger_events ON ledger (id) WHERE kind IN (7, 8);
 CREATE INDEX issued_by_age ON issued (at_ms);
 COMMIT;

@@ -139,7 +139,7 @@ CREATE TABLE hold (
     inputs TEXT NOT NULL
 );
 
--- Append-only, and without any second index: writing it is most of the engine's work.
+-- Append-only, and without a second index of common rows: writing it is most of the engine's work.
 CREATE TABLE ledger (
     id BIGINT PRIMARY KEY,
     at_ms BIGINT NOT NULL,
@@ -176,6 +176,9 @@ CREATE TABLE ledger (
     inputs TEXT NOT NULL
 );
 
+-- Warnings, and what limits that are only watched would have refused: rare among all the others.
+CREATE INDEX ledger_events ON ledger (id) WHERE kind IN (7, 8);
+
 CREATE TABLE refusal (
     account_id BIGINT NOT NULL,
     key_id BIGINT NOT NULL,
@@ -188,6 +191,19 @@ CREATE TABLE refusal (
     PRIMARY KEY (account_id, minute_ms, key_id, limit_id, model, reason)
 );
 CREATE INDEX refusal_by_age ON refusal (minute_ms, ledger_id);
+
+-- Messages to webhooks that wait to be delivered, written with what they tell of.
+CREATE TABLE outbox (
+    id BIGINT PRIMARY KEY,
+    ledger_id BIGINT NOT NULL,
+    at_ms BIGINT NOT NULL,
+    topic BIGINT NOT NULL,
+    hook TEXT NOT NULL,
+    next_ms BIGINT NOT NULL,
+    attempts BIGINT NOT NULL,
+    last_error TEXT NOT NULL,
+    body TEXT NOT NULL
+);
 
 CREATE TABLE thread (
     thread_id BIGINT PRIMARY KEY,

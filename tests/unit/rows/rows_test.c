@@ -341,6 +341,12 @@ good_refusal(void)
     return (struct refusal_row){ .minute_ms = 60000, .count = 1, .reason = REASON_RATE };
 }
 
+static struct outbox_row
+good_message(void)
+{
+    return (struct outbox_row){ .id = 1, .hook = "ops", .body = SLICE("{}") };
+}
+
 static struct issued_row
 good_issued(void)
 {
@@ -369,6 +375,11 @@ the_small_rows(void **state)
     SPOILT(good_issued, issued_valid, row.id_hash[0] = '\0', false);
     SPOILT(good_issued, issued_valid, row.account_id = 0, false);
     SPOILT(good_issued, issued_valid, FILL(row.provider), false);
+    SPOILT(good_message, outbox_valid, row.id = 0, false);
+    SPOILT(good_message, outbox_valid, row.hook[0] = '\0', false);
+    SPOILT(good_message, outbox_valid, row.topic = TOPIC_COUNT, false);
+    SPOILT(good_message, outbox_valid, row.attempts = -1, false);
+    SPOILT(good_message, outbox_valid, FILL(row.last_error), false);
     SPOILT(good_limit_def, limit_def_valid, row.limit_id = 0, false);
     SPOILT(good_limit_def, limit_def_valid, row.name[0] = '\0', false);
     SPOILT(good_limit_def, limit_def_valid, row.fingerprint[0] = '\0', false);

@@ -601,6 +601,104 @@ issued_ids_are_swept_by_age_in_short_batches(void **state)
     world_commit(world);
 }
 
+/* --- Events and messages. */
+
+static bool
+take_id(void *user, const struct ledger_row *row)
+{
+    buf_addf(user, "%lld ", (long long)row->id);
+    return true;
+}
+
+static void
+events_are_read_newest_first_among_all_rows(void **state)
+{
+    struct world *world = *state;
+    world_begin(world);
+    for (int64_t id = 1; id <= 9; id++) { /* 2, 5 and 8 warn, 3 and 9 are of shadows */
+        struct ledger_row row = a_ledger_row(id);
+        row.kind = id % 3 == 2 ? LEDGER_WARN : id % 6 == 3 ? LEDGER_SHADOW : LEDGER_REFUSAL;
+        row.account_id = id < 6 ? 11 : 12;
+        OK(world, store_ledger_add(world->store, &row));
+    }
+    world_commit(world);
+    static const struct {
+        struct event_filter filter;
+        const char *want;
+    } rows[] = {
+        { { 0 }, "9 8 5 3 2 " },
+        { { .limit = 2 }, "9 8 " },
+        { { .before_id = 8, .limit = 2 }, "5 3 " },
+        { { .after_id = 3 }, "9 8 5 " },
+        { { .account_id = 11 }, "5 3 2 " },
+        { { .account_id = 12, .before_id = 9, .after_id = 7 }, "8 " },
+        { { .account_id = 13 }, "" },
+    };
+    struct store_reader *reader = world_reader(world);
+    for (size_t i = 0; i < countof(rows); i++) {
+        struct buf out = { 0 };
+        OK(world, store_read_events(reader, &rows[i].filter, take_id, &out));
+        assert_string_equal(buf_cstr(&out), rows[i].want);
+        buf_free(&out);
+    }
+    world_reader_close(world);
+}
+
+static bool
+take_message(void *user, const struct outbox_row *row)
+{
+    buf_addf(user, "%lld@%lld x%lld %s;", (long long)row->id, (long long)(row->next_ms - NOW_MS),
+        (long long)row->attempts, row->last_error);
+    return true;
+}
+
+static void
+read_messages(struct world *world, const char *hook, int32_t limit, const char *want)
+{
+    struct buf out = { 0 };
+    struct store_reader *reader = world_reader(world);
+    OK(world, store_read_outbox(reader, hook, limit, take_message, &out));
+    assert_string_equal(buf_cstr(&out), want);
+    buf_free(&out);
+    world_reader_close(world);
+}
+
+static void
+messages_wait_until_they_are_delivered(void **state)
+{
+    struct world *world = *state;
+    struct store *store = world->store;
+    struct outbox_row first = an_outbox_row(1, "ops", NOW_MS);
+    const struct outbox_row second = an_outbox_row(2, "ops", NOW_MS + 1);
+    const struct outbox_row other = an_outbox_row(3, "pager", NOW_MS);
+    world_begin(world);
+    OK(world, store_outbox_add(store, &first));
+    OK(world, store_outbox_add(store, &second));
+    OK(world, store_outbox_add(store, &other));
+    world_commit(world);
+    read_messages(world, "", 100, "1@0 x0 ;3@0 x0 ;2@1 x0 ;");
+    read_messages(world, "ops", 1, "1@0 x0 ;");
+    read_messages(world, "nobody", 1, "");
+    first.next_ms = NOW_MS + 1000;
+    first.attempts = 1;
+    memcpy(first.last_error, "it said 500", sizeof "it said 500");
+    world_begin(world);
+    OK(world, store_outbox_tried(store, &first));
+    OK(world, store_outbox_delete(store, 3));
+    world_commit(world);
+    read_messages(world, "", 100, "2@1 x0 ;1@1000 x1 it said 500;");
+    world_begin(world);
+    OK(world, store_outbox_delete(store, 1));
+    store_rollback(store);
+    read_messages(world, "ops", 100, "2@1 x0 ;1@1000 x1 it said 500;");
+    world_begin(world); /* of one that somebody else has delivered there is nothing to note */
+    OK(world, store_outbox_delete(store, 3));
+    first.id = 3;
+    OK(world, store_outbox_tried(store, &first));
+    world_commit(world);
+    read_messages(world, "pager", 100, "");
+}
+
 static void
 a_limit_keeps_its_number_or_its_name(void **state)
 {
@@ -770,6 +868,7 @@ a_row_that_breaks_a_rule_is_refused(void **state)
     struct subject_row subject = a_subject(4, 0);
     struct refusal_row refusal = a_refusal(1, -1);
     struct issued_row issued = an_issued(1, -1);
+    struct outbox_row message = an_outbox_row(0, "ops", NOW_MS);
     struct limit_def_row limit = a_limit_def(0, "x");
     world_begin(world);
     EXPECT(world, store_account_put(store, &account), STATUS_INVALID);
@@ -779,6 +878,7 @@ a_row_that_breaks_a_rule_is_refused(void **state)
     EXPECT(world, store_subject_put(store, &subject), STATUS_INVALID);
     EXPECT(world, store_refusal_add(store, &refusal), STATUS_INVALID);
     EXPECT(world, store_issued_put(store, &issued), STATUS_INVALID);
+    EXPECT(world, store_outbox_add(store, &message), STATUS_INVALID);
     EXPECT(world, store_limit_def_put(store, &limit), STATUS_INVALID);
     store_rollback(store);
 }
@@ -804,6 +904,8 @@ static const struct CMUnitTest tests[] = {
     ALL("an issued id stays with who had it first", an_issued_id_stays_with_who_had_it_first),
     ALL("issued ids are swept by age in short batches",
         issued_ids_are_swept_by_age_in_short_batches),
+    ALL("events are read newest first among all rows", events_are_read_newest_first_among_all_rows),
+    ALL("messages wait until they are delivered", messages_wait_until_they_are_delivered),
     ALL("a limit keeps its number or its name", a_limit_keeps_its_number_or_its_name),
     ALL("a rollback leaves nothing", a_rollback_leaves_nothing),
     ALL("an older epoch is fenced", an_older_epoch_is_fenced),

@@ -193,7 +193,7 @@ a_damaged_ledger_row_stops_the_reader_not_the_program(void **state)
 {
     static const char *const changes[] = {
         "reason = 'no_such'",
-        "kind = 7",
+        "kind = 99",
         "input_tokens = -1",
         "cost_micros = -1",
         "usage_known = 4294967297",

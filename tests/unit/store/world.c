@@ -412,6 +412,19 @@ an_issued(int number, int64_t at_ms)
     return row;
 }
 
+struct outbox_row
+an_outbox_row(int64_t id, const char *hook, int64_t next_ms)
+{
+    struct outbox_row row = { .id = id,
+        .ledger_id = 99,
+        .at_ms = NOW_MS,
+        .topic = TOPIC_WARN,
+        .next_ms = next_ms,
+        .body = SLICE("{\"event\":\"warn\"}") };
+    (void)snprintf(row.hook, sizeof(row.hook), "%s", hook);
+    return row;
+}
+
 struct limit_def_row
 a_limit_def(int64_t limit_id, const char *name)
 {
@@ -458,6 +471,8 @@ put_one_of_each(struct world *world, int64_t base_id)
     OK(world, store_refusal_add(store, &refusal));
     struct issued_row issued = an_issued((int)base_id, NOW_MS);
     OK(world, store_issued_put(store, &issued));
+    const struct outbox_row message = an_outbox_row(base_id + 7, "ops", NOW_MS);
+    OK(world, store_outbox_add(store, &message));
     struct limit_def_row limit = a_limit_def(base_id + 6, name);
     OK(world, store_limit_def_put(store, &limit));
 }
@@ -615,6 +630,19 @@ give_refusal(void *user, const struct refusal_row *row)
     return true;
 }
 
+static bool
+give_message(void *user, const struct outbox_row *row)
+{
+    struct buf *out = user;
+    buf_add_str(out, "outbox");
+    NUMBER(id), NUMBER(ledger_id), NUMBER(at_ms), NUMBER(topic), TEXT(hook), NUMBER(next_ms);
+    NUMBER(attempts), TEXT(last_error);
+    buf_add_char(out, ' ');
+    buf_add_slice(out, row->body);
+    buf_add_char(out, '\n');
+    return true;
+}
+
 static void
 add_limit_defs(struct world *world, struct buf *out)
 {
@@ -654,6 +682,7 @@ world_text(struct world *world)
     OK(world, store_read_holds(reader, give_hold, &out));
     OK(world, store_read_ledger(reader, &filter, give_ledger, &out));
     OK(world, store_read_refusals(reader, 0, 0, give_refusal, &out));
+    OK(world, store_read_outbox(reader, "", INT32_MAX, give_message, &out));
     world_reader_close(world);
     add_limit_defs(world, &out);
     assert_false(out.failed);
