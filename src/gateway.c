@@ -1,7 +1,7 @@
 /* gateway.c: what `tidegate serve` is. Opens every room in order, lets the loops run until a signal, and closes
  * in reverse.
  *
- *     secrets, policy -> store -> sockets -> engine -> relay, control plane -> loops run
+ *     secrets, policy -> store -> sockets -> engine -> relay, control plane, jobs -> loops run
  */
 #include <signal.h>
 #include <stdio.h>
@@ -16,6 +16,7 @@
 #include "conf/conf.h"
 #include "engine/engine.h"
 #include "engine/replies.h"
+#include "jobs/jobs.h"
 #include "log/log.h"
 #include "log/trail.h"
 #include "net/handler.h"
@@ -87,6 +88,7 @@ struct gateway {
     struct engine *engine;
     struct relay *relay;
     struct api_plane *api;
+    struct jobs *jobs;
     uint32_t loop_count;
     struct gateway_loop loops[LOOPS_MAX];
 
@@ -507,6 +509,17 @@ open_rooms(struct gateway *gateway)
     return true;
 }
 
+static bool
+open_jobs(struct gateway *gateway)
+{
+    struct jobs_error error;
+    if (jobs_open(gateway->engine, gateway->store, &gateway->jobs, &error) != STATUS_OK) {
+        (void)cli_fail("%s", error.text);
+        return false;
+    }
+    return true;
+}
+
 /* The sandbox's account and its first key, once in the life of its store. */
 static bool
 fill_sandbox(struct gateway *gateway)
@@ -604,6 +617,9 @@ open_all(struct gateway *gateway)
         return false;
     }
     crash_tell();
+    if (!open_jobs(gateway)) {
+        return false;
+    }
     return !gateway->sandboxed || fill_sandbox(gateway);
 }
 
@@ -613,6 +629,7 @@ close_all(struct gateway *gateway)
 {
     api_stop(gateway->api); /* its threads may be in a reload */
     reload_close(&gateway->reload);
+    jobs_close(gateway->jobs);
     const bool facts_alone = gateway->engine != NULL;
     const int64_t unbooked_count = engine_close(gateway->engine);
     api_free(gateway->api);

@@ -79,6 +79,24 @@ secret_base64(struct slice secret, char *out, size_t out_size)
 }
 
 void
+secret_hmac_hex(
+    struct slice key, const struct slice *parts, size_t part_count, char out[SECRET_HASH_HEX + 1])
+{
+    crypto_auth_hmacsha256_state state;
+    unsigned char digest[crypto_auth_hmacsha256_BYTES];
+    (void)crypto_auth_hmacsha256_init(&state, (const unsigned char *)key.ptr, key.len);
+    for (size_t i = 0; i < part_count; i++) {
+        if (parts[i].len > 0) {
+            (void)crypto_auth_hmacsha256_update(
+                &state, (const unsigned char *)parts[i].ptr, parts[i].len);
+        }
+    }
+    (void)crypto_auth_hmacsha256_final(&state, digest);
+    hex_of(out, digest);
+    sodium_memzero(&state, sizeof(state));
+}
+
+void
 secret_random(void *out, size_t len)
 {
     randombytes_buf(out, len);

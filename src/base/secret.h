@@ -16,6 +16,9 @@ void secret_keyed_hash_hex(
 /* `prefix` followed by 32 random bytes in URL-safe base64 without padding: 43 characters and the
  * NUL beyond the prefix must fit into out_size. */
 void secret_mint(const char *prefix, char *out, size_t out_size);
+/* HMAC-SHA256 of the parts, end to end, as hex. */
+void secret_hmac_hex(struct slice key, const struct slice *parts, size_t part_count,
+    char out[SECRET_HASH_HEX + 1]);
 void secret_random(void *out, size_t len);
 /* Base64 with padding and a NUL, for what must not stay behind elsewhere. */
 #define SECRET_BASE64_BYTES(len) (((len) + 2) / 3 * 4 + 1)

@@ -60,6 +60,7 @@ void conf_groups(struct conf *conf, const struct node *root);
 void conf_tags(struct conf *conf, const struct node *root);
 void conf_limits(struct conf *conf, const struct node *root);
 void conf_retention(struct conf *conf, const struct node *root);
+void conf_webhooks(struct conf *conf, const struct node *root);
 /* The price book, from `prices` or built in. */
 void conf_prices(struct conf *conf, const struct node *root);
 /* A time zone by its name in `node` (NULL: `name` of the default); NULL = UTC. Each is read once. */
@@ -81,6 +82,10 @@ MUST_USE bool address_parse(struct arena *arena, struct slice text, const char *
 void conf_proxy(struct conf *conf, const struct node *map, struct provider *provider);
 /* Whether a list such as "localhost,.example.com,10.0.0.0/8,host:8443" has this host. */
 bool no_proxy_covers(struct slice list, const char *host, uint16_t port);
+/* providers.c: the secret that {env: NAME} or {file: PATH} names, with its place already looked at; `what` is it
+ * for a person ("this credential"). Nothing is set where it is wrong, which is reported. */
+void conf_secret(
+    struct conf *conf, const struct node *map, const char *what, struct credential *credential);
 /* providers.c: capitals, so that no token is taken for a name and repeated. */
 bool env_name_valid(const char *name);
 

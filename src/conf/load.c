@@ -21,6 +21,7 @@ conf_read(struct conf *conf, struct slice yaml)
     conf_tags(conf, root);
     conf_limits(conf, root);
     conf_retention(conf, root);
+    conf_webhooks(conf, root);
     conf_hash(conf, root);
 }
 

@@ -25,6 +25,13 @@ option_under(const struct option_row *row, const char *path)
            && !strchr(row->path + folder.len + 1, '.');
 }
 
+static bool
+path_secret(const char *path)
+{
+    return strstr(path, "credentials") || slice_starts(slice_str(path), SLICE("webhooks.*.secret"))
+           || slice_starts(slice_str(path), SLICE("webhooks.*.url"));
+}
+
 static void
 report_unknown(struct conf *conf, const struct node *key, const char *path)
 {
@@ -55,7 +62,7 @@ report_unknown(struct conf *conf, const struct node *key, const char *path)
     }
     /* a secret may stand where a key should; see option_secret */
     char seen[64] = "";
-    const bool secret = strstr(path, "credentials") != NULL;
+    const bool secret = path_secret(path);
     const char *space = secret ? "" : " ";
     const char *nearest = nearest_word(key->text, words, count);
     if (!secret) {
@@ -133,11 +140,11 @@ conf_find(struct conf *conf, const struct node *map, enum option option)
     return node;
 }
 
-/* Secrets end up here by mistake; what stands under `credentials` is never repeated. */
+/* Secrets end up here by mistake; what stands in such a place is never repeated. */
 static bool
 option_secret(const struct option_row *row)
 {
-    return strstr(row->path, "credentials") != NULL;
+    return path_secret(row->path);
 }
 
 void

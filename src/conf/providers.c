@@ -172,6 +172,23 @@ credential_headers(struct conf *conf, const struct node *map, struct credential 
     }
 }
 
+void
+conf_secret(
+    struct conf *conf, const struct node *map, const char *what, struct credential *credential)
+{
+    const char *env = conf_text(conf, map, OPTION_CREDENTIAL_ENV);
+    const char *file = conf_text(conf, map, OPTION_CREDENTIAL_FILE);
+    if (!env && !file) {
+        report_add(&conf->report, map, "%s names no secret: {env: NAME} or {file: PATH}", what);
+    } else if (env && file) {
+        report_add(&conf->report, map, "%s names two secrets; keep either 'env' or 'file'", what);
+    } else if (env) {
+        credential_from_env(conf, doc_get(map, "env"), env, credential);
+    } else {
+        credential_from_file(conf, doc_get(map, "file"), file, credential);
+    }
+}
+
 static void
 credential_read(
     struct conf *conf, const struct node *map, const char *provider, struct credential *credential)
@@ -179,19 +196,7 @@ credential_read(
     if (!conf_keys(conf, map, "providers.*.credentials.company")) {
         return;
     }
-    const char *env = conf_text(conf, map, OPTION_CREDENTIAL_ENV);
-    const char *file = conf_text(conf, map, OPTION_CREDENTIAL_FILE);
-    if (!env && !file) {
-        report_add(
-            &conf->report, map, "this credential names no secret: {env: NAME} or {file: PATH}");
-    } else if (env && file) {
-        report_add(
-            &conf->report, map, "this credential names two secrets; keep either 'env' or 'file'");
-    } else if (env) {
-        credential_from_env(conf, doc_get(map, "env"), env, credential);
-    } else {
-        credential_from_file(conf, doc_get(map, "file"), file, credential);
-    }
+    conf_secret(conf, map, "this credential", credential);
     credential_headers(conf, conf_block(conf, map, OPTION_CREDENTIAL_HEADERS), credential);
 
     char id[PROVIDER_NAME_BYTES_MAX + 16];

@@ -206,13 +206,18 @@ core_decide(struct core *core, const struct event *event, struct verdict *verdic
 {
     *verdict =
         (struct verdict){ .event = event->kind, .kind = VERDICT_ALLOWED, .reply = event->reply };
+    core->event = event;
     switch (event->kind) {
     case EVENT_IDENTIFY: decide_identify(core, event, verdict); break;
     case EVENT_ISSUED: decide_issued(core, &event->issued, verdict); break;
     case EVENT_CALL: decide_call(core, event, verdict); break;
     case EVENT_EXTEND: decide_extend(core, event, verdict); break;
     case EVENT_REROUTE: decide_reroute(core, event, verdict); break;
-    case EVENT_SETTLE: decide_settle(core, event, verdict); break;
+    case EVENT_SETTLE:
+        decide_settle(core, event, verdict);
+        outbox_tell_overshoot(core, event->settle.hold_id, verdict);
+        break;
+    case EVENT_DELIVERY: decide_delivery(core, &event->delivery, verdict); break;
     case EVENT_ADMIN: decide_admin(core, event, verdict); break;
     case EVENT_REPORT: decide_report(core, &event->report, verdict); break;
     default: break;
@@ -234,6 +239,10 @@ core_refused(const struct core *core, const struct event *event, const struct re
     refused->body_bytes = call->body_bytes;
     refused->output_limit = call->output_limit;
     memcpy(refused->trace_id, event->trace_id, sizeof refused->trace_id);
+    const struct account_slot *account = work_account(core->work, call->account_id);
+    if (account && account->slot.state != SLOT_ABSENT) {
+        memcpy(refused->account, account->row.name, sizeof refused->account);
+    }
     const struct policy *policy = core_policy_exact(core, call->policy_ver);
     if (policy && call->model_index >= 0 && call->model_index < policy->model_count) {
         refused->policy_ver = policy->version;
@@ -252,7 +261,7 @@ refusal_ledger(struct core *core, const struct refused *refused)
     }
     row->id = refused->ledger_id;
     row->at_ms = refused->at_ms;
-    row->kind = LEDGER_REFUSAL;
+    row->kind = refused->shadow ? LEDGER_SHADOW : LEDGER_REFUSAL;
     row->usage = USAGE_NONE;
     row->reason = refused->refusal.reason;
     row->account_id = refused->account_id;
@@ -276,6 +285,7 @@ refusal_ledger(struct core *core, const struct refused *refused)
     add_trace(&inputs, refused->trace_id);
     buf_add_char(&inputs, '}');
     row->inputs = work_keep(core->work, inputs.failed ? SLICE("{}") : buf_slice(&inputs));
+    outbox_tell(core, refused->shadow ? TOPIC_SHADOW : TOPIC_REFUSED, row, refused->account);
 }
 
 void
@@ -284,7 +294,7 @@ core_record_refusal(struct core *core, const struct refused *refused, bool first
     if (first) {
         refusal_ledger(core, refused);
     }
-    struct refusal_row *row = work_add_refusal(core->work);
+    struct refusal_row *row = refused->shadow ? NULL : work_add_refusal(core->work);
     if (!row) {
         return;
     }

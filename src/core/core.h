@@ -59,6 +59,9 @@ struct core {
     bool guesses;
     int64_t node_id, epoch;
     int64_t now_ms; /* never earlier than in the batch before */
+    /* What is being decided, for what is told of it; the core's own. */
+    const struct event *event; /* NULL: an orphan is booked */
+    int64_t orphan_id;
     /* Calendar windows that were looked up in this batch: most calls ask for the same few. */
     struct known_window {
         const struct zone *zone;
@@ -86,11 +89,18 @@ struct refused {
     int64_t body_bytes, output_limit;
     char model[NAME_MAX_BYTES + 1];
     char trace_id[TRACE_ID_HEX + 1]; /* "" = none */
+    char account[NAME_MAX_BYTES + 1]; /* "" = not known */
+    bool shadow; /* nobody was refused: the limit is only watched */
+};
+/* In work.shadow_first: what was decided but not enforced, for the engine to note once it is committed. */
+struct shadow_node {
+    struct shadow_node *next;
+    struct refused refused;
 };
 void core_refused(const struct core *core, const struct event *event, const struct refusal *refusal,
     struct refused *refused);
 /* Puts a refusal on the books (section 3): `first` makes its ledger row with the inputs; `count` is
- * added to the counter of its minute. */
+ * added to the counter of its minute, but for a shadow's. */
 void core_record_refusal(
     struct core *core, const struct refused *refused, bool first, int64_t count);
 

@@ -252,6 +252,26 @@ void decide_issued(struct core *core, const struct issued_event *ask, struct ver
 /* Whose the ids of a settled answer are from now on. */
 void issued_give(struct core *core, const struct hold_row *hold, struct slice ids);
 
+/* --- warn.c */
+/* After `settled` of a meter under `limit` moved, or was charged: tells each percentage of `cap` that it has
+ * reached now, once a window. `cap` is the one that rules for this subject. */
+void warn_check(struct core *core, const struct limit *limit, struct meter_slot *slot,
+    struct meter *meter, int64_t cap);
+/* A limit that is only watched would have refused this event. */
+void shadow_note(struct core *core, const struct event *event, const struct refusal *refusal);
+
+/* --- outbox.c */
+bool outbox_wants(const struct core *core, enum topic topic);
+/* A message about a row of the ledger to each webhook that wants its topic. `account`: the name of the row's,
+ * where it is known besides; "" = look it up. */
+void outbox_tell(
+    struct core *core, enum topic topic, const struct ledger_row *row, const char *account);
+void outbox_tell_overshoot(struct core *core, int64_t hold_id, const struct verdict *verdict);
+/* The id of the test message to one webhook; 0 where there is none of that name. */
+int64_t outbox_test(struct core *core, const char *hook, const struct ledger_row *row);
+void decide_delivery(
+    struct core *core, const struct delivery_event *delivery, struct verdict *verdict);
+
 void decide_identify(struct core *core, const struct event *event, struct verdict *verdict);
 void decide_call(struct core *core, const struct event *event, struct verdict *verdict);
 void decide_extend(struct core *core, const struct event *event, struct verdict *verdict);

@@ -89,12 +89,12 @@ decide_identify(struct core *core, const struct event *event, struct verdict *ve
     fill_identity(&verdict->identity, &key->row, &account->row, owner_banned);
 }
 
-static void
+static struct ledger_row *
 note_admin(struct core *core, const struct admin_event *admin, int64_t account_id, int64_t key_id)
 {
     struct ledger_row *row = work_add_ledger(core->work);
     if (!row) {
-        return;
+        return NULL;
     }
     row->id = ids_take(core->ids);
     row->at_ms = core->now_ms;
@@ -105,6 +105,7 @@ note_admin(struct core *core, const struct admin_event *admin, int64_t account_i
     row->inputs = work_keep(core->work, admin->note);
     row->policy_ver = core->policy->version;
     slice_to_cstr(slice_str(admin->actor), row->source, sizeof row->source);
+    return row;
 }
 
 static bool
@@ -161,7 +162,7 @@ admin_account(struct core *core, const struct admin_event *admin, struct verdict
     }
     if (slot) {
         core->work->identity_changed = true;
-        note_admin(core, admin, slot->row.account_id, 0);
+        (void)note_admin(core, admin, slot->row.account_id, 0);
         verdict->new_id = slot->row.account_id;
     }
 }
@@ -190,7 +191,7 @@ admin_key_put(struct core *core, const struct admin_event *admin, struct verdict
     }
     if (work_new_key(core->work, &row)) {
         core->work->identity_changed = true;
-        note_admin(core, admin, row.account_id, row.key_id);
+        (void)note_admin(core, admin, row.account_id, row.key_id);
         verdict->new_id = row.key_id;
         verdict->new_id_2 = row.account_id;
     }
@@ -210,8 +211,23 @@ admin_key_revoke(struct core *core, const struct admin_event *admin, struct verd
         key->row.revoked = true;
         key->slot.dirty = true;
         core->work->identity_changed = true;
-        note_admin(core, admin, key->row.account_id, key->row.key_id);
+        (void)note_admin(core, admin, key->row.account_id, key->row.key_id);
     }
+}
+
+static void
+admin_webhook_test(struct core *core, const struct admin_event *admin, struct verdict *verdict)
+{
+    bool known = false;
+    for (int32_t i = 0; i < core->policy->webhook_count; i++) {
+        known |= strcmp(core->policy->webhooks[i].name, admin->hook) == 0;
+    }
+    if (!known) {
+        verdict->admin = ADMIN_NOT_FOUND;
+        return;
+    }
+    const struct ledger_row *row = note_admin(core, admin, 0, 0);
+    verdict->new_id = row ? outbox_test(core, admin->hook, row) : 0;
 }
 
 void
@@ -224,7 +240,8 @@ decide_admin(struct core *core, const struct event *event, struct verdict *verdi
     case ADMIN_ACCOUNT_PUT: admin_account(core, admin, verdict); return;
     case ADMIN_KEY_PUT: admin_key_put(core, admin, verdict); return;
     case ADMIN_KEY_REVOKE: admin_key_revoke(core, admin, verdict); return;
-    case ADMIN_NOTE: note_admin(core, admin, 0, 0); return;
+    case ADMIN_NOTE: (void)note_admin(core, admin, 0, 0); return;
+    case ADMIN_WEBHOOK_TEST: admin_webhook_test(core, admin, verdict); return;
     default: verdict->admin = ADMIN_INVALID;
     }
 }

@@ -44,6 +44,7 @@ work_start(struct work *work, struct arena *arena)
     *work = (struct work){ .arena = arena };
     work->ledger_last = &work->ledger_first;
     work->refusal_last = &work->refusal_first;
+    work->outbox_last = &work->outbox_first;
     for (int i = 0; i < SLOT_KIND_COUNT; i++) {
         work->slots[i].last = &work->slots[i].first;
     }
@@ -60,7 +61,7 @@ work_end(struct work *work)
 bool
 work_has_writes(const struct work *work)
 {
-    if (work->ledger_first || work->refusal_first) {
+    if (work->ledger_first || work->refusal_first || work->outbox_first) {
         return true;
     }
     for (int i = 0; i < SLOT_KIND_COUNT; i++) {
@@ -439,5 +440,19 @@ work_add_refusal(struct work *work)
     }
     *work->refusal_last = node;
     work->refusal_last = &node->next;
+    return &node->row;
+}
+
+struct outbox_row *
+work_add_outbox(struct work *work, enum outbox_change change)
+{
+    struct outbox_node *node = arena_alloc(work->arena, sizeof *node);
+    if (!node) {
+        work->failed = true;
+        return NULL;
+    }
+    node->change = change;
+    *work->outbox_last = node;
+    work->outbox_last = &node->next;
     return &node->row;
 }

@@ -75,12 +75,26 @@ struct refusal_node {
     struct refusal_row row;
 };
 
+/* Changes of messages to webhooks: they are not read to be changed. */
+enum outbox_change {
+    OUTBOX_ADD,
+    OUTBOX_TRIED,  /* next_ms, attempts and last_error */
+    OUTBOX_DELETE, /* the id */
+};
+struct outbox_node {
+    struct outbox_node *next;
+    enum outbox_change change;
+    struct outbox_row row;
+};
+
 struct work {
     struct arena *arena;
     struct index_node **buckets; /* names of slots, by the hash of the name; work.c */
     struct slot_list slots[SLOT_KIND_COUNT];
     struct ledger_node *ledger_first, **ledger_last;
     struct refusal_node *refusal_first, **refusal_last;
+    struct outbox_node *outbox_first, **outbox_last;
+    struct shadow_node *shadow_first; /* core.h; newest first */
     bool identity_changed; /* an account, a key or a set cap was written: caches are stale */
     bool failed;           /* memory ran out: the batch must not be used */
 };
@@ -124,3 +138,4 @@ struct slice work_keep(struct work *work, struct slice text);
 /* Zeroed rows to fill in; NULL when memory ran out. */
 struct ledger_row *work_add_ledger(struct work *work);
 struct refusal_row *work_add_refusal(struct work *work);
+struct outbox_row *work_add_outbox(struct work *work, enum outbox_change change);

@@ -248,7 +248,7 @@ write_rows(struct engine *engine)
             return status;
         }
     }
-    return STATUS_OK;
+    return told_write(engine);
 }
 
 /* Providers keep what their ids stand for a month; who may use them is remembered for three. */
@@ -317,6 +317,7 @@ batch_end(struct engine *engine)
         shared_committed(engine);
     }
     again_committed(engine);
+    told_committed(engine);
     count_open_holds(engine);
     if (engine->work.identity_changed) {
         __atomic_store_n(&engine->identity_version, identity_version, __ATOMIC_RELEASE);
@@ -471,6 +472,7 @@ release(struct engine *engine, uint32_t first, uint32_t count)
     for (uint32_t i = first; i < first + count; i++) {
         release_one(engine, &engine->batch[i], &engine->verdicts[i]);
     }
+    told_shadows(engine);
     lines_mark(engine);
 }
 

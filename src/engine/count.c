@@ -31,6 +31,7 @@ count_allowed(const struct event *event, const struct verdict *verdict)
     case EVENT_SETTLE:
         count_booked(verdict, verdict->billed ? &event->settle.usage : &none);
         return;
+    case EVENT_DELIVERY: told_delivery(event, verdict); return;
     default: return;
     }
 }

@@ -99,6 +99,14 @@ int64_t engine_epoch(const struct engine *engine);
 MUST_USE bool engine_prune(
     struct engine *engine, int64_t before_ms, int64_t wait_ms, int64_t *deleted_count);
 
+/* Whether others write to the store too, and whether messages to webhooks are this gateway's to send, for now. Any
+ * thread. */
+bool engine_is_shared(const struct engine *engine);
+bool engine_delivers(const struct engine *engine);
+/* From now on `told` is called on the engine's thread when messages to webhooks were written, or what became of
+ * them; NULL: nobody is, once this has returned. */
+void engine_on_outbox(struct engine *engine, void (*told)(void *user), void *user);
+
 struct engine_state {
     bool store_ok;
     char store_error[256];

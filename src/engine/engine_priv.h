@@ -146,6 +146,9 @@ struct engine {
     int64_t identity_version;          /* atomic */
     uint64_t meter_marks[METER_MARKS]; /* atomic; see again.c */
     int64_t lease_mono_ms;             /* atomic; see store_lease_mono_ms */
+    int64_t deliver_mono_ms;           /* atomic: until then messages are this gateway's to send */
+    void (*outbox_told)(void *user);   /* under the lock; see engine_on_outbox */
+    void *outbox_user;
     bool told;                         /* under the lock: another gateway made room */
 
     /* watch.c's: */
@@ -300,6 +303,16 @@ void refusals_written(struct engine *engine, bool committed);
 
 /* `count` more of the refusal with this ledger row, if it is still remembered. */
 void refusals_add(struct engine *engine, int64_t ledger_id, int64_t count);
+
+/* What a limit that is only watched would have refused, likewise. */
+void refusals_note_shadow(struct engine *engine, const struct refused *refused);
+
+/* --- told.c: what goes out of a batch besides its verdicts. */
+MUST_USE enum status told_write(struct engine *engine);
+/* After its commit. */
+void told_committed(struct engine *engine);
+void told_shadows(struct engine *engine);
+void told_delivery(const struct event *event, const struct verdict *verdict);
 
 /* --- again.c: refusals that loops may give again without asking. */
 void again_decided(const struct engine *engine, const struct queued *item, struct verdict *verdict);

@@ -62,7 +62,8 @@ event_is_lazy(const struct event *event)
 {
     const bool untold = (event->kind == EVENT_EXTEND || event->kind == EVENT_REPORT)
                         && event->reply.loop == ENGINE_NO_REPLY;
-    return event->kind == EVENT_SETTLE || event->kind == EVENT_TICK || untold;
+    return event->kind == EVENT_SETTLE || event->kind == EVENT_TICK || event->kind == EVENT_DELIVERY
+           || untold;
 }
 
 static bool

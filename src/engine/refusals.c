@@ -11,8 +11,8 @@
 static uint64_t
 refusal_hash(const struct refused *refused)
 {
-    uint64_t hash =
-        hash_pair((uint64_t)refused->refusal.limit_id, (uint64_t)refused->refusal.reason);
+    uint64_t hash = hash_pair((uint64_t)refused->refusal.limit_id,
+        (uint64_t)refused->refusal.reason << 1 | refused->shadow);
     hash = hash_pair(hash, (uint64_t)refused->account_id);
     hash = hash_pair(hash, (uint64_t)refused->key_id);
     return hash_pair(hash, hash_bytes(slice_str(refused->model))) | 1;
@@ -50,25 +50,39 @@ add_count(struct engine *engine, struct kept_refusal *kept, int64_t count)
     kept->count += count;
 }
 
-int64_t
-refusals_note(struct engine *engine, const struct event *event, const struct refusal *refusal)
+static int64_t
+note(struct engine *engine, struct refused *refused)
 {
     const int64_t now_ms = engine_now_ms(engine);
     const int64_t minute_ms = now_ms - now_ms % MINUTE_MS;
-    struct refused refused;
-    core_refused(&engine->core, event, refusal, &refused);
-    const uint64_t hash = refusal_hash(&refused);
+    const uint64_t hash = refusal_hash(refused);
     struct kept_refusal *kept = place_for(engine, hash, minute_ms);
     if (!kept) {
         return 0;
     }
     if (kept->hash != hash || kept->minute_ms != minute_ms) {
-        refused.at_ms = now_ms;
-        refused.ledger_id = ids_take(&engine->ids);
-        *kept = (struct kept_refusal){ .hash = hash, .minute_ms = minute_ms, .refused = refused };
+        refused->at_ms = now_ms;
+        refused->ledger_id = ids_take(&engine->ids);
+        *kept = (struct kept_refusal){ .hash = hash, .minute_ms = minute_ms, .refused = *refused };
     }
     add_count(engine, kept, 1);
     return kept->refused.ledger_id;
+}
+
+int64_t
+refusals_note(struct engine *engine, const struct event *event, const struct refusal *refusal)
+{
+    struct refused refused;
+    core_refused(&engine->core, event, refusal, &refused);
+    return note(engine, &refused);
+}
+
+/* Once a minute is enough: repeats have no count of their own in the store. */
+void
+refusals_note_shadow(struct engine *engine, const struct refused *refused)
+{
+    struct refused shadow = *refused;
+    (void)note(engine, &shadow);
 }
 
 void

@@ -572,6 +572,12 @@ do_jobs(struct engine *engine, int64_t mono_ms)
     if (more) {
         engine->shared.jobs_mono_ms = mono_ms; /* the next turn goes on */
     }
+    if (status == STATUS_OK && engine->policy->webhook_count > 0) {
+        status = take_job(engine, "webhooks", lease_ms, &taken);
+        if (status == STATUS_OK && taken) {
+            __atomic_store_n(&engine->deliver_mono_ms, mono_ms + lease_ms, __ATOMIC_RELEASE);
+        }
+    }
     if (status == STATUS_OK && mono_ms >= engine->sweep_mono_ms) {
         engine->sweep_mono_ms = mono_ms + HOUR_MS;
         status = take_job(engine, "sweep", HOUR_MS, &taken);

@@ -40,6 +40,18 @@ proxy_wipe(struct proxy *proxy)
     }
 }
 
+static void
+webhook_wipe(struct webhook *webhook)
+{
+    if (webhook->url) {
+        secret_wipe(webhook->url, strlen(webhook->url));
+    }
+    for (int32_t i = 0; i < webhook->secret_count; i++) {
+        secret_wipe(webhook->secrets[i], strlen(webhook->secrets[i]));
+    }
+    proxy_wipe(webhook->proxy);
+}
+
 void
 policy_unref(struct policy *policy)
 {
@@ -55,6 +67,9 @@ policy_unref(struct policy *policy)
         credential_wipe(&policy->providers[i].company);
         credential_wipe(&policy->providers[i].user);
         proxy_wipe(policy->providers[i].proxy);
+    }
+    for (int32_t i = 0; i < policy->webhook_count; i++) {
+        webhook_wipe(&policy->webhooks[i]);
     }
     policy_unref_facts(policy);
 }

@@ -159,6 +159,23 @@ enum orphan_rule { ORPHAN_CHARGE, ORPHAN_RELEASE };
 enum unpriced_rule { UNPRICED_REFUSE_UNDER_COST_LIMITS, UNPRICED_ALLOW, UNPRICED_REFUSE };
 enum durability { DURABILITY_DISK, DURABILITY_OS };
 
+/* Whom to tell of what happened. */
+#define WEBHOOKS_MAX        16
+#define WEBHOOK_SECRETS_MAX 2
+struct webhook {
+    const char *name;
+    char *url;             /* whole; may hold a token: never logged, wiped on free; NULL only without secrets */
+    const char *host;      /* the URL's */
+    uint16_t port;
+    bool tls;
+    int32_t secret_count;
+    char *secrets[WEBHOOK_SECRETS_MAX]; /* it signs with each; never logged, wiped on free */
+    uint32_t topics;       /* bit per enum topic */
+    bool allow_private;    /* its host may be a private address */
+    const char *ca_file;   /* NULL = the system's roots */
+    struct proxy *proxy;   /* NULL = straight */
+};
+
 #define LISTENS_MAX 8
 struct listen {
     const char *host;        /* numeric address; NULL for a unix socket */
@@ -187,6 +204,8 @@ struct policy {
     struct group *groups;    /* sorted by name */
     struct tag tags[CALL_TAGS_MAX];
     enum estimator estimator;
+    int32_t webhook_count;
+    struct webhook *webhooks; /* in configuration order */
 
     int32_t listen_count;
     struct listen listens[LISTENS_MAX];

@@ -18,6 +18,7 @@ enum event_kind {
     EVENT_ADMIN,    /* a change by an admin */
     EVENT_TICK,     /* time */
     EVENT_REPORT,   /* what a provider says is used of its own windows */
+    EVENT_DELIVERY, /* what became of a message to a webhook */
     EVENT_KIND_COUNT,
 };
 
@@ -114,12 +115,27 @@ struct report_event {
     struct slice windows;    /* as pack_reported writes them; captured_ms 0 = now */
 };
 
+/* A message to a webhook was sent, or is given up. */
+enum delivery_outcome {
+    DELIVERY_DONE,
+    DELIVERY_FAILED,  /* it is tried again, or given up when it is too old */
+    DELIVERY_DROPPED, /* nobody is there any more to take it */
+};
+struct delivery_event {
+    int64_t id, at_ms;       /* of the message */
+    int64_t attempts;        /* that failed before this one */
+    enum delivery_outcome outcome;
+    char hook[HOOK_NAME_MAX_BYTES + 1];
+    char error[HOOK_ERROR_MAX_BYTES + 1]; /* FAILED: why */
+};
+
 enum admin_verb {
     ADMIN_ACCOUNT_PUT,   /* create, or change plan / organisation / state */
     ADMIN_KEY_PUT,       /* create */
     ADMIN_KEY_REVOKE,
     ADMIN_NOTE,          /* a configuration change, for the ledger */
     ADMIN_ADJUST,        /* a later truth about a settled call */
+    ADMIN_WEBHOOK_TEST,  /* a message to the webhook `hook` */
 };
 struct admin_event {
     enum admin_verb verb;
@@ -127,6 +143,7 @@ struct admin_event {
     bool must_be_new;            /* creating: an existing name is refused */
     struct account_row account;  /* by name; id 0 = look up or create */
     struct key_row key;          /* id or hash */
+    char hook[HOOK_NAME_MAX_BYTES + 1];
     struct slice note;           /* JSON for the ledger */
 };
 
@@ -151,6 +168,7 @@ struct event {
         struct settle_event settle;
         struct admin_event admin;
         struct report_event report;
+        struct delivery_event delivery;
     };
 };
 
@@ -166,6 +184,7 @@ event_bytes(const struct event *event)
     case EVENT_SETTLE: return offsetof(struct event, settle) + sizeof event->settle;
     case EVENT_ISSUED: return offsetof(struct event, issued) + sizeof event->issued;
     case EVENT_REPORT: return offsetof(struct event, report) + sizeof event->report;
+    case EVENT_DELIVERY: return offsetof(struct event, delivery) + sizeof event->delivery;
     default: return sizeof *event;
     }
 }
@@ -238,6 +257,8 @@ struct verdict {
     int64_t cost_micros;
     int64_t est_micros;          /* of the whole call, with its last event alone; 0 where nothing left the process */
     int64_t overshoot_micros;    /* the most that a cost cap is passed by, settled and held, by this cost; 0 = none */
+    /* DELIVERY: */
+    bool given_up;               /* it is tried no more */
     /* ADMIN, REPORT: */
     enum status_of_admin { ADMIN_DONE, ADMIN_NOT_FOUND, ADMIN_EXISTS, ADMIN_INVALID } admin;
     int64_t new_id, new_id_2;

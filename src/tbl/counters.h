@@ -148,6 +148,18 @@
         "Calls by real minus estimated input, in percent of the estimate.")                        \
     X(OVERSHOOT_MICROS_MAX, GAUGE, "tidegate_cap_overshoot_micro_usd_max", "",                     \
         "The most that a cost cap was passed by, settled and held, when a call was settled.")      \
+    X(WARNINGS, COUNTER, "tidegate_warnings_total", "",                                            \
+        "Percentages of a limit's cap that were reached and told of, once a window.")              \
+    X(SHADOWED, COUNTER, "tidegate_shadow_refusals_total", "",                                     \
+        "Times a limit that is only watched would have refused a call.")                           \
+    X(WEBHOOKS_DELIVERED, COUNTER, "tidegate_webhook_deliveries_total", "result=\"taken\"",        \
+        "Tries to deliver a message to a webhook, and messages that are tried no more.")           \
+    X(WEBHOOKS_FAILED, COUNTER, "tidegate_webhook_deliveries_total", "result=\"failed\"",          \
+        "Tries to deliver a message to a webhook, and messages that are tried no more.")           \
+    X(WEBHOOKS_GIVEN_UP, COUNTER, "tidegate_webhook_deliveries_total", "result=\"given_up\"",      \
+        "Tries to deliver a message to a webhook, and messages that are tried no more.")           \
+    X(WEBHOOKS_WAITING, GAUGE, "tidegate_webhook_messages_waiting", "",                            \
+        "Messages to webhooks that wait, as of the last count; on the gateway that sends them.")   \
     X(HOLDS_OPEN, GAUGE, "tidegate_holds_open", "", "Holds of this gateway not yet resolved.")     \
     X(HOLDS_EXTENDED, COUNTER, "tidegate_holds_extended_total", "",                                \
         "Times a running call asked for more room, or told its real input.")                       \

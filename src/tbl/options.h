@@ -10,6 +10,8 @@
 
 #include <stddef.h>
 
+#include "tbl/topics.h"
+
 #define OPTION_REQUIRED "(required)"
 
 #define OPTIONS(X)                                                                                                    \
@@ -90,6 +92,7 @@
     PROVIDER_OPTIONS(X)                                                                                               \
     MODEL_OPTIONS(X)                                                                                                  \
     LIMIT_OPTIONS(X)                                                                                                  \
+    WEBHOOK_OPTIONS(X)                                                                                                \
     X(DEFAULT_MODEL, "default_model", LATER, NULL, NULL, NULL, NULL,                                                  \
         "a default model does not exist in this version yet: every call names its model; take this line out")         \
     X(GROUPS, "groups", NAMES, "a mapping such as {research: {members: [ada, bob]}}", NULL, NULL, NULL, \
@@ -255,6 +258,32 @@
     X(LIMIT_MAX_AGE, "limits.*.max_age", DURATION, NULL, "15m", "1s", "30d", "How long a report counts.") \
     X(LIMIT_WAS, "limits.*.was", LATER, NULL, NULL, NULL, NULL,                                                       \
         "renaming a limit does not exist in this version yet: under a new name it starts at nothing; take 'was' out")
+
+#define WEBHOOK_OPTIONS(X)                                                                                            \
+    X(WEBHOOKS, "webhooks", NAMES, "a mapping of names to webhooks", NULL, NULL, NULL,                                \
+        "Whom to tell of what happened: signed requests, tried again until they are taken, for three days.")          \
+    X(WEBHOOK_URL, "webhooks.*.url", ANY, "a URL such as https://ops.example.com/tidegate, or {env: NAME}", OPTION_REQUIRED, NULL, NULL, \
+        "Where to POST to; one that holds a token is best kept out of this file.")                                    \
+    X(WEBHOOK_URL_ENV, "webhooks.*.url.env", TEXT, "the name of an environment variable", NULL, NULL, NULL,           \
+        "The environment variable that holds the URL.")                                                               \
+    X(WEBHOOK_URL_FILE, "webhooks.*.url.file", TEXT, "the path of a file", NULL, NULL, NULL,                          \
+        "The file that holds the URL.")                                                                               \
+    X(WEBHOOK_SECRET, "webhooks.*.secret", ANY, "{env: NAME} or {file: PATH}, or a list of two of them", OPTION_REQUIRED, NULL, NULL, \
+        "What messages are signed with, at least 16 characters; two while a receiver changes over from one to the other.") \
+    X(WEBHOOK_SECRET_ENV, "webhooks.*.secret.env", TEXT, "the name of an environment variable", NULL, NULL, NULL,     \
+        "The environment variable that holds the secret.")                                                            \
+    X(WEBHOOK_SECRET_FILE, "webhooks.*.secret.file", TEXT, "the path of a file", NULL, NULL, NULL,                    \
+        "The file that holds the secret.")                                                                            \
+    X(WEBHOOK_EVENTS, "webhooks.*.events", LIST, "a list of " TOPICS_WANTED, OPTION_REQUIRED, NULL, NULL,             \
+        "What it is told of.")                                                                                        \
+    X(WEBHOOK_ALLOW_PRIVATE, "webhooks.*.allow_private", BOOL, NULL, "false", NULL, NULL,                             \
+        "Whether its host may be an address of this machine or of a private network; then plain http may be spoken there.") \
+    X(WEBHOOK_CA_FILE, "webhooks.*.ca_file", TEXT, "the path of a PEM file", NULL, NULL, NULL,                        \
+        "The authorities that vouch for its certificate; without it the system's.")                                   \
+    X(WEBHOOK_PROXY, "webhooks.*.proxy", ANY, "none, a URL such as http://proxy.example:3128, or {env: NAME}", NULL, NULL, NULL, \
+        "As a provider's.")                                                                                           \
+    X(WEBHOOK_PROXY_ENV, "webhooks.*.proxy.env", TEXT, "the name of an environment variable", NULL, NULL, NULL,       \
+        "The environment variable that holds the proxy's URL.")
 
 enum option_type {
     OPTION_TYPE_MAP,      /* a mapping with options of its own */

@@ -9,6 +9,9 @@
     X(TOPIC_REFUSED, "refused", "a call was refused; the first of its kind in a minute")           \
     X(TOPIC_OVERSHOOT, "overshoot", "a call cost more than was held, and passed a cap by it")
 
+/* Those that a configuration names, for a person. */
+#define TOPICS_WANTED "warn, shadow, refused, overshoot"
+
 #define TOPIC_ENUM(name, word, help) name,
 enum topic { TOPICS(TOPIC_ENUM) TOPIC_COUNT };
 #undef TOPIC_ENUM

@@ -13,11 +13,14 @@ import { Certificates } from './certificates.mjs';
 import {
   Gateway, Mock, Raw, SLOW, ask, callOf, freePort, modelsOn, ownLimit, priced, providersOn, send, until,
 } from './harness.mjs';
+import { Receiver } from './receiver.mjs';
 import { APIS, modelOf, small } from './refusal.mjs';
 
 /* Of several gateways on one PostgreSQL store: shared-nodes.test.mjs raises them. */
 const SHARED = 'a store of its own has no other gateway and no connection';
 const UNREACHABLE = {
+  warnings_total: 'webhooks.test.mjs raises it',
+  shadow_refusals_total: 'webhooks.test.mjs raises it',
   store_round_trips_total: SHARED,
   store_reconnects_total: SHARED,
   leases_lost_total: SHARED,
@@ -705,6 +708,33 @@ test('handshakes of clients, and when a certificate ends', async () => {
   assert.ok(Math.abs(ends_s - (Date.now() / 1000 + 30 * 86_400)) < 600, `${ends_s}`);
   await gateway.stop();
   certificates.remove();
+});
+
+test('messages to webhooks: taken, failed, waiting, given up', async () => {
+  process.env.HOOK_SECRET = 'the-secret-of-webhooks';
+  const receiver = await Receiver.start([500, 200]);
+  const hook = { secret: { env: 'HOOK_SECRET' }, events: ['refused'], allow_private: true };
+  const gateway = await Gateway.start(mock, {
+    models: modelsOn({ 'gpt-live': 'openai' }),
+    limits: { tiny: { counts: 'cost', per: 'account', window: 'month', cap: '1 micros' } },
+    webhooks: {
+      ops: { ...hook, url: receiver.url },
+      gone: { ...hook, url: `http://127.0.0.1:${await freePort()}/` },
+    },
+  });
+  await send(gateway, gateway.member('ann'), callOf('chat', 'gpt-live'));
+  const result = (which) => name('webhook_deliveries_total', { result: which });
+  await until('one is taken at the second try', async () => {
+    const numbers = await read(gateway);
+    return numbers.get(result('taken')) === 1 && numbers.get(result('failed')) >= 2;
+  });
+  await until('the other waits', async () => (await read(gateway)).get('webhook_messages_waiting') >= 1);
+  delete gateway.config.webhooks.gone;
+  gateway.write();
+  gateway.command('reload');
+  await until('and is given up with its webhook', async () => (await read(gateway)).get(result('given_up')) === 1, 20_000);
+  await gateway.stop();
+  await receiver.stop();
 });
 
 test('no number is dead', () => {

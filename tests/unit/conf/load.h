@@ -23,6 +23,8 @@ conf_test_start(void **state)
     (void)setenv("TIDEGATE_TEST_EMPTY", "", 1);
     (void)setenv("TIDEGATE_TEST_SPACED", "a b", 1);
     (void)unsetenv("TIDEGATE_TEST_UNSET");
+    (void)setenv("WEBHOOK_SECRET", "the-secret-of-webhooks", 1);
+    (void)setenv("WEBHOOK_SHORT", "short", 1);
     return secret_start() == STATUS_OK ? 0 : -1;
 }
 

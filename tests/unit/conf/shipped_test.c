@@ -190,17 +190,22 @@ folder_make(void **state)
     (void)snprintf(yaml_name, sizeof yaml_name, "%s/t.yaml", folder);
     write_file("inference-token", "hf_secret\n");
     write_file("local-ca.pem", "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n");
+    write_file("old-webhook-secret", "an-old-secret-of-webhooks\n");
+    write_file("inside-url", "https://inside.example/tidegate?token=t0k3n\n");
     write_file("prices.json", "{\"models\": [{\"id\": \"gpt-5.5\", \"input\": 1, \"output\": 2}, "
                               "{\"id\": \"glm-5.2\", \"input\": 1, \"output\": 2}]}");
     (void)setenv("OPENAI_API_KEY", "sk-a", 1);
     (void)setenv("ANTHROPIC_API_KEY", "sk-b", 1);
+    (void)setenv("OPS_WEBHOOK_SECRET", "the-secret-of-webhooks", 1);
+    (void)setenv("PAGER_WEBHOOK_URL", "https://pager.example/in/t0k3n", 1);
     return 0;
 }
 
 static int
 folder_remove(void **state)
 {
-    static const char *const names[] = { "inference-token", "local-ca.pem", "prices.json" };
+    static const char *const names[] = { "inference-token", "local-ca.pem", "old-webhook-secret", "inside-url",
+        "prices.json" };
     for (size_t i = 0; i < countof(names); i++) {
         char path[128];
         (void)snprintf(path, sizeof path, "%s/%s", folder, names[i]);
@@ -226,6 +231,14 @@ sample_shows_every_option(void **state)
     const struct proxy *proxy = provider_of(policy, "huggingface")->proxy;
     assert_string_equal(proxy->name, "proxy.example:3128");
     assert_string_equal(proxy->authorization, "Basic YWRhOnBhc3NAd29yZA==");
+    assert_int_equal(policy->webhook_count, 3);
+    const struct webhook *pager = &policy->webhooks[1];
+    assert_string_equal(pager->url, "https://pager.example/in/t0k3n");
+    assert_string_equal(pager->host, "pager.example");
+    assert_int_equal(pager->secret_count, 2);
+    assert_string_equal(pager->secrets[1], "an-old-secret-of-webhooks");
+    assert_int_equal(pager->topics, 1u << TOPIC_OVERSHOOT);
+    assert_string_equal(pager->proxy->name, "proxy.example:3128");
     policy_unref(policy);
 
     report.name = "sample";

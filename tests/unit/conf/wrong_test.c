@@ -551,6 +551,43 @@ static const struct row wrong_limits_rows[] = {
         "t.yaml:3:66: 'set' wants session_pct, week_pct, spend_limit_micros, or a name of your own; this is 'no name'" },
 };
 
+#define WEBHOOK(text) P M "webhooks: {ops: {" text "}}\n"
+#define GOOD          "secret: {env: WEBHOOK_SECRET}, events: [warn]"
+static const struct row wrong_webhooks_rows[] = {
+    { WEBHOOK("url: 'https://ops.example/x', secret: {env: WEBHOOK_SECRET}"),
+        "t.yaml:3:17: 'events' is missing here: a list of warn, shadow, refused, overshoot" },
+    { WEBHOOK("url: 'https://ops.example/x', events: [warn]"),
+        "t.yaml:3:17: 'secret' is missing here: {env: NAME} or {file: PATH}, or a list of two of them" },
+    { WEBHOOK("url: 'https://ops.example/x', secret: {env: WEBHOOK_SECRET}, events: []"),
+        "t.yaml:3:87: 'events' is empty; name at least one of: warn, shadow, refused, overshoot" },
+    { WEBHOOK("url: 'https://ops.example/x', secret: {env: WEBHOOK_SECRET}, events: [warned]"),
+        "t.yaml:3:88: an event is one of: warn, shadow, refused, overshoot; this is 'warned'" },
+    { WEBHOOK("url: 'ftp://ops.example/x', " GOOD),
+        "t.yaml:3:23: a URL begins with https:// or http://" },
+    { WEBHOOK("url: 'https://ada:pw@ops.example/x', " GOOD),
+        "t.yaml:3:23: a URL here carries no user name or password; secrets belong under credentials" },
+    { WEBHOOK("url: 'https://ops.example/x?a b', " GOOD),
+        "t.yaml:3:23: what follows the '?' of this URL holds a space or another character that does not belong there, or it has more than 2048 bytes" },
+    { WEBHOOK("url: 'http://ops.example/x', " GOOD),
+        "t.yaml:3:23: http is for private addresses: write https, or add 'allow_private: true' where ops.example is one" },
+    { WEBHOOK("url: 'https://ops.example/x', secret: a-secret-in-the-file, events: [warn]"),
+        "t.yaml:3:56: 'secret' wants {env: NAME} or {file: PATH}, or a list of two of them" },
+    { WEBHOOK("url: 'https://ops.example/x', secret: {env: a-secret}, events: [warn]"),
+        "t.yaml:3:62: 'env' wants the name of an environment variable (capital letters, digits, '_'), not the secret itself" },
+    { WEBHOOK("url: 'https://ops.example/x', secret: {env: WEBHOOK_SHORT}, events: [warn]"),
+        "t.yaml:3:56: this secret has less than 16 characters" },
+    { WEBHOOK("url: 'https://ops.example/x', secret: {env: WEBHOOK_NONE}, events: [warn]"),
+        "t.yaml:3:62: environment variable WEBHOOK_NONE is not set" },
+    { WEBHOOK("url: 'https://ops.example/x', secret: [], events: [warn]"),
+        "t.yaml:3:56: this list of secrets is empty" },
+    { WEBHOOK("url: 'https://ops.example/x', events: [warn], secret: [{env: WEBHOOK_SECRET}, {env: WEBHOOK_SECRET}, {env: WEBHOOK_SECRET}]"),
+        "t.yaml:3:119: a webhook has at most 2 secrets: the new one and the old one" },
+    { WEBHOOK("url: {}, " GOOD),
+        "t.yaml:3:23: this URL names no secret: {env: NAME} or {file: PATH}" },
+    { P M "webhooks: {'o ps': {url: 'https://ops.example/x', " GOOD "}}\n",
+        "t.yaml:3:12: a webhook's name has up to 63 letters, digits, '-', '_' and '.'; this is 'o ps'" },
+};
+
 static void
 assert_refused(const char *yaml, const char *message)
 {
@@ -575,6 +612,7 @@ ROWS_CASE(wrong_gateway)
 ROWS_CASE(wrong_providers)
 ROWS_CASE(wrong_models)
 ROWS_CASE(wrong_limits)
+ROWS_CASE(wrong_webhooks)
 
 static void
 several_at_once(void **state)
@@ -734,6 +772,7 @@ main(void)
         CASE("wrong providers and credentials are refused, and no secret is repeated", wrong_providers),
         CASE("wrong models, routes and prices are refused, saying what would be right", wrong_models),
         CASE("wrong limits are refused, saying what would be right", wrong_limits),
+        CASE("wrong webhooks are refused, and no secret is repeated", wrong_webhooks),
         CASE("several findings are told at once, by their place", several_at_once),
         CASE("ten findings are shown and the rest counted", ten_of_many),
         CASE("more limits than a call or a subject can carry are refused", too_many_limits),

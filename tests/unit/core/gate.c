@@ -298,8 +298,8 @@ bank_row(const struct bank *bank, const struct need *need)
     return NULL;
 }
 
-static void
-batch_start(struct gate *gate)
+void
+gate_start(struct gate *gate)
 {
     work_end(&gate->work);
     arena_reset(&gate->arena);
@@ -492,7 +492,7 @@ gate_load_and_decide(struct gate *gate, const struct event *event, struct verdic
 void
 gate_batch(struct gate *gate, const struct event *events, int count, struct verdict *verdicts)
 {
-    batch_start(gate);
+    gate_start(gate);
     for (int i = 0; i < count; i++) {
         load_all(gate, &events[i]); /* the whole batch first, as the engine does */
     }
@@ -515,7 +515,7 @@ struct verdict
 gate_orphan(struct gate *gate, int64_t hold_id)
 {
     struct verdict verdict;
-    batch_start(gate);
+    gate_start(gate);
     for (int round = 0; round < 3; round++) {
         struct needs needs = { 0 };
         core_orphan_needs(&gate->core, hold_id, &needs);

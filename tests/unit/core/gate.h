@@ -74,6 +74,8 @@ void set_hash(char hash[HASH_HEX + 1], char c);
 /* Loads, decides, writes. A refused event must leave the working set as it was loaded. */
 struct verdict gate_decide(struct gate *gate, const struct event *event);
 void gate_batch(struct gate *gate, const struct event *events, int count, struct verdict *verdicts);
+/* A batch begins, with an empty working set. */
+void gate_start(struct gate *gate);
 /* The same but without writing: the working set stays in gate->work. */
 void gate_load_and_decide(struct gate *gate, const struct event *event, struct verdict *verdict);
 struct verdict gate_orphan(struct gate *gate, int64_t hold_id);

@@ -1,0 +1,181 @@
+/* core/warn.c: what is told before, and beside, a refusal: percentages that were reached, and what limits that
+ * are only watched would have refused. Nothing here changes a decision. */
+#include "core/core_priv.h"
+
+/* What a limit has in its window, whatever number of meters that is. */
+struct level {
+    int64_t settled, told; /* told: bits of percentages */
+    int64_t start_ms, end_ms;
+};
+
+static struct level
+level_of(struct core *core, const struct limit *limit, const struct meter_row *row,
+    const struct meter *meter)
+{
+    struct level level = { meter->settled, meter->aux, meter->window_ms, 0 };
+    if (limit->window == WINDOW_ROLLING) {
+        const int64_t over_ms = max_i64(core->now_ms, row->seen_ms) - limit->span_ms;
+        level = (struct level){ .start_ms = max_i64(0, over_ms) };
+        for (int32_t i = 0; i < row->meter_count; i++) {
+            const struct meter *part = &row->meters[i];
+            if (part->limit_id == limit->limit_id && part->window_ms > over_ms) {
+                level.settled = money_add(level.settled, part->settled);
+                level.told |= part->aux;
+            }
+        }
+    } else if (limit->window == WINDOW_FIRST_USE) {
+        level.end_ms = meter->window_ms + limit->span_ms;
+    } else if (limit_is_calendar(limit)) {
+        level.end_ms = limit_window(limit, meter->window_ms).end_ms;
+    }
+    return level;
+}
+
+/* Slots are found by their names, and a meter knows but its subject's number; warnings are rare. */
+static const struct subject_row *
+subject_by_id(const struct core *core, int64_t subject_id)
+{
+    for (const struct slot *slot = core->work->slots[SLOTS_SUBJECT].first; slot;
+         slot = slot->next) {
+        const struct subject_row *row = &((const struct subject_slot *)(const void *)slot)->row;
+        if (slot->state != SLOT_ABSENT && row->subject_id == subject_id) {
+            return row;
+        }
+    }
+    return NULL;
+}
+
+/* Whoever's work moved the meter. */
+static const struct hold_row *
+acting_hold(const struct core *core)
+{
+    const struct event *event = core->event;
+    int64_t hold_id = core->orphan_id;
+    if (event) {
+        hold_id = event->kind == EVENT_SETTLE    ? event->settle.hold_id
+                  : event->kind == EVENT_REROUTE ? event->reroute.hold_id
+                  : event->kind == EVENT_EXTEND  ? event->extend.hold_id
+                                                 : 0;
+    }
+    const struct hold_slot *slot = hold_id ? work_hold(core->work, hold_id) : NULL;
+    return slot && slot->slot.state != SLOT_ABSENT ? &slot->row : NULL;
+}
+
+/* Of a meter that several accounts share nobody is told but who may read all. */
+static bool
+limit_is_one_accounts(const struct limit *limit)
+{
+    return limit->per == PER_ACCOUNT || limit->per == PER_KEY || limit->per == PER_THREAD_TREE
+           || limit->per == PER_ACCOUNT_MODEL;
+}
+
+static int64_t
+account_of(const struct core *core, const struct limit *limit, const struct subject_row *subject)
+{
+    if (!limit_is_one_accounts(limit)) {
+        return 0;
+    }
+    if (subject) {
+        return subject->account_id;
+    }
+    const struct hold_row *hold = acting_hold(core);
+    if (hold) {
+        return hold->account_id;
+    }
+    return core->event && core->event->kind == EVENT_CALL ? core->event->call.account_id : 0;
+}
+
+static void
+warn_inputs(struct core *core, const struct limit *limit, int64_t subject_id,
+    const struct level *level, int64_t cap, int32_t pct, struct ledger_row *row)
+{
+    const struct subject_row *subject = subject_by_id(core, subject_id);
+    const struct hold_row *hold = acting_hold(core);
+    char room[2048];
+    struct buf inputs = buf_over(room, sizeof room);
+    buf_add_str(&inputs, "{\"v\":1,\"limit\":");
+    buf_add_json(&inputs, slice_str(limit->name));
+    buf_addf(&inputs, ",\"counts\":\"%s\",\"per\":\"%s\",\"window\":\"%s\"",
+        count_word(limit->counts), per_word(limit->per), window_word(limit->window));
+    buf_add_number(&inputs, "subject", subject_id);
+    if (subject && subject->name[0]) {
+        buf_add_str(&inputs, ",\"subject_name\":");
+        buf_add_json(&inputs, slice_str(subject->name));
+    }
+    buf_add_number(&inputs, "pct", pct);
+    buf_add_number(&inputs, "settled", level->settled);
+    buf_add_number(&inputs, "cap", cap);
+    buf_add_number(&inputs, "window_start_ms", level->start_ms);
+    buf_add_number(&inputs, "resets_at_ms", level->end_ms);
+    if (hold) {
+        buf_add_number(&inputs, "hold", hold->hold_id);
+    }
+    buf_add_char(&inputs, '}');
+    row->inputs = work_keep(core->work, inputs.failed ? SLICE("{}") : buf_slice(&inputs));
+    row->account_id = account_of(core, limit, subject);
+}
+
+static void
+warn_tell(struct core *core, const struct limit *limit, int64_t subject_id,
+    const struct level *level, int64_t cap, int32_t pct)
+{
+    struct ledger_row *row = work_add_ledger(core->work);
+    if (!row) {
+        return;
+    }
+    row->id = ids_take(core->ids);
+    row->at_ms = core->now_ms;
+    row->kind = LEDGER_WARN;
+    row->usage = USAGE_NONE;
+    row->policy_ver = core->policy->version;
+    slice_to_cstr(SLICE("gate"), row->source, sizeof row->source);
+    warn_inputs(core, limit, subject_id, level, cap, pct, row);
+    outbox_tell(core, TOPIC_WARN, row, "");
+}
+
+static bool
+is_reached(int64_t settled, int64_t cap, int32_t pct)
+{
+    return (__int128)settled * 100 >= (__int128)cap * pct;
+}
+
+void
+warn_check(struct core *core, const struct limit *limit, struct meter_slot *slot,
+    struct meter *meter, int64_t cap)
+{
+    const bool tells_at_cap = limit->at_cap == AT_CAP_WARN;
+    if ((limit->warn_count == 0 && !tells_at_cap) || cap <= 0 || limit->window == WINDOW_BUCKET
+        || limit->counts == COUNT_IN_FLIGHT) {
+        return; /* 0: whatever is used, it is all of it; a bucket's and a crowd's levels fall by themselves */
+    }
+    const struct level level = level_of(core, limit, &slot->row, meter);
+    bool at_cap_told = false;
+    for (int32_t i = 0; i <= limit->warn_count; i++) {
+        const bool at_cap = i == limit->warn_count; /* the last bit is of the cap itself */
+        const int32_t pct = at_cap ? 100 : limit->warn_pct[i];
+        const int64_t bit = INT64_C(1) << i;
+        if ((at_cap && (!tells_at_cap || at_cap_told)) || !is_reached(level.settled, cap, pct)) {
+            continue;
+        }
+        at_cap_told |= pct == 100;
+        if (!(level.told & bit)) {
+            meter->aux |= bit;
+            slot->slot.dirty = true;
+            warn_tell(core, limit, slot->row.subject_id, &level, cap, pct);
+        }
+    }
+}
+
+void
+shadow_note(struct core *core, const struct event *event, const struct refusal *refusal)
+{
+    struct shadow_node *node = arena_alloc(core->work->arena, sizeof *node);
+    if (!node) {
+        core->work->failed = true;
+        return;
+    }
+    *node = (struct shadow_node){ .next = core->work->shadow_first };
+    core_refused(core, event, refusal, &node->refused);
+    node->refused.shadow = true;
+    core->work->shadow_first = node;
+}

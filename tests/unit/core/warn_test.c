@@ -1,0 +1,251 @@
+/* tests/unit/core/warn_test.c
+ *
+ * Goal: each percentage of a cap is told once a window, when what is settled reaches it, to every webhook that
+ * wants it and in the same batch; nothing is told of caps of nothing and of levels that fall by themselves.
+ * Method: a call's own meter is set by hand and looked at, as after a settlement. */
+#include "gate.h"
+
+#include <string.h>
+
+#define CAP 1000
+
+/* A meter of an allowed call, in the working set of its batch. */
+struct bench {
+    struct gate *gate;
+    struct limit *limit;
+    struct meter_slot *slot;
+    struct meter *meter;
+    struct event event;
+};
+
+static void
+bench_make(struct bench *bench, enum window_kind window, enum at_cap_kind at_cap)
+{
+    *bench = (struct bench){ 0 };
+    gate_make((void **)&bench->gate);
+    bench->limit = add_limit(bench->gate->policy, "month-spend", COUNT_COST, PER_ACCOUNT, WINDOW_MONTH, CAP);
+    bench->event = a_call(MODEL_PAID, 10, 0);
+    struct verdict verdict;
+    gate_start(bench->gate);
+    gate_load_and_decide(bench->gate, &bench->event, &verdict);
+    assert_int_equal(verdict.kind, VERDICT_ALLOWED);
+    const struct subject_slot *subject = work_subject(&bench->gate->work, SUBJECT_ACCOUNT, ACCOUNT, "");
+    bench->slot = work_meter(&bench->gate->work, subject->row.subject_id);
+    bench->meter = meter_find_only(&bench->slot->row, bench->limit->limit_id);
+    assert_non_null(bench->meter);
+    bench->limit->window = window;
+    bench->limit->at_cap = at_cap;
+}
+
+static void
+bench_end(struct bench *bench)
+{
+    gate_end((void **)&bench->gate);
+}
+
+/* The percentages told so far, in order: "75 90 ". */
+static const char *
+told(const struct bench *bench, char out[64])
+{
+    struct buf text = { .ptr = out, .cap = 63 };
+    for (const struct ledger_node *node = bench->gate->work.ledger_first; node; node = node->next) {
+        if (node->row.kind == LEDGER_WARN) {
+            const ptrdiff_t at = slice_find(node->row.inputs, SLICE("\"pct\":"));
+            assert_true(at >= 0);
+            const char *digits = node->row.inputs.ptr + at + 6;
+            buf_add(&text, digits, strspn(digits, "0123456789"));
+            buf_add_char(&text, ' ');
+        }
+    }
+    return buf_cstr(&text);
+}
+
+static void
+percentages_are_told_once(void **state)
+{
+    static const struct {
+        const char *why;
+        int32_t warn_count, warn_pct[2];
+        enum at_cap_kind at_cap;
+        int64_t cap, settled, told_before;
+        const char *told;
+        int64_t told_after;
+    } rows[] = {
+        { "below the first", 2, { 75, 90 }, AT_CAP_REFUSE, CAP, 749, 0, "", 0 },
+        { "exactly there", 2, { 75, 90 }, AT_CAP_REFUSE, CAP, 750, 0, "75 ", 1 },
+        { "it was told of", 2, { 75, 90 }, AT_CAP_REFUSE, CAP, 899, 1, "", 1 },
+        { "then the next", 2, { 75, 90 }, AT_CAP_REFUSE, CAP, 900, 1, "90 ", 3 },
+        { "one large call crosses both", 2, { 75, 90 }, AT_CAP_REFUSE, CAP, 5000, 0, "75 90 ", 3 },
+        { "the cap itself, where nothing is refused there", 2, { 75, 90 }, AT_CAP_WARN, CAP, 1000, 3, "100 ", 7 },
+        { "the cap alone", 0, { 0 }, AT_CAP_WARN, CAP, 1000, 0, "100 ", 1 },
+        { "short of it", 0, { 0 }, AT_CAP_WARN, CAP, 999, 0, "", 0 },
+        { "100 is told once, though both say it", 2, { 75, 100 }, AT_CAP_WARN, CAP, 1000, 1, "100 ", 3 },
+        { "a cap of nothing", 2, { 75, 90 }, AT_CAP_WARN, 0, 10, 0, "", 0 },
+        { "no cap", 2, { 75, 90 }, AT_CAP_WARN, CAP_UNLIMITED, 10, 0, "", 0 },
+        { "nobody asked", 0, { 0 }, AT_CAP_REFUSE, CAP, 5000, 0, "", 0 },
+        { "caps as large as there are", 2, { 75, 90 }, AT_CAP_REFUSE, MONEY_MICROS_MAX, MONEY_MICROS_MAX / 5 * 4, 0,
+            "75 ", 1 },
+    };
+    for (size_t i = 0; i < countof(rows); i++) {
+        struct bench bench;
+        char text[64];
+        bench_make(&bench, WINDOW_MONTH, rows[i].at_cap);
+        bench.limit->warn_count = rows[i].warn_count;
+        memcpy(bench.limit->warn_pct, rows[i].warn_pct, sizeof rows[i].warn_pct);
+        bench.meter->settled = rows[i].settled;
+        bench.meter->aux = rows[i].told_before;
+        bench.slot->slot.dirty = false;
+        warn_check(&bench.gate->core, bench.limit, bench.slot, bench.meter, rows[i].cap);
+        if (strcmp(told(&bench, text), rows[i].told) != 0 || bench.meter->aux != rows[i].told_after
+            || bench.slot->slot.dirty != (rows[i].told[0] != '\0')) {
+            fail_msg("%s: told '%s', bits %lld", rows[i].why, text, (long long)bench.meter->aux);
+        }
+        warn_check(&bench.gate->core, bench.limit, bench.slot, bench.meter, rows[i].cap);
+        assert_string_equal(told(&bench, text), rows[i].told);
+        bench_end(&bench);
+    }
+}
+
+static void
+levels_that_fall_by_themselves(void **state)
+{
+    struct bench bench;
+    char text[64];
+    bench_make(&bench, WINDOW_BUCKET, AT_CAP_WARN);
+    bench.meter->settled = 5 * CAP;
+    warn_check(&bench.gate->core, bench.limit, bench.slot, bench.meter, CAP);
+    bench.limit->window = WINDOW_CONCURRENCY;
+    bench.limit->counts = COUNT_IN_FLIGHT;
+    warn_check(&bench.gate->core, bench.limit, bench.slot, bench.meter, CAP);
+    assert_string_equal(told(&bench, text), "");
+    bench_end(&bench);
+}
+
+/* Several meters are one window, and what one of them has told of is told. */
+static void
+rolling_windows(void **state)
+{
+    struct bench bench;
+    char text[64];
+    bench_make(&bench, WINDOW_ROLLING, AT_CAP_REFUSE);
+    bench.limit->span_ms = HOUR_MS;
+    bench.limit->warn_count = 1;
+    bench.limit->warn_pct[0] = 80;
+    struct meter_row *row = &bench.slot->row;
+    bench.meter->window_ms = NOON_MS;
+    bench.meter->settled = 500;
+    row->meters[row->meter_count++] = (struct meter){
+        .limit_id = bench.limit->limit_id, .window_ms = NOON_MS - HOUR_MS, .settled = 900, .aux = 1
+    }; /* over, with what it told */
+    warn_check(&bench.gate->core, bench.limit, bench.slot, bench.meter, CAP);
+    assert_string_equal(told(&bench, text), "");
+    row->meters[row->meter_count++] = (struct meter){
+        .limit_id = bench.limit->limit_id, .window_ms = NOON_MS - HOUR_MS + 1, .settled = 300
+    };
+    warn_check(&bench.gate->core, bench.limit, bench.slot, bench.meter, CAP);
+    assert_string_equal(told(&bench, text), "80 ");
+    assert_int_equal(bench.meter->aux, 1);
+    struct meter *last = &row->meters[row->meter_count - 1];
+    last->aux = 1;
+    bench.meter->aux = 0;
+    warn_check(&bench.gate->core, bench.limit, bench.slot, bench.meter, CAP);
+    assert_string_equal(told(&bench, text), "80 ");
+    bench_end(&bench);
+}
+
+static void
+every_webhook_that_wants_it(void **state)
+{
+    struct bench bench;
+    struct webhook webhooks[] = {
+        { .name = "ops", .topics = 1u << TOPIC_WARN | 1u << TOPIC_REFUSED },
+        { .name = "deaf", .topics = 1u << TOPIC_REFUSED },
+        { .name = "pager", .topics = 1u << TOPIC_WARN },
+    };
+    bench_make(&bench, WINDOW_MONTH, AT_CAP_REFUSE);
+    bench.gate->policy->webhooks = webhooks;
+    bench.gate->policy->webhook_count = countof(webhooks);
+    bench.limit->warn_count = 2;
+    bench.limit->warn_pct[0] = 50;
+    bench.limit->warn_pct[1] = 75;
+    bench.meter->settled = CAP;
+    warn_check(&bench.gate->core, bench.limit, bench.slot, bench.meter, CAP);
+    static const char *const hooks[] = { "ops", "pager", "ops", "pager" };
+    size_t count = 0;
+    int64_t ids[4];
+    for (const struct outbox_node *node = bench.gate->work.outbox_first; node; node = node->next) {
+        assert_true(count < countof(hooks));
+        assert_string_equal(node->row.hook, hooks[count]);
+        assert_true(outbox_valid(&node->row));
+        assert_int_equal(node->row.topic, TOPIC_WARN);
+        assert_int_equal(node->row.next_ms, NOON_MS);
+        assert_true(slice_find(node->row.body, count < 2 ? SLICE("\"pct\":50") : SLICE("\"pct\":75")) > 0);
+        assert_true(slice_find(node->row.body, SLICE("\"account\":\"ann\"")) > 0);
+        ids[count++] = node->row.id;
+    }
+    assert_int_equal(count, countof(hooks));
+    assert_true(ids[0] != ids[1] && ids[2] != ids[3]);
+    bench.gate->policy->webhook_count = 0;
+    bench.gate->policy->webhooks = NULL;
+    bench_end(&bench);
+}
+
+/* A delivery's outcome: what is written of it, and when it is tried again. */
+static void
+failed_deliveries_back_off(void **state)
+{
+    static const struct {
+        enum delivery_outcome outcome;
+        int64_t attempts, age_ms;
+        enum outbox_change change;
+        int64_t wait_ms; /* within a quarter */
+        bool given_up;
+    } rows[] = {
+        { DELIVERY_DONE, 0, 0, OUTBOX_DELETE, 0, false },
+        { DELIVERY_DONE, 70, 4 * DAY_MS, OUTBOX_DELETE, 0, false },
+        { DELIVERY_FAILED, 0, 0, OUTBOX_TRIED, SECOND_MS, false },
+        { DELIVERY_FAILED, 1, 0, OUTBOX_TRIED, 2 * SECOND_MS, false },
+        { DELIVERY_FAILED, 5, 0, OUTBOX_TRIED, 32 * SECOND_MS, false },
+        { DELIVERY_FAILED, 12, 0, OUTBOX_TRIED, HOUR_MS, false },
+        { DELIVERY_FAILED, 1000000, 3 * DAY_MS - 1, OUTBOX_TRIED, HOUR_MS, false },
+        { DELIVERY_FAILED, 80, 3 * DAY_MS, OUTBOX_DELETE, 0, true },
+        { DELIVERY_DROPPED, 0, 0, OUTBOX_DELETE, 0, true },
+    };
+    struct gate *gate = NULL;
+    gate_make((void **)&gate);
+    for (size_t i = 0; i < countof(rows); i++) {
+        struct event event = { .kind = EVENT_DELIVERY,
+            .delivery = { .id = 77,
+                .at_ms = NOON_MS - rows[i].age_ms,
+                .attempts = rows[i].attempts,
+                .outcome = rows[i].outcome,
+                .hook = "ops",
+                .error = "it answered 500" } };
+        struct verdict verdict;
+        gate_start(gate);
+        gate_load_and_decide(gate, &event, &verdict);
+        const struct outbox_node *node = gate->work.outbox_first;
+        assert_non_null(node);
+        assert_null(node->next);
+        assert_int_equal(node->change, rows[i].change);
+        assert_int_equal(node->row.id, 77);
+        assert_int_equal(verdict.given_up, rows[i].given_up);
+        if (rows[i].change == OUTBOX_TRIED) {
+            const int64_t wait_ms = node->row.next_ms - gate->now_ms;
+            assert_in_range(wait_ms, rows[i].wait_ms * 3 / 4, rows[i].wait_ms * 5 / 4);
+            assert_int_equal(node->row.attempts, rows[i].attempts + 1);
+            assert_string_equal(node->row.last_error, "it answered 500");
+            assert_true(outbox_valid(&node->row));
+        }
+    }
+    gate_end((void **)&gate);
+}
+
+static const struct CMUnitTest tests[] = {
+    CASE("each percentage is told once a window", percentages_are_told_once),
+    CASE("levels that fall by themselves are not told of", levels_that_fall_by_themselves),
+    CASE("the meters of a rolling window are one", rolling_windows),
+    CASE("every webhook that wants a warning gets it", every_webhook_that_wants_it),
+    CASE("failed deliveries back off, and are given up after three days", failed_deliveries_back_off),
+};
+UNIT_MAIN(tests)
