@@ -210,7 +210,12 @@ core_decide(struct core *core, const struct event *event, struct verdict *verdic
     switch (event->kind) {
     case EVENT_IDENTIFY: decide_identify(core, event, verdict); break;
     case EVENT_ISSUED: decide_issued(core, &event->issued, verdict); break;
-    case EVENT_CALL: decide_call(core, event, verdict); break;
+    case EVENT_CALL:
+        decide_call(core, event, verdict);
+        if (verdict->kind == VERDICT_ALLOWED && verdict->shadow.reason != REASON_OK) {
+            shadow_note(core, event, &verdict->shadow);
+        }
+        break;
     case EVENT_EXTEND: decide_extend(core, event, verdict); break;
     case EVENT_REROUTE: decide_reroute(core, event, verdict); break;
     case EVENT_SETTLE:

@@ -253,9 +253,12 @@ void decide_issued(struct core *core, const struct issued_event *ask, struct ver
 void issued_give(struct core *core, const struct hold_row *hold, struct slice ids);
 
 /* --- warn.c */
-/* After `settled` of a meter under `limit` moved, or was charged: tells each percentage of `cap` that it has
- * reached now, once a window. `cap` is the one that rules for this subject. */
-void warn_check(struct core *core, const struct limit *limit, struct meter_slot *slot,
+/* After `settled` of a part's meter moved: tells each percentage of the part's cap that it has reached now, once
+ * a window. `limit` NULL: it is configured no more. */
+void warn_check(struct core *core, const struct hold_part *part, const struct limit *limit,
+    struct meter *meter);
+/* The same for one that moved otherwise, under the cap that rules for this subject now. */
+void warn_look(struct core *core, const struct limit *limit, struct meter_slot *slot,
     struct meter *meter, int64_t cap);
 /* A limit that is only watched would have refused this event. */
 void shadow_note(struct core *core, const struct event *event, const struct refusal *refusal);

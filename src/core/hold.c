@@ -496,7 +496,8 @@ decide_reroute(struct core *core, const struct event *event, struct verdict *ver
     struct hold_row next = *hold;
     next.held_micros = held;
     next.bound_micros = max_i64(held, bound);
-    if (!attempt_fits(core, policy, hold, &next, cost.micros, usage_tokens(&ended.usage), &tightest)) {
+    if (!attempt_fits(
+            core, policy, hold, &next, cost.micros, usage_tokens(&ended.usage), &tightest)) {
         refuse(verdict, tightest.reason);
         verdict->refusal = tightest;
         return;
@@ -587,6 +588,8 @@ core_orphan(struct core *core, int64_t hold_id, struct verdict *verdict)
     if (!hold) {
         return !core->work->failed;
     }
+    core->event = NULL;
+    core->orphan_id = hold_id;
     const bool charge = core->policy->orphans == ORPHAN_CHARGE;
     const bool stops = hold->on_abort == ON_ABORT_STOPS;
     const int64_t cost_micros = !charge ? 0 : stops ? hold->held_micros : hold->bound_micros;

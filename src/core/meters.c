@@ -165,10 +165,12 @@ merge_closest(const struct limit *limit, struct meter_row *row, int64_t now_ms)
     struct meter *from = NULL;
     for (int32_t i = 0; i < row->meter_count; i++) {
         struct meter *meter = &row->meters[i];
-        struct meter *before =
-            meter->limit_id == limit->limit_id ? meter_before(row, meter) : NULL;
-        const bool alike = before && window_is_over(limit, before, now_ms) == window_is_over(limit, meter, now_ms);
-        if (alike && (!into || meter->window_ms - before->window_ms < into->window_ms - from->window_ms)) {
+        struct meter *before = meter->limit_id == limit->limit_id ? meter_before(row, meter) : NULL;
+        const bool alike =
+            before && window_is_over(limit, before, now_ms) == window_is_over(limit, meter, now_ms);
+        if (alike
+            && (!into
+                || meter->window_ms - before->window_ms < into->window_ms - from->window_ms)) {
             into = meter;
             from = before;
         }
@@ -237,7 +239,8 @@ stand_on(struct standing *standing, const struct meter *meter)
 }
 
 static void
-stand_rolling(const struct limit *limit, struct meter_row *row, int64_t now_ms, struct standing *standing)
+stand_rolling(
+    const struct limit *limit, struct meter_row *row, int64_t now_ms, struct standing *standing)
 {
     standing->window.start_ms = now_ms;
     for (int32_t i = 0; row && i < row->meter_count; i++) {
@@ -260,7 +263,8 @@ first_use_meter(const struct limit *limit, struct meter_row *row, int64_t now_ms
 }
 
 static void
-stand_first_use(const struct limit *limit, struct meter_row *row, int64_t now_ms, struct standing *standing)
+stand_first_use(
+    const struct limit *limit, struct meter_row *row, int64_t now_ms, struct standing *standing)
 {
     const struct meter *meter = first_use_meter(limit, row, now_ms);
     const int64_t start_ms = meter ? meter->window_ms : now_ms;
@@ -282,8 +286,8 @@ meters_stand(struct core *core, const struct limit *limit, struct meter_row *row
         return;
     default:
         standing->window = core_window(core, limit, now_ms);
-        stand_on(standing,
-            row ? meter_find(row, limit->limit_id, standing->window.start_ms) : NULL);
+        stand_on(
+            standing, row ? meter_find(row, limit->limit_id, standing->window.start_ms) : NULL);
         return;
     }
 }
@@ -331,6 +335,7 @@ meter_resolve(
     meter->settled = money_add(meter->settled, spent);
     slot->row.seen_ms = max_i64(slot->row.seen_ms, core->now_ms);
     slot->slot.dirty = true;
+    warn_check(core, part, limit, meter);
     if (limit && window_is_over(limit, meter, slot->row.seen_ms)) {
         drop_over(core, &slot->row, limit, slot->row.seen_ms);
     }

@@ -9,7 +9,8 @@ usage_tokens(const struct usage *usage)
 }
 
 void
-part_amounts(const struct hold_row *hold, const struct hold_part *part, int64_t *held, int64_t *bound)
+part_amounts(
+    const struct hold_row *hold, const struct hold_part *part, int64_t *held, int64_t *bound)
 {
     if (part->counts == COUNT_COST) {
         *held = hold->held_micros;
@@ -128,6 +129,7 @@ parts_spend(struct core *core, const struct policy *policy, const struct hold_ro
         }
         meter->settled = money_add(meter->settled, spent);
         meter_touched(core, part);
+        warn_check(core, part, hold_part_limit(core, policy, part), meter);
     }
 }
 

@@ -140,7 +140,7 @@ is_reached(int64_t settled, int64_t cap, int32_t pct)
 }
 
 void
-warn_check(struct core *core, const struct limit *limit, struct meter_slot *slot,
+warn_look(struct core *core, const struct limit *limit, struct meter_slot *slot,
     struct meter *meter, int64_t cap)
 {
     const bool tells_at_cap = limit->at_cap == AT_CAP_WARN;
@@ -163,6 +163,15 @@ warn_check(struct core *core, const struct limit *limit, struct meter_slot *slot
             slot->slot.dirty = true;
             warn_tell(core, limit, slot->row.subject_id, &level, cap, pct);
         }
+    }
+}
+
+void
+warn_check(
+    struct core *core, const struct hold_part *part, const struct limit *limit, struct meter *meter)
+{
+    if (limit && (limit->warn_count > 0 || limit->at_cap == AT_CAP_WARN)) {
+        warn_look(core, limit, work_meter(core->work, part->subject_id), meter, part->cap);
     }
 }
 

@@ -95,12 +95,12 @@ percentages_are_told_once(void **state)
         bench.meter->settled = rows[i].settled;
         bench.meter->aux = rows[i].told_before;
         bench.slot->slot.dirty = false;
-        warn_check(&bench.gate->core, bench.limit, bench.slot, bench.meter, rows[i].cap);
+        warn_look(&bench.gate->core, bench.limit, bench.slot, bench.meter, rows[i].cap);
         if (strcmp(told(&bench, text), rows[i].told) != 0 || bench.meter->aux != rows[i].told_after
             || bench.slot->slot.dirty != (rows[i].told[0] != '\0')) {
             fail_msg("%s: told '%s', bits %lld", rows[i].why, text, (long long)bench.meter->aux);
         }
-        warn_check(&bench.gate->core, bench.limit, bench.slot, bench.meter, rows[i].cap);
+        warn_look(&bench.gate->core, bench.limit, bench.slot, bench.meter, rows[i].cap);
         assert_string_equal(told(&bench, text), rows[i].told);
         bench_end(&bench);
     }
@@ -113,10 +113,10 @@ levels_that_fall_by_themselves(void **state)
     char text[64];
     bench_make(&bench, WINDOW_BUCKET, AT_CAP_WARN);
     bench.meter->settled = 5 * CAP;
-    warn_check(&bench.gate->core, bench.limit, bench.slot, bench.meter, CAP);
+    warn_look(&bench.gate->core, bench.limit, bench.slot, bench.meter, CAP);
     bench.limit->window = WINDOW_CONCURRENCY;
     bench.limit->counts = COUNT_IN_FLIGHT;
-    warn_check(&bench.gate->core, bench.limit, bench.slot, bench.meter, CAP);
+    warn_look(&bench.gate->core, bench.limit, bench.slot, bench.meter, CAP);
     assert_string_equal(told(&bench, text), "");
     bench_end(&bench);
 }
@@ -137,18 +137,18 @@ rolling_windows(void **state)
     row->meters[row->meter_count++] = (struct meter){
         .limit_id = bench.limit->limit_id, .window_ms = NOON_MS - HOUR_MS, .settled = 900, .aux = 1
     }; /* over, with what it told */
-    warn_check(&bench.gate->core, bench.limit, bench.slot, bench.meter, CAP);
+    warn_look(&bench.gate->core, bench.limit, bench.slot, bench.meter, CAP);
     assert_string_equal(told(&bench, text), "");
     row->meters[row->meter_count++] = (struct meter){
         .limit_id = bench.limit->limit_id, .window_ms = NOON_MS - HOUR_MS + 1, .settled = 300
     };
-    warn_check(&bench.gate->core, bench.limit, bench.slot, bench.meter, CAP);
+    warn_look(&bench.gate->core, bench.limit, bench.slot, bench.meter, CAP);
     assert_string_equal(told(&bench, text), "80 ");
     assert_int_equal(bench.meter->aux, 1);
     struct meter *last = &row->meters[row->meter_count - 1];
     last->aux = 1;
     bench.meter->aux = 0;
-    warn_check(&bench.gate->core, bench.limit, bench.slot, bench.meter, CAP);
+    warn_look(&bench.gate->core, bench.limit, bench.slot, bench.meter, CAP);
     assert_string_equal(told(&bench, text), "80 ");
     bench_end(&bench);
 }
@@ -169,7 +169,7 @@ every_webhook_that_wants_it(void **state)
     bench.limit->warn_pct[0] = 50;
     bench.limit->warn_pct[1] = 75;
     bench.meter->settled = CAP;
-    warn_check(&bench.gate->core, bench.limit, bench.slot, bench.meter, CAP);
+    warn_look(&bench.gate->core, bench.limit, bench.slot, bench.meter, CAP);
     static const char *const hooks[] = { "ops", "pager", "ops", "pager" };
     size_t count = 0;
     int64_t ids[4];
@@ -188,6 +188,79 @@ every_webhook_that_wants_it(void **state)
     bench.gate->policy->webhook_count = 0;
     bench.gate->policy->webhooks = NULL;
     bench_end(&bench);
+}
+
+static int
+warnings_on_books(const struct gate *gate)
+{
+    int count = 0;
+    for (int i = 0; i < gate->bank.ledger_count; i++) {
+        const struct ledger_row *row = &gate->bank.ledger[i];
+        if (row->kind == LEDGER_WARN) {
+            assert_true(ledger_valid(row));
+            assert_int_equal(row->account_id, ACCOUNT);
+            assert_int_equal(row->hold_id, 0);
+            count++;
+        }
+    }
+    return count;
+}
+
+/* What is held tells nobody: it may be given back. A new window tells anew. */
+static void
+calls_that_settle(void **state)
+{
+    struct gate *gate = NULL;
+    gate_make((void **)&gate);
+    struct limit *limit = add_limit(gate->policy, "day-spend", COUNT_COST, PER_ACCOUNT, WINDOW_DAY, CAP);
+    limit->warn_count = 1;
+    limit->warn_pct[0] = 75;
+    for (int day = 0; day < 2; day++) {
+        struct event call = a_call(MODEL_PAID, 800, 0);
+        const int64_t first = expect_allowed(gate, &call).hold_id;
+        assert_int_equal(warnings_on_books(gate), day);
+        struct event settle = a_settle(first, 700, 0);
+        expect_allowed(gate, &settle);
+        assert_int_equal(warnings_on_books(gate), day);
+        call = a_call(MODEL_PAID, 100, 0);
+        const int64_t second = expect_allowed(gate, &call).hold_id;
+        settle = a_settle(second, 100, 0);
+        expect_allowed(gate, &settle);
+        assert_int_equal(warnings_on_books(gate), day + 1);
+        call = a_call(MODEL_PAID, 100, 0);
+        settle = a_settle(expect_allowed(gate, &call).hold_id, 100, 0);
+        expect_allowed(gate, &settle);
+        assert_int_equal(warnings_on_books(gate), day + 1); /* told */
+        gate->now_ms += DAY_MS;
+    }
+    gate_end((void **)&gate);
+}
+
+/* Over the cap it is told of, and the call is allowed. */
+static void
+limits_that_are_only_watched(void **state)
+{
+    struct gate *gate = NULL;
+    gate_make((void **)&gate);
+    struct limit *limit = add_limit(gate->policy, "trial", COUNT_COST, PER_ACCOUNT, WINDOW_DAY, CAP);
+    limit->at_cap = AT_CAP_SHADOW;
+    for (int round = 0; round < 2; round++) {
+        struct event call = a_call(MODEL_PAID, round == 0 ? CAP : CAP + 1, 0);
+        struct verdict verdict;
+        gate_start(gate);
+        gate_load_and_decide(gate, &call, &verdict);
+        assert_int_equal(verdict.kind, VERDICT_ALLOWED);
+        const struct shadow_node *node = gate->work.shadow_first;
+        assert_int_equal(node != NULL, round == 1);
+        if (node) {
+            assert_true(node->refused.shadow);
+            assert_null(node->next);
+            assert_string_equal(node->refused.account, "ann");
+            assert_string_equal(node->refused.refusal.limit_name, "trial");
+            assert_int_equal(node->refused.refusal.cap, CAP);
+        }
+    }
+    gate_end((void **)&gate);
 }
 
 /* A delivery's outcome: what is written of it, and when it is tried again. */
@@ -245,6 +318,8 @@ static const struct CMUnitTest tests[] = {
     CASE("each percentage is told once a window", percentages_are_told_once),
     CASE("levels that fall by themselves are not told of", levels_that_fall_by_themselves),
     CASE("the meters of a rolling window are one", rolling_windows),
+    CASE("a call that settles tells once a window", calls_that_settle),
+    CASE("a limit that is only watched refuses nobody and is told of", limits_that_are_only_watched),
     CASE("every webhook that wants a warning gets it", every_webhook_that_wants_it),
     CASE("failed deliveries back off, and are given up after three days", failed_deliveries_back_off),
 };
