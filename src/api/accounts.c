@@ -138,7 +138,7 @@ change_account(struct api_worker *worker, struct ask *ask, struct event *event, 
     case ADMIN_EXISTS:
         answer_fault(ask, API_FAULT_ACCOUNT_EXISTS, event->admin.account.name);
         break;
-    case ADMIN_INVALID: answer_fault(ask, API_FAULT_FIELD, NULL); break;
+    default: answer_fault(ask, API_FAULT_FIELD, NULL); break;
     }
     return false;
 }

@@ -32,7 +32,6 @@ buf_over(char *room, size_t room_bytes)
     return (struct buf){ .ptr = room, .cap = room_bytes - 1, .limit_bytes = room_bytes - 1 };
 }
 
-/* A need, unless the row is there already. */
 void
 need_id(struct needs *needs, enum need_kind kind, const void *slot, int64_t id)
 {
@@ -177,6 +176,11 @@ need_admin(struct core *core, const struct admin_event *admin, struct needs *nee
             admin->key.hash_hex);
     }
     need_id(needs, NEED_KEY, work_key(work, admin->key.key_id), admin->key.key_id);
+    if (admin->verb == ADMIN_CAP_PUT || admin->verb == ADMIN_CAP_DELETE) {
+        need_admin_cap(core, admin, needs);
+    } else if (admin->verb == ADMIN_ADJUST) {
+        need_admin_adjust(core, admin, needs);
+    }
 }
 
 void

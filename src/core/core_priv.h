@@ -275,6 +275,19 @@ int64_t outbox_test(struct core *core, const char *hook, const struct ledger_row
 void decide_delivery(
     struct core *core, const struct delivery_event *delivery, struct verdict *verdict);
 
+/* --- identify.c */
+/* The ledger row of an admin's change. */
+struct ledger_row *admin_note(
+    struct core *core, const struct admin_event *admin, int64_t account_id, int64_t key_id);
+
+/* --- admin_caps.c */
+void need_admin_cap(struct core *core, const struct admin_event *admin, struct needs *needs);
+void decide_admin_cap(struct core *core, const struct admin_event *admin, struct verdict *verdict);
+/* --- admin_adjust.c */
+void need_admin_adjust(struct core *core, const struct admin_event *admin, struct needs *needs);
+void decide_admin_adjust(
+    struct core *core, const struct admin_event *admin, struct verdict *verdict);
+
 void decide_identify(struct core *core, const struct event *event, struct verdict *verdict);
 void decide_call(struct core *core, const struct event *event, struct verdict *verdict);
 void decide_extend(struct core *core, const struct event *event, struct verdict *verdict);

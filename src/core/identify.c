@@ -89,8 +89,8 @@ decide_identify(struct core *core, const struct event *event, struct verdict *ve
     fill_identity(&verdict->identity, &key->row, &account->row, owner_banned);
 }
 
-static struct ledger_row *
-note_admin(struct core *core, const struct admin_event *admin, int64_t account_id, int64_t key_id)
+struct ledger_row *
+admin_note(struct core *core, const struct admin_event *admin, int64_t account_id, int64_t key_id)
 {
     struct ledger_row *row = work_add_ledger(core->work);
     if (!row) {
@@ -162,7 +162,7 @@ admin_account(struct core *core, const struct admin_event *admin, struct verdict
     }
     if (slot) {
         core->work->identity_changed = true;
-        (void)note_admin(core, admin, slot->row.account_id, 0);
+        (void)admin_note(core, admin, slot->row.account_id, 0);
         verdict->new_id = slot->row.account_id;
     }
 }
@@ -191,7 +191,7 @@ admin_key_put(struct core *core, const struct admin_event *admin, struct verdict
     }
     if (work_new_key(core->work, &row)) {
         core->work->identity_changed = true;
-        (void)note_admin(core, admin, row.account_id, row.key_id);
+        (void)admin_note(core, admin, row.account_id, row.key_id);
         verdict->new_id = row.key_id;
         verdict->new_id_2 = row.account_id;
     }
@@ -211,7 +211,7 @@ admin_key_revoke(struct core *core, const struct admin_event *admin, struct verd
         key->row.revoked = true;
         key->slot.dirty = true;
         core->work->identity_changed = true;
-        (void)note_admin(core, admin, key->row.account_id, key->row.key_id);
+        (void)admin_note(core, admin, key->row.account_id, key->row.key_id);
     }
 }
 
@@ -226,7 +226,7 @@ admin_webhook_test(struct core *core, const struct admin_event *admin, struct ve
         verdict->admin = ADMIN_NOT_FOUND;
         return;
     }
-    const struct ledger_row *row = note_admin(core, admin, 0, 0);
+    const struct ledger_row *row = admin_note(core, admin, 0, 0);
     verdict->new_id = row ? outbox_test(core, admin->hook, row) : 0;
 }
 
@@ -240,7 +240,10 @@ decide_admin(struct core *core, const struct event *event, struct verdict *verdi
     case ADMIN_ACCOUNT_PUT: admin_account(core, admin, verdict); return;
     case ADMIN_KEY_PUT: admin_key_put(core, admin, verdict); return;
     case ADMIN_KEY_REVOKE: admin_key_revoke(core, admin, verdict); return;
-    case ADMIN_NOTE: (void)note_admin(core, admin, 0, 0); return;
+    case ADMIN_NOTE: (void)admin_note(core, admin, 0, 0); return;
+    case ADMIN_CAP_PUT:
+    case ADMIN_CAP_DELETE: decide_admin_cap(core, admin, verdict); return;
+    case ADMIN_ADJUST: decide_admin_adjust(core, admin, verdict); return;
     case ADMIN_WEBHOOK_TEST: admin_webhook_test(core, admin, verdict); return;
     default: verdict->admin = ADMIN_INVALID;
     }

@@ -134,8 +134,36 @@ enum admin_verb {
     ADMIN_KEY_PUT,       /* create */
     ADMIN_KEY_REVOKE,
     ADMIN_NOTE,          /* a configuration change, for the ledger */
-    ADMIN_ADJUST,        /* a later truth about a settled call */
+    ADMIN_ADJUST,        /* a later truth about a settled call, or about what a subject has used */
     ADMIN_WEBHOOK_TEST,  /* a message to the webhook `hook` */
+    ADMIN_CAP_PUT,       /* a cap that people set for a subject */
+    ADMIN_CAP_DELETE,
+};
+
+/* A cap of one subject, as people set it, or with ADMIN_ADJUST of no call: whose use is corrected. */
+struct admin_cap {
+    int64_t limit_id;
+    enum subject_kind kind;        /* ACCOUNT, ACCOUNT_MODEL: of admin_event.account; KEY: of admin_event.key */
+    char name[NAME_MAX_BYTES + 1]; /* of a kind that is known by one: GROUP, MODEL, ... */
+    int64_t thread_id;             /* TREE: a thread of it */
+    int64_t of_account_id;         /* TREE: only one of this account; 0 = any */
+    enum cap_set_kind set;
+    int64_t amount;                /* PUT: in the units of the limit, CAP_UNLIMITED */
+    int64_t expires_ms;            /* PUT: 0 = never */
+    bool only_lower;               /* PUT: not above what rules now */
+};
+/* What a settled call counted for, as its ledger row has it. */
+struct adjust_part {
+    int64_t limit_id, window_ms;
+    int64_t subject_id; /* 0 = it follows from the row */
+};
+struct admin_adjust {
+    int64_t hold_id; /* of the call; 0 = of what the subject in `cap` has used in the window that is open */
+    int64_t delta;   /* is added: micro-USD, or units of the limit */
+    int64_t account_id, key_id, thread_id, root_id;
+    char model[NAME_MAX_BYTES + 1], provider[64], upstream_model[NAME_MAX_BYTES + 1];
+    int32_t part_count;
+    struct adjust_part parts[HOLD_PARTS_MAX];
 };
 struct admin_event {
     enum admin_verb verb;
@@ -145,6 +173,8 @@ struct admin_event {
     struct key_row key;          /* id or hash */
     char hook[HOOK_NAME_MAX_BYTES + 1];
     struct slice note;           /* JSON for the ledger */
+    struct admin_cap cap;
+    struct admin_adjust adjust;
 };
 
 #define TRACE_ID_HEX 32
@@ -260,6 +290,14 @@ struct verdict {
     /* DELIVERY: */
     bool given_up;               /* it is tried no more */
     /* ADMIN, REPORT: */
-    enum status_of_admin { ADMIN_DONE, ADMIN_NOT_FOUND, ADMIN_EXISTS, ADMIN_INVALID } admin;
+    enum status_of_admin {
+        ADMIN_DONE,
+        ADMIN_NOT_FOUND,
+        ADMIN_EXISTS,
+        ADMIN_INVALID,
+        ADMIN_FULL,      /* no room for one more */
+        ADMIN_NOT_LOWER, /* only_lower, and it is not */
+        ADMIN_OPEN,      /* its call is still in flight */
+    } admin;
     int64_t new_id, new_id_2;
 };

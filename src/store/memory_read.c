@@ -189,6 +189,51 @@ read_meters(struct store_reader *reader, int64_t account_id, meter_callback *cal
 }
 
 static enum status
+read_subjects(struct store_reader *reader, const struct subject_filter *filter,
+    subject_callback *callback, void *user)
+{
+    const enum status status = lock(reader);
+    if (status != STATUS_OK) {
+        return status;
+    }
+    const struct list *rows = &table_of(reader, TABLE_SUBJECT)->rows;
+    for (struct list *link = rows->next; link != rows; link = link->next) {
+        const struct subject_row *row = row_at(link);
+        const bool wanted = filter->with_caps ? row->kind == filter->kind && row->set_count > 0
+                                              : row->account_id == filter->account_id;
+        if (wanted && !callback(user, row)) {
+            break;
+        }
+    }
+    unlock(reader);
+    return STATUS_OK;
+}
+
+static enum status
+read_threads(struct store_reader *reader, const struct thread_filter *filter,
+    thread_callback *callback, void *user)
+{
+    const enum status status = lock(reader);
+    if (status != STATUS_OK) {
+        return status;
+    }
+    const struct list *rows = &table_of(reader, TABLE_THREAD)->rows;
+    const int64_t before_id = filter->before_id > 0 ? filter->before_id : INT64_MAX;
+    int32_t left = filter->limit > 0 ? filter->limit : LEDGER_READ_ROWS_DEFAULT;
+    for (struct list *link = rows->prev; link != rows && left > 0; link = link->prev) {
+        const struct thread_row *row = row_at(link);
+        const bool wanted = (filter->account_id == 0 || row->account_id == filter->account_id)
+                            && row->thread_id < before_id;
+        left -= wanted;
+        if (wanted && !callback(user, row)) {
+            break;
+        }
+    }
+    unlock(reader);
+    return STATUS_OK;
+}
+
+static enum status
 read_holds(struct store_reader *reader, hold_callback *callback, void *user)
 {
     const enum status status = lock(reader);
@@ -327,6 +372,8 @@ const struct store_reader_ops memory_reader_ops = {
     .read_ledger = read_ledger,
     .read_events = read_events,
     .read_outbox = read_outbox,
+    .read_subjects = read_subjects,
+    .read_threads = read_threads,
     .read_accounts = read_accounts,
     .read_keys = read_keys,
     .read_meters = read_meters,

@@ -345,6 +345,46 @@ read_meters(struct store_reader *reader, int64_t account_id, meter_callback *cal
 }
 
 static enum status
+read_subjects(struct store_reader *reader, const struct subject_filter *filter,
+    subject_callback *callback, void *user)
+{
+    struct params params = { .count = 0 };
+    param_i64(&params, filter->with_caps ? (int64_t)filter->kind : filter->account_id);
+    struct read read = read_start(reader,
+        filter->with_caps ? STATEMENT_READ_SUBJECTS_WITH_CAPS : STATEMENT_READ_SUBJECTS_OF,
+        &params);
+    struct subject_row row;
+    while (read_next(&read)) {
+        if (!row_subject(read.columns, &row)) {
+            read_damaged(&read, "subject", row.subject_id);
+        } else if (!callback(user, &row)) {
+            read_stop(&read);
+        }
+    }
+    return read_finish(&read);
+}
+
+static enum status
+read_threads(struct store_reader *reader, const struct thread_filter *filter,
+    thread_callback *callback, void *user)
+{
+    struct params params = account_params(filter->account_id);
+    param_i64(&params, filter->before_id > 0 ? filter->before_id : INT64_MAX);
+    param_i64(&params, filter->limit > 0 ? filter->limit : LEDGER_READ_ROWS_DEFAULT);
+    struct read read = read_start(reader,
+        filter->account_id ? STATEMENT_READ_THREADS_OF : STATEMENT_READ_THREADS, &params);
+    struct thread_row row;
+    while (read_next(&read)) {
+        if (!row_thread(read.columns, &row)) {
+            read_damaged(&read, "thread", row.thread_id);
+        } else if (!callback(user, &row)) {
+            read_stop(&read);
+        }
+    }
+    return read_finish(&read);
+}
+
+static enum status
 read_holds(struct store_reader *reader, hold_callback *callback, void *user)
 {
     const struct params params = { .count = 0 };
@@ -429,6 +469,8 @@ const struct store_reader_ops postgres_reader_ops = {
     .read_ledger = read_ledger,
     .read_events = read_events,
     .read_outbox = read_outbox,
+    .read_subjects = read_subjects,
+    .read_threads = read_threads,
     .read_accounts = read_accounts,
     .read_keys = read_keys,
     .read_meters = read_meters,

@@ -170,6 +170,15 @@
                       "m.subject_id, m.node_id, m.packed, m.seen_ms, m.version "                   \
                       "FROM subject s JOIN meter m ON m.subject_id = s.subject_id "                \
                       "WHERE s.account_id = $1 ORDER BY s.subject_id, m.node_id")                  \
+    X(READ_SUBJECTS_OF, "SELECT " COLUMNS_SUBJECT " FROM subject WHERE account_id = $1 "           \
+                        "ORDER BY subject_id")                                                     \
+    X(READ_SUBJECTS_WITH_CAPS, "SELECT " COLUMNS_SUBJECT " FROM subject "                          \
+                               "WHERE kind = $1 AND sets <> '' ORDER BY subject_id")               \
+    X(READ_THREADS, "SELECT " COLUMNS_THREAD " FROM thread WHERE thread_id < $1 "                  \
+                    "ORDER BY thread_id DESC LIMIT $2")                                            \
+    X(READ_THREADS_OF, "SELECT " COLUMNS_THREAD " FROM thread "                                    \
+                       "WHERE account_id = $1 AND thread_id < $2 "                                 \
+                       "ORDER BY thread_id DESC LIMIT $3")                                         \
     X(READ_HOLDS, "SELECT " COLUMNS_HOLD " FROM hold ORDER BY hold_id")                            \
     X(READ_NODES, "SELECT " COLUMNS_NODE " FROM node ORDER BY node_id")                            \
     X(READ_REFUSALS, "SELECT " COLUMNS_REFUSAL " FROM refusal WHERE minute_ms >= $1 "              \

@@ -617,6 +617,20 @@ store_read_meters(struct store_reader *reader, int64_t account_id, meter_callbac
 }
 
 enum status
+store_read_subjects(struct store_reader *reader, const struct subject_filter *filter,
+    subject_callback *row, void *user)
+{
+    return reader->ops->read_subjects(reader, filter, row, user);
+}
+
+enum status
+store_read_threads(struct store_reader *reader, const struct thread_filter *filter,
+    thread_callback *row, void *user)
+{
+    return reader->ops->read_threads(reader, filter, row, user);
+}
+
+enum status
 store_read_holds(struct store_reader *reader, hold_callback *row, void *user)
 {
     return reader->ops->read_holds(reader, row, user);

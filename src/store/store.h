@@ -238,6 +238,21 @@ MUST_USE enum status store_read_meters(struct store_reader *reader, int64_t acco
  * nor NEED_TREE. */
 MUST_USE enum status store_read_row(
     struct store_reader *reader, const struct need *need, union need_row *row);
+/* Those of one account, or (with_caps) all of one kind for whom caps are set; in the order of their numbers. */
+struct subject_filter {
+    int64_t account_id; /* 0 = those that belong to none */
+    bool with_caps;
+    enum subject_kind kind; /* with_caps */
+};
+MUST_USE enum status store_read_subjects(struct store_reader *reader, const struct subject_filter *filter,
+    bool (*row)(void *user, const struct subject_row *row), void *user);
+struct thread_filter {
+    int64_t account_id; /* 0 = any */
+    int64_t before_id;  /* only ids below; 0 = newest first from the end */
+    int32_t limit;      /* rows at most; 0 = 100 */
+};
+MUST_USE enum status store_read_threads(struct store_reader *reader, const struct thread_filter *filter,
+    bool (*row)(void *user, const struct thread_row *row), void *user);
 MUST_USE enum status store_read_holds(struct store_reader *reader,
     bool (*row)(void *user, const struct hold_row *row), void *user);
 /* The clock that leases go by: the database's, of an embedded store our own. */

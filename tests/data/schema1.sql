@@ -77,6 +77,7 @@ CREATE TABLE subject (
     version BIGINT NOT NULL,
     UNIQUE (account_id, kind, name)
 );
+CREATE INDEX subject_with_caps ON subject (kind) WHERE sets <> '';
 INSERT INTO subject VALUES(103,1,100,'','106,0,0,0,1790000000000;106,1,2305843009213693951,1790086400000,1790000000000;107,0,-1,0,1790000000000;',1);
 CREATE TABLE meter (
     subject_id BIGINT NOT NULL,

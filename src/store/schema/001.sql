@@ -79,6 +79,7 @@ CREATE TABLE subject (
     version BIGINT NOT NULL,
     UNIQUE (account_id, kind, name)
 );
+CREATE INDEX subject_with_caps ON subject (kind) WHERE sets <> '';
 
 -- One row a subject: all its meters packed, the unit of locking and of writing. node_id 0 = shared.
 CREATE TABLE meter (

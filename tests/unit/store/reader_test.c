@@ -176,6 +176,20 @@ take_hold_id(void *user, const struct hold_row *row)
     return ((struct buf *)user)->len < 6;
 }
 
+static bool
+take_subject_row(void *user, const struct subject_row *row)
+{
+    buf_addf(user, "%lld/%d ", (long long)row->subject_id, row->set_count);
+    return true;
+}
+
+static bool
+take_thread_id(void *user, const struct thread_row *row)
+{
+    buf_addf(user, "%lld ", (long long)row->thread_id);
+    return true;
+}
+
 static void
 readers_list_what_belongs_to_an_account(void **state)
 {
@@ -194,6 +208,24 @@ readers_list_what_belongs_to_an_account(void **state)
     OK(world, store_read_meters(reader, 0, take_subject, &out));
     OK(world, store_read_meters(reader, 100, take_subject, &out));
     assert_string_equal(buf_cstr(&out), "101 201 201 103/2 203/2 103/2 ");
+    buf_clear(&out);
+    const struct subject_filter own = { .account_id = 100 };
+    const struct subject_filter nobodys = { 0 };
+    const struct subject_filter capped = { .with_caps = true, .kind = SUBJECT_ACCOUNT };
+    const struct subject_filter models = { .with_caps = true, .kind = SUBJECT_MODEL };
+    OK(world, store_read_subjects(reader, &own, take_subject_row, &out));
+    OK(world, store_read_subjects(reader, &nobodys, take_subject_row, &out));
+    OK(world, store_read_subjects(reader, &capped, take_subject_row, &out));
+    OK(world, store_read_subjects(reader, &models, take_subject_row, &out));
+    assert_string_equal(buf_cstr(&out), "103/3 301/0 103/3 203/3 ");
+    buf_clear(&out);
+    const struct thread_filter threads[] = { { 0 }, { .account_id = 100 }, { .before_id = 202 },
+        { .limit = 1 }, { .account_id = 100, .before_id = 102 } };
+    for (size_t i = 0; i < countof(threads); i++) {
+        OK(world, store_read_threads(reader, &threads[i], take_thread_id, &out));
+        buf_add_char(&out, '|');
+    }
+    assert_string_equal(buf_cstr(&out), "202 102 |102 |102 |202 ||");
     buf_clear(&out);
     OK(world, store_read_holds(reader, take_hold_id, &out));
     assert_string_equal(buf_cstr(&out), "104 204 ");

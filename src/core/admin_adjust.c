@@ -1,0 +1,258 @@
+/* core/admin_adjust.c: corrections of what was booked. One moves what is settled in every meter that its call
+ * counted for, in the window that was charged, and stands on the ledger with who made it: sums over the ledger
+ * agree with the meters before and after. */
+#include "core/admin_priv.h"
+
+/* Whose meter a part of a settled call is: the row says it, or it was told. False: it cannot be known (yet). */
+static bool
+part_subject(struct core *core, const struct admin_adjust *adjust, const struct adjust_part *part,
+    struct needs *needs, int64_t *subject_id)
+{
+    const struct limit *limit = policy_limit_by_id(core->policy, part->limit_id);
+    *subject_id = part->subject_id;
+    if (part->subject_id || !limit) {
+        return part->subject_id != 0;
+    }
+    struct whose whose = { .kind = subject_kind_of(limit->per) };
+    switch (whose.kind) {
+    case SUBJECT_GATEWAY: break;
+    case SUBJECT_ACCOUNT: whose.account_id = adjust->account_id; break;
+    case SUBJECT_TREE:
+        whose.account_id = adjust->account_id;
+        whose_number(&whose, adjust->root_id);
+        break;
+    case SUBJECT_MODEL: memcpy(whose.name, adjust->model, sizeof whose.name); break;
+    case SUBJECT_KEY:
+        if (needs) {
+            need_id(needs, NEED_KEY, work_key(core->work, adjust->key_id), adjust->key_id);
+        }
+        if (!whose_key(core->work, adjust->key_id, &whose)) {
+            return false;
+        }
+        break;
+    default: return false;
+    }
+    const struct subject_slot *slot = whose_subject(core, &whose);
+    if (needs) {
+        need_text(needs, NEED_SUBJECT, (int32_t)whose.kind, slot, whose.account_id, whose.name);
+    }
+    *subject_id = slot && slot->slot.state != SLOT_ABSENT ? slot->row.subject_id : 0;
+    return *subject_id != 0;
+}
+
+static bool
+part_asked_before(const struct needs *needs, int64_t subject_id)
+{
+    for (int32_t i = 0; i < needs->count; i++) {
+        if (needs->items[i].kind == NEED_METER && needs->items[i].id == subject_id) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void
+need_meter(struct core *core, int64_t subject_id, struct needs *needs)
+{
+    if (!part_asked_before(needs, subject_id)) {
+        need_id(needs, NEED_METER, work_meter(core->work, subject_id), subject_id);
+    }
+}
+
+void
+need_admin_adjust(struct core *core, const struct admin_event *admin, struct needs *needs)
+{
+    const struct admin_adjust *adjust = &admin->adjust;
+    int64_t subject_id = 0;
+    if (!adjust->hold_id) {
+        struct whose whose;
+        need_admin_cap(core, admin, needs);
+        if (whose_find(core, admin, &whose)) {
+            subject_id = whose_row(core, &whose).subject_id;
+        }
+        if (subject_id) {
+            need_meter(core, subject_id, needs);
+        }
+        return;
+    }
+    need_id(needs, NEED_HOLD, work_hold(core->work, adjust->hold_id), adjust->hold_id);
+    for (int32_t i = 0; i < adjust->part_count; i++) {
+        if (part_subject(core, adjust, &adjust->parts[i], needs, &subject_id)) {
+            need_meter(core, subject_id, needs);
+        }
+    }
+}
+
+/* Where a part was charged: of a rolling window the first meter that reaches up to there. */
+static struct meter *
+meter_charged(struct meter_row *row, const struct limit *limit, int64_t window_ms)
+{
+    struct meter *found = NULL;
+    for (int32_t i = 0; i < row->meter_count; i++) {
+        struct meter *meter = &row->meters[i];
+        const bool reaches = limit->window == WINDOW_ROLLING ? meter->window_ms >= window_ms
+                                                             : meter->window_ms == window_ms;
+        if (meter->limit_id == limit->limit_id && reaches
+            && (!found || meter->window_ms < found->window_ms)) {
+            found = meter;
+        }
+    }
+    return found;
+}
+
+static void
+move_settled(struct core *core, struct meter_slot *slot, struct meter *meter, int64_t delta)
+{
+    meter->settled = money_add(meter->settled, delta);
+    slot->row.seen_ms = max_i64(slot->row.seen_ms, core->now_ms);
+    slot->slot.dirty = true;
+}
+
+/* What moved, in the form of a decision's inputs, so that the sums of an audit go the same way. */
+static void
+tell_moved(struct buf *out, const struct limit *limit, int64_t subject_id, int64_t window_ms,
+    int64_t delta, bool first)
+{
+    buf_add_str(out, first ? "{\"limit\":" : ",{\"limit\":");
+    buf_add_json(out, slice_str(limit->name));
+    buf_add_number(out, "window", window_ms);
+    buf_add_number(out, "subject", subject_id);
+    buf_add_number(out, "delta", delta);
+    buf_add_char(out, '}');
+}
+
+static void
+adjust_ledger(struct core *core, const struct admin_event *admin, int64_t account_id,
+    int64_t cost_micros, struct slice moved)
+{
+    const struct admin_adjust *adjust = &admin->adjust;
+    struct ledger_row *row = work_add_ledger(core->work);
+    char *text = arena_alloc(core->work->arena, admin->note.len + moved.len + 16);
+    if (!row || !text) {
+        core->work->failed = true;
+        return;
+    }
+    row->id = ids_take(core->ids);
+    row->at_ms = core->now_ms;
+    row->kind = LEDGER_ADJUST;
+    row->usage = USAGE_NONE;
+    row->hold_id = adjust->hold_id;
+    row->account_id = account_id;
+    row->key_id = adjust->key_id;
+    row->thread_id = adjust->thread_id;
+    row->root_id = adjust->root_id;
+    row->cost_micros = cost_micros;
+    row->policy_ver = core->policy->version;
+    memcpy(row->model, adjust->model, sizeof row->model);
+    memcpy(row->provider, adjust->provider, sizeof row->provider);
+    memcpy(row->upstream_model, adjust->upstream_model, sizeof row->upstream_model);
+    slice_to_cstr(slice_str(admin->actor), row->source, sizeof row->source);
+    /* The note is an object: what moved becomes its last member. */
+    struct buf inputs = buf_over(text, admin->note.len + moved.len + 16);
+    buf_add_slice(&inputs, slice_of(admin->note.ptr, admin->note.len - 1));
+    buf_add_str(&inputs, ",\"limits\":[");
+    buf_add_slice(&inputs, moved);
+    buf_add_str(&inputs, "]}");
+    row->inputs = buf_slice(&inputs);
+    ledger_check(row);
+}
+
+#define MOVED_BYTES ((NAME_MAX_BYTES + 128) * HOLD_PARTS_MAX)
+
+static enum status_of_admin
+adjust_call(struct core *core, const struct admin_event *admin)
+{
+    const struct admin_adjust *adjust = &admin->adjust;
+    const struct hold_slot *hold = work_hold(core->work, adjust->hold_id);
+    if (hold && hold->slot.state != SLOT_ABSENT && hold->slot.state != SLOT_DELETED) {
+        return ADMIN_OPEN;
+    }
+    char room[MOVED_BYTES];
+    struct buf moved = buf_over(room, sizeof room);
+    for (int32_t i = 0; i < adjust->part_count; i++) {
+        const struct adjust_part *part = &adjust->parts[i];
+        const struct limit *limit = policy_limit_by_id(core->policy, part->limit_id);
+        int64_t subject_id = 0;
+        if (!limit || limit->counts != COUNT_COST
+            || !part_subject(core, adjust, part, NULL, &subject_id)) {
+            continue;
+        }
+        struct meter_slot *slot = work_meter(core->work, subject_id);
+        struct meter *meter = slot && slot->slot.state != SLOT_ABSENT
+                                  ? meter_charged(&slot->row, limit, part->window_ms)
+                                  : NULL;
+        if (meter) { /* else its window is over: the ledger alone remembers it */
+            move_settled(core, slot, meter, adjust->delta);
+            tell_moved(&moved, limit, subject_id, part->window_ms, adjust->delta, moved.len == 0);
+        }
+    }
+    adjust_ledger(core, admin, adjust->account_id, adjust->delta, buf_slice(&moved));
+    return ADMIN_DONE;
+}
+
+/* What is no sum of what was used has nothing to correct: rates drain, calls in flight end, reports are others'. */
+static bool
+limit_sums_up(const struct limit *limit)
+{
+    return limit->window != WINDOW_BUCKET && limit->window != WINDOW_CONCURRENCY
+           && limit->window != WINDOW_REPORTED;
+}
+
+/* The window that is open now; one that nobody has used yet begins here. */
+static struct meter *
+meter_of_now(struct core *core, const struct limit *limit, struct meter_slot *slot)
+{
+    const int64_t now_ms = max_i64(core->now_ms, slot->row.seen_ms);
+    const int64_t window_ms = core_window(core, limit, now_ms).start_ms;
+    struct meter *meter = meter_find(&slot->row, limit->limit_id, window_ms);
+    return meter ? meter : meter_make(core, &slot->row, limit->limit_id, window_ms);
+}
+
+static enum status_of_admin
+adjust_meter(struct core *core, const struct admin_event *admin, struct verdict *verdict)
+{
+    struct whose whose;
+    const struct limit *limit = policy_limit_by_id(core->policy, admin->cap.limit_id);
+    if (!limit || !limit_sums_up(limit) || admin->cap.kind != subject_kind_of(limit->per)) {
+        return ADMIN_INVALID;
+    }
+    if (!whose_find(core, admin, &whose)) {
+        return ADMIN_NOT_FOUND;
+    }
+    struct subject_row subject = whose_row(core, &whose);
+    if (!subject.subject_id) {
+        subject.subject_id = ids_take(core->ids);
+        if (!subject_valid(&subject) || !work_new_subject(core->work, &subject)) {
+            return ADMIN_INVALID;
+        }
+    }
+    struct meter_slot *slot = work_meter(core->work, subject.subject_id);
+    if (!slot || slot->slot.state == SLOT_ABSENT) {
+        slot = work_new_meter(core->work, subject.subject_id);
+    }
+    struct meter *meter = slot ? meter_of_now(core, limit, slot) : NULL;
+    if (!meter) {
+        return ADMIN_FULL;
+    }
+    char room[MOVED_BYTES / HOLD_PARTS_MAX];
+    struct buf moved = buf_over(room, sizeof room);
+    move_settled(core, slot, meter, admin->adjust.delta);
+    tell_moved(&moved, limit, subject.subject_id, meter->window_ms, admin->adjust.delta, true);
+    adjust_ledger(core, admin, whose.account_id,
+        limit->counts == COUNT_COST ? admin->adjust.delta : 0, buf_slice(&moved));
+    verdict->new_id = subject.subject_id;
+    return ADMIN_DONE;
+}
+
+void
+decide_admin_adjust(struct core *core, const struct admin_event *admin, struct verdict *verdict)
+{
+    const int64_t delta = admin->adjust.delta;
+    const bool noted = admin->note.len > 2 && admin->note.ptr[admin->note.len - 1] == '}';
+    if (!noted || delta == 0 || delta > MONEY_MICROS_MAX || delta < -MONEY_MICROS_MAX) {
+        verdict->admin = ADMIN_INVALID;
+        return;
+    }
+    verdict->admin =
+        admin->adjust.hold_id ? adjust_call(core, admin) : adjust_meter(core, admin, verdict);
+}
