@@ -61,6 +61,15 @@ ask_handle(struct api_worker *worker, struct ask *ask)
     case ENDPOINT_LEDGER: get_ledger(worker, ask); return;
     case ENDPOINT_LEDGER_PRUNE: post_ledger_prune(worker, ask); return;
     case ENDPOINT_LIMITS: get_limits(worker, ask); return;
+    case ENDPOINT_ADJUST: post_adjust(worker, ask); return;
+    case ENDPOINT_USAGE_LIMITS_SET:
+    case ENDPOINT_USAGE_LIMITS_UNSET: change_usage_limits(worker, ask); return;
+    case ENDPOINT_OVERRIDE_SET:
+    case ENDPOINT_OVERRIDE_UNSET:
+    case ENDPOINT_GROUP_OVERRIDE_SET:
+    case ENDPOINT_GROUP_OVERRIDE_UNSET:
+    case ENDPOINT_RAISE_SET:
+    case ENDPOINT_RAISE_UNSET: change_override(worker, ask); return;
     case ENDPOINT_RELOAD: post_reload(worker, ask); return;
     default: answer_reason(ask, REASON_ENDPOINT_UNKNOWN); return;
     }
@@ -415,6 +424,7 @@ api_open(const struct api_options *options, struct api_plane **out, struct api_e
     api->started_mono_ms = clock_mono_ms();
     list_init(&api->queue);
     check(pthread_mutex_init(&api->lock, NULL) == 0);
+    check(pthread_mutex_init(&api->adjusting, NULL) == 0);
     check(pthread_cond_init(&api->work_came, NULL) == 0);
     const int threads = options->threads ? API_THREADS : 0;
     enum status status = worker_open(api, API_THREADS, error);
@@ -474,6 +484,7 @@ api_free(struct api_plane *api)
         worker_free(&api->workers[i]);
     }
     (void)pthread_cond_destroy(&api->work_came);
+    (void)pthread_mutex_destroy(&api->adjusting);
     (void)pthread_mutex_destroy(&api->lock);
     free(api);
 }

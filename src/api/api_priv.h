@@ -30,6 +30,17 @@ enum api_fault {
     API_FAULT_REQUEST_UNBOOKED,
     API_FAULT_CONFIG_NONE,
     API_FAULT_CONFIG_WRONG,
+    API_FAULT_LIMIT_UNKNOWN,
+    API_FAULT_LIMIT_NONE,
+    API_FAULT_TREE_LIMIT_NONE,
+    API_FAULT_GROUP_UNKNOWN,
+    API_FAULT_CAP_NONE,
+    API_FAULT_CAP_MISPLACED,
+    API_FAULT_CAP_HIGHER,
+    API_FAULT_CAPS_FULL,
+    API_FAULT_THREAD_UNKNOWN,
+    API_FAULT_ADJUSTED,
+    API_FAULT_REQUEST_OPEN,
     API_FAULT_READ_FAILED,
     API_FAULT_NO_VERDICT,
     API_FAULT_MEMORY,
@@ -102,6 +113,7 @@ struct api_plane {
     struct list queue;
     int queued;
     bool stopping;
+    pthread_mutex_t adjusting; /* one correction at a time */
     struct attempts attempts; /* under the lock */
     struct api_loop *loops;   /* all that ever were */
 };
@@ -139,6 +151,8 @@ enum field_type {
     FIELD_BOOL,  /* bool */
     FIELD_TIME,  /* int64_t: RFC 3339, or milliseconds since 1970 */
     FIELD_COUNT, /* int64_t, 1..max */
+    FIELD_AMOUNT, /* int64_t: a whole number above 0 */
+    FIELD_DELTA,  /* int64_t: a whole number, not 0 */
     FIELD_ID,    /* int64_t with prefix or without */
     FIELD_KIND,  /* int32_t of enum ledger_kind */
 };
@@ -172,6 +186,7 @@ void put_json(struct buf *out, const char *key, struct slice json); /* as it is;
 /* The answer begins: an open JSON object. */
 struct buf *answer_begin(struct ask *ask, int status);
 void answer_end(struct ask *ask);
+void answer_nothing(struct ask *ask); /* 204 */
 void answer_error(struct ask *ask, int status, const char *code, const char *format, ...) PRINTF_LIKE(4, 5);
 void answer_fault(struct ask *ask, enum api_fault fault, const char *detail); /* detail completes the sentence; NULL = none */
 /* FIELD or PARAMETER: which one, and what is wrong with it, without a final stop. */
@@ -215,6 +230,9 @@ void post_reload(struct api_worker *worker, struct ask *ask);
 void get_accounts(struct api_worker *worker, struct ask *ask);
 void post_account(struct api_worker *worker, struct ask *ask);
 void post_account_ban(struct api_worker *worker, struct ask *ask);
+void change_usage_limits(struct api_worker *worker, struct ask *ask);
+void change_override(struct api_worker *worker, struct ask *ask);
+void post_adjust(struct api_worker *worker, struct ask *ask);
 void get_keys(struct api_worker *worker, struct ask *ask);
 void post_key(struct api_worker *worker, struct ask *ask);
 void post_key_revoke(struct api_worker *worker, struct ask *ask);
@@ -223,5 +241,15 @@ void put_ledger_row(const struct names *names, struct buf *out, const struct led
 /* The fullest meters first, at most `max`; account_id 0 = all. False: answered. */
 #define METERS_SHOWN_MAX 200
 MUST_USE bool put_meters(struct api_worker *worker, struct ask *ask, struct buf *out, int64_t account_id, int max);
+/* --- caps.c */
+/* The limit by its name; "": the first on what an account may spend a day, week or month. NULL: answered. */
+const struct limit *caps_limit(struct ask *ask, const struct policy *policy, const char *name);
+const struct limit *caps_limit_by_name(struct ask *ask, const struct policy *policy, const char *name);
+/* Sends a change of a cap of `limit` with its note; false: answered. `what`: for the ledger and the log. */
+MUST_USE bool caps_change(struct api_worker *worker, struct ask *ask, struct event *event,
+    const struct limit *limit, const char *what);
+/* Under the name of the limit's unit; null = unlimited. */
+void put_cap_amount(struct buf *out, const struct limit *limit, int64_t cap);
+
 /* An admin event of this verb for the asker, without its rows. */
 struct event admin_event(const struct ask *ask, enum admin_verb verb);

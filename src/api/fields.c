@@ -50,6 +50,14 @@ field_set(const struct field *field, struct slice text)
     case FIELD_TIME: return time_into(text, field->into);
     case FIELD_KIND: return kind_into(text, field->into);
     case FIELD_ID: return api_id_parse(text, slice_str(field->prefix), (int64_t *)field->into);
+    case FIELD_AMOUNT:
+    case FIELD_DELTA:
+        if (!slice_to_i64(text, &number) || number == 0 || number > MONEY_MICROS_MAX
+            || number < -MONEY_MICROS_MAX || (number < 0 && field->type == FIELD_AMOUNT)) {
+            return false;
+        }
+        *(int64_t *)field->into = number;
+        return true;
     case FIELD_BOOL:
         *(bool *)field->into = slice_eq(text, SLICE("true"));
         return slice_eq(text, SLICE("true")) || slice_eq(text, SLICE("false"));
@@ -76,6 +84,8 @@ field_wants(const struct field *field, char out[160])
         break;
     case FIELD_KIND: wanted = "settle, unbilled, release, orphan, adjust, refusal or admin"; break;
     case FIELD_BOOL: wanted = "true or false"; break;
+    case FIELD_AMOUNT: wanted = "a whole number above 0"; break;
+    case FIELD_DELTA: wanted = "a whole number, below 0 to lower and above 0 to raise"; break;
     case FIELD_ID: (void)snprintf(out, 160, "must be an id such as %s12", field->prefix); return;
     case FIELD_COUNT:
         (void)snprintf(out, 160, "must be a number from 1 to %lld", (long long)field->max);

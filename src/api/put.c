@@ -159,6 +159,13 @@ answer_wrong(struct ask *ask, int status, const char *code, const char *field, c
 }
 
 void
+answer_nothing(struct ask *ask)
+{
+    buf_clear(&ask->out);
+    ask->status = 204;
+}
+
+void
 answer_error(struct ask *ask, int status, const char *code, const char *format, ...)
 {
     char text[5120]; /* the findings of a whole configuration */

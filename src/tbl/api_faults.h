@@ -14,6 +14,17 @@
     X(REQUEST_UNBOOKED, "request_not_found", 404, "A request of this form of id was answered before the gate decided anything: it cost nothing, and only a log line tells of it.") \
     X(CONFIG_NONE, "configuration_none", 409, "There is no configuration to read again: this is a sandbox, or no gateway runs.") \
     X(CONFIG_WRONG, "configuration_wrong", 409, "The configuration stays as it was.")                            \
+    X(LIMIT_UNKNOWN, "limit_not_found", 404, "No limit of this name is configured.")                             \
+    X(LIMIT_NONE, "limit_not_found", 404, "No limit on what an account may spend is configured: add one, such as `limits: {month-spend: {counts: cost, per: account, window: month, cap: {default: 50 USD}}}`.") \
+    X(TREE_LIMIT_NONE, "limit_not_found", 404, "No limit on what a tree of threads may spend is configured: add one, such as `limits: {chat-lifetime: {counts: cost, per: thread_tree, window: lifetime, cap: {set: spend_limit_micros}}}`.") \
+    X(GROUP_UNKNOWN, "group_not_found", 404, "There is no such group in the configuration.")                     \
+    X(CAP_NONE, "override_not_found", 404, "Nothing is set there that could be taken back.")                     \
+    X(CAP_MISPLACED, "cap_misplaced", 400, "This limit does not count for whom this would set it, or the amount is beyond what there is.") \
+    X(CAP_HIGHER, "cap_not_lower", 403, "Whom a thread belongs to may lower what its tree may spend, not raise it or take it away; an admin may.") \
+    X(CAPS_FULL, "caps_full", 409, "There is no room for one more; take back what is set there and not needed.")  \
+    X(THREAD_UNKNOWN, "thread_not_found", 404, "There is no such thread.")                                       \
+    X(ADJUSTED, "adjusted_before", 409, "The call was corrected by this source before.")                         \
+    X(REQUEST_OPEN, "request_in_flight", 409, "The call is still in flight; it can be corrected once it is booked.") \
     X(READ_FAILED, "ledger_unreadable", 503, "The ledger cannot be read.")                                       \
     X(NO_VERDICT, "gateway_overloaded", 503, "The gate did not answer in time; look whether it was done before you try again.") \
     X(MEMORY, "gateway_overloaded", 503, "This gateway has no memory for the answer.")

@@ -31,6 +31,20 @@
     X(LEDGER, GET, "/api/admin/ledger", API, ADMIN, 0, "rows of the ledger, newest first")                           \
     X(LEDGER_PRUNE, POST, "/api/admin/ledger/prune", API, ADMIN, 0, "delete rows of calls and refusals of before a day; to be asked again until done") \
     X(LIMITS, GET, "/api/admin/limits", API, ADMIN, 0, "limits in force and their meters")                           \
+    X(ADJUST, POST, "/api/admin/adjust", API, ADMIN, 0, "correct what a call cost, or what an account has used of a limit") \
+    X(USAGE_LIMITS, GET, "/api/v1/usage-limits", API, ADMIN, 0, "an account's spend limit: what rules for everybody, and for whom another was set") \
+    X(USAGE_LIMITS_SET, PUT, "/api/v1/usage-limits", API, ADMIN, 0, "set it for everybody; null: unlimited")           \
+    X(USAGE_LIMITS_UNSET, DELETE, "/api/v1/usage-limits", API, ADMIN, 0, "for everybody as configured again")          \
+    X(USAGE_STATUS, GET, "/api/v1/usage-limits/status", API, KEY, 0, "how much of it the caller has spent")            \
+    X(OVERRIDE_SET, PUT, "/api/v1/usage-limits/overrides/{account}", API, ADMIN, 0, "set it for one account")          \
+    X(OVERRIDE_UNSET, DELETE, "/api/v1/usage-limits/overrides/{account}", API, ADMIN, 0, "take that back")             \
+    X(GROUP_OVERRIDE_SET, PUT, "/api/v1/usage-limits/group-overrides/{group}", API, ADMIN, 0, "set it for each member of a group") \
+    X(GROUP_OVERRIDE_UNSET, DELETE, "/api/v1/usage-limits/group-overrides/{group}", API, ADMIN, 0, "take that back")   \
+    X(RAISE_SET, PUT, "/api/v1/usage-limits/raises/{account}", API, ADMIN, 0, "raise it for one account until a time") \
+    X(RAISE_UNSET, DELETE, "/api/v1/usage-limits/raises/{account}", API, ADMIN, 0, "end a raise before its time")      \
+    X(THREADS, GET, "/api/v1/threads", API, KEY, 0, "threads, newest first")                                           \
+    X(THREAD, GET, "/api/v1/threads/{id}", API, KEY, 0, "a thread, and what its tree has spent and may spend")         \
+    X(THREAD_LIMIT_SET, PUT, "/api/v1/threads/{id}/spend-limit", API, KEY, 0, "set what its tree may spend; whom it belongs to may only lower it") \
     X(RELOAD, POST, "/api/admin/reload", API, ADMIN, 0, "read the configuration again; a wrong one changes nothing, nor, without \"mixed\", one that other gateways on the store do not have")
 
 enum endpoint {

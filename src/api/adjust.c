@@ -1,0 +1,275 @@
+/* api/adjust.c: corrections by an admin: of a call that was booked, once for each source, or of what an account
+ * has used of a limit. */
+#include "api/api_priv.h"
+
+#include <stdio.h>
+
+#include "log/log.h"
+#include "wire/json.h"
+
+#define CALL_ROWS_MAX 1000
+
+struct adjust_body {
+    int64_t request, delta_micros, delta;
+    char account[NAME_MAX_BYTES + 1], limit[NAME_MAX_BYTES + 1], note[NAME_MAX_BYTES + 1],
+        source[NAME_MAX_BYTES + 1];
+};
+
+/* --- The call as it is on the books. */
+
+struct booked_call {
+    const struct policy *policy;
+    struct admin_adjust *adjust;
+    const char *source;
+    int64_t hold_id, cost_micros;
+    bool found, done_before;
+};
+
+/* One limit of the inputs that the decision left in the row; what is of no use here is passed by. */
+static void
+take_part(struct booked_call *call, struct slice item)
+{
+    char name[NAME_MAX_BYTES + 1];
+    struct json_value value;
+    struct admin_adjust *adjust = call->adjust;
+    if (adjust->part_count == HOLD_PARTS_MAX || !json_get(item, "limit", &value)
+        || !json_to_cstr(value, name, sizeof(name))) {
+        return;
+    }
+    struct adjust_part part = { 0 };
+    for (int32_t i = 0; i < call->policy->limit_count; i++) {
+        const struct limit *limit = &call->policy->limits[i];
+        /* Numbers grow: of a limit that is younger than the call it has no part. */
+        if (limit->counts == COUNT_COST && strcmp(limit->name, name) == 0
+            && call->hold_id > limit->limit_id) {
+            part.limit_id = limit->limit_id;
+        }
+    }
+    if (part.limit_id == 0 || !json_get(item, "window", &value)
+        || !json_to_i64(value, 0, WALL_MS_MAX, &part.window_ms)) {
+        return;
+    }
+    if (json_get(item, "subject", &value) && !json_to_i64(value, 0, INT64_MAX, &part.subject_id)) {
+        return;
+    }
+    adjust->parts[adjust->part_count++] = part;
+}
+
+static void
+take_parts(struct booked_call *call, struct slice inputs)
+{
+    struct json_value limits;
+    struct json_value item;
+    struct json_cursor cursor;
+    if (!json_get(inputs, "limits", &limits) || limits.type != JSON_ARRAY) {
+        return;
+    }
+    call->adjust->part_count = 0;
+    json_start(&cursor, limits.text);
+    if (!json_enter(&cursor, '[')) {
+        return;
+    }
+    while (json_next_item(&cursor) && json_take(&cursor, &item)) {
+        take_part(call, item.text);
+    }
+}
+
+static bool
+take_row(void *user, const struct ledger_row *row)
+{
+    struct booked_call *call = user;
+    if (row->hold_id != call->hold_id) {
+        return true;
+    }
+    call->cost_micros = money_add(call->cost_micros, row->cost_micros);
+    if (row->kind == LEDGER_ADJUST) {
+        call->done_before |= strcmp(row->source, call->source) == 0;
+        return true;
+    }
+    struct admin_adjust *adjust = call->adjust;
+    if (!call->found) { /* the newest comes first */
+        adjust->account_id = row->account_id;
+        adjust->key_id = row->key_id;
+        adjust->thread_id = row->thread_id;
+        adjust->root_id = row->root_id;
+        memcpy(adjust->model, row->model, sizeof(adjust->model));
+        memcpy(adjust->provider, row->provider, sizeof(adjust->provider));
+        memcpy(adjust->upstream_model, row->upstream_model, sizeof(adjust->upstream_model));
+        take_parts(call, row->inputs);
+    }
+    call->found = true;
+    return true;
+}
+
+/* False: answered. */
+static bool
+read_call(struct api_worker *worker, struct ask *ask, struct booked_call *call, int64_t delta)
+{
+    const struct ledger_filter filter = { .kind = -1, .limit = CALL_ROWS_MAX, .id = call->hold_id };
+    worker_catch_up(worker, ask);
+    if (store_read_ledger(worker->reader, &filter, take_row, call) != STATUS_OK) {
+        worker_read_failed(worker, ask);
+        return false;
+    }
+    if (!call->found) {
+        answer_fault(ask, API_FAULT_REQUEST_UNKNOWN, NULL);
+        return false;
+    }
+    if (call->done_before) {
+        answer_fault(ask, API_FAULT_ADJUSTED, call->source);
+        return false;
+    }
+    if (money_add(call->cost_micros, delta) < 0) {
+        answer_field(
+            ask, API_FAULT_FIELD, "delta_micros", "would make the call cost less than nothing");
+        return false;
+    }
+    return true;
+}
+
+/* --- The change. */
+
+static bool
+adjust_ask_gate(struct api_worker *worker, struct ask *ask, struct event *event,
+    const struct adjust_body *body, struct verdict *verdict)
+{
+    struct buf note = { 0 };
+    put_open(&note, NULL, '{');
+    put_text(&note, "verb", "adjust");
+    put_text(&note, "actor", ask->actor);
+    put_text_or_null(&note, "note", body->note);
+    put_text_or_null(&note, "limit", body->limit);
+    put_close(&note, '}');
+    event->admin.note = buf_slice(&note);
+    const bool came = !note.failed && worker_gate(worker, ask, event, verdict);
+    if (note.failed) {
+        answer_fault(ask, API_FAULT_MEMORY, NULL);
+    }
+    buf_free(&note);
+    if (!came) {
+        return false;
+    }
+    if (verdict->kind != VERDICT_ALLOWED) {
+        answer_reason(ask, verdict->refusal.reason);
+        return false;
+    }
+    switch (verdict->admin) {
+    case ADMIN_DONE: return true;
+    case ADMIN_OPEN: answer_fault(ask, API_FAULT_REQUEST_OPEN, NULL); break;
+    case ADMIN_NOT_FOUND: answer_reason(ask, REASON_ACCOUNT_UNKNOWN); break;
+    case ADMIN_FULL: answer_fault(ask, API_FAULT_CAPS_FULL, NULL); break;
+    default: answer_fault(ask, API_FAULT_CAP_MISPLACED, NULL); break;
+    }
+    return false;
+}
+
+static void
+adjust_call(struct api_worker *worker, struct ask *ask, const struct policy *policy,
+    const struct adjust_body *body)
+{
+    struct event event = admin_event(ask, ADMIN_ADJUST);
+    struct verdict verdict;
+    if (body->delta_micros == 0) {
+        answer_field(
+            ask, API_FAULT_FIELD, "delta_micros", "is missing: what the call cost more or less");
+        return;
+    }
+    if (body->account[0] || body->limit[0] || body->delta) {
+        answer_field(ask, API_FAULT_FIELD, "request",
+            "stands alone: a call counts for its own account and limits");
+        return;
+    }
+    (void)snprintf(event.admin.actor, sizeof(event.admin.actor), "admin:%.25s",
+        body->source[0] ? body->source : ask->actor);
+    event.admin.adjust.hold_id = body->request;
+    event.admin.adjust.delta = body->delta_micros;
+    struct booked_call call = { .policy = policy,
+        .adjust = &event.admin.adjust,
+        .source = event.admin.actor,
+        .hold_id = body->request };
+    /* One at a time, so that two of one source are not both the first. */
+    (void)pthread_mutex_lock(&worker->api->adjusting);
+    const bool done = read_call(worker, ask, &call, body->delta_micros)
+                      && adjust_ask_gate(worker, ask, &event, body, &verdict);
+    (void)pthread_mutex_unlock(&worker->api->adjusting);
+    if (!done) {
+        return;
+    }
+    log_line(LOG_INFO, "admin", "adjust by %s: req_%lld, %lld micro-USD", ask->actor,
+        (long long)body->request, (long long)body->delta_micros);
+    struct buf *out = answer_begin(ask, 200);
+    put_id(out, "request", "req_", body->request);
+    put_text(out, "source", event.admin.actor);
+    put_i64(out, "delta_micros", body->delta_micros);
+    put_i64(out, "cost_micros", money_add(call.cost_micros, body->delta_micros));
+    answer_end(ask);
+}
+
+static void
+adjust_use(struct api_worker *worker, struct ask *ask, const struct policy *policy,
+    const struct adjust_body *body)
+{
+    struct event event = admin_event(ask, ADMIN_ADJUST);
+    struct verdict verdict;
+    int64_t account_id = 0;
+    const struct limit *limit = caps_limit(ask, policy, body->limit);
+    if (!limit) {
+        return;
+    }
+    if (body->delta_micros && (body->delta || limit->counts != COUNT_COST)) {
+        answer_field(ask, API_FAULT_FIELD, "delta_micros",
+            "is of limits that count cost; of others say 'delta'");
+        return;
+    }
+    event.admin.adjust.delta = body->delta_micros ? body->delta_micros : body->delta;
+    if (event.admin.adjust.delta == 0) {
+        answer_field(ask, API_FAULT_FIELD, limit->counts == COUNT_COST ? "delta_micros" : "delta",
+            "is missing");
+        return;
+    }
+    if (!names_id_of(worker, ask, body->account, &account_id)) {
+        return;
+    }
+    (void)snprintf(event.admin.actor, sizeof(event.admin.actor), "admin:%.25s",
+        body->source[0] ? body->source : ask->actor);
+    (void)slice_to_cstr(
+        slice_str(body->account), event.admin.account.name, sizeof(event.admin.account.name));
+    event.admin.cap.limit_id = limit->limit_id;
+    event.admin.cap.kind = body->account[0] ? SUBJECT_ACCOUNT : SUBJECT_GATEWAY;
+    if (!adjust_ask_gate(worker, ask, &event, body, &verdict)) {
+        return;
+    }
+    log_line(LOG_INFO, "admin", "adjust by %s: limit '%s' of '%s', %lld", ask->actor, limit->name,
+        body->account, (long long)event.admin.adjust.delta);
+    struct buf *out = answer_begin(ask, 200);
+    put_text_or_null(out, "account", body->account);
+    put_text(out, "limit", limit->name);
+    put_text(out, "source", event.admin.actor);
+    put_i64(out, limit->counts == COUNT_COST ? "delta_micros" : "delta", event.admin.adjust.delta);
+    answer_end(ask);
+}
+
+void
+post_adjust(struct api_worker *worker, struct ask *ask)
+{
+    struct adjust_body body = { 0 };
+    const struct field fields[] = {
+        { "request", FIELD_ID, &body.request, .prefix = "req_" },
+        { "delta_micros", FIELD_DELTA, &body.delta_micros },
+        { "delta", FIELD_DELTA, &body.delta },
+        { "account", FIELD_NAME, body.account },
+        { "limit", FIELD_NAME, body.limit },
+        { "note", FIELD_NAME, body.note },
+        { "source", FIELD_NAME, body.source },
+    };
+    if (!fields_of_body(ask, fields, countof(fields))) {
+        return;
+    }
+    struct policy *policy = engine_policy(worker->api->options.engine);
+    if (body.request) {
+        adjust_call(worker, ask, policy, &body);
+    } else {
+        adjust_use(worker, ask, policy, &body);
+    }
+    engine_policy_unref(worker->api->options.engine, policy);
+}
