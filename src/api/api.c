@@ -62,6 +62,11 @@ ask_handle(struct api_worker *worker, struct ask *ask)
     case ENDPOINT_LEDGER_PRUNE: post_ledger_prune(worker, ask); return;
     case ENDPOINT_LIMITS: get_limits(worker, ask); return;
     case ENDPOINT_ADJUST: post_adjust(worker, ask); return;
+    case ENDPOINT_USAGE_LIMITS: get_usage_limits(worker, ask); return;
+    case ENDPOINT_USAGE_STATUS: get_usage_status(worker, ask); return;
+    case ENDPOINT_THREADS: get_threads(worker, ask); return;
+    case ENDPOINT_THREAD: get_thread(worker, ask); return;
+    case ENDPOINT_THREAD_LIMIT_SET: put_thread_limit(worker, ask); return;
     case ENDPOINT_USAGE_LIMITS_SET:
     case ENDPOINT_USAGE_LIMITS_UNSET: change_usage_limits(worker, ask); return;
     case ENDPOINT_OVERRIDE_SET:

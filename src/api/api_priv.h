@@ -232,6 +232,11 @@ void post_account(struct api_worker *worker, struct ask *ask);
 void post_account_ban(struct api_worker *worker, struct ask *ask);
 void change_usage_limits(struct api_worker *worker, struct ask *ask);
 void change_override(struct api_worker *worker, struct ask *ask);
+void get_usage_limits(struct api_worker *worker, struct ask *ask);
+void get_usage_status(struct api_worker *worker, struct ask *ask);
+void get_threads(struct api_worker *worker, struct ask *ask);
+void get_thread(struct api_worker *worker, struct ask *ask);
+void put_thread_limit(struct api_worker *worker, struct ask *ask);
 void post_adjust(struct api_worker *worker, struct ask *ask);
 void get_keys(struct api_worker *worker, struct ask *ask);
 void post_key(struct api_worker *worker, struct ask *ask);
@@ -244,12 +249,23 @@ MUST_USE bool put_meters(struct api_worker *worker, struct ask *ask, struct buf 
 /* --- caps.c */
 /* The limit by its name; "": the first on what an account may spend a day, week or month. NULL: answered. */
 const struct limit *caps_limit(struct ask *ask, const struct policy *policy, const char *name);
+/* The first on what an account may spend a day, week or month; NULL = none. */
+const struct limit *caps_limit_of_accounts(const struct policy *policy);
+/* NULL: answered. */
 const struct limit *caps_limit_by_name(struct ask *ask, const struct policy *policy, const char *name);
 /* Sends a change of a cap of `limit` with its note; false: answered. `what`: for the ledger and the log. */
 MUST_USE bool caps_change(struct api_worker *worker, struct ask *ask, struct event *event,
     const struct limit *limit, const char *what);
 /* Under the name of the limit's unit; null = unlimited. */
 void put_cap_amount(struct buf *out, const struct limit *limit, int64_t cap);
+
+/* --- usage_limits.c */
+/* Whom the asker asks for: by name, where it may, else itself. False: answered. */
+MUST_USE bool account_asked(
+    struct api_worker *worker, struct ask *ask, const char *name, int64_t *account_id);
+/* How the limits stand; *standings is the caller's to free. False: answered. */
+MUST_USE bool standings_read(struct api_worker *worker, struct ask *ask, const struct policy *policy,
+    const struct standing_ask *of, struct limit_standing **standings, int32_t *count);
 
 /* An admin event of this verb for the asker, without its rows. */
 struct event admin_event(const struct ask *ask, enum admin_verb verb);

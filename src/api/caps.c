@@ -34,11 +34,8 @@ caps_limit_by_name(struct ask *ask, const struct policy *policy, const char *nam
 }
 
 const struct limit *
-caps_limit(struct ask *ask, const struct policy *policy, const char *name)
+caps_limit_of_accounts(const struct policy *policy)
 {
-    if (name[0]) {
-        return caps_limit_by_name(ask, policy, name);
-    }
     for (int32_t i = 0; i < policy->limit_count; i++) {
         const struct limit *limit = &policy->limits[i];
         if (limit->counts == COUNT_COST && limit->per == PER_ACCOUNT
@@ -46,8 +43,18 @@ caps_limit(struct ask *ask, const struct policy *policy, const char *name)
             return limit;
         }
     }
-    answer_fault(ask, API_FAULT_LIMIT_NONE, NULL);
     return NULL;
+}
+
+const struct limit *
+caps_limit(struct ask *ask, const struct policy *policy, const char *name)
+{
+    const struct limit *limit =
+        name[0] ? caps_limit_by_name(ask, policy, name) : caps_limit_of_accounts(policy);
+    if (!limit && !name[0]) {
+        answer_fault(ask, API_FAULT_LIMIT_NONE, NULL);
+    }
+    return limit;
 }
 
 /* The word for an amount of this limit, in bodies and answers. */

@@ -83,23 +83,6 @@ need_admin_adjust(struct core *core, const struct admin_event *admin, struct nee
     }
 }
 
-/* Where a part was charged: of a rolling window the first meter that reaches up to there. */
-static struct meter *
-meter_charged(struct meter_row *row, const struct limit *limit, int64_t window_ms)
-{
-    struct meter *found = NULL;
-    for (int32_t i = 0; i < row->meter_count; i++) {
-        struct meter *meter = &row->meters[i];
-        const bool reaches = limit->window == WINDOW_ROLLING ? meter->window_ms >= window_ms
-                                                             : meter->window_ms == window_ms;
-        if (meter->limit_id == limit->limit_id && reaches
-            && (!found || meter->window_ms < found->window_ms)) {
-            found = meter;
-        }
-    }
-    return found;
-}
-
 static void
 move_settled(struct core *core, struct meter_slot *slot, struct meter *meter, int64_t delta)
 {
@@ -177,10 +160,12 @@ adjust_call(struct core *core, const struct admin_event *admin)
             || !part_subject(core, adjust, part, NULL, &subject_id)) {
             continue;
         }
+        const struct hold_part charged = {
+            .limit_id = limit->limit_id, .window_ms = part->window_ms, .window = limit->window
+        };
         struct meter_slot *slot = work_meter(core->work, subject_id);
-        struct meter *meter = slot && slot->slot.state != SLOT_ABSENT
-                                  ? meter_charged(&slot->row, limit, part->window_ms)
-                                  : NULL;
+        struct meter *meter =
+            slot && slot->slot.state != SLOT_ABSENT ? meter_of_part(&slot->row, &charged) : NULL;
         if (meter) { /* else its window is over: the ledger alone remembers it */
             move_settled(core, slot, meter, adjust->delta);
             tell_moved(&moved, limit, subject_id, part->window_ms, adjust->delta, moved.len == 0);
@@ -196,16 +181,6 @@ limit_sums_up(const struct limit *limit)
 {
     return limit->window != WINDOW_BUCKET && limit->window != WINDOW_CONCURRENCY
            && limit->window != WINDOW_REPORTED;
-}
-
-/* The window that is open now; one that nobody has used yet begins here. */
-static struct meter *
-meter_of_now(struct core *core, const struct limit *limit, struct meter_slot *slot)
-{
-    const int64_t now_ms = max_i64(core->now_ms, slot->row.seen_ms);
-    const int64_t window_ms = core_window(core, limit, now_ms).start_ms;
-    struct meter *meter = meter_find(&slot->row, limit->limit_id, window_ms);
-    return meter ? meter : meter_make(core, &slot->row, limit->limit_id, window_ms);
 }
 
 static enum status_of_admin
@@ -230,7 +205,9 @@ adjust_meter(struct core *core, const struct admin_event *admin, struct verdict 
     if (!slot || slot->slot.state == SLOT_ABSENT) {
         slot = work_new_meter(core->work, subject.subject_id);
     }
-    struct meter *meter = slot ? meter_of_now(core, limit, slot) : NULL;
+    struct meter *meter =
+        slot ? meter_to_charge(core, limit, &slot->row, max_i64(core->now_ms, slot->row.seen_ms))
+             : NULL;
     if (!meter) {
         return ADMIN_FULL;
     }

@@ -138,7 +138,14 @@ need_admin_cap(struct core *core, const struct admin_event *admin, struct needs 
     if (!whose_find(core, admin, &whose)) {
         return;
     }
-    need_id(needs, NEED_ACCOUNT, work_account(core->work, whose.account_id), whose.account_id);
+    const struct account_slot *account = work_account(core->work, whose.account_id);
+    need_id(needs, NEED_ACCOUNT, account, whose.account_id);
+    if (admin->cap.only_lower && account && account->slot.state != SLOT_ABSENT) {
+        const struct caller caller = {
+            .policy = core->policy, .account = &account->row, .account_id = whose.account_id
+        };
+        need_caps(core, &caller, needs);
+    }
     need_text(needs, NEED_SUBJECT, (int32_t)whose.kind, whose_subject(core, &whose),
         whose.account_id, whose.name);
 }
@@ -181,15 +188,15 @@ set_lasts(const struct core *core, const struct cap_set *set)
 static int64_t
 standing_cap(const struct core *core, const struct limit *limit, const struct whose *whose)
 {
-    const struct subject_slot *slot = whose_subject(core, whose);
-    const struct account_row *account = stored_account(work_account(core->work, whose->account_id));
-    if (slot && slot->slot.state != SLOT_ABSENT) {
-        const int32_t at = set_index(&slot->row, limit->limit_id, SET_CAP);
-        if (at < slot->row.set_count && set_lasts(core, &slot->row.sets[at])) {
-            return slot->row.sets[at].amount;
-        }
-    }
-    return policy_cap(limit, account ? account->plan : "");
+    const struct account_slot *account = work_account(core->work, whose->account_id);
+    const bool known = account && account->slot.state != SLOT_ABSENT;
+    const struct caller caller = { .policy = core->policy,
+        .account = known ? &account->row : NULL,
+        .account_id = whose->account_id };
+    struct subject_key own = { .kind = whose->kind, .account_id = whose->account_id };
+    memcpy(own.name, whose->name, sizeof own.name);
+    const struct cap_ruling ruling = cap_rule(core, limit, &caller, &own);
+    return ruling.cap == CAP_UNLIMITED ? CAP_UNLIMITED : ruling.cap - ruling.raised;
 }
 
 static bool

@@ -20,6 +20,7 @@
 #include "policy/policy.h"
 #include "policy/zone.h"
 #include "price/price.h"
+#include "rows/standing.h"
 
 /* Next ids of this epoch; 0 when the counter is used up (never in practice: 2^43). */
 struct ids {
@@ -103,6 +104,13 @@ void core_refused(const struct core *core, const struct event *event, const stru
  * added to the counter of its minute, but for a shadow's. */
 void core_record_refusal(
     struct core *core, const struct refused *refused, bool first, int64_t count);
+
+/* How limits stand, for pages: needs are loaded first, in as many rounds as there are any. Of limits whose
+ * subject shows without a call; how many, at most STANDINGS_MAX. */
+void core_standing_needs(
+    struct core *core, const struct standing_ask *ask, struct needs *needs);
+int32_t core_standings(struct core *core, const struct standing_ask *ask,
+    struct limit_standing standings[STANDINGS_MAX]);
 
 /* --- parts with tests of their own */
 

@@ -51,6 +51,10 @@ bool limit_purse(
 const char *caller_organisation(const struct caller *caller);
 struct subject_key group_subject(const char *group);
 const struct subject_slot *subject_find(const struct core *core, const struct subject_key *key);
+/* The row of a subject, and with `meter` that of its meters. */
+void need_subject(struct core *core, const struct subject_key *key, bool meter, struct needs *needs);
+/* Where caps are set for everybody, and for the members of the account's groups. */
+void need_caps(struct core *core, const struct caller *caller, struct needs *needs);
 /* All that a call's limits may ask for. */
 void need_limits(struct core *core, const struct caller *caller, struct needs *needs);
 

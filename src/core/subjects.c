@@ -121,7 +121,7 @@ is_new_tree(const struct subject_key *key)
     return key->kind == SUBJECT_TREE && !key->name[0];
 }
 
-static void
+void
 need_subject(struct core *core, const struct subject_key *key, bool meter, struct needs *needs)
 {
     const struct subject_slot *slot =
@@ -144,8 +144,7 @@ asked_before(const struct limit *limit, uint64_t *seen)
     return before;
 }
 
-/* Where caps are set for everybody, and for the members of the account's groups. */
-static void
+void
 need_caps(struct core *core, const struct caller *caller, struct needs *needs)
 {
     struct subject_key keys[SUBJECTS_PER_LIMIT] = { { .kind = SUBJECT_GATEWAY } };

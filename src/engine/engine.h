@@ -19,6 +19,7 @@
 #include "base/status.h"
 #include "policy/policy.h"
 #include "rows/event.h"
+#include "rows/standing.h"
 #include "store/store.h"
 
 #define ENGINE_BATCH_MAX 256
@@ -106,6 +107,11 @@ bool engine_delivers(const struct engine *engine);
 /* From now on `told` is called on the engine's thread when messages to webhooks were written, or what became of
  * them; NULL: nobody is, once this has returned. */
 void engine_on_outbox(struct engine *engine, void (*told)(void *user), void *user);
+/* How the limits of an account stand, as of what is committed: see rows/standing.h. Any thread; `reader` is the
+ * caller's. */
+MUST_USE enum status engine_standings(struct store_reader *reader, const struct policy *policy,
+    const struct standing_ask *ask, int64_t now_ms, struct limit_standing standings[STANDINGS_MAX],
+    int32_t *count);
 
 struct engine_state {
     bool store_ok;
