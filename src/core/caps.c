@@ -16,7 +16,8 @@ cap_tier_word(enum cap_tier tier)
 }
 
 const struct cap_set *
-cap_set_find(const struct subject_row *row, int64_t limit_id, enum cap_set_kind kind, int64_t now_ms)
+cap_set_find(
+    const struct subject_row *row, int64_t limit_id, enum cap_set_kind kind, int64_t now_ms)
 {
     for (int32_t i = 0; i < row->set_count; i++) {
         const struct cap_set *set = &row->sets[i];
@@ -26,6 +27,28 @@ cap_set_find(const struct subject_row *row, int64_t limit_id, enum cap_set_kind 
         }
     }
     return NULL;
+}
+
+bool
+cap_set_lower(struct subject_row *row, int64_t limit_id, int64_t amount, int64_t now_ms)
+{
+    const struct cap_set *known = cap_set_find(row, limit_id, SET_CAP, now_ms);
+    if (known && known->amount != CAP_UNLIMITED && known->amount <= amount) {
+        return false;
+    }
+    int32_t at = 0; /* one that has expired makes place */
+    while (at < row->set_count
+           && (row->sets[at].limit_id != limit_id || row->sets[at].kind != SET_CAP)) {
+        at++;
+    }
+    if (at == SETS_MAX) {
+        return false;
+    }
+    row->set_count += at == row->set_count;
+    row->sets[at] = (struct cap_set){
+        .limit_id = limit_id, .kind = SET_CAP, .amount = amount, .set_ms = now_ms
+    };
+    return true;
 }
 
 static const struct cap_set *
@@ -38,7 +61,8 @@ set_of(const struct core *core, const struct subject_key *key, const struct limi
 
 /* The group's cap for this limit: as people set it, else as configured. */
 static bool
-cap_of_group(const struct core *core, const struct limit *limit, const struct group *group, int64_t *cap)
+cap_of_group(
+    const struct core *core, const struct limit *limit, const struct group *group, int64_t *cap)
 {
     const struct subject_key key = group_subject(group->name);
     const struct cap_set *set = set_of(core, &key, limit, SET_CAP);
@@ -103,7 +127,8 @@ plan_names(const struct limit *limit, const char *plan)
 }
 
 static struct cap_ruling
-cap_configured(const struct limit *limit, const struct caller *caller, const struct subject_key *own)
+cap_configured(
+    const struct limit *limit, const struct caller *caller, const struct subject_key *own)
 {
     const char *plan = own->kind == SUBJECT_PLAN ? own->name
                        : caller->account         ? caller->account->plan

@@ -18,6 +18,31 @@ set_asked_cap(const struct call_state *state, struct subject_row *row)
     }
 }
 
+/* A later call of its root may ask for less. That rules from now on, for the tree's other threads too. */
+static void
+lower_tree_cap(struct call_state *state)
+{
+    const int64_t asked = state->call->spend_limit_micros;
+    const bool of_root =
+        state->thread && state->thread->row.thread_id == state->thread->row.root_id;
+    for (int32_t i = 0; asked > 0 && of_root && i < state->limits.count; i++) {
+        const struct applied *applied = &state->limits.items[i];
+        struct subject_slot *slot = work_subject(state->core->work, applied->subject.kind,
+            applied->subject.account_id, applied->subject.name);
+        const bool rules = applied->subject.kind == SUBJECT_TREE
+                           && applied->limit->counts == COUNT_COST
+                           && applied->limit->window == WINDOW_LIFETIME
+                           && applied->cap - applied->ruling.raised == asked;
+        if (!rules || !slot || slot->slot.state == SLOT_ABSENT) {
+            continue;
+        }
+        if (cap_set_lower(&slot->row, applied->limit->limit_id, asked, state->core->now_ms)) {
+            slot->slot.dirty = true;
+            state->core->work->identity_changed = true;
+        }
+    }
+}
+
 static bool
 subject_for_hold(struct call_state *state, struct applied *applied)
 {
@@ -153,7 +178,8 @@ subject_is_told(enum subject_kind kind)
 }
 
 static void
-write_limit(struct buf *out, const struct applied *applied, const struct hold_part *part, bool first)
+write_limit(
+    struct buf *out, const struct applied *applied, const struct hold_part *part, bool first)
 {
     buf_add_str(out, first ? "{\"limit\":" : ",{\"limit\":");
     buf_add_json(out, slice_str(applied->limit->name));
@@ -292,14 +318,16 @@ tell_what_is_left(
             tightest(&verdict->tightest_money, applied, applied->cap / 1000,
                 (applied->now.settled + applied->now.held + hold->held_micros) / 1000, reset_ms);
         } else if (limit->counts == COUNT_REQUESTS && limit->window == WINDOW_BUCKET) {
-            const int64_t level = bucket_add(limit, applied->now.settled, limit_weight(limit, state->model));
+            const int64_t level =
+                bucket_add(limit, applied->now.settled, limit_weight(limit, state->model));
             tightest(&verdict->tightest_requests, applied, applied->cap,
                 (level + limit->period_ms - 1) / limit->period_ms,
                 (level + limit->rate - 1) / max_i64(1, limit->rate));
         } else if (limit->counts == COUNT_REQUESTS) {
             tightest(&verdict->tightest_requests, applied, applied->cap,
                 applied->now.settled + applied->now.held + limit_weight(limit, state->model),
-                applied->window.end_ms ? applied->window.end_ms - state->core->now_ms : limit->span_ms);
+                applied->window.end_ms ? applied->window.end_ms - state->core->now_ms
+                                       : limit->span_ms);
         }
     }
 }
@@ -307,6 +335,7 @@ tell_what_is_left(
 void
 allow_call(struct call_state *state, struct verdict *verdict)
 {
+    lower_tree_cap(state);
     const int64_t thread_id = make_thread(state);
     struct hold_row hold;
     fill_hold(state, thread_id, &hold);
@@ -338,4 +367,3 @@ allow_call(struct call_state *state, struct verdict *verdict)
         learned ? learned->output_bytes_per_token_milli : OUTPUT_BYTES_PER_TOKEN_MILLI;
     tell_what_is_left(state, &hold, verdict);
 }
-

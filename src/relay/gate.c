@@ -115,6 +115,7 @@ fill_event(struct call *call, struct call_event *event)
     event->output_limit = facts->output_limit;
     event->output_floor = facts->thinking_budget ? facts->thinking_budget + 1 : 0;
     event->output_count = facts->answers;
+    event->spend_limit_micros = call->spend_limit_micros;
     /* Words for a tier that we do not know are held at twice the list price. */
     const int64_t pct = facts_price_multiplier_pct(facts);
     event->price_multiplier_pct = call->multiplier_pct = pct ? pct : 200;

@@ -243,6 +243,40 @@ refuse_endpoint(struct relay_loop *loop, struct net_exchange *exchange, enum rea
     buf_free(&served);
 }
 
+/* A cap that nobody keeps is worse than none. */
+static bool
+trees_have_caps(const struct policy *policy)
+{
+    for (int32_t i = 0; i < policy->limit_count; i++) {
+        const struct limit *limit = &policy->limits[i];
+        if (limit->counts == COUNT_COST && limit->per == PER_THREAD_TREE
+            && limit->window == WINDOW_LIFETIME) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* What the first call of a tree says that all of the tree may spend. A child's is its tree's. */
+static enum reason
+read_spend_limit(struct call *call, const struct http_head *head)
+{
+    const struct http_header *header = http_find(head, SLICE("x-tidegate-spend-limit-micros"));
+    int64_t micros = 0;
+    if (!header) {
+        return REASON_OK;
+    }
+    if (!slice_to_i64(header->value, &micros) || micros <= 0 || micros > MONEY_MICROS_MAX
+        || http_find_next(head, SLICE("x-tidegate-spend-limit-micros"), header)) {
+        return REASON_SPEND_LIMIT_INVALID;
+    }
+    if (!trees_have_caps(call->policy)) {
+        return REASON_SPEND_LIMIT_HEADER;
+    }
+    call->spend_limit_micros = http_find(head, SLICE("x-tidegate-parent")) ? 0 : micros;
+    return REASON_OK;
+}
+
 void
 relay_request(struct relay_loop *loop, struct net_exchange *exchange, const struct http_head *head)
 {
@@ -278,12 +312,12 @@ relay_request(struct relay_loop *loop, struct net_exchange *exchange, const stru
     }
     const struct http_header *encoding = http_find(head, SLICE("content-encoding"));
     bool pending = false;
-    const enum reason reason = identity_find(call, head, &pending);
+    enum reason reason = identity_find(call, head, &pending);
+    if (reason == REASON_OK) {
+        reason = read_spend_limit(call, head);
+    }
     if (reason != REASON_OK) {
         call_refuse_reason(call, reason, (struct slice){ 0 });
-    } else if (http_find(head, SLICE("x-tidegate-spend-limit-micros"))) {
-        call_refuse_reason(call, REASON_SPEND_LIMIT_HEADER,
-            (struct slice){ 0 }); /* a cap that nobody keeps is worse than none */
     } else if (encoding && !slice_eq_nocase(encoding->value, SLICE("identity"))) {
         call_refuse_reason(call, REASON_BODY_COMPRESSED, (struct slice){ 0 });
     } else if (!pending) {

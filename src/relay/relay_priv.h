@@ -135,6 +135,7 @@ struct call {
     int32_t model_index;
     enum reason found;             /* what the request itself is refused for */
     int64_t multiplier_pct, speed_pct, body_bytes;
+    int64_t spend_limit_micros;    /* that the client asks for its tree; 0 = none */
     int64_t cost_micros;           /* what was booked, of all attempts; -1 = nothing yet */
     int64_t earlier_micros;        /* of it: attempts before this one, which were billed */
     int32_t billed_attempts;       /* so many */

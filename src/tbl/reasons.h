@@ -35,7 +35,8 @@
     X(BODY_COMPRESSED, "body_compressed", "request", 415, BAD, "Compressed request bodies are not taken; send the body as it is.") \
     X(BACKGROUND, "background_not_served", "request", 400, BAD, "background: true is not served here; send the call in the foreground.") \
     X(CANNOT_BOUND, "cannot_bound", "limit", 402, SPENT, "The cost of this call cannot be bounded.")                 \
-    X(SPEND_LIMIT_HEADER, "spend_limit_header_not_served", "request", 400, BAD, "x-tidegate-spend-limit-micros is not served by this version; a limit per: thread_tree in the configuration caps a tree.") \
+    X(SPEND_LIMIT_HEADER, "spend_limit_header_not_served", "request", 400, BAD, "x-tidegate-spend-limit-micros needs a limit that counts cost per thread_tree over its lifetime; none is configured here.") \
+    X(SPEND_LIMIT_INVALID, "spend_limit_invalid", "request", 400, BAD, "x-tidegate-spend-limit-micros must be a whole number of micro-USD above 0.") \
     X(THREAD_REQUIRED, "thread_required", "thread", 400, BAD, "This key must name its thread in x-tidegate-thread.") \
     X(THREAD_PARENT, "thread_parent_unknown", "thread", 404, ABSENT, "The parent thread is not known for this account.") \
     X(UNPRICED, "model_unpriced", "model", 402, SPENT, "This model has no price, so it cannot be used under a cost limit.") \
