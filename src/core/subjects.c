@@ -128,8 +128,8 @@ need_subject(struct core *core, const struct subject_key *key, bool meter, struc
         work_subject(core->work, key->kind, key->account_id, key->name);
     need_text(needs, NEED_SUBJECT, (int32_t)key->kind, slot, key->account_id, key->name);
     if (meter && slot && slot->slot.state != SLOT_ABSENT) {
-        need_id(needs, NEED_METER, work_meter(core->work, slot->row.subject_id),
-            slot->row.subject_id);
+        need_id(
+            needs, NEED_METER, work_meter(core->work, slot->row.subject_id), slot->row.subject_id);
     }
 }
 
@@ -137,8 +137,8 @@ need_subject(struct core *core, const struct subject_key *key, bool meter, struc
 static bool
 asked_before(const struct limit *limit, uint64_t *seen)
 {
-    const uint64_t bit =
-        UINT64_C(1) << (limit->per == PER_TAG ? PER_KIND_COUNT + limit->tag : (int)limit->per);
+    const uint64_t bit = UINT64_C(1)
+                         << (limit->per == PER_TAG ? PER_KIND_COUNT + limit->tag : (int)limit->per);
     const bool before = (*seen & bit) != 0;
     *seen |= bit;
     return before;

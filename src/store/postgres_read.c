@@ -371,8 +371,8 @@ read_threads(struct store_reader *reader, const struct thread_filter *filter,
     struct params params = account_params(filter->account_id);
     param_i64(&params, filter->before_id > 0 ? filter->before_id : INT64_MAX);
     param_i64(&params, filter->limit > 0 ? filter->limit : LEDGER_READ_ROWS_DEFAULT);
-    struct read read = read_start(reader,
-        filter->account_id ? STATEMENT_READ_THREADS_OF : STATEMENT_READ_THREADS, &params);
+    struct read read = read_start(
+        reader, filter->account_id ? STATEMENT_READ_THREADS_OF : STATEMENT_READ_THREADS, &params);
     struct thread_row row;
     while (read_next(&read)) {
         if (!row_thread(read.columns, &row)) {

@@ -241,8 +241,8 @@ static enum status
 read_subjects(struct store_reader *reader, const struct subject_filter *filter,
     subject_callback *callback, void *user)
 {
-    struct read read = read_start(reader,
-        filter->with_caps ? STATEMENT_READ_SUBJECTS_WITH_CAPS : STATEMENT_READ_SUBJECTS_OF);
+    struct read read = read_start(
+        reader, filter->with_caps ? STATEMENT_READ_SUBJECTS_WITH_CAPS : STATEMENT_READ_SUBJECTS_OF);
     query_i64(&read.query, filter->with_caps ? (int64_t)filter->kind : filter->account_id);
     struct subject_row row;
     while (read_next(&read)) {
@@ -259,8 +259,8 @@ static enum status
 read_threads(struct store_reader *reader, const struct thread_filter *filter,
     thread_callback *callback, void *user)
 {
-    struct read read = read_start(
-        reader, filter->account_id ? STATEMENT_READ_THREADS_OF : STATEMENT_READ_THREADS);
+    struct read read =
+        read_start(reader, filter->account_id ? STATEMENT_READ_THREADS_OF : STATEMENT_READ_THREADS);
     if (filter->account_id) {
         query_i64(&read.query, filter->account_id);
     }

@@ -1,0 +1,220 @@
+// Goal: what people set for an account, a group or everybody rules from the next call on, in that order; what was
+// booked can be corrected, once a source, and the next decision honours it.
+// Method: caps and corrections through the control plane, small calls against them, the ledger and the audit.
+import assert from 'node:assert/strict';
+import { after, before, describe, test } from 'node:test';
+
+import { Gateway, Mock, ask, callOf, modelsOn, run, send, until } from './harness.mjs';
+
+const MODELS = modelsOn({ 'gpt-live': 'openai' });
+const WHERE = '/api/v1/usage-limits';
+const MONTH = {
+  'month-spend': { counts: 'cost', per: 'account', window: 'month', cap: { default: '50 USD' } },
+};
+
+let mock;
+before(async () => {
+  mock = await Mock.start();
+});
+after(async () => {
+  await mock?.stop();
+});
+
+/** One question to the control socket: the whole answer. */
+const tell = (gateway, method, where, body) => ask({ socketPath: gateway.control, path: where }, { method, body });
+
+async function refused(gateway, method, where, body, status, code, words) {
+  const answer = await tell(gateway, method, where, body);
+  assert.equal(answer.status, status, answer.text);
+  assert.equal(answer.json?.error.code, code, answer.text);
+  assert.match(answer.json.error.message, words);
+}
+
+async function done(gateway, method, where, body, status = 200) {
+  const answer = await tell(gateway, method, where, body);
+  assert.equal(answer.status, status, `${method} ${where}: ${answer.text} ${answer.error ?? ''}`);
+  return answer.json;
+}
+
+const small = () => callOf('chat', 'gpt-live', { limit: 20 });
+
+/** What an account has used, put on the books by an admin. */
+const spend = (gateway, account, micros) => done(gateway, 'POST', '/api/admin/adjust', { account, delta_micros: micros, note: 'spent elsewhere' });
+
+async function assertAudited(gateway) {
+  await gateway.booked();
+  await gateway.program.end('SIGTERM');
+  const audit = run(['check', '--store', '--config', gateway.file], { cwd: gateway.dir });
+  assert.equal(audit.code, 0, audit.out + audit.err);
+  await gateway.launch();
+}
+
+describe('the limit of an account', () => {
+  let gateway;
+  before(async () => {
+    gateway = await Gateway.start(mock, { models: MODELS, limits: MONTH });
+  });
+  after(async () => {
+    await gateway?.stop();
+  });
+
+  test('as configured, then as set for everybody, then as configured again', async () => {
+    const first = await done(gateway, 'GET', WHERE);
+    assert.equal(first.spend_limit_micros, 50_000_000);
+    assert.deepEqual([first.period, first.source, first.updated_at], ['month', 'configuration', null]);
+    assert.deepEqual([first.overrides, first.group_overrides], [[], []]);
+    const set = await done(gateway, 'PUT', WHERE, { spend_limit_micros: 7_000_000, period: 'month' });
+    assert.equal(set.spend_limit_micros, 7_000_000);
+    gateway.member('everybody');
+    const status = await done(gateway, 'GET', `${WHERE}/status?account=everybody`);
+    assert.deepEqual([status.is_limited, status.spend_limit_micros, status.current_spend, status.tier], [true, 7_000_000, 0, 'api_default']);
+    const off = await done(gateway, 'PUT', WHERE, { spend_limit_micros: null });
+    assert.equal(off.spend_limit_micros, null);
+    assert.deepEqual(await done(gateway, 'GET', `${WHERE}/status?account=everybody`), { is_limited: false });
+    await done(gateway, 'DELETE', WHERE, undefined, 204);
+    assert.equal((await done(gateway, 'GET', `${WHERE}/status?account=everybody`)).tier, 'default');
+    await refused(gateway, 'DELETE', WHERE, undefined, 404, 'override_not_found', /Nothing is set/);
+  });
+
+  test('a cap set for one account rules from its next call on, and is told by its tier', async () => {
+    const key = gateway.member('ada');
+    assert.equal((await send(gateway, key, small())).status, 200);
+    await gateway.booked();
+    const override = await done(gateway, 'PUT', `${WHERE}/overrides/ada`, { spend_limit_micros: 5 });
+    assert.deepEqual([override.account, override.limit, override.spend_limit_micros], ['ada', 'month-spend', 5]);
+    const answer = await send(gateway, key, small());
+    assert.equal(answer.status, 402, answer.text);
+    assert.match(answer.text, /budget_spent/);
+    const own = await ask(`${gateway.url}${WHERE}/status`, { method: 'GET', key });
+    assert.deepEqual([own.json.spend_limit_micros, own.json.tier, own.json.period], [5, 'set', 'month']);
+    assert.ok(own.json.current_spend > 5);
+    assert.equal((await done(gateway, 'GET', WHERE)).overrides.length, 1);
+    await done(gateway, 'DELETE', `${WHERE}/overrides/ada`, undefined, 204);
+    assert.equal((await send(gateway, key, small())).status, 200);
+    const admin = (await gateway.ledger({ kind: 'admin' })).filter((row) => /^cap_/.test(row.inputs.verb));
+    assert.ok(admin.some((row) => row.inputs.verb === 'cap_set' && row.account === 'ada' && row.source === 'control'));
+  });
+
+  test('a raise is added while it lasts', async () => {
+    const key = gateway.member('raised');
+    await done(gateway, 'PUT', `${WHERE}/overrides/raised`, { spend_limit_micros: 1 });
+    assert.equal((await send(gateway, key, small())).status, 402);
+    const soon = Date.now() + 2000;
+    const raise = await done(gateway, 'PUT', `${WHERE}/raises/raised`, { raise_micros: 10_000_000, expires: soon });
+    assert.equal(raise.raise_micros, 10_000_000);
+    assert.equal((await send(gateway, key, small())).status, 200);
+    const status = await done(gateway, 'GET', `${WHERE}/status?account=raised`);
+    assert.deepEqual([status.spend_limit_micros, status.raise_micros], [10_000_001, 10_000_000]);
+    await new Promise((resolve) => setTimeout(resolve, soon - Date.now() + 50));
+    assert.equal((await send(gateway, key, small())).status, 402);
+    await done(gateway, 'PUT', `${WHERE}/raises/raised`, { raise_micros: 10_000_000, expires: Date.now() + 60_000 });
+    await done(gateway, 'DELETE', `${WHERE}/raises/raised`, undefined, 204);
+    assert.equal((await send(gateway, key, small())).status, 402);
+  });
+
+  test('what makes no sense is refused with its place, and nothing changes', async () => {
+    gateway.addAccount('strict');
+    const before = await done(gateway, 'GET', WHERE);
+    const overrides = `${WHERE}/overrides/strict`;
+    for (const [method, where, body, status, code, words] of [
+      ['PUT', WHERE, { spend_limit_micros: 0, period: 'month' }, 400, 'body_field_invalid', /'spend_limit_micros' must be a whole number above 0/],
+      ['PUT', WHERE, { spend_limit_micros: -5, period: 'month' }, 400, 'body_field_invalid', /above 0/],
+      ['PUT', WHERE, { spend_limit_micros: 1.5, period: 'month' }, 400, 'body_field_invalid', /whole number/],
+      ['PUT', WHERE, { spend_limit_micros: 5 }, 400, 'body_field_invalid', /'period' is missing/],
+      ['PUT', WHERE, { spend_limit_micros: 5, period: 'year' }, 400, 'body_field_invalid', /must be day, week or month/],
+      ['PUT', WHERE, { spend_limit_micros: 5, period: 'day' }, 400, 'body_field_invalid', /'month' by the configuration/],
+      ['PUT', WHERE, { spend_limit_micros: 5, period: 'month', limit: 'none' }, 404, 'limit_not_found', /No limit of this name/],
+      ['PUT', overrides, { spend_limit_micros: 0 }, 400, 'body_field_invalid', /above 0/],
+      ['PUT', overrides, { spend_limit_micros: '9223372036854775807' }, 400, 'body_field_invalid', /above 0/],
+      ['PUT', overrides, {}, 400, 'body_field_invalid', /'spend_limit_micros' is missing/],
+      ['PUT', overrides, { spend_limit_micros: 5, else: 1 }, 400, 'body_field_invalid', /'else' is not known here/],
+      ['PUT', `${WHERE}/overrides/nobody`, { spend_limit_micros: 5 }, 404, 'account_unknown', /account/],
+      ['PUT', `${WHERE}/overrides/%20`, { spend_limit_micros: 5 }, 400, 'parameter_invalid', /no name that an account can have/],
+      ['DELETE', overrides, undefined, 404, 'override_not_found', /Nothing is set/],
+      ['DELETE', `${WHERE}/overrides/nobody`, undefined, 404, 'account_unknown', /account/],
+      ['PUT', `${WHERE}/group-overrides/nobody`, { spend_limit_micros: 5 }, 404, 'group_not_found', /no such group/],
+      ['DELETE', `${WHERE}/group-overrides/nobody`, undefined, 404, 'group_not_found', /no such group/],
+      ['PUT', `${WHERE}/raises/strict`, { raise_micros: 5 }, 400, 'body_field_invalid', /'expires' is missing/],
+      ['PUT', `${WHERE}/raises/strict`, { raise_micros: 5, expires: 1000 }, 400, 'body_field_invalid', /is over already/],
+      ['PUT', `${WHERE}/raises/strict`, { raise_micros: 0, expires: Date.now() + 60_000 }, 400, 'body_field_invalid', /above 0/],
+      ['GET', `${WHERE}/status`, undefined, 400, 'parameter_invalid', /'account' is missing/],
+      ['POST', WHERE, {}, 405, 'method_not_allowed', /./],
+    ]) {
+      await refused(gateway, method, where, body, status, code, words);
+    }
+    assert.deepEqual(await done(gateway, 'GET', WHERE), before);
+    assert.equal((await tell(gateway, 'POST', WHERE, {})).headers.allow, 'GET, HEAD, PUT, DELETE');
+  });
+
+  test('only admins set caps; a key sees its own state alone', async () => {
+    const key = gateway.member('curious');
+    const put = await ask(`${gateway.url}${WHERE}/overrides/curious`, { method: 'PUT', key, body: { spend_limit_micros: 1 } });
+    assert.equal(put.status, 403);
+    const other = await ask(`${gateway.url}${WHERE}/status?account=ada`, { method: 'GET', key });
+    assert.equal(other.status, 403);
+    assert.equal((await ask(`${gateway.url}${WHERE}`, { method: 'GET' })).status, 401);
+  });
+
+  test('a booked call is corrected once a source, and the next decision honours it', async () => {
+    const key = gateway.member('corrected');
+    const first = await send(gateway, key, small());
+    await gateway.booked();
+    const spent = (await done(gateway, 'GET', `${WHERE}/status?account=corrected`)).current_spend;
+    assert.ok(spent > 0);
+    const request = first.request_id;
+    const more = await done(gateway, 'POST', '/api/admin/adjust', { request, delta_micros: 60_000_000, note: 'the invoice says more', source: 'invoice' });
+    assert.deepEqual([more.request, more.source, more.cost_micros], [request, 'admin:invoice', spent + 60_000_000]);
+    assert.equal((await send(gateway, key, small())).status, 402);
+    await refused(gateway, 'POST', '/api/admin/adjust', { request, delta_micros: 1, source: 'invoice' }, 409, 'adjusted_before', /admin:invoice/);
+    await refused(gateway, 'POST', '/api/admin/adjust', { request, delta_micros: -70_000_000 }, 400, 'body_field_invalid', /less than nothing/);
+    await refused(gateway, 'POST', '/api/admin/adjust', { request: 'req_1', delta_micros: 1 }, 404, 'request_not_found', /no request/);
+    await refused(gateway, 'POST', '/api/admin/adjust', { request, delta_micros: 0 }, 400, 'body_field_invalid', /whole number/);
+    await refused(gateway, 'POST', '/api/admin/adjust', { request }, 400, 'body_field_invalid', /'delta_micros' is missing/);
+    await done(gateway, 'POST', '/api/admin/adjust', { request, delta_micros: -60_000_000 });
+    const status = await done(gateway, 'GET', `${WHERE}/status?account=corrected`);
+    assert.equal(status.current_spend, spent);
+    assert.equal((await send(gateway, key, small())).status, 200);
+    const rows = await gateway.ledger({ kind: 'adjust', account: 'corrected' });
+    assert.deepEqual(rows.map((row) => [row.source, row.cost_micros]), [['admin:invoice', 60_000_000], ['admin:control', -60_000_000]]);
+    assert.equal(rows[0].inputs.note, 'the invoice says more');
+  });
+
+  test('a call in flight is not corrected; what an account has used is, within its window', async () => {
+    const key = gateway.member('used');
+    await mock.models({ 'gpt-live': 'ttft_ms=1500' });
+    const running = send(gateway, key, small());
+    const [hold] = await until('the call is held', () => {
+      const rows = gateway.rows('SELECT hold_id FROM hold');
+      return rows.length > 0 && rows;
+    }, 5000, 20);
+    const open = await tell(gateway, 'POST', '/api/admin/adjust', { request: `req_${hold.hold_id}`, delta_micros: 5 });
+    assert.ok([404, 409].includes(open.status), open.text); /* nothing of it is on the books yet */
+    assert.equal((await running).status, 200);
+    await mock.models({ 'gpt-live': null });
+    await gateway.booked();
+    const before = (await done(gateway, 'GET', `${WHERE}/status?account=used`)).current_spend;
+    await spend(gateway, 'used', 49_999_000);
+    const status = await done(gateway, 'GET', `${WHERE}/status?account=used`);
+    assert.equal(status.current_spend, before + 49_999_000);
+    await spend(gateway, 'used', 10_000);
+    assert.equal((await send(gateway, key, small())).status, 402);
+    await spend(gateway, 'used', -50_009_000);
+    assert.equal((await send(gateway, key, small())).status, 200);
+    gateway.addAccount('never-seen');
+    await spend(gateway, 'never-seen', 77);
+    assert.equal((await done(gateway, 'GET', `${WHERE}/status?account=never-seen`)).current_spend, 77);
+  });
+
+  test('the books agree with the meters after all of it', async () => {
+    await assertAudited(gateway);
+  });
+});
+
+test('without a limit on accounts the answer is the stanza to write', async () => {
+  const gateway = await Gateway.start(mock, { models: MODELS });
+  gateway.addAccount('ada');
+  await refused(gateway, 'GET', WHERE, undefined, 404, 'limit_not_found', /counts: cost, per: account, window: month/);
+  await refused(gateway, 'PUT', `${WHERE}/overrides/ada`, { spend_limit_micros: 5 }, 404, 'limit_not_found', /month-spend/);
+  assert.deepEqual(await done(gateway, 'GET', `${WHERE}/status?account=ada`), { is_limited: false });
+  await gateway.stop();
+});
