@@ -75,6 +75,9 @@ ask_handle(struct api_worker *worker, struct ask *ask)
     case ENDPOINT_GROUP_OVERRIDE_UNSET:
     case ENDPOINT_RAISE_SET:
     case ENDPOINT_RAISE_UNSET: change_override(worker, ask); return;
+    case ENDPOINT_EVENTS: get_events(worker, ask); return;
+    case ENDPOINT_WEBHOOKS: get_webhooks(worker, ask); return;
+    case ENDPOINT_WEBHOOK_TEST: post_webhook_test(worker, ask); return;
     case ENDPOINT_RELOAD: post_reload(worker, ask); return;
     default: answer_reason(ask, REASON_ENDPOINT_UNKNOWN); return;
     }

@@ -26,6 +26,7 @@ enum api_fault {
     API_FAULT_ACCOUNT_EXISTS,
     API_FAULT_PLAN_UNKNOWN,
     API_FAULT_KEY_UNKNOWN,
+    API_FAULT_WEBHOOK_UNKNOWN,
     API_FAULT_REQUEST_UNKNOWN,
     API_FAULT_REQUEST_UNBOOKED,
     API_FAULT_CONFIG_NONE,
@@ -226,6 +227,9 @@ void get_request(struct api_worker *worker, struct ask *ask);
 void get_ledger(struct api_worker *worker, struct ask *ask);
 void post_ledger_prune(struct api_worker *worker, struct ask *ask);
 void get_limits(struct api_worker *worker, struct ask *ask);
+void get_events(struct api_worker *worker, struct ask *ask);
+void get_webhooks(struct api_worker *worker, struct ask *ask);
+void post_webhook_test(struct api_worker *worker, struct ask *ask);
 void post_reload(struct api_worker *worker, struct ask *ask);
 void get_accounts(struct api_worker *worker, struct ask *ask);
 void post_account(struct api_worker *worker, struct ask *ask);

@@ -82,7 +82,9 @@ field_wants(const struct field *field, char out[160])
     case FIELD_TIME:
         wanted = "a time such as 2026-11-21T14:00:00Z, or milliseconds since 1970";
         break;
-    case FIELD_KIND: wanted = "settle, unbilled, release, orphan, adjust, refusal or admin"; break;
+    case FIELD_KIND:
+        wanted = "settle, unbilled, release, orphan, adjust, refusal, admin, warn or shadow";
+        break;
     case FIELD_BOOL: wanted = "true or false"; break;
     case FIELD_AMOUNT: wanted = "a whole number above 0"; break;
     case FIELD_DELTA: wanted = "a whole number, below 0 to lower and above 0 to raise"; break;

@@ -92,7 +92,8 @@ put_ledger_row(
     put_id(out, "row", "", row->id);
     put_text(out, "kind", ledger_kind_word(row->kind));
     put_time(out, "at", row->at_ms);
-    if (row->kind != LEDGER_ADMIN) { /* a refusal's request is known by its row */
+    if (row->kind != LEDGER_ADMIN
+        && row->kind != LEDGER_WARN) { /* a refusal's request is known by its row */
         put_id(out, "request", "req_", row_is_of_a_call(row) ? row->hold_id : row->id);
     }
     put_i64(out, "attempt", row->attempt);

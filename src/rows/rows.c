@@ -99,7 +99,8 @@ bool
 ledger_kind_ages(enum ledger_kind kind)
 {
     return kind == LEDGER_SETTLE || kind == LEDGER_UNBILLED || kind == LEDGER_RELEASE
-           || kind == LEDGER_ORPHAN || kind == LEDGER_REFUSAL;
+           || kind == LEDGER_ORPHAN || kind == LEDGER_REFUSAL || kind == LEDGER_WARN
+           || kind == LEDGER_SHADOW;
 }
 
 bool

@@ -130,7 +130,7 @@
     /* Retention. Kinds are those of ledger_kind_ages; the ledger has no index but its ids. */     \
     X(LEDGER_MARKS, "SELECT id, at_ms, kind FROM ledger WHERE id > $1 ORDER BY id LIMIT $2")       \
     X(LEDGER_DROP, "DELETE FROM ledger WHERE id > $1 AND id <= $2 AND at_ms < $3 "                 \
-                   "AND kind IN (0, 1, 2, 3, 5)")                                                  \
+                   "AND kind IN (0, 1, 2, 3, 5, 7, 8)")                                            \
     X(REFUSALS_OLD, "SELECT ledger_id FROM refusal WHERE minute_ms < $1 "                          \
                     "ORDER BY minute_ms, ledger_id LIMIT $2")                                      \
     X(REFUSAL_ROWS_DROP, "DELETE FROM ledger WHERE kind = 5 AND id IN ("                           \

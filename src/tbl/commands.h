@@ -85,7 +85,7 @@
         "ID                one request, by the x-request-id of its answer, and all that was booked for it\n"      \
         "--since WHEN      24h, 7d (ago), today, yesterday, 2026-11-01 (UTC) or an RFC 3339 time; so too\n"      \
         "                  --until, which is not included\n"                                                     \
-        "--kind KIND       settle, unbilled, release, orphan, adjust, refusal or admin\n"                        \
+        "--kind KIND       settle, unbilled, release, orphan, adjust, refusal, admin, warn or shadow\n"                        \
         "--limit N         at most so many rows, or all (default: 50, of an export all)\n"                       \
         "--before ROW      those older than this row: the next page\n"                                           \
         "--csv             all columns as CSV (RFC 4180), in a fixed order; a cell that a spreadsheet would\n"   \
@@ -100,6 +100,18 @@
         COMMAND_DOOR_LINES                                                                                       \
         "What limits have counted does not depend on them. It goes on a few rows at a time beside calls; the\n"  \
         "option retention does it day by day. The file does not shrink: its space is used again.\n")             \
+    X(events, "events", "[--account NAME] [--limit N] [--before EVENT] [--follow]",                              \
+        "warnings, and what limits that are only watched would have refused, newest first",                      \
+        "--account NAME    of this account alone\n"                                                              \
+        "--limit N         at most so many (default 100)\n"                                                      \
+        "--before EVENT    those older than this one: the next page\n"                                           \
+        "--follow          goes on as they come, oldest first, until it is stopped\n"                            \
+        COMMAND_DOOR_LINES)                                                                                      \
+    X(webhooks, "webhooks", "", "webhooks: what waits for each, and why", COMMAND_DOOR_LINES)                    \
+    X(webhooks_test, "webhooks test", "NAME",                                                                    \
+        "send a message to a webhook and see whether it takes it",                                               \
+        "Exit status: 0 it did, 1 it did not, or has not answered within 20 seconds.\n"                          \
+        COMMAND_DOOR_LINES)                                                                                      \
     X(prices_import, "prices import", "FILE [--out FILE] [--config FILE] [--dry-run] [--yes] [--json]",          \
         "check a price book (ours or LiteLLM's), compare it, and write it in our form",                          \
         "--out FILE        where to; default: standard output, without a comparison. What is compared is the\n"   \

@@ -45,6 +45,9 @@
     X(THREADS, GET, "/api/v1/threads", API, KEY, 0, "threads, newest first")                                           \
     X(THREAD, GET, "/api/v1/threads/{id}", API, KEY, 0, "a thread, and what its tree has spent and may spend")         \
     X(THREAD_LIMIT_SET, PUT, "/api/v1/threads/{id}/spend-limit", API, KEY, 0, "set what its tree may spend; whom it belongs to may only lower it") \
+    X(EVENTS, GET, "/api/v1/events", API, KEY, 0, "warnings, and what limits that are only watched would have refused") \
+    X(WEBHOOKS, GET, "/api/admin/webhooks", API, ADMIN, 0, "webhooks, and what waits for each")                      \
+    X(WEBHOOK_TEST, POST, "/api/admin/webhooks/{name}/test", API, ADMIN, 0, "send a message to try it")              \
     X(RELOAD, POST, "/api/admin/reload", API, ADMIN, 0, "read the configuration again; a wrong one changes nothing, nor, without \"mixed\", one that other gateways on the store do not have")
 
 enum endpoint {

@@ -19,8 +19,6 @@ import { APIS, modelOf, small } from './refusal.mjs';
 /* Of several gateways on one PostgreSQL store: shared-nodes.test.mjs raises them. */
 const SHARED = 'a store of its own has no other gateway and no connection';
 const UNREACHABLE = {
-  warnings_total: 'webhooks.test.mjs raises it',
-  shadow_refusals_total: 'webhooks.test.mjs raises it',
   store_round_trips_total: SHARED,
   store_reconnects_total: SHARED,
   leases_lost_total: SHARED,
@@ -716,13 +714,22 @@ test('messages to webhooks: taken, failed, waiting, given up', async () => {
   const hook = { secret: { env: 'HOOK_SECRET' }, events: ['refused'], allow_private: true };
   const gateway = await Gateway.start(mock, {
     models: modelsOn({ 'gpt-live': 'openai' }),
-    limits: { tiny: { counts: 'cost', per: 'account', window: 'month', cap: '1 micros' } },
+    plans: { free: {}, tight: {} },
+    limits: {
+      tiny: { counts: 'cost', per: 'account', window: 'month', cap: { plan: { tight: '1 micros' } } },
+      watched: { counts: 'cost', per: 'account', window: 'day', cap: '1 micros', warn: [50], at_cap: 'shadow' },
+    },
     webhooks: {
       ops: { ...hook, url: receiver.url },
       gone: { ...hook, url: `http://127.0.0.1:${await freePort()}/` },
     },
   });
-  await send(gateway, gateway.member('ann'), callOf('chat', 'gpt-live'));
+  await send(gateway, gateway.member('bob'), callOf('chat', 'gpt-live'));
+  await until('it is told of', async () => {
+    const numbers = await read(gateway);
+    return numbers.get('warnings_total') === 1 && numbers.get('shadow_refusals_total') === 1;
+  });
+  await send(gateway, gateway.member('ann', '--plan', 'tight'), callOf('chat', 'gpt-live'));
   const result = (which) => name('webhook_deliveries_total', { result: which });
   await until('one is taken at the second try', async () => {
     const numbers = await read(gateway);

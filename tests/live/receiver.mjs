@@ -17,7 +17,7 @@ export class Receiver {
         receiver.got.push({ method: request.method, url: request.url, headers: request.headers, body });
         const status = receiver.statuses.length > 1 ? receiver.statuses.shift() : receiver.statuses[0];
         response.writeHead(status, receiver.location ? { location: receiver.location } : {});
-        response.end('thanks');
+        response.end(receiver.answer ?? 'thanks');
       });
     });
     await new Promise((resolve) => receiver.server.listen(port, '127.0.0.1', resolve));

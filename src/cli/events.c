@@ -1,0 +1,180 @@
+/* cli/events.c: tidegate events: warnings, and what limits that are only watched would have refused. */
+#include "cli/cli_priv.h"
+
+#include <stdio.h>
+#include <unistd.h>
+
+#include "base/money.h"
+
+#define FOLLOW_PAUSE_S 1
+#define PAGE_ROWS      "1000" /* of news at once */
+
+struct events_options {
+    const char *account, *limit, *before;
+    bool follow;
+};
+
+static const struct column events_columns[] = {
+    { "TIME (UTC)", COLUMN_LEFT },
+    { "EVENT", COLUMN_LEFT },
+    { "ACCOUNT", COLUMN_LEFT },
+    { "LIMIT", COLUMN_LEFT },
+    { "USED", COLUMN_RIGHT },
+    { "CAP", COLUMN_RIGHT },
+    { "WHAT", COLUMN_LEFT },
+};
+
+/* Money where it is money: a shadow's inputs do not say what is counted. */
+static void
+amount_text(struct json_object *data, const char *name, char out[40])
+{
+    const char *counts = json_text(data, "counts");
+    if (strcmp(counts, "cost") == 0) {
+        money_text(json_number(data, name), out);
+    } else {
+        (void)snprintf(out, 40, "%lld", (long long)json_number(data, name));
+    }
+}
+
+static void
+what_text(struct json_object *event, struct buf *out)
+{
+    struct json_object *data = json_member(event, "data");
+    if (strcmp(json_text(event, "event"), "warn") == 0) {
+        buf_addf(out, "reached %lld %% this %s", (long long)json_number(data, "pct"),
+            json_text(data, "window"));
+        if (json_has(data, "subject_name")) {
+            buf_addf(out, " (%s %s)", json_text(data, "per"), json_text(data, "subject_name"));
+        }
+    } else {
+        buf_addf(out, "would have refused %s: %s", json_text(event, "model"),
+            json_text(event, "reason"));
+    }
+}
+
+static void
+print_event(struct json_object *event, struct table *table)
+{
+    struct json_object *data = json_member(event, "data");
+    struct buf what = { 0 };
+    char at[32];
+    char used[40];
+    char cap[40];
+    text_time(json_text(event, "at"), at);
+    amount_text(data, json_has(data, "settled") ? "settled" : "used", used);
+    amount_text(data, "cap", cap);
+    what_text(event, &what);
+    table_cell(table, at);
+    table_cell(table, json_text(event, "event"));
+    table_cell(table, json_text(event, "account"));
+    table_cell(table, json_text(data, "limit"));
+    table_cell(table, used);
+    table_cell(table, cap);
+    table_cell(table, buf_cstr(&what));
+    buf_free(&what);
+}
+
+static int
+ask_events(struct door *door, const struct events_options *options, const char *after,
+    struct json_object **answer)
+{
+    struct buf target = { 0 };
+    buf_add_str(&target, "/api/v1/events");
+    query_add(&target, "account", options->account);
+    query_add(&target, "limit", after ? PAGE_ROWS : options->limit);
+    query_add(&target, "before", after ? NULL : options->before);
+    query_add(&target, "after", after);
+    const int exit_status = door_ask(door, "GET", buf_slice(&target), (struct slice){ 0 }, answer);
+    buf_free(&target);
+    return exit_status;
+}
+
+/* Oldest first, a line each, as they come. */
+static void
+print_news(struct json_object *events, bool json, char after[32])
+{
+    for (size_t i = json_count(events); i-- > 0;) {
+        struct json_object *event = json_item(events, i);
+        struct table table;
+        struct buf line = { 0 };
+        if (json) {
+            (void)printf("%s\n", json_object_to_json_string_ext(event,
+                                     JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE));
+        } else {
+            table_start(&table, events_columns, countof(events_columns));
+            print_event(event, &table);
+            table_render_plain(&table, &line);
+            buf_free(&table.cells);
+            const ptrdiff_t head = slice_find(buf_slice(&line), SLICE("\n"));
+            const struct slice all = buf_slice(&line);
+            if (head >= 0) { /* without the names of the columns */
+                (void)fwrite(all.ptr + head + 1, 1, all.len - (size_t)head - 1, stdout);
+            }
+            buf_free(&line);
+        }
+        (void)slice_to_cstr(slice_str(json_text(event, "id")), after, 32);
+    }
+    (void)fflush(stdout);
+}
+
+static int
+follow(struct door *door, const struct events_options *options)
+{
+    char after[32] = "";
+    const bool json = door->json;
+    door->json = false; /* events are taken out of their pages */
+    for (;;) {
+        struct json_object *answer = NULL;
+        const int exit_status = ask_events(door, options, after[0] ? after : NULL, &answer);
+        if (exit_status != EXIT_OK) {
+            return exit_status;
+        }
+        print_news(json_member(answer, "events"), json, after);
+        json_object_put(answer);
+        if (!after[0]) { /* nothing happened yet: whatever comes is news */
+            (void)slice_to_cstr(SLICE("evt_1"), after, sizeof(after));
+        }
+        if (ferror(stdout)) {
+            return EXIT_OK; /* whoever read it is gone */
+        }
+        (void)sleep(FOLLOW_PAUSE_S);
+    }
+}
+
+int
+command_events(struct cli *cli, int argc, char **argv)
+{
+    struct door door = { .cli = cli };
+    struct events_options options = { 0 };
+    int exit_status = EXIT_OK;
+    const struct argument arguments[] = {
+        { "--account", ARGUMENT_TEXT, &options.account, false },
+        { "--limit", ARGUMENT_TEXT, &options.limit, false },
+        { "--before", ARGUMENT_TEXT, &options.before, false },
+        { "--follow", ARGUMENT_FLAG, &options.follow, false },
+        DOOR_ARGUMENTS(&door),
+    };
+    if (!arguments_parse(cli, argc, argv, arguments, countof(arguments), &exit_status)) {
+        return exit_status;
+    }
+    if (options.follow) {
+        return follow(&door, &options);
+    }
+    struct json_object *answer = NULL;
+    exit_status = ask_events(&door, &options, NULL, &answer);
+    if (answer) {
+        struct json_object *events = json_member(answer, "events");
+        struct table table;
+        table_start(&table, events_columns, countof(events_columns));
+        for (size_t i = 0; i < json_count(events); i++) {
+            print_event(json_item(events, i), &table);
+        }
+        table_print(&table, output_is_terminal());
+        if (json_has(answer, "next_before") && output_is_terminal()) {
+            (void)printf(
+                "There are more: --before %s, or --limit N.\n", json_text(answer, "next_before"));
+        }
+    }
+    json_object_put(answer);
+    return exit_status;
+}
