@@ -182,7 +182,7 @@ command_help(struct cli *cli, int argc, char **argv)
         return EXIT_OK;
     }
     /* "help key add" and, from --help, "key add" in one piece */
-    for (size_t i = 0; i < cli->command_count; i++) {
+    for (size_t i = 0; argc == 1 && i < cli->command_count; i++) {
         if (strcmp(cli->commands[i].words, argv[0]) == 0) {
             print_one(stdout, &cli->commands[i]);
             return EXIT_OK;

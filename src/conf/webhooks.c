@@ -3,6 +3,7 @@
 
 #include "conf/conf_priv.h"
 #include "conf/value_priv.h"
+#include "tbl/topics.h"
 
 #define SECRET_BYTES_MIN 16 /* of one that signs; what is shorter can be guessed from one message */
 #define URL_BYTES_MAX    2048

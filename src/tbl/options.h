@@ -10,8 +10,6 @@
 
 #include <stddef.h>
 
-#include "tbl/topics.h"
-
 #define OPTION_REQUIRED "(required)"
 
 #define OPTIONS(X)                                                                                                    \
@@ -274,7 +272,7 @@
         "The environment variable that holds the secret.")                                                            \
     X(WEBHOOK_SECRET_FILE, "webhooks.*.secret.file", TEXT, "the path of a file", NULL, NULL, NULL,                    \
         "The file that holds the secret.")                                                                            \
-    X(WEBHOOK_EVENTS, "webhooks.*.events", LIST, "a list of " TOPICS_WANTED, OPTION_REQUIRED, NULL, NULL,             \
+    X(WEBHOOK_EVENTS, "webhooks.*.events", LIST, "a list of warn, shadow, refused, overshoot", OPTION_REQUIRED, NULL, NULL,             \
         "What it is told of.")                                                                                        \
     X(WEBHOOK_ALLOW_PRIVATE, "webhooks.*.allow_private", BOOL, NULL, "false", NULL, NULL,                             \
         "Whether its host may be an address of this machine or of a private network; then plain http may be spoken there.") \

@@ -50,7 +50,7 @@ describe('the manual', () => {
 
   test('has every option that there is, with its default and its range', () => {
     const page = words(plain(5));
-    const rows = [...table('options.h').matchAll(/X\([A-Z0-9_]+, "([^"]+)", ([A-Z]+), (NULL|"[^"]*"),\s*\\?\s*(NULL|OPTION_REQUIRED|"[^"]*"), (NULL|"[^"]*"), (NULL|"[^"]*"),/g)];
+    const rows = [...table('options.h').matchAll(/X\([A-Z0-9_]+, "([^"]+)", ([A-Z]+), (NULL|"(?:[^"\\]|\\.)*"),\s*\\?\s*(NULL|OPTION_REQUIRED|"[^"]*"), (NULL|"[^"]*"), (NULL|"[^"]*"),/g)];
     assert.ok(rows.length > 90, `${rows.length} rows`);
     assert.equal(rows.length, (table('options.h').match(/^ {4}X\(/gm) ?? []).length, 'every row was read');
     for (const [, option, type, , preset, low, high] of rows) {
