@@ -128,6 +128,9 @@ refuse_bucket(const struct call_state *state, const struct applied *applied, str
     refusal->used = (applied->now.settled + limit->period_ms - 1) / limit->period_ms;
     refusal->retry_after_ms =
         bucket_wait_ms(limit, applied->cap, applied->now.settled, refusal->ask);
+    if (refusal->retry_after_ms == 0 && refusal->ask <= applied->cap && limit->rate > 0) {
+        refusal->retry_after_ms = 1; /* there is room: who came first takes it first */
+    }
     refusal->resets_at_ms =
         refusal->retry_after_ms ? state->core->now_ms + refusal->retry_after_ms : 0;
 }

@@ -118,7 +118,9 @@ line_try_after(struct engine *engine, struct line *line, const struct refusal *r
     const bool by_time = refusal->reason == REASON_RATE || refusal->reason == REASON_COST_SPENT
                          || refusal->reason == REASON_TOKENS_SPENT;
     if (by_time && refusal->retry_after_ms > 0) {
-        line->try_mono_ms = clock_mono_ms() + refusal->retry_after_ms;
+        /* Who comes later may ask for more, and have longer to wait than who came first. */
+        const int64_t at_ms = clock_mono_ms() + refusal->retry_after_ms;
+        line->try_mono_ms = line->try_mono_ms ? min_i64(line->try_mono_ms, at_ms) : at_ms;
         wake_at(engine, line->try_mono_ms);
     }
 }

@@ -8,7 +8,7 @@
 int64_t
 refusal_retry_after_s(const struct refusal *refusal, int64_t now_ms)
 {
-    if (refusal_has_limit(refusal) && refusal->ask > refusal->cap) {
+    if (refusal_never_fits(refusal)) {
         return 0; /* no window will ever have room */
     }
     int64_t wait_ms = refusal->retry_after_ms;
@@ -18,27 +18,41 @@ refusal_retry_after_s(const struct refusal *refusal, int64_t now_ms)
     return wait_ms > 0 ? (wait_ms - 1) / SECOND_MS + 1 : 0;
 }
 
+/* What a rate leaves opens by itself, of money and tokens as well as of requests. */
+enum reason_class
+refusal_class(const struct refusal *refusal)
+{
+    const enum reason_class class_ = reason_row(refusal->reason)->class_;
+    const bool paced = refusal_has_limit(refusal) && refusal->window == WINDOW_BUCKET;
+    return class_ == REASON_CLASS_SPENT && paced ? REASON_CLASS_WAIT : class_;
+}
+
+bool
+refusal_never_fits(const struct refusal *refusal)
+{
+    return refusal_has_limit(refusal) && refusal->ask > refusal->cap;
+}
+
 /* A wait that clients sit out: 429. A longer one is told as spent: they would not, or in
- * silence. */
+ * silence; and so is one that would be in vain. */
 static bool
 is_short_wait(const struct refusal *refusal, int64_t now_ms)
 {
-    return reason_row(refusal->reason)->class_ == REASON_CLASS_WAIT
+    return refusal_class(refusal) == REASON_CLASS_WAIT && !refusal_never_fits(refusal)
            && refusal_retry_after_s(refusal, now_ms) <= WAIT_TOLD_S_MAX;
 }
 
 int
 refusal_status(const struct refusal *refusal, int64_t now_ms)
 {
-    const struct reason_row *row = reason_row(refusal->reason);
-    switch (row->class_) {
+    switch (refusal_class(refusal)) {
     case REASON_CLASS_SPENT: return 402;
     case REASON_CLASS_WAIT: return is_short_wait(refusal, now_ms) ? 429 : 402;
     case REASON_CLASS_AUTH: return 401;
     case REASON_CLASS_FORBID: return 403;
     case REASON_CLASS_ABSENT: return 404;
     case REASON_CLASS_STORE: return 503;
-    default: /* BAD, GATE */ return row->control_status;
+    default: /* BAD, GATE */ return reason_row(refusal->reason)->control_status;
     }
 }
 
@@ -72,7 +86,7 @@ struct openai_words {
 static struct openai_words
 openai_words(const struct refusal *refusal, int64_t now_ms)
 {
-    switch (reason_row(refusal->reason)->class_) {
+    switch (refusal_class(refusal)) {
     case REASON_CLASS_SPENT:
         return (struct openai_words){ "insufficient_quota", "insufficient_quota" };
     case REASON_CLASS_WAIT:
@@ -264,7 +278,7 @@ add_headers(struct buf *headers, const struct refusal *refusal, enum voice voice
         add_header(headers, SLICE("x-request-id"), listener->request_id);
         add_header(headers, SLICE("request-id"), listener->request_id);
     }
-    const enum reason_class class_ = reason_row(refusal->reason)->class_;
+    const enum reason_class class_ = refusal_class(refusal);
     const bool short_wait = is_short_wait(refusal, listener->now_ms);
     int64_t wait_s = refusal_retry_after_s(refusal, listener->now_ms);
     if (short_wait && wait_s == 0) {

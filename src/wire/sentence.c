@@ -17,7 +17,8 @@ bool
 refusal_shared_limit(const struct refusal *refusal)
 {
     return refusal->per == PER_GATEWAY || refusal->per == PER_PLAN || refusal->per == PER_GROUP
-           || refusal->per == PER_MODEL || refusal->per == PER_TAG;
+           || refusal->per == PER_MODEL || refusal->per == PER_TAG || refusal->per == PER_TIER
+           || refusal->per == PER_ORGANISATION;
 }
 
 #define PERCENT_MAX 100000 /* more is beyond telling */
@@ -186,7 +187,7 @@ add_time(struct buf *out, int64_t at_ms)
 static void
 add_remedy(struct buf *out, const struct refusal *refusal, int64_t now_ms)
 {
-    const enum reason_class class_ = reason_row(refusal->reason)->class_;
+    const enum reason_class class_ = refusal_class(refusal);
     if (class_ != REASON_CLASS_SPENT && class_ != REASON_CLASS_WAIT) {
         return;
     }
@@ -195,7 +196,7 @@ add_remedy(struct buf *out, const struct refusal *refusal, int64_t now_ms)
         buf_add_str(out, " It opens with the next report.");
         return;
     }
-    if (class_ == REASON_CLASS_WAIT && wait_s <= WAIT_TOLD_S_MAX) {
+    if (class_ == REASON_CLASS_WAIT && !refusal_never_fits(refusal) && wait_s <= WAIT_TOLD_S_MAX) {
         buf_addf(out, " Try again in %lld s.", (long long)(wait_s > 0 ? wait_s : WAIT_UNKNOWN_S));
         return;
     }
