@@ -196,7 +196,10 @@ refusal_wait_ms(const struct policy *policy, const struct refusal *refusal)
     if (is_held(refusal->reason)) {
         return max_i64(policy->held_wait_ms, queue_ms);
     }
-    const bool in_time = refusal->retry_after_ms > 0 && refusal->retry_after_ms <= queue_ms;
+    /* When a call in flight ends nobody knows; what time alone makes room for comes in time, or does not. */
+    const bool by_release = refusal->reason == REASON_IN_FLIGHT;
+    const bool in_time =
+        refusal->retry_after_ms > 0 && (by_release || refusal->retry_after_ms <= queue_ms);
     return in_time ? queue_ms : 0;
 }
 

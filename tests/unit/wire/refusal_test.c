@@ -331,9 +331,12 @@ sentence_names_who_what_and_when(void **state)
 static void
 sums_of_others_are_not_told(void **state)
 {
+    static const int shared[] = { PER_GATEWAY, PER_PLAN, PER_GROUP, PER_MODEL, PER_TIER, PER_TAG,
+        PER_ORGANISATION };
     struct refusal refusal = spent();
-    refusal.per = PER_GATEWAY;
-    for (int voice = 0; voice < 3; voice++) {
+    for (int i = 0; i < 3 * (int)countof(shared); i++) {
+        const int voice = i % 3;
+        refusal.per = shared[i / 3];
         const struct refusal_listener to =
             listener(voice == 1 ? DIALECT_ANTHROPIC : DIALECT_OPENAI, voice == 2);
         struct buf head = { 0 }, body = { 0 };
@@ -342,6 +345,46 @@ sums_of_others_are_not_told(void **state)
         assert_true(slice_find(buf_slice(&body), SLICE("5.00")) < 0);
         assert_true(slice_find(buf_slice(&body), SLICE("\"used_percent\":100")) >= 0);
         assert_true(slice_find(buf_slice(&head), SLICE("5.00")) < 0);
+        buf_free(&head);
+        buf_free(&body);
+    }
+}
+
+/* A rate of money opens by itself; what is larger than the whole bucket never passes. */
+static void
+a_rate_waits_and_what_never_fits_does_not(void **state)
+{
+    static const struct {
+        enum reason reason;
+        int counts;
+        int64_t ask, retry_after_ms;
+        int status;
+    } rows[] = {
+        { REASON_COST_SPENT, COUNT_COST, 100, 2500, 429 },
+        { REASON_TOKENS_SPENT, COUNT_TOKENS, 100, 60000, 429 },
+        { REASON_COST_SPENT, COUNT_COST, 100, 60001, 402 },
+        { REASON_COST_SPENT, COUNT_COST, 101, 0, 402 },
+        { REASON_RATE, COUNT_REQUESTS, 100, 2500, 429 },
+        { REASON_RATE, COUNT_REQUESTS, 101, 0, 402 },
+    };
+    for (size_t i = 0; i < countof(rows); i++) {
+        const struct refusal refusal = { .reason = rows[i].reason,
+            .limit_id = 3,
+            .limit_name = "pace",
+            .counts = rows[i].counts,
+            .per = PER_ACCOUNT,
+            .window = WINDOW_BUCKET,
+            .used = 60,
+            .cap = 100,
+            .ask = rows[i].ask,
+            .retry_after_ms = rows[i].retry_after_ms };
+        const struct refusal_listener to = listener(DIALECT_ANTHROPIC, false);
+        struct buf head = { 0 }, body = { 0 };
+        assert_int_equal(refusal_render(&refusal, slice_str(""), &to, &head, &body), rows[i].status);
+        const bool waits = rows[i].status == 429;
+        assert_int_equal(slice_find(buf_slice(&head), SLICE("x-should-retry")) < 0, waits);
+        assert_int_equal(slice_find(buf_slice(&body), SLICE("Try again in ")) >= 0, waits);
+        assert_int_equal(slice_find(buf_slice(&head), SLICE("retry-after")) >= 0, rows[i].retry_after_ms > 0);
         buf_free(&head);
         buf_free(&body);
     }
@@ -367,6 +410,7 @@ static const struct CMUnitTest tests[] = {
     CASE("each reason has its status for each client", each_reason_has_its_status_for_each_client),
     CASE("FF-92 the sentence names who, what and when", sentence_names_who_what_and_when),
     CASE("FF-93 sums of others are not told", sums_of_others_are_not_told),
+    CASE("a rate waits, and what never fits does not", a_rate_waits_and_what_never_fits_does_not),
     CASE("hostile names break out of nothing", hostile_names_break_out_of_nothing),
 };
 UNIT_MAIN(tests)
