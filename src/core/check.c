@@ -64,19 +64,22 @@ others_wait(const struct core *core, const struct applied *applied)
 }
 
 static bool
+limit_has_room(const struct applied *applied, int64_t ask)
+{
+    if (applied->limit->window == WINDOW_BUCKET) {
+        return bucket_fits(applied->limit, applied->cap, applied->now.settled, ask);
+    }
+    return money_add(used_of(applied), ask) <= applied->cap;
+}
+
+static bool
 limit_fits(const struct call_state *state, const struct applied *applied, int64_t ask)
 {
     if (applied->cap == CAP_UNLIMITED
         || (ask == 0 && applied->limit->counts == COUNT_COST)) {
         return true; /* what costs nothing passes a spent limit */
     }
-    if (others_wait(state->core, applied)) {
-        return false;
-    }
-    if (applied->limit->window == WINDOW_BUCKET) {
-        return bucket_fits(applied->limit, applied->cap, applied->now.settled, ask);
-    }
-    return money_add(used_of(applied), ask) <= applied->cap;
+    return !others_wait(state->core, applied) && limit_has_room(applied, ask);
 }
 
 /* --- Refusals. */
@@ -151,6 +154,12 @@ refuse_count(const struct call_state *state, const struct applied *applied, stru
         refusal->retry_after_ms ? state->core->now_ms + refusal->retry_after_ms : 0;
 }
 
+static bool
+is_held(enum reason reason)
+{
+    return reason == REASON_COST_HELD || reason == REASON_TOKENS_HELD;
+}
+
 static void
 refuse_limit(
     const struct call_state *state, const struct applied *applied, int64_t ask, struct refusal *refusal)
@@ -173,12 +182,10 @@ refuse_limit(
     } else {
         refuse_count(state, applied, refusal);
     }
-}
-
-static bool
-is_held(enum reason reason)
-{
-    return reason == REASON_COST_HELD || reason == REASON_TOKENS_HELD;
+    if (!is_held(refusal->reason) && limit_has_room(applied, ask)) { /* it only stands behind others */
+        refusal->retry_after_ms = min_i64(HELD_RETRY_MS, max_i64(1, limit->queue_ms));
+        refusal->resets_at_ms = 0;
+    }
 }
 
 static bool

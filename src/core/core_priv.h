@@ -98,6 +98,8 @@ struct meter *meter_to_charge(
 /* Of a rolling window: the wait until `ask` fits below `cap`; 0 = never. */
 int64_t rolling_wait_ms(const struct limit *limit, const struct meter_row *row, int64_t cap,
     int64_t ask, int64_t now_ms);
+/* Whether what a part spends now is still in its window, as far as that is not told by its meter. */
+bool part_still_counts(const struct limit *limit, const struct hold_part *part, int64_t now_ms);
 /* Gives `held` and `bound` of a part back and adds what was spent. */
 void meter_resolve(
     struct core *core, const struct hold_part *part, const struct limit *limit, int64_t spent);

@@ -319,6 +319,15 @@ meter_promise(struct meter *meter, int64_t held_change, int64_t bound_change)
     meter->bound = max_i64(meter->held, money_add(meter->bound, bound_change));
 }
 
+/* In a rolling window the meter of a part that held nothing may be gone, and the next one found in its place: what
+ * is older than the window does not count there. */
+bool
+part_still_counts(const struct limit *limit, const struct hold_part *part, int64_t now_ms)
+{
+    const bool rolls = limit && limit->window == WINDOW_ROLLING;
+    return !rolls || part->window_ms > now_ms - limit->span_ms;
+}
+
 void
 meter_resolve(
     struct core *core, const struct hold_part *part, const struct limit *limit, int64_t spent)
@@ -332,7 +341,9 @@ meter_resolve(
         return;
     }
     meter_promise(meter, -part->held, -part->bound);
-    meter->settled = money_add(meter->settled, spent);
+    if (part_still_counts(limit, part, max_i64(core->now_ms, slot->row.seen_ms))) {
+        meter->settled = money_add(meter->settled, spent);
+    }
     slot->row.seen_ms = max_i64(slot->row.seen_ms, core->now_ms);
     slot->slot.dirty = true;
     warn_check(core, part, limit, meter);

@@ -127,7 +127,11 @@ parts_spend(struct core *core, const struct policy *policy, const struct hold_ro
             settle_bucket(core, policy, hold, part, money_add(part->held, spent));
             continue;
         }
-        meter->settled = money_add(meter->settled, spent);
+        const struct limit *limit = hold_part_limit(core, policy, part);
+        const struct meter_slot *slot = work_meter(core->work, part->subject_id);
+        if (part_still_counts(limit, part, max_i64(core->now_ms, slot->row.seen_ms))) {
+            meter->settled = money_add(meter->settled, spent);
+        }
         meter_touched(core, part);
         warn_check(core, part, hold_part_limit(core, policy, part), meter);
     }

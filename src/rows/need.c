@@ -1,6 +1,8 @@
 /* rows/need.c: lists of needs. */
 #include "rows/need.h"
 
+#include <string.h>
+
 static struct need *
 needs_next(struct needs *needs, enum need_kind kind)
 {
@@ -13,9 +15,27 @@ needs_next(struct needs *needs, enum need_kind kind)
     return need;
 }
 
+/* What a call may go on as needs much of the same. */
+static bool
+needs_have(
+    const struct needs *needs, enum need_kind kind, int32_t sub_kind, int64_t id, const char *text)
+{
+    for (int32_t i = 0; i < needs->count; i++) {
+        const struct need *need = &needs->items[i];
+        if (need->kind == kind && need->id == id && need->sub_kind == sub_kind
+            && strcmp(need->text, text) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 void
 needs_add_id(struct needs *needs, enum need_kind kind, int64_t id)
 {
+    if (needs_have(needs, kind, 0, id, "")) {
+        return;
+    }
     struct need *need = needs_next(needs, kind);
     if (need) {
         need->id = id;
@@ -26,6 +46,9 @@ void
 needs_add_text(
     struct needs *needs, enum need_kind kind, int32_t sub_kind, int64_t id, const char *text)
 {
+    if (needs_have(needs, kind, sub_kind, id, text)) {
+        return;
+    }
     struct need *need = needs_next(needs, kind);
     if (need) {
         need->sub_kind = sub_kind;

@@ -25,7 +25,7 @@ struct need {
     int64_t id;
     char text[NAME_MAX_BYTES + 1];
 };
-#define NEEDS_MAX 64 /* of one event in one round */
+#define NEEDS_MAX 128 /* of one event in one round */
 struct needs {
     int32_t count;
     bool overflow;

@@ -158,6 +158,7 @@ take_account(struct audit *audit, const struct account_row *row, bool told)
         account = &audit->accounts[audit->account_count++];
         account->account_id = row->account_id;
         memcpy(account->name, row->name, sizeof account->name);
+        memcpy(account->organisation, row->organisation, sizeof account->organisation);
         told = false;
     }
     if (!told) { /* else the events say so, in their order */
@@ -206,6 +207,7 @@ take_subject(struct audit *audit, const struct subject_row *row)
     check(subject);
     subject->row = *row;
     subject->new_here = row->kind != SUBJECT_GATEWAY && row->kind != SUBJECT_GROUP && row->set_count == 0;
+    subject->new_tree = row->kind == SUBJECT_TREE && row->set_count > 0;
     if (audit_subject_named(audit, row->kind, row->account_id, row->name)) {
         broken(audit->world, "subject %lld is there twice", (long long)row->subject_id);
     }
@@ -248,6 +250,20 @@ take_ledger(struct audit *audit, const struct ledger_row *row)
     *last_ms = row->at_ms;
 }
 
+/* A limit that gets another name keeps its number. */
+static struct audit_limit *
+take_limit(struct audit *audit, int64_t limit_id)
+{
+    struct audit_limit *limit = audit_limit_of(audit, limit_id);
+    if (!limit) {
+        audit_id(audit, limit_id, "limit");
+        limit = calloc(1, sizeof *limit);
+        check(limit && map_put(&audit->limits, (uint64_t)limit_id, limit));
+        limit->limit_id = limit_id;
+    }
+    return limit;
+}
+
 /* What is new is known at once; threads that are new are told apart from those that moved. */
 static void
 take_rows(struct audit *audit)
@@ -260,7 +276,7 @@ take_rows(struct audit *audit)
         case WRITE_KEY: take_key(audit, &write->row.key, write->told); break;
         case WRITE_SUBJECT: take_subject(audit, &write->row.subject); break;
         case WRITE_LEDGER: take_ledger(audit, &write->row.ledger); break;
-        case WRITE_LIMIT: audit_id(audit, write->id, "limit"); break;
+        case WRITE_LIMIT: (void)take_limit(audit, write->id); break;
         default: break;
         }
     }
@@ -384,26 +400,24 @@ unasked_ledger(struct audit *audit, struct write *write)
     audit_hold_row(audit, hold, row);
 }
 
-/* How the hold ended, by its last row: nothing left the process? */
-static bool
-was_release(const struct audit *audit, int64_t hold_id, int64_t *at_ms)
+/* How the hold ended: its last row. */
+static const struct ledger_row *
+last_row(const struct audit *audit, int64_t hold_id)
 {
-    bool release = false;
+    const struct ledger_row *last = NULL;
     for (int i = 0; i < audit->node->writes.committed; i++) {
         const struct write *write = &audit->node->writes.items[i];
         if (write->kind == WRITE_LEDGER && write->row.ledger.hold_id == hold_id) {
-            release = write->row.ledger.kind == LEDGER_RELEASE;
-            *at_ms = write->row.ledger.at_ms;
+            last = &write->row.ledger;
         }
     }
-    return release;
+    return last;
 }
 
 static void
 unasked(struct audit *audit, struct write *write)
 {
     struct audit_hold *hold = audit_hold(audit, write->id);
-    int64_t at_ms = 0;
     switch (write->kind) {
     case WRITE_HOLD_NEW:
         if (write->told) {
@@ -415,7 +429,8 @@ unasked(struct audit *audit, struct write *write)
         if (write->told || !hold) {
             broken(audit->world, "hold %lld was changed for nobody", (long long)write->id);
         }
-        audit_raise(audit, &hold->row, write->row.hold.held_micros - hold->row.held_micros);
+        audit_raise(audit, &write->row.hold, &hold->row);
+        audit_buckets_unclear(audit, hold);
         audit_hold_changed(audit, hold, &write->row.hold);
         break;
     case WRITE_LEDGER: unasked_ledger(audit, write); return;
@@ -423,8 +438,9 @@ unasked(struct audit *audit, struct write *write)
         if (!hold) {
             broken(audit->world, "hold %lld is gone, and never was", (long long)write->id);
         }
-        const bool release = was_release(audit, write->id, &at_ms);
-        audit_hold_gone(audit, hold, release && hold->row.attempt_count == 1, at_ms);
+        const struct ledger_row *last = last_row(audit, write->id);
+        audit_buckets_unclear(audit, hold);
+        audit_hold_gone(audit, hold, last && last->kind == LEDGER_RELEASE && hold->row.attempt_count == 1, last);
         break;
     }
     default: break;
@@ -547,23 +563,16 @@ audit_adopted(struct world *world, struct sim_adopted *adopted)
     struct audit *audit = world->audit;
     for (int i = 0; i < adopted->config.limit_count; i++) {
         const struct sim_limit *limit = &adopted->config.limits[i];
-        struct audit_limit *known = audit_limit_of(audit, adopted->limit_ids[i]);
-        if (!known) {
-            known = calloc(1, sizeof *known);
-            check(known && map_put(&audit->limits, (uint64_t)adopted->limit_ids[i], known));
-            *known = (struct audit_limit){ .limit_id = adopted->limit_ids[i],
-                .period_ms = limit->period_ms,
-                .form = limit->form,
-                .zone = limit->zone,
-                .model = limit->model,
-                .tier = limit->tier };
+        struct audit_limit *known = take_limit(audit, adopted->limit_ids[i]);
+        if (!known->name[0]) {
+            known->means = sim_meaning(limit);
             memcpy(known->name, limit->name, sizeof known->name);
         }
-        if (known->form != limit->form || known->zone != limit->zone || known->model != limit->model
-            || known->tier != limit->tier || known->period_ms != limit->period_ms
-            || strcmp(known->name, limit->name) != 0) {
+        const bool renamed = limit->was[0] && strcmp(limit->was, known->name) == 0;
+        if (!sim_same_meaning(&known->means, limit) || (strcmp(known->name, limit->name) != 0 && !renamed)) {
             broken(world, "limit %s has the number of another one, %s", limit->name, known->name);
         }
+        memcpy(known->name, limit->name, sizeof known->name);
     }
     audit_rebase(audit);
 }

@@ -109,101 +109,98 @@ before_limits(const struct looked *at)
 
 /* --- Limits. */
 
-static bool
-limit_is_for(const struct looked *at, const struct sim_limit *limit, int64_t *cap)
+static struct asker
+asker_of(const struct looked *at, const char *model, const char *provider, int64_t root_id)
 {
-    if (limit->model >= 0 && &sim_models[limit->model] != at->model) {
-        return false;
-    }
-    if (limit->tier >= 0 && (enum tier)limit->tier != at->model->tier) {
-        return false;
-    }
-    *cap = sim_cap(limit, at->account->plan);
-    return true; /* it counts also where it has no cap */
+    return (struct asker){ .config = &at->adopted->config,
+        .call = at->call,
+        .account = at->account,
+        .key = at->key,
+        .model = model,
+        .provider = provider,
+        .root_id = root_id,
+        .now_ms = at->now_ms };
 }
 
-/* Whose meter it is. A key's belongs to who owns the key. */
-static void
-subject_for(const struct looked *at, const struct sim_limit *limit, int64_t root_id, struct subject_row *row)
+static const struct hold_part *
+part_of(const struct looked *at, const struct hold_row *hold, const struct wanted *wanted)
 {
-    *row = (struct subject_row){ .kind = SUBJECT_GATEWAY };
-    switch (sim_forms[limit->form].per) {
-    case PER_ACCOUNT:
-        row->kind = SUBJECT_ACCOUNT;
-        row->account_id = at->account->account_id;
-        break;
-    case PER_KEY:
-        row->kind = SUBJECT_KEY;
-        row->account_id = at->key->account_id;
-        snprintf(row->name, sizeof row->name, "%lld", (long long)at->key->key_id);
-        break;
-    case PER_THREAD_TREE:
-        row->kind = SUBJECT_TREE;
-        row->account_id = at->account->account_id;
-        snprintf(row->name, sizeof row->name, "%lld", (long long)root_id);
-        break;
-    default: break;
-    }
-}
-
-static const struct sim_limit *
-limit_numbered(const struct sim_adopted *adopted, int64_t limit_id)
-{
-    for (int i = 0; i < adopted->config.limit_count; i++) {
-        if (adopted->limit_ids[i] == limit_id) {
-            return &adopted->config.limits[i];
+    const int64_t limit_id = at->adopted->limit_ids[wanted->index];
+    const struct audit_subject *subject =
+        audit_subject_named(at->audit, wanted->kind, wanted->account_id, wanted->name);
+    for (int32_t i = 0; subject && i < hold->part_count; i++) {
+        if (hold->parts[i].limit_id == limit_id && hold->parts[i].subject_id == subject->row.subject_id) {
+            return &hold->parts[i];
         }
     }
     return NULL;
 }
 
-/* --- Allowed. */
-
+/* It says of itself what it is. */
 static void
-check_part(const struct looked *at, const struct hold_row *hold, const struct sim_limit *limit, int64_t limit_id,
+check_words(const struct looked *at, const struct hold_row *hold, const struct hold_part *part, const struct sim_limit *limit,
     int64_t cap)
 {
+    const bool enforced = cap != CAP_UNLIMITED && enforces(limit);
+    if (part->cap != cap) {
+        broken(at->audit->world, "hold %lld: the cap of limit %s is taken as %lld; by the rules it is %lld",
+            (long long)hold->hold_id, limit->name, (long long)part->cap, (long long)cap);
+    }
+    if (part->counts != form_of(limit)->counts || part->window != form_of(limit)->window || part->mode != limit->mode
+        || part->enforced != enforced) {
+        broken(at->audit->world, "hold %lld: its part of limit %s says something else than the limit",
+            (long long)hold->hold_id, limit->name);
+    }
+}
+
+static bool
+part_fits(const struct stand *stand, const struct hold_part *part, const struct sim_limit *limit, int64_t level)
+{
+    const int64_t used = stand->settled + stand->held;
+    if (form_of(limit)->window == WINDOW_BUCKET) {
+        return level + part->held * limit->period_ms <= part->cap * limit->period_ms
+               || (in_steps(limit) && part->held == 0);
+    }
+    if (!in_steps(limit)) {
+        return used + part->held <= part->cap;
+    }
+    const bool free_of_charge = part->held == 0 && form_of(limit)->counts == COUNT_COST;
+    return free_of_charge
+           || (limit->mode == HOLD_MODE_NONE ? stand->settled + (part->held > 0) <= part->cap
+                                             : used + part->held <= part->cap);
+}
+
+static void
+check_part(const struct looked *at, const struct hold_row *hold, const struct wanted *wanted)
+{
     struct audit *audit = at->audit;
-    const struct limit_form *form = &sim_forms[limit->form];
-    struct subject_row wanted;
-    subject_for(at, limit, hold->root_id, &wanted);
-    struct audit_subject *subject =
-        audit_subject_named(audit, wanted.kind, wanted.account_id, wanted.name);
-    const struct hold_part *part = NULL;
-    for (int32_t i = 0; i < hold->part_count; i++) {
-        part = hold->parts[i].limit_id == limit_id ? &hold->parts[i] : part;
+    const struct sim_limit *limit = &at->adopted->config.limits[wanted->index];
+    const int64_t limit_id = at->adopted->limit_ids[wanted->index];
+    const struct hold_part *part = part_of(at, hold, wanted);
+    if (!part) {
+        broken(audit->world, "hold %lld has no part in limit %s for its subject '%s'", (long long)hold->hold_id,
+            limit->name, wanted->name);
     }
-    if (!part || !subject || part->subject_id != subject->row.subject_id) {
-        broken(audit->world, "hold %lld has %s limit %s", (long long)hold->hold_id,
-            !part ? "no part in" : "a part of the wrong subject in", limit->name);
-    }
+    check_words(at, hold, part, limit, wanted->cap);
+    struct audit_subject *subject = audit_subject(audit, part->subject_id);
     const int64_t now_ms = max_i64(hold->created_ms, subject->seen_ms);
-    if (part->window_ms != calendar_window(limit->zone, form->window, now_ms).start_ms) {
+    struct stand stand;
+    audit_stand(audit, subject, limit, limit_id, now_ms, &stand);
+    if (part->window_ms != stand.start_ms) {
         char is[32], was[32];
         calendar_text(now_ms, is);
         calendar_text(part->window_ms, was);
-        broken(audit->world, "hold %lld of %s is charged to the %s that began %s (%s)", (long long)hold->hold_id, is,
-            window_word(form->window), was, calendar_zones[limit->zone].name ? calendar_zones[limit->zone].name : "UTC");
+        broken(audit->world, "hold %lld of %s is charged to the %s of limit %s that began %s (%s)", (long long)hold->hold_id,
+            is, window_word(form_of(limit)->window), limit->name, was,
+            calendar_zones[limit->zone].name ? calendar_zones[limit->zone].name : "UTC");
     }
-    const struct audit_meter *meter = form->window == WINDOW_BUCKET
-                                          ? audit_meter_any(subject, limit_id)
-                                          : audit_meter(subject, limit_id, part->window_ms, false);
-    static const struct audit_meter none;
-    meter = meter ? meter : &none;
-    coverage.forms[limit->form][FORM_CHARGED]++;
-    bool fits = true;
-    if (form->window == WINDOW_BUCKET) {
-        const __int128 level = audit_level(meter, limit->rate, now_ms) + limit->period_ms;
-        fits = meter->fuzzy || level <= (__int128)limit->burst * limit->period_ms;
-    } else if (form->counts == COUNT_COST) {
-        fits = part->held == 0 || meter->settled + meter->held + part->held <= cap;
-    } else {
-        fits = meter->held + 1 <= cap;
-    }
-    fits = fits || cap == CAP_UNLIMITED;
-    if (!fits && meter->unclear_turn != audit->turn) {
+    cover(limit, FORM_CHARGED);
+    const struct audit_meter *bucket = form_of(limit)->window == WINDOW_BUCKET ? audit_meter_any(subject, limit_id) : NULL;
+    const int64_t level = bucket ? audit_level(bucket, limit->rate, now_ms) : 0;
+    const bool asked = part->enforced && !stand.unclear && !stand.fuzzy;
+    if (asked && !part_fits(&stand, part, limit, level)) {
         broken(audit->world, "hold %lld passes the cap %lld of limit %s: settled %lld, held %lld, asked %lld",
-            (long long)hold->hold_id, (long long)cap, limit->name, (long long)meter->settled, (long long)meter->held,
+            (long long)hold->hold_id, (long long)part->cap, limit->name, (long long)stand.settled, (long long)stand.held,
             (long long)part->held);
     }
 }
@@ -233,11 +230,77 @@ check_thread(const struct looked *at, const struct hold_row *hold)
     }
 }
 
+/* Served by something else than it asked for: a limit that applied to that says so. */
+static void
+check_substitute(const struct looked *at, const struct hold_row *hold)
+{
+    const struct asker asker = asker_of(at, at->model->name, NULL, hold->root_id);
+    struct wanted wanted[WANTED_MAX];
+    const int count = wanted_parts(at->audit, &asker, wanted);
+    for (int i = 0; i < count; i++) {
+        const struct sim_limit *limit = &at->adopted->config.limits[wanted[i].index];
+        const bool names = limit->at_cap == AT_CAP_DOWNGRADE
+                           && strcmp(sim_models[limit->substitute].name, hold->model) == 0;
+        if (names && wanted[i].cap != CAP_UNLIMITED) {
+            coverage.substituted_model++;
+            return;
+        }
+    }
+    broken(at->audit->world, "hold %lld is served by %s, which no limit names for %s", (long long)hold->hold_id, hold->model,
+        at->model->name);
+}
+
+/* A tree whose first call asked for less has that as its cap from then on. */
+static void
+check_asked_cap(const struct looked *at, const struct hold_row *hold, const struct wanted *wanted, int count)
+{
+    for (int i = 0; i < count; i++) {
+        struct audit_subject *subject = wanted[i].kind == SUBJECT_TREE
+                                            ? audit_subject_named(at->audit, SUBJECT_TREE, wanted[i].account_id, wanted[i].name)
+                                            : NULL;
+        for (int32_t k = 0; subject && subject->new_tree && k < subject->row.set_count; k++) {
+            const struct cap_set *set = &subject->row.sets[k];
+            const bool mine = set->limit_id == at->adopted->limit_ids[wanted[i].index];
+            if (mine && (set->kind != SET_CAP || set->amount != wanted[i].cap || set->expires_ms != 0)) {
+                broken(at->audit->world, "hold %lld: its tree is set to %lld; %lld was asked for", (long long)hold->hold_id,
+                    (long long)set->amount, (long long)wanted[i].cap);
+            }
+        }
+    }
+    for (int i = 0; i < count; i++) { /* the calls behind it in the same turn ask of it what they like */
+        struct audit_subject *subject =
+            audit_subject_named(at->audit, wanted[i].kind, wanted[i].account_id, wanted[i].name);
+        if (subject) {
+            subject->new_tree = false;
+        }
+    }
+}
+
+/* What was charged beyond what the cap is by now, or without being asked, is no overshoot. */
+static void
+rebase_parts(const struct looked *at, const struct hold_row *hold)
+{
+    struct audit *audit = at->audit;
+    for (int32_t i = 0; i < hold->part_count; i++) {
+        const struct hold_part *part = &hold->parts[i];
+        struct audit_subject *subject = audit_subject(audit, part->subject_id);
+        struct audit_meter *meter = audit_meter(subject, part->limit_id, part->window_ms, false);
+        if (!meter) {
+            continue;
+        }
+        if (!part->enforced || part->mode == HOLD_MODE_NONE || audit_cap_now(audit, subject, part->limit_id) < part->cap) {
+            audit_slack_of(audit, subject, meter)->slack += part->held;
+        }
+        audit_bound(audit, subject, meter);
+    }
+}
+
 static void
 call_allowed(const struct looked *at)
 {
     struct audit *audit = at->audit;
     const struct verdict *verdict = at->verdict;
+    struct wanted wanted[WANTED_MAX];
     if (at->call->api == API_COUNT_TOKENS) {
         return;
     }
@@ -247,40 +310,136 @@ call_allowed(const struct looked *at)
     }
     const struct hold_row *hold = &write->row.hold;
     if (hold->account_id != at->call->account_id || hold->key_id != at->call->key_id || hold->attempt_count != 1
-        || strcmp(hold->model, at->model->name) != 0 || hold->policy_ver != at->adopted->version) {
+        || hold->policy_ver != at->adopted->version || verdict->model_index != model_index(hold->model)) {
         broken(audit->world, "hold %lld is not of the call that it was made for", (long long)hold->hold_id);
     }
-    check_thread(at, hold);
-    int32_t wanted = 0;
-    for (int i = 0; i < at->adopted->config.limit_count; i++) {
-        int64_t cap = 0;
-        const struct sim_limit *limit = &at->adopted->config.limits[i];
-        if (limit_is_for(at, limit, &cap)) {
-            check_part(at, hold, limit, at->adopted->limit_ids[i], cap);
-            wanted++;
-        }
+    if (strcmp(hold->model, at->model->name) != 0) {
+        check_substitute(at, hold);
     }
-    if (hold->part_count != wanted) {
-        broken(audit->world, "hold %lld has %d parts; %d limits apply", (long long)hold->hold_id, hold->part_count,
-            wanted);
+    check_thread(at, hold);
+    const struct asker asker = asker_of(at, hold->model, hold->attempts[0].provider, hold->root_id);
+    const int count = wanted_parts(audit, &asker, wanted);
+    check_asked_cap(at, hold, wanted, count);
+    for (int i = 0; i < count; i++) {
+        check_part(at, hold, &wanted[i]);
+    }
+    if (hold->part_count != count) {
+        broken(audit->world, "hold %lld has %d parts; %d apply", (long long)hold->hold_id, hold->part_count, count);
     }
     audit_hold_made(audit, hold, true);
-    for (int32_t i = 0; i < hold->part_count; i++) {
-        struct audit_subject *subject = audit_subject(audit, hold->parts[i].subject_id);
-        struct audit_meter *meter =
-            audit_meter(subject, hold->parts[i].limit_id, hold->parts[i].window_ms, false);
-        const struct sim_limit *limit = limit_numbered(at->adopted, hold->parts[i].limit_id);
-        const int64_t cap = sim_cap(limit, at->account->plan);
-        if (meter && (cap == CAP_UNLIMITED || audit_cap_now(audit, subject, hold->parts[i].limit_id) < cap)) {
-            meter->slack += hold->parts[i].held; /* by a cap of before an edit */
-        }
-        if (meter) {
-            audit_bound(audit, subject, meter);
-        }
-    }
+    rebase_parts(at, hold);
 }
 
 /* --- Refused. */
+
+static const struct sim_limit *
+limit_numbered(const struct looked *at, int64_t limit_id, int *index)
+{
+    for (int i = 0; i < at->adopted->config.limit_count; i++) {
+        if (at->adopted->limit_ids[i] == limit_id) {
+            *index = i;
+            return &at->adopted->config.limits[i];
+        }
+    }
+    return NULL;
+}
+
+/* The cap it names is that of one of the subjects that the limit counts for in this call. */
+static bool
+cap_is_right(const struct looked *at, const struct refusal *refusal, int index, int64_t root_id)
+{
+    struct wanted wanted[WANTED_MAX];
+    const struct asker asker = asker_of(at, at->model->name, NULL, root_id);
+    const int count = wanted_parts(at->audit, &asker, wanted);
+    for (int i = 0; i < count; i++) {
+        const struct audit_subject *subject =
+            audit_subject_named(at->audit, wanted[i].kind, wanted[i].account_id, wanted[i].name);
+        const bool whose = refusal->subject_id == 0 || (subject && subject->row.subject_id == refusal->subject_id);
+        if (wanted[i].index == index && whose && wanted[i].cap == refusal->cap) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static int64_t
+root_of(const struct looked *at)
+{
+    const struct call_event *call = at->call;
+    const struct audit_thread *thread = audit_thread(at->audit, call->account_id, call->thread_kind, call->thread_hash);
+    const struct audit_thread *parent =
+        call->parent_hash[0] ? audit_thread(at->audit, call->account_id, THREAD_NAMED, call->parent_hash) : NULL;
+    return thread ? thread->root_id : parent ? parent->root_id : 0;
+}
+
+/* Somebody waits there, so that also what would fit waits behind him. */
+static bool
+others_may_wait(const struct looked *at, const struct sim_limit *limit)
+{
+    const bool has_line = in_steps(limit) || limit->at_cap == AT_CAP_QUEUE;
+    return has_line && (at->verdict->kind == VERDICT_WAIT || at->client->waited || at->audit->node->engine->waiter_count > 0);
+}
+
+/* A call that is put into a line is told how long it may stand there. */
+static bool
+waits_right(const struct looked *at, const struct refusal *refusal, int64_t wait_ms)
+{
+    return at->verdict->kind == VERDICT_WAIT || refusal->retry_after_ms == wait_ms;
+}
+
+static bool
+bucket_is_right(const struct looked *at, const struct refusal *refusal, const struct sim_limit *limit,
+    const struct audit_meter *meter, int64_t now_ms)
+{
+    static const struct audit_meter none;
+    const __int128 level = audit_level(meter ? meter : &none, limit->rate, now_ms);
+    const __int128 over = level + ((__int128)refusal->ask - refusal->cap) * limit->period_ms;
+    const enum count_kind counts = form_of(limit)->counts;
+    const enum reason reason = counts == COUNT_COST     ? REASON_COST_SPENT
+                               : counts == COUNT_TOKENS ? REASON_TOKENS_SPENT
+                                                        : REASON_RATE;
+    const int64_t wait_ms = refusal->ask > refusal->cap ? 0 : (int64_t)((over + limit->rate - 1) / limit->rate);
+    return refusal->reason == reason
+           && ((over > 0 && waits_right(at, refusal, wait_ms)) || (over <= 0 && others_may_wait(at, limit)));
+}
+
+static bool
+amount_is_right(const struct looked *at, const struct refusal *refusal, const struct sim_limit *limit, const struct stand *stand)
+{
+    const bool money = form_of(limit)->counts == COUNT_COST;
+    const int64_t held = limit->mode == HOLD_MODE_NONE ? 0 : stand->held;
+    const bool spent = stand->settled + refusal->ask > refusal->cap;
+    const bool is_held = !spent && (stand->settled + held + refusal->ask > refusal->cap || others_may_wait(at, limit));
+    return (refusal->reason == (money ? REASON_COST_SPENT : REASON_TOKENS_SPENT) && spent)
+           || (refusal->reason == (money ? REASON_COST_HELD : REASON_TOKENS_HELD) && is_held);
+}
+
+static bool
+count_is_right(const struct looked *at, const struct refusal *refusal, const struct sim_limit *limit, const struct stand *stand)
+{
+    const bool full = stand->settled + stand->held + refusal->ask > refusal->cap;
+    const enum reason reason = form_of(limit)->counts == COUNT_IN_FLIGHT ? REASON_IN_FLIGHT : REASON_RATE;
+    return refusal->reason == reason && (full || others_may_wait(at, limit));
+}
+
+/* A rolling window that counts some charges together may count them for longer than it must. */
+static bool
+rolling_is_right(const struct looked *at, const struct refusal *refusal, const struct sim_limit *limit,
+    struct audit_subject *subject, const struct stand *stand, int64_t now_ms)
+{
+    const int64_t used = refusal->used + refusal->held, least = stand->settled + stand->held;
+    if (used < least || used > stand->most) {
+        return false;
+    }
+    if (stand->together) {
+        return true;
+    }
+    const bool waits = refusal->reason == REASON_COST_SPENT || refusal->reason == REASON_TOKENS_SPENT
+                       || refusal->reason == REASON_RATE;
+    const int64_t wait_ms =
+        subject ? audit_rolling_wait(subject, refusal->limit_id, limit->span_ms, refusal->cap, refusal->ask, now_ms) : 0;
+    return used == least && (!waits || others_may_wait(at, limit) || waits_right(at, refusal, wait_ms));
+}
 
 /* Its numbers are the meter's, and they do not fit. */
 static void
@@ -288,50 +447,38 @@ check_numbers(const struct looked *at)
 {
     struct audit *audit = at->audit;
     const struct refusal *refusal = &at->verdict->refusal;
-    const struct sim_limit *limit = limit_numbered(at->adopted, refusal->limit_id);
-    int64_t cap = 0;
-    if (!limit || !limit_is_for(at, limit, &cap) || (refusal->cap != cap)) {
-        broken(audit->world, "refused by limit %s, cap %lld; by the configuration it is %lld", refusal->limit_name,
-            (long long)refusal->cap, limit ? (long long)cap : -1);
+    int index = 0;
+    const struct sim_limit *limit = limit_numbered(at, refusal->limit_id, &index);
+    if (!limit || !cap_is_right(at, refusal, index, root_of(at))) {
+        broken(audit->world, "refused by limit %s with cap %lld, which is not its cap by the rules", refusal->limit_name,
+            (long long)refusal->cap);
     }
-    const struct limit_form *form = &sim_forms[limit->form];
-    struct audit_subject *subject =
-        refusal->subject_id ? audit_subject(audit, refusal->subject_id) : NULL;
+    const enum window_kind window = form_of(limit)->window;
+    struct audit_subject *subject = refusal->subject_id ? audit_subject(audit, refusal->subject_id) : NULL;
     const int64_t now_ms = subject ? max_i64(at->now_ms, subject->seen_ms) : at->now_ms;
-    const struct calendar_span span = calendar_window(limit->zone, form->window, now_ms);
-    static const struct audit_meter none;
-    const struct audit_meter *meter = !subject ? NULL
-                                      : form->window == WINDOW_BUCKET
-                                          ? audit_meter_any(subject, refusal->limit_id)
-                                          : audit_meter(subject, refusal->limit_id, span.start_ms, false);
-    meter = meter ? meter : &none;
-    if (meter->unclear_turn == audit->turn || meter->fuzzy) {
+    struct stand stand;
+    audit_stand(audit, subject, limit, refusal->limit_id, now_ms, &stand);
+    if (stand.unclear || stand.fuzzy) {
         return;
     }
-    coverage.forms[limit->form][FORM_REFUSED]++;
-    bool right = refusal->held == meter->held;
-    if (form->window == WINDOW_BUCKET) {
-        const int64_t level = audit_level(meter, limit->rate, now_ms);
-        const int64_t over = level + limit->period_ms - limit->burst * limit->period_ms;
-        right = refusal->reason == REASON_RATE && over > 0
-                && refusal->retry_after_ms == (over + limit->rate - 1) / limit->rate;
-    } else if (form->counts == COUNT_COST) {
-        const bool spent = meter->settled + refusal->ask > cap;
-        const bool held = !spent && (at->verdict->kind == VERDICT_WAIT || at->client->waited
-                                        || meter->settled + meter->held + refusal->ask > cap
-                                        || audit->node->engine->waiter_count > 0);
-        right = right && refusal->used == meter->settled && refusal->resets_at_ms == span.end_ms
-                && (refusal->reason == REASON_COST_SPENT ? spent : held);
+    cover(limit, FORM_REFUSED);
+    bool right = enforces(limit);
+    if (window == WINDOW_BUCKET) {
+        right = right && bucket_is_right(at, refusal, limit, subject ? audit_meter_any(subject, refusal->limit_id) : NULL, now_ms);
     } else {
-        right = right && refusal->reason == REASON_IN_FLIGHT && meter->held + 1 > cap;
+        right = right && (in_steps(limit) ? amount_is_right(at, refusal, limit, &stand) : count_is_right(at, refusal, limit, &stand));
+        right = right
+                && (window == WINDOW_ROLLING ? rolling_is_right(at, refusal, limit, subject, &stand, now_ms)
+                                             : refusal->used + refusal->held == stand.most);
+        right = right && (window == WINDOW_ROLLING || !in_steps(limit) || refusal->resets_at_ms == stand.end_ms);
     }
     if (!right) {
         broken(audit->world,
-            "refused (%s) by limit %s: used %lld, held %lld, asked %lld, cap %lld, again after %lld ms; its meter says "
-            "settled %lld, held %lld",
-            reason_row(refusal->reason)->code, limit->name, (long long)refusal->used, (long long)refusal->held,
-            (long long)refusal->ask, (long long)cap, (long long)refusal->retry_after_ms, (long long)meter->settled,
-            (long long)meter->held);
+            "refused (%s) by limit %s (%s per %s, %s): used %lld, held %lld, asked %lld, cap %lld, again after %lld ms; its "
+            "meter says settled %lld, held %lld",
+            reason_row(refusal->reason)->code, limit->name, count_word(form_of(limit)->counts), per_word(form_of(limit)->per),
+            window_word(window), (long long)refusal->used, (long long)refusal->held, (long long)refusal->ask,
+            (long long)refusal->cap, (long long)refusal->retry_after_ms, (long long)stand.settled, (long long)stand.held);
     }
 }
 
@@ -342,15 +489,29 @@ is_of_routes(enum reason reason)
            || reason == REASON_ID_ROUTE_COOLING;
 }
 
+/* Without a price a true bound of its cost is not known either. */
 static bool
 may_be_unpriced(const struct looked *at)
 {
+    bool unpriced = false, strict = false;
     for (int i = 0; i < at->model->route_count; i++) {
-        if (at->model->routes[i].price < 0) {
-            return at->adopted->config.unpriced != UNPRICED_ALLOW;
-        }
+        unpriced = unpriced || at->model->routes[i].price < 0;
     }
-    return false;
+    for (int i = 0; i < at->adopted->config.limit_count; i++) {
+        strict = strict || at->adopted->config.limits[i].mode == HOLD_MODE_STRICT;
+    }
+    return unpriced && (strict || at->adopted->config.unpriced != UNPRICED_ALLOW);
+}
+
+static bool
+may_be_unbounded(const struct looked *at)
+{
+    bool strict = false;
+    for (int i = 0; i < at->adopted->config.limit_count; i++) {
+        const struct sim_limit *limit = &at->adopted->config.limits[i];
+        strict = strict || (limit->mode == HOLD_MODE_STRICT && enforces(limit));
+    }
+    return strict && at->call->cannot_bound;
 }
 
 static void
@@ -366,6 +527,7 @@ call_refused(const struct looked *at)
     const bool right = wanted == REASON_COUNT || refusal->reason == wanted
                        || (wanted == REASON_OK
                            && (by_limit || is_of_routes(refusal->reason) || refusal->reason == REASON_OVERLOADED
+                               || (refusal->reason == REASON_CANNOT_BOUND && may_be_unbounded(at))
                                || (refusal->reason == REASON_UNPRICED && may_be_unpriced(at))));
     if (!right) {
         broken(audit->world, "refused: %s; by the rules: %s", reason_row(refusal->reason)->code,

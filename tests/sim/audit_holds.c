@@ -1,4 +1,5 @@
 /* tests/sim/audit_holds.c: the life of a hold: made, changed, resolved exactly once. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -28,17 +29,30 @@ limit_in(struct audit *audit, const struct hold_row *hold, int64_t limit_id)
 }
 
 static bool
-part_is_money(struct audit *audit, const struct hold_part *part)
+part_is_bucket(struct audit *audit, const struct hold_part *part)
 {
-    const struct limit_form *form = audit_form(audit, part->limit_id);
-    return form && form->counts == COUNT_COST;
+    const struct sim_limit *limit = audit_means(audit, part->limit_id);
+    return limit && form_of(limit)->window == WINDOW_BUCKET;
 }
 
 static bool
-part_is_bucket(struct audit *audit, const struct hold_part *part)
+part_in_steps(struct audit *audit, const struct hold_part *part)
 {
-    const struct limit_form *form = audit_form(audit, part->limit_id);
-    return form && form->window == WINDOW_BUCKET;
+    const struct sim_limit *limit = audit_means(audit, part->limit_id);
+    return limit && in_steps(limit);
+}
+
+static int64_t
+tokens_of(const struct usage *usage)
+{
+    return usage->input + usage->cache_read + usage->cache_write_5m + usage->cache_write_1h + usage->output;
+}
+
+/* What one row of the ledger is in the units of a limit. */
+static int64_t
+used_of(const struct sim_limit *limit, const struct ledger_row *row)
+{
+    return form_of(limit)->counts == COUNT_COST ? row->cost_micros : tokens_of(&row->usage);
 }
 
 static struct audit_subject *
@@ -51,42 +65,80 @@ subject_of(struct audit *audit, const struct hold_part *part)
     return subject;
 }
 
-/* The cost part, in the hold and in each part of money, is what was promised for that many tokens. */
+/* What a part promises of a hold as it is. */
+static void
+amounts_of(const struct hold_row *row, const struct sim_limit *limit, int64_t *held, int64_t *bound)
+{
+    switch (form_of(limit)->counts) {
+    case COUNT_COST:
+        *held = row->held_micros;
+        *bound = row->bound_micros;
+        break;
+    case COUNT_TOKENS:
+        *held = row->est_input + row->held_output;
+        *bound = max_i64(*held, row->input_bound + row->bound_output);
+        break;
+    case COUNT_REQUESTS: *held = *bound = sim_weight(limit->weights, model_index(row->model)); return;
+    default: *held = *bound = 1; return;
+    }
+    *held = limit->mode == HOLD_MODE_STRICT ? *bound : *held;
+}
+
+/* The cost part is what was promised for that many tokens, and each part of a limit its share. */
 static void
 check_amounts(struct audit *audit, const struct hold_row *row, bool is_new)
 {
     const struct sim_config *config = audit_config_of(audit, row);
-    const int64_t held = audit_price(config, row, row->est_input, row->held_output);
-    const int64_t bound = max_i64(held, audit_price(config, row, row->input_bound, row->bound_output));
-    if (row->held_micros != held || row->bound_micros != bound) {
+    const int64_t price_held = audit_price(config, row, row->est_input, row->held_output);
+    const int64_t price_bound = max_i64(price_held, audit_price(config, row, row->input_bound, row->bound_output));
+    if (row->held_micros != price_held || row->bound_micros != price_bound) {
         broken(audit->world, "hold %lld holds %lld, bound %lld; its tokens cost %lld, %lld", (long long)row->hold_id,
-            (long long)row->held_micros, (long long)row->bound_micros, (long long)held, (long long)bound);
+            (long long)row->held_micros, (long long)row->bound_micros, (long long)price_held, (long long)price_bound);
     }
     for (int32_t i = 0; i < row->part_count; i++) {
         const struct hold_part *part = &row->parts[i];
-        const bool money = part_is_money(audit, part);
+        const struct sim_limit *limit = limit_in(audit, row, part->limit_id);
+        int64_t held = 0, bound = 0;
+        amounts_of(row, limit, &held, &bound);
+        if (part_is_bucket(audit, part)) {
+            continue; /* charged at once, see there */
+        }
         /* Its window was over, or its limit gone, when it held nothing: the meter went, and nothing reads it. */
         const struct audit_subject *subject = subject_of(audit, part);
         const struct audit_meter *meter =
             is_new ? NULL : audit_meter(subject_of(audit, part), part->limit_id, part->window_ms, false);
-        const bool left = !is_new && money && part->held == 0 && part->bound == 0
+        const bool left = !is_new && in_steps(limit) && part->held == 0 && part->bound == 0
                           && (!meter || audit_may_leave(audit, subject, meter));
-        if (!left && (part->held != (money ? held : 1) || part->bound != (money ? bound : 1))) {
-            broken(audit->world, "hold %lld: its part of limit %lld holds %lld, bound %lld", (long long)row->hold_id,
-                (long long)part->limit_id, (long long)part->held, (long long)part->bound);
+        if (!left && (part->held != held || part->bound != bound)) {
+            broken(audit->world, "hold %lld: its part of limit %lld holds %lld, bound %lld, which are %lld, %lld",
+                (long long)row->hold_id, (long long)part->limit_id, (long long)part->held, (long long)part->bound,
+                (long long)held, (long long)bound);
         }
     }
 }
 
+/* What does not fit into a bucket of cost or tokens now is added by the settlement. */
 static void
-charge_bucket(struct audit *audit, const struct hold_row *row, const struct hold_part *part)
+charge_bucket(struct audit *audit, const struct hold_row *row, const struct hold_part *part, bool claimed)
 {
     const struct sim_limit *limit = limit_in(audit, row, part->limit_id);
     struct audit_subject *subject = subject_of(audit, part);
     struct audit_meter *meter = audit_meter_any(subject, part->limit_id);
     meter = meter ? meter : audit_meter(subject, part->limit_id, 0, true);
+    meter->fuzzy = meter->fuzzy || !claimed; /* what else came to it in that turn, and when, was told to nobody */
     const int64_t at_ms = max_i64(row->created_ms, subject->seen_ms);
-    meter->settled = audit_level(meter, limit->rate, at_ms) + limit->period_ms;
+    const int64_t level = audit_level(meter, limit->rate, at_ms);
+    int64_t held = 0, bound = 0;
+    amounts_of(row, limit, &held, &bound);
+    if (in_steps(limit) && part->cap != CAP_UNLIMITED) {
+        held = min_i64(held, max_i64(0, part->cap - (level + limit->period_ms - 1) / limit->period_ms));
+    }
+    if (part->held != held && !meter->fuzzy) {
+        broken(audit->world, "hold %lld takes %lld from a bucket of %lld, whose level is %lld of %lld; %lld were due",
+            (long long)row->hold_id, (long long)part->held, (long long)part->cap, (long long)level,
+            (long long)limit->period_ms, (long long)held);
+    }
+    meter->settled = level + part->held * limit->period_ms;
     meter->window_ms = at_ms;
 }
 
@@ -108,13 +160,14 @@ audit_hold_made(struct audit *audit, const struct hold_row *row, bool claimed)
         struct audit_subject *subject = subject_of(audit, part);
         subject->new_here = false;
         if (part_is_bucket(audit, part)) {
-            charge_bucket(audit, row, part);
+            charge_bucket(audit, row, part, claimed);
             continue;
         }
         struct audit_meter *meter = audit_meter(subject, part->limit_id, part->window_ms, true);
         meter->held += part->held;
         meter->bound += part->bound;
         meter->opens++;
+        coverage.pers[form_of(limit_in(audit, row, part->limit_id))->per][FORM_CHARGED]++;
     }
     return hold;
 }
@@ -147,33 +200,103 @@ audit_hold_changed(struct audit *audit, struct audit_hold *hold, const struct ho
     hold->row = *row;
 }
 
+/* By which configuration a hold's limit is known at its end; NULL = by none, so that nothing is done. */
+static const struct sim_limit *
+limit_at_end(struct audit *audit, const struct audit_hold *hold, int64_t limit_id, bool orphan)
+{
+    const struct world *world = audit->world;
+    const struct sim_adopted *newest = audit->node->adopted >= 0 ? &world->adopted[audit->node->adopted] : NULL;
+    if (!orphan) {
+        return limit_in(audit, &hold->row, limit_id);
+    }
+    for (int i = 0; newest && i < newest->config.limit_count; i++) {
+        if (newest->limit_ids[i] == limit_id) {
+            return &newest->config.limits[i];
+        }
+    }
+    return NULL;
+}
+
+/* What the bucket was charged with becomes what it truly was: less goes back as far as it cannot have drained since,
+ * more comes on top of what is left. */
 static void
-refund_bucket(struct audit *audit, struct audit_hold *hold, const struct hold_part *part, int64_t at_ms)
+settle_bucket(struct audit *audit, struct audit_hold *hold, const struct hold_part *part, int64_t spent,
+    const struct ledger_row *row)
 {
     struct audit_subject *subject = subject_of(audit, part);
     struct audit_meter *meter = audit_meter_any(subject, part->limit_id);
-    if (!meter) {
+    const bool orphan = row->kind == LEDGER_ORPHAN;
+    const struct sim_limit *limit = limit_at_end(audit, hold, part->limit_id, orphan);
+    if (!meter || spent == part->held) {
         return;
     }
-    const struct sim_limit *limit = limit_in(audit, &hold->row, part->limit_id);
-    const struct audit_meter charge = { .window_ms = hold->row.created_ms, .settled = limit->period_ms };
-    const int64_t back = audit_level(&charge, limit->rate, max_i64(at_ms, subject->seen_ms));
-    if (!hold->claimed) {
-        meter->fuzzy = true; /* its configuration may be gone, since nobody was told of the hold */
+    if (!hold->claimed || orphan) { /* its configuration may be gone, or not yet known to be the newest */
+        meter->fuzzy = true;
         return;
     }
-    meter->settled = max_i64(0, meter->settled - back);
+    const int64_t now_ms = max_i64(row->at_ms, subject->seen_ms);
+    if (spent < part->held) {
+        const struct audit_meter charge = { .window_ms = hold->row.created_ms,
+            .settled = (part->held - spent) * limit->period_ms };
+        meter->settled = max_i64(0, meter->settled - audit_level(&charge, limit->rate, now_ms));
+    } else {
+        meter->settled = audit_level(meter, limit->rate, now_ms) + (spent - part->held) * limit->period_ms;
+        meter->window_ms = now_ms;
+    }
 }
 
 void
-audit_hold_gone(struct audit *audit, struct audit_hold *hold, bool refund, int64_t at_ms)
+audit_buckets_unclear(struct audit *audit, const struct audit_hold *hold)
+{
+    for (int32_t i = 0; i < hold->row.part_count; i++) {
+        const struct hold_part *part = &hold->row.parts[i];
+        struct audit_meter *meter =
+            part_is_bucket(audit, part) ? audit_meter_any(subject_of(audit, part), part->limit_id) : NULL;
+        if (meter) {
+            meter->fuzzy = true;
+        }
+    }
+}
+
+static int64_t
+spent_at_end(const struct sim_limit *limit, const struct hold_part *part, bool refund, const struct ledger_row *last)
+{
+    return in_steps(limit) ? used_of(limit, last)
+           : form_of(limit)->counts == COUNT_REQUESTS && !refund ? part->held
+                                                                 : 0;
+}
+
+static void
+cover_end(const struct sim_limit *limit, const struct hold_part *part, int64_t at_ms)
+{
+    const bool late = window_is_over(limit, part->window_ms, at_ms);
+    cover(limit, FORM_GIVEN_BACK);
+    if (late) {
+        cover(limit, FORM_TURNED);
+        coverage.settled_late++;
+    }
+}
+
+/* What is older than a rolling window when it is spent counts nowhere. */
+static bool
+has_rolled_on(struct audit *audit, const struct audit_hold *hold, const struct hold_part *part, const struct ledger_row *row)
+{
+    const struct sim_limit *limit = audit_means(audit, part->limit_id);
+    const struct audit_subject *subject = audit_subject(audit, part->subject_id);
+    return form_of(limit)->window == WINDOW_ROLLING
+           && limit_at_end(audit, hold, part->limit_id, row->kind == LEDGER_ORPHAN)
+           && window_is_over(limit, part->window_ms, max_i64(row->at_ms, subject->seen_ms));
+}
+
+void
+audit_hold_gone(struct audit *audit, struct audit_hold *hold, bool refund, const struct ledger_row *last)
 {
     const struct hold_row *row = &hold->row;
     if (!hold->open) {
         broken(audit->world, "hold %lld is resolved twice", (long long)row->hold_id);
     }
     const uint32_t all = (UINT32_C(1) << row->attempt_count) - 1;
-    if (hold->rows_seen != all) {
+    if (hold->rows_seen != all || !last) {
         broken(audit->world, "hold %lld is gone, with attempts %x of %x on the ledger", (long long)row->hold_id,
             hold->rows_seen, all);
     }
@@ -182,10 +305,9 @@ audit_hold_gone(struct audit *audit, struct audit_hold *hold, bool refund, int64
     audit->unclaimed_holds -= !hold->claimed;
     for (int32_t i = 0; i < row->part_count; i++) {
         const struct hold_part *part = &row->parts[i];
+        const struct sim_limit *limit = audit_means(audit, part->limit_id);
         if (part_is_bucket(audit, part)) {
-            if (refund) {
-                refund_bucket(audit, hold, part, at_ms);
-            }
+            settle_bucket(audit, hold, part, spent_at_end(limit, part, refund, last), last);
             continue;
         }
         struct audit_subject *subject = subject_of(audit, part);
@@ -194,14 +316,26 @@ audit_hold_gone(struct audit *audit, struct audit_hold *hold, bool refund, int64
             meter->held -= part->held;
             meter->bound -= part->bound;
             meter->opens--;
-            const struct audit_limit *limit = audit_limit_of(audit, part->limit_id);
-            coverage.forms[limit->form][FORM_GIVEN_BACK]++;
-            const struct calendar_span span =
-                calendar_window(limit->zone, sim_forms[limit->form].window, part->window_ms);
-            coverage.forms[limit->form][FORM_TURNED] += span.end_ms != 0 && at_ms >= span.end_ms;
-            coverage.settled_late += span.end_ms != 0 && at_ms >= span.end_ms;
+            meter->settled +=
+                in_steps(limit) || has_rolled_on(audit, hold, part, last) ? 0 : spent_at_end(limit, part, refund, last);
+            cover_end(limit, part, last->at_ms);
         }
     }
+}
+
+/* Where a part was charged. A rolling window may have forgotten that moment, since nothing was held of it: then it
+ * is there again, as long as something is stored behind it. */
+static struct audit_meter *
+meter_late(struct audit *audit, struct audit_subject *subject, const struct hold_part *part)
+{
+    const struct sim_limit *limit = audit_means(audit, part->limit_id);
+    bool behind = false;
+    for (int i = 0; i < subject->edge_count; i++) {
+        behind = behind
+                 || (subject->edges[i].limit_id == part->limit_id && subject->edges[i].window_ms >= part->window_ms);
+    }
+    const bool rolling = form_of(limit)->window == WINDOW_ROLLING;
+    return audit_meter(subject, part->limit_id, part->window_ms, rolling && behind);
 }
 
 void
@@ -220,15 +354,18 @@ audit_hold_row(struct audit *audit, struct audit_hold *hold, const struct ledger
         broken(audit->world, "the ledger's row %lld is of somebody else than its hold", (long long)row->id);
     }
     hold->rows_seen |= bit;
-    for (int32_t i = 0; i < own->part_count && row->cost_micros > 0; i++) {
+    for (int32_t i = 0; i < own->part_count; i++) {
         const struct hold_part *part = &own->parts[i];
+        const struct sim_limit *limit = audit_means(audit, part->limit_id);
         struct audit_subject *subject = subject_of(audit, part);
-        struct audit_meter *meter = part_is_money(audit, part)
-                                        ? audit_meter(subject, part->limit_id, part->window_ms, false)
-                                        : NULL;
+        const bool counts = limit && in_steps(limit) && !part_is_bucket(audit, part);
+        const int64_t used = counts ? used_of(limit, row) : 0;
+        const bool rolled_on = counts && has_rolled_on(audit, hold, part, row);
+        struct audit_meter *meter = used > 0 && !rolled_on ? meter_late(audit, subject, part) : NULL;
         if (meter) {
-            meter->settled += row->cost_micros;
-            meter->slack += max_i64(0, row->cost_micros - part->held);
+            meter->settled += used;
+            audit_slack_of(audit, subject, meter)->slack +=
+                max_i64(0, used - (limit->mode == HOLD_MODE_NONE ? 0 : part->held));
         }
     }
 }
@@ -247,38 +384,48 @@ bounds_of(struct audit *audit, const struct hold_row *row)
     }
 }
 
-/* What each cap of money had room for is all that may have been given. */
+/* What each cap had room for is all that may have been given; by its cap of when the call was allowed. */
 static void
-within_caps(struct audit *audit, const struct hold_row *row, int64_t grew_micros, const char *what)
+within_caps(struct audit *audit, const struct hold_row *row, const struct hold_row *before, const struct ledger_row *given_up,
+    const char *what)
 {
-    const struct audit_account *account = audit_account(audit, row->account_id);
     for (int32_t i = 0; i < row->part_count; i++) {
         const struct hold_part *part = &row->parts[i];
+        const struct sim_limit *limit = limit_in(audit, row, part->limit_id);
         struct audit_subject *subject = subject_of(audit, part);
         struct audit_meter *meter = audit_meter(subject, part->limit_id, part->window_ms, false);
-        if (!meter || !part_is_money(audit, part) || audit_may_leave(audit, subject, meter)) {
+        const int64_t grew = part->held - before->parts[i].held + (given_up && in_steps(limit) ? used_of(limit, given_up) : 0);
+        if (!meter || !in_steps(limit) || part_is_bucket(audit, part) || audit_may_leave(audit, subject, meter)) {
             continue;
         }
-        const int64_t cap = sim_cap(limit_in(audit, row, part->limit_id), account->plan);
-        if (cap != CAP_UNLIMITED && meter->unclear_turn != audit->turn && meter->settled + meter->held > cap) {
-            broken(audit->world, "%s of hold %lld passes the cap %lld of limit %lld: settled %lld, held %lld", what,
-                (long long)row->hold_id, (long long)cap, (long long)part->limit_id, (long long)meter->settled,
-                (long long)meter->held);
+        const int64_t now_ms = max_i64(subject->seen_ms, audit->node->engine->core.now_ms);
+        struct stand stand = { .settled = meter->settled, .held = meter->held };
+        if (form_of(limit)->window == WINDOW_ROLLING) {
+            audit_stand(audit, subject, limit, part->limit_id, now_ms, &stand);
         }
-        if (cap == CAP_UNLIMITED || audit_cap_now(audit, subject, part->limit_id) < cap) {
-            meter->slack += max_i64(0, grew_micros); /* by a cap of before an edit */
+        const bool asked = enforces(limit) && part->cap != CAP_UNLIMITED && limit->mode != HOLD_MODE_NONE
+                           && (limit->mode == HOLD_MODE_STREAM || given_up) && grew > 0;
+        if (asked && meter->unclear_turn != audit->turn && !stand.unclear && stand.settled + stand.held > part->cap) {
+            broken(audit->world, "%s of hold %lld passes the cap %lld of limit %lld: settled %lld, held %lld", what,
+                (long long)row->hold_id, (long long)part->cap, (long long)part->limit_id, (long long)stand.settled,
+                (long long)stand.held);
+        }
+        if (!asked || audit_cap_now(audit, subject, part->limit_id) < part->cap) { /* or by a cap of before an edit */
+            audit_slack_of(audit, subject, meter)->slack += max_i64(0, grew);
         }
     }
 }
 
+/* All that it holds more may pass the cap. */
 void
-audit_raise(struct audit *audit, const struct hold_row *row, int64_t raise_micros)
+audit_raise(struct audit *audit, const struct hold_row *row, const struct hold_row *before)
 {
     for (int32_t i = 0; i < row->part_count; i++) {
-        struct audit_meter *meter =
-            audit_meter(subject_of(audit, &row->parts[i]), row->parts[i].limit_id, row->parts[i].window_ms, false);
-        if (meter && part_is_money(audit, &row->parts[i])) {
-            meter->slack += max_i64(0, raise_micros);
+        const struct hold_part *part = &row->parts[i];
+        struct audit_subject *subject = subject_of(audit, part);
+        struct audit_meter *meter = audit_meter(subject, part->limit_id, part->window_ms, false);
+        if (meter && part_in_steps(audit, part) && !part_is_bucket(audit, part)) {
+            audit_slack_of(audit, subject, meter)->slack += max_i64(0, part->held - before->parts[i].held);
         }
     }
 }
@@ -326,9 +473,9 @@ audit_extend(struct audit *audit, const struct sim_call *call, const struct verd
     }
     audit_hold_changed(audit, hold, row);
     if (row->held_output > before.held_output && row->held_micros > before.held_micros) {
-        within_caps(audit, row, row->held_micros - before.held_micros, "an extension");
+        within_caps(audit, row, &before, NULL, "an extension");
     } else {
-        audit_raise(audit, row, row->held_micros - before.held_micros);
+        audit_raise(audit, row, &before);
     }
     bounds_of(audit, row);
 }
@@ -349,6 +496,19 @@ take_rows(struct audit *audit, struct audit_hold *hold, int32_t attempts)
         }
     }
     return last;
+}
+
+/* An attempt that was booked before the last one comes on top of what the bucket was charged with. */
+static void
+spend_buckets(struct audit *audit, struct audit_hold *hold, const struct ledger_row *row)
+{
+    for (int32_t i = 0; i < hold->row.part_count; i++) {
+        const struct hold_part *part = &hold->row.parts[i];
+        const struct sim_limit *limit = audit_means(audit, part->limit_id);
+        if (part_is_bucket(audit, part) && in_steps(limit)) {
+            settle_bucket(audit, hold, part, part->held + used_of(limit, row), row);
+        }
+    }
 }
 
 void
@@ -375,7 +535,10 @@ audit_reroute(struct audit *audit, const struct sim_call *call, const struct ver
             (long long)asked->hold_id, (long long)cost, row ? (long long)row->cost_micros : -1);
     }
     audit_hold_changed(audit, hold, &write->row.hold);
-    within_caps(audit, &hold->row, cost + hold->row.held_micros - before.held_micros, "another attempt");
+    if (asked->billed) {
+        spend_buckets(audit, hold, row);
+    }
+    within_caps(audit, &hold->row, &before, asked->billed ? row : NULL, "another attempt");
     bounds_of(audit, &hold->row);
 }
 
@@ -423,6 +586,6 @@ audit_settle(struct audit *audit, const struct sim_call *call, const struct verd
             (long long)verdict->cost_micros);
     }
     coverage.settled_over += cost > row.held_micros;
-    audit_hold_gone(audit, hold, !left && row.attempt_count == 1, booked->at_ms);
+    audit_hold_gone(audit, hold, !left && row.attempt_count == 1, booked);
     bounds_of(audit, &row);
 }

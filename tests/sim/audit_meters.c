@@ -1,19 +1,22 @@
 /* tests/sim/audit_meters.c: sums, caps and their bounds.
  *
- * The bound of a cap of money under `stream`, from DESIGN's words: at most the sum over calls in flight of (real -
- * estimated input, plus output billed beyond the held part). So from the moment when a meter was last within its
- * cap, each settlement may add what it cost beyond what it held, each exact input what it raises; nothing else may
- * add anything. `slack` is that sum. Of units (in flight, buckets) the bound is 0. */
+ * The bound of a cap of money or tokens under `stream`, from DESIGN's words: at most the sum over calls in flight of
+ * (real - estimated input, plus output billed beyond the held part). So from the moment when a meter was last within
+ * its cap, each settlement may add what it cost beyond what it held, each exact input what it raises; nothing else
+ * may add anything. `slack` is that sum. Under `strict` what is held is the bound, so the same sum is what a
+ * provider billed beyond it; under `none` nothing is held against the cap, so each call may add all that it cost.
+ * Of units (requests, in flight) the bound is 0. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "audit_priv.h"
 
-const struct limit_form *
-audit_form(struct audit *audit, int64_t limit_id)
+const struct sim_limit *
+audit_means(struct audit *audit, int64_t limit_id)
 {
     const struct audit_limit *limit = audit_limit_of(audit, limit_id);
-    return limit ? &sim_forms[limit->form] : NULL;
+    return limit ? &limit->means : NULL;
 }
 
 int64_t
@@ -22,23 +25,6 @@ audit_level(const struct audit_meter *meter, int64_t rate, int64_t at_ms)
     const int64_t elapsed_ms = at_ms > meter->window_ms ? at_ms - meter->window_ms : 0;
     const __int128 left = meter->settled - (__int128)elapsed_ms * rate;
     return left < 0 ? 0 : (int64_t)left;
-}
-
-/* A cap of a subject that belongs to no account is the largest of all plans. */
-static int64_t
-cap_of(struct audit *audit, const struct sim_limit *limit, const struct audit_subject *subject)
-{
-    const struct audit_account *account =
-        subject->row.account_id ? audit_account(audit, subject->row.account_id) : NULL;
-    if (account) {
-        return sim_cap(limit, account->plan);
-    }
-    int64_t most = 0;
-    for (int i = 0; i < SIM_PLANS; i++) {
-        const int64_t cap = sim_cap(limit, sim_plans[i]);
-        most = cap == CAP_UNLIMITED ? INT64_MAX : max_i64(most, cap);
-    }
-    return most;
 }
 
 int64_t
@@ -50,53 +36,74 @@ audit_cap_now(struct audit *audit, const struct audit_subject *subject, int64_t 
         const struct sim_adopted *adopted = &world->adopted[i];
         for (int k = 0; adopted->policy && k < adopted->config.limit_count; k++) {
             if (adopted->limit_ids[k] == limit_id) {
-                const int64_t cap = cap_of(audit, &adopted->config.limits[k], subject);
-                most = max_i64(most, cap == CAP_UNLIMITED ? INT64_MAX : cap);
+                most = max_i64(most,
+                    audit_cap_at_most(audit, &adopted->config.limits[k], limit_id, &adopted->config, subject));
             }
         }
     }
     return most < 0 ? INT64_MAX : most;
 }
 
-static int64_t
-over(struct audit *audit, const struct audit_subject *subject, const struct audit_meter *meter)
+/* A cap that is enforced, of what is held in steps. */
+static const struct sim_limit *
+bounded(struct audit *audit, const struct audit_meter *meter)
 {
-    const int64_t cap = audit_cap_now(audit, subject, meter->limit_id);
-    return cap == INT64_MAX ? 0 : max_i64(0, meter->settled + meter->held - cap);
+    const struct sim_limit *limit = audit_means(audit, meter->limit_id);
+    return limit && in_steps(limit) && enforces(limit) && form_of(limit)->window != WINDOW_BUCKET ? limit : NULL;
 }
 
-static bool
-is_money(struct audit *audit, const struct audit_meter *meter)
+static int64_t
+now_of(const struct audit *audit, const struct audit_subject *subject)
 {
-    const struct limit_form *form = audit_form(audit, meter->limit_id);
-    return form && form->counts == COUNT_COST;
+    const struct engine *engine = audit->node->engine;
+    return max_i64(subject->seen_ms, engine ? engine->core.now_ms : 0);
+}
+
+static int64_t
+over(struct audit *audit, struct audit_subject *subject, const struct audit_meter *meter, const struct sim_limit *limit)
+{
+    const int64_t cap = audit_cap_now(audit, subject, meter->limit_id);
+    struct stand stand = { .settled = meter->settled, .held = meter->held };
+    if (form_of(limit)->window == WINDOW_ROLLING) {
+        audit_stand(audit, subject, limit, meter->limit_id, now_of(audit, subject), &stand);
+    }
+    const int64_t used = stand.settled + (limit->mode == HOLD_MODE_NONE ? 0 : stand.held);
+    return cap == INT64_MAX ? 0 : max_i64(0, used - cap);
+}
+
+struct audit_meter *
+audit_slack_of(struct audit *audit, struct audit_subject *subject, struct audit_meter *meter)
+{
+    const struct sim_limit *limit = audit_means(audit, meter->limit_id);
+    return limit && form_of(limit)->window == WINDOW_ROLLING
+               ? audit_meter(subject, meter->limit_id, SLACK_OF_ROLLING, true)
+               : meter;
 }
 
 void
 audit_bound(struct audit *audit, struct audit_subject *subject, struct audit_meter *meter)
 {
-    if (!is_money(audit, meter)) {
+    const struct sim_limit *limit = bounded(audit, meter);
+    if (!limit) {
         return;
     }
-    const int64_t past = over(audit, subject, meter);
+    const int64_t past = over(audit, subject, meter, limit);
+    struct audit_meter *slack = audit_slack_of(audit, subject, meter);
     if (past == 0) {
-        meter->slack = 0;
+        slack->slack = 0;
         return;
     }
     if (meter->unclear_turn == audit->turn) {
-        meter->slack = max_i64(meter->slack, past);
+        slack->slack = max_i64(slack->slack, past);
     }
-    if (past > meter->slack) {
-        broken(audit->world,
-            "the cap of limit %lld for subject %lld is passed by %lld micro-USD; its printed bound is %lld",
-            (long long)meter->limit_id, (long long)subject->row.subject_id, (long long)past,
-            (long long)meter->slack);
+    if (past > slack->slack) {
+        broken(audit->world, "the cap of limit %lld for subject %lld is passed by %lld; its printed bound is %lld",
+            (long long)meter->limit_id, (long long)subject->row.subject_id, (long long)past, (long long)slack->slack);
     }
-    const struct audit_limit *limit = audit_limit_of(audit, meter->limit_id);
-    coverage.forms[limit->form][FORM_PAST_CAP]++;
-    if (past > coverage.overshoot_max) {
+    cover(limit, FORM_PAST_CAP);
+    if (past > coverage.overshoot_max && form_of(limit)->counts == COUNT_COST) {
         coverage.overshoot_max = past;
-        coverage.bound_at_max = meter->slack;
+        coverage.bound_at_max = slack->slack;
     }
 }
 
@@ -109,8 +116,10 @@ audit_rebase(struct audit *audit)
     while (map_next(&audit->subjects, &cursor, &key, &value)) {
         struct audit_subject *subject = value;
         for (struct audit_meter *meter = subject->meters; meter; meter = meter->next) {
-            if (is_money(audit, meter)) {
-                meter->slack = max_i64(meter->slack, over(audit, subject, meter));
+            const struct sim_limit *limit = bounded(audit, meter);
+            const bool kept = limit && (form_of(limit)->window != WINDOW_ROLLING || meter->window_ms == SLACK_OF_ROLLING);
+            if (kept) {
+                meter->slack = max_i64(meter->slack, over(audit, subject, meter, limit));
             }
         }
     }
@@ -127,11 +136,7 @@ audit_may_leave(struct audit *audit, const struct audit_subject *subject, const 
     }
     for (int i = 0; i < adopted->config.limit_count; i++) {
         if (adopted->limit_ids[i] == meter->limit_id) {
-            const enum window_kind window = sim_forms[limit->form].window;
-            const struct engine *engine = audit->node->engine;
-            const int64_t now_ms = max_i64(subject->seen_ms, engine ? engine->core.now_ms : 0);
-            const struct calendar_span span = calendar_window(limit->zone, window, now_ms);
-            return span.end_ms != 0 && meter->window_ms < span.start_ms;
+            return window_is_over(&limit->means, meter->window_ms, now_of(audit, subject));
         }
     }
     return true;
@@ -148,12 +153,24 @@ stored_meter(const struct meter_row *row, const struct audit_meter *meter)
     return NULL;
 }
 
+static const struct meter *
+stored_any(const struct meter_row *row, int64_t limit_id)
+{
+    for (int32_t i = 0; i < row->meter_count; i++) {
+        if (row->meters[i].limit_id == limit_id) {
+            return &row->meters[i];
+        }
+    }
+    return NULL;
+}
+
 static void
 compare_meter(struct audit *audit, const struct audit_subject *subject, struct audit_meter *own,
     const struct meter *stored)
 {
     if (own->fuzzy) {
-        own->settled = min_i64(own->settled, max_i64(0, stored->settled));
+        own->settled = stored->settled;
+        own->window_ms = stored->window_ms;
         own->fuzzy = false;
     }
     if (own->settled != stored->settled || own->held != stored->held || own->bound != stored->bound) {
@@ -164,6 +181,38 @@ compare_meter(struct audit *audit, const struct audit_subject *subject, struct a
             (long long)stored->settled, (long long)stored->held, (long long)stored->bound, (long long)own->settled,
             (long long)own->held, (long long)own->bound);
     }
+}
+
+static bool
+is_rolling(struct audit *audit, int64_t limit_id)
+{
+    const struct sim_limit *limit = audit_means(audit, limit_id);
+    return limit && form_of(limit)->window == WINDOW_ROLLING;
+}
+
+static int32_t
+compare_rolling(struct audit *audit, struct audit_subject *subject, const struct meter_row *row)
+{
+    int64_t limits[METERS_MAX + AUDIT_EDGES];
+    int32_t limit_count = 0, found = 0;
+    for (int32_t i = 0; i < row->meter_count; i++) {
+        found += is_rolling(audit, row->meters[i].limit_id);
+    }
+    for (int32_t i = 0; i < row->meter_count + subject->edge_count; i++) {
+        const int64_t limit_id = i < row->meter_count ? row->meters[i].limit_id
+                                                      : subject->edges[i - row->meter_count].limit_id;
+        bool seen = !is_rolling(audit, limit_id);
+        for (int32_t k = 0; k < limit_count; k++) {
+            seen = seen || limits[k] == limit_id;
+        }
+        if (!seen) {
+            limits[limit_count++] = limit_id;
+        }
+    }
+    for (int32_t i = 0; i < limit_count; i++) {
+        audit_rolling_row(audit, subject, limits[i], row);
+    }
+    return found;
 }
 
 void
@@ -178,10 +227,14 @@ audit_meter_row(struct audit *audit, const struct meter_row *row)
             (long long)row->seen_ms, (long long)subject->seen_ms);
     }
     subject->seen_ms = row->seen_ms;
-    int32_t found = 0;
+    int32_t found = compare_rolling(audit, subject, row);
     for (struct audit_meter **at = &subject->meters; *at;) {
         struct audit_meter *own = *at;
-        const struct meter *stored = stored_meter(row, own);
+        if (is_rolling(audit, own->limit_id)) {
+            at = &own->next;
+            continue;
+        }
+        const struct meter *stored = own->fuzzy ? stored_any(row, own->limit_id) : stored_meter(row, own);
         if (stored) {
             compare_meter(audit, subject, own, stored);
             found++;

@@ -6,7 +6,7 @@
 
 struct audit_account {
     int64_t account_id;
-    char plan[NAME_MAX_BYTES + 1], name[NAME_MAX_BYTES + 1];
+    char plan[NAME_MAX_BYTES + 1], name[NAME_MAX_BYTES + 1], organisation[NAME_MAX_BYTES + 1];
     bool banned;
 };
 struct audit_key {
@@ -21,23 +21,31 @@ struct audit_thread {
     char sig[HASH_HEX + 1];
 };
 struct audit_limit { /* what a number of a limit stands for */
-    int64_t limit_id, period_ms;
-    int form, zone, model, tier;
+    int64_t limit_id;
+    struct sim_limit means;
     char name[24];
 };
+#define SLACK_OF_ROLLING (-1) /* window_ms of the meter that has a rolling window's slack, and nothing else */
 struct audit_meter {
     struct audit_meter *next; /* of its subject */
-    int64_t limit_id, window_ms;
+    int64_t limit_id, window_ms; /* of a rolling window: when it was charged; each moment is a meter */
     int64_t settled, held, bound; /* settled of a bucket: its level at window_ms, in units x period */
     int64_t slack;  /* by how much the cap may be passed now: the printed bound, of the calls that are in flight */
     int32_t opens;  /* parts of open holds */
     bool fuzzy;     /* a bucket: whether a charge was given back cannot be told from outside */
     int64_t unclear_turn; /* in that turn it cannot be told what was held when */
 };
+#define AUDIT_EDGES 128
+struct audit_edge { /* of a rolling window's meters, as they were stored last: what each reaches up to */
+    int64_t limit_id, window_ms;
+};
 struct audit_subject {
     struct subject_row row;
+    struct audit_edge edges[AUDIT_EDGES];
+    int edge_count;
     int64_t seen_ms;
     struct audit_meter *meters;
+    bool new_tree; /* in this turn, with a cap that its first call asked for */
     bool new_here; /* in this turn, and no part has named it */
 };
 struct audit_hold {
@@ -84,6 +92,47 @@ struct audit_meter *audit_meter_any(struct audit_subject *subject, int64_t limit
 void audit_id(struct audit *audit, int64_t id, const char *what);
 struct write *audit_write(struct audit *audit, enum write_kind kind, int64_t id);
 
+/* --- audit_caps.c: whom a limit counts for, and up to how much, by the auditor's own reading. */
+struct asker {
+    const struct sim_config *config;
+    const struct call_event *call;
+    const struct audit_account *account;
+    const struct audit_key *key;
+    const char *model; /* that it is asked for, or served by */
+    const char *provider; /* NULL = of any route */
+    int64_t root_id, now_ms;
+};
+struct wanted { /* a part that a call has */
+    int index;  /* of the limit in its configuration */
+    enum subject_kind kind;
+    int64_t account_id;
+    char name[NAME_MAX_BYTES + 1];
+    int64_t cap;
+};
+#define WANTED_MAX 48
+int wanted_parts(struct audit *audit, const struct asker *asker, struct wanted wanted[WANTED_MAX]);
+/* The largest that a subject's cap may be by this configuration: raises count though they may be over. */
+int64_t audit_cap_at_most(struct audit *audit, const struct sim_limit *limit, int64_t limit_id, const struct sim_config *config,
+    const struct audit_subject *subject);
+int model_index(const char *name);
+
+/* --- audit_windows.c */
+/* What a subject's meters of that limit say now; of a rolling window the sum of what is younger than it. */
+struct stand {
+    int64_t settled, held, most; /* most: settled and held of all that may still be counted */
+    int64_t start_ms, end_ms;    /* of the window; end 0 = never, or it moves */
+    bool together;               /* charges of a rolling window may be counted together, at the time of the last */
+    bool unclear, fuzzy;
+};
+void audit_stand(struct audit *audit, struct audit_subject *subject, const struct sim_limit *limit, int64_t limit_id,
+    int64_t now_ms, struct stand *stand);
+/* The wait until `ask` fits below `cap` in a rolling window; 0 = never. */
+int64_t audit_rolling_wait(struct audit_subject *subject, int64_t limit_id, int64_t span_ms, int64_t cap, int64_t ask,
+    int64_t now_ms);
+/* Of a rolling window: the stored meters are sums of what was charged up to each, after the one before. */
+void audit_rolling_row(struct audit *audit, struct audit_subject *subject, int64_t limit_id, const struct meter_row *row);
+bool window_is_over(const struct sim_limit *limit, int64_t window_ms, int64_t now_ms);
+
 /* --- audit_prices.c: prices, from sim_prices. */
 int64_t audit_cost(const struct sim_config *config, const struct hold_row *hold, const struct usage *usage, int64_t pct);
 int64_t audit_price(const struct sim_config *config, const struct hold_row *hold, int64_t input, int64_t output);
@@ -96,19 +145,28 @@ const struct sim_config *audit_config_of(struct audit *audit, const struct hold_
 /* A hold that is there from now on, with its parts. */
 struct audit_hold *audit_hold_made(struct audit *audit, const struct hold_row *row, bool claimed);
 void audit_hold_changed(struct audit *audit, struct audit_hold *hold, const struct hold_row *row);
-/* It is gone; `refund`: nothing left the process. Its ledger rows were taken before. */
-void audit_hold_gone(struct audit *audit, struct audit_hold *hold, bool refund, int64_t at_ms);
+/* It is gone; `refund`: nothing left the process; `last`: the ledger's row of its last attempt. */
+void audit_hold_gone(struct audit *audit, struct audit_hold *hold, bool refund, const struct ledger_row *last);
 /* A row of the ledger that names a hold: the attempt, its cost. */
 void audit_hold_row(struct audit *audit, struct audit_hold *hold, const struct ledger_row *row);
-/* Its parts of money may hold so much more than their caps had room for. */
-void audit_raise(struct audit *audit, const struct hold_row *row, int64_t raise_micros);
+/* What happened to its buckets, and in which order, was told to nobody. */
+void audit_buckets_unclear(struct audit *audit, const struct audit_hold *hold);
+/* What its parts hold more than before may pass their caps. */
+void audit_raise(struct audit *audit, const struct hold_row *row, const struct hold_row *before);
 void audit_extend(struct audit *audit, const struct sim_call *call, const struct verdict *verdict);
 void audit_reroute(struct audit *audit, const struct sim_call *call, const struct verdict *verdict);
 void audit_settle(struct audit *audit, const struct sim_call *call, const struct verdict *verdict);
 
 /* --- audit_meters.c */
-/* What a meter counts, by its limit's number. */
-const struct limit_form *audit_form(struct audit *audit, int64_t limit_id);
+/* What a meter counts, by its limit's number; NULL = none that is known. */
+const struct sim_limit *audit_means(struct audit *audit, int64_t limit_id);
+static inline const struct limit_form *
+form_of(const struct sim_limit *limit)
+{
+    return &sim_forms[limit->form];
+}
+/* Where a meter's slack is kept. */
+struct audit_meter *audit_slack_of(struct audit *audit, struct audit_subject *subject, struct audit_meter *meter);
 /* The cap now, the largest of the configurations that calls may name; INT64_MAX = none. */
 int64_t audit_cap_now(struct audit *audit, const struct audit_subject *subject, int64_t limit_id);
 /* After each deed: no cap is passed by more than the bound. */

@@ -85,6 +85,7 @@ call_hears(struct world *world, struct sim_node *node, struct sim_call *call, co
     call->held_output = verdict->held_output;
     call->bound_output = verdict->bound_output;
     call->route = verdict->route_index;
+    call->model = verdict->event == EVENT_CALL && verdict->model_index >= 0 ? verdict->model_index : call->model;
     call->attempts = 1;
     call->state = CALL_OPEN;
     struct event settle;
@@ -230,6 +231,8 @@ clients_begin(struct world *world)
         slice_to_cstr(slice_str(account->name), event.admin.account.name, sizeof event.admin.account.name);
         slice_to_cstr(slice_str(sim_plans[draw_below(&world->rng, SIM_PLANS)]), event.admin.account.plan,
             sizeof event.admin.account.plan);
+        slice_to_cstr(slice_str(sim_organisations[draw_below(&world->rng, SIM_ORGANISATIONS)]),
+            event.admin.account.organisation, sizeof event.admin.account.organisation);
         make(world, node, &event);
         event.admin.verb = ADMIN_KEY_PUT;
         event.admin.key.role = i == 0 ? ROLE_SERVICE : ROLE_USER;

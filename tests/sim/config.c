@@ -8,22 +8,30 @@
 #include "conf/zones_priv.h"
 #include "sim.h"
 
-#define FORM_ROW(counts, per, window) { counts, per, window },
-#define SIM_FORMS(X)                                                                               \
-    X(COUNT_COST, PER_ACCOUNT, WINDOW_DAY)                                                         \
-    X(COUNT_COST, PER_ACCOUNT, WINDOW_WEEK)                                                        \
-    X(COUNT_COST, PER_ACCOUNT, WINDOW_MONTH)                                                       \
-    X(COUNT_COST, PER_THREAD_TREE, WINDOW_LIFETIME)                                                \
-    X(COUNT_REQUESTS, PER_KEY, WINDOW_BUCKET)                                                      \
-    X(COUNT_REQUESTS, PER_ACCOUNT, WINDOW_BUCKET)                                                  \
-    X(COUNT_REQUESTS, PER_GATEWAY, WINDOW_BUCKET)                                                  \
-    X(COUNT_IN_FLIGHT, PER_KEY, WINDOW_CONCURRENCY)                                                \
-    X(COUNT_IN_FLIGHT, PER_ACCOUNT, WINDOW_CONCURRENCY)                                            \
-    X(COUNT_IN_FLIGHT, PER_GATEWAY, WINDOW_CONCURRENCY)
-const struct limit_form sim_forms[] = { SIM_FORMS(FORM_ROW) };
-const int sim_form_count = (int)countof(sim_forms);
+struct limit_form sim_forms[SIM_FORMS_MAX];
+int sim_form_count;
+
+void
+forms_make(void)
+{
+    static const enum window_kind windows[] = { WINDOW_LIFETIME, WINDOW_DAY, WINDOW_WEEK, WINDOW_MONTH, WINDOW_BUCKET,
+        WINDOW_ROLLING, WINDOW_FIRST_USE };
+    static const enum count_kind counts[] = { COUNT_COST, COUNT_TOKENS, COUNT_REQUESTS };
+    for (int per = 0; per < PER_KIND_COUNT; per++) {
+        for (size_t c = 0; c < countof(counts); c++) {
+            for (size_t w = 0; w < countof(windows); w++) {
+                sim_forms[sim_form_count++] = (struct limit_form){ counts[c], (enum per_kind)per, windows[w] };
+            }
+        }
+        sim_forms[sim_form_count++] = (struct limit_form){ COUNT_IN_FLIGHT, (enum per_kind)per, WINDOW_CONCURRENCY };
+    }
+    check(sim_form_count <= SIM_FORMS_MAX);
+}
 
 const char *const sim_plans[SIM_PLANS] = { "free", "pro", "team" };
+const char *const sim_groups[SIM_GROUPS] = { "ops", "research", "staff" }; /* by name */
+const char *const sim_organisations[SIM_ORGANISATIONS] = { "", "acme", "globex" };
+const char *const sim_tags[SIM_TAGS] = { "app", "team" };
 const char *const sim_providers[SIM_PROVIDERS] = { "bills", "stops", "third" };
 
 /* A token costs whole micro-USD mostly, so that an ask often meets its cap exactly. */
@@ -82,24 +90,36 @@ draw_money_cap(struct rng *rng)
     return draw_chance(rng, 200) ? 0 : caps[draw_below(rng, countof(caps))] * draw_between(rng, 1, 4);
 }
 
+/* Of everybody, and for ever: else nothing would go on. */
+static int64_t
+wider(const struct limit_form *form, int64_t cap)
+{
+    const bool of_one = form->per == PER_KEY || form->per == PER_THREAD_TREE || form->per == PER_ACCOUNT
+                        || form->per == PER_ACCOUNT_MODEL;
+    return cap * (of_one ? 1 : 4) * (form->window == WINDOW_LIFETIME && form->per != PER_THREAD_TREE ? 6 : 1);
+}
+
 static int64_t
 draw_cap(struct rng *rng, const struct limit_form *form)
 {
     switch (form->counts) {
-    case COUNT_COST: return draw_money_cap(rng);
+    case COUNT_COST: return wider(form, draw_money_cap(rng));
+    case COUNT_TOKENS: return wider(form, 100 * draw_between(rng, draw_chance(rng, 200) ? 0 : 2, draw_chance(rng, 3000) ? 400 : 60));
     case COUNT_IN_FLIGHT:
         return form->per == PER_GATEWAY ? draw_between(rng, 4, 24) : draw_between(rng, draw_chance(rng, 500) ? 0 : 1, 8);
-    default: return draw_between(rng, 1, 20);
+    default: return wider(form, draw_between(rng, 1, 20));
     }
 }
 
+/* A bucket of cost or tokens takes whole calls. */
 static void
 draw_bucket(struct rng *rng, const struct limit_form *form, struct sim_limit *limit)
 {
     static const int64_t periods[] = { 1000, 7000, 60000 };
+    const int64_t unit = form->counts == COUNT_COST ? 1000 : form->counts == COUNT_TOKENS ? 200 : 1;
     limit->period_ms = periods[draw_below(rng, countof(periods))];
-    limit->rate = draw_between(rng, 1, form->per == PER_GATEWAY ? 60 : 20);
-    limit->burst = limit->cap = draw_between(rng, 1, form->per == PER_GATEWAY ? 40 : 15);
+    limit->rate = unit * draw_between(rng, 1, form->per == PER_GATEWAY ? 60 : 20);
+    limit->burst = limit->cap = unit * draw_between(rng, 1, form->per == PER_GATEWAY ? 40 : 15);
 }
 
 static void
@@ -109,6 +129,52 @@ draw_plan_caps(struct rng *rng, const struct limit_form *form, struct sim_limit 
         const int64_t kind = form->window == WINDOW_BUCKET ? 0 : draw_below(rng, 10);
         limit->plan_cap[i] = kind < 5 ? CAP_AS_DEFAULT : kind < 7 ? CAP_UNLIMITED : draw_cap(rng, form);
     }
+    for (int i = 0; i < SIM_GROUPS; i++) {
+        const int64_t kind = form->window == WINDOW_BUCKET ? 0 : draw_below(rng, 20);
+        limit->group_cap[i] = kind < 13 ? CAP_AS_DEFAULT : kind < 14 ? CAP_UNLIMITED : draw_cap(rng, form);
+    }
+    limit->combine = draw_chance(rng, 5000) ? COMBINE_MIN : COMBINE_MAX;
+}
+
+static void
+draw_at_cap(struct rng *rng, struct sim_limit *limit)
+{
+    static const enum at_cap_kind kinds[] = { AT_CAP_REFUSE, AT_CAP_REFUSE, AT_CAP_REFUSE, AT_CAP_QUEUE, AT_CAP_WARN,
+        AT_CAP_SHADOW, AT_CAP_DOWNGRADE, AT_CAP_REROUTE };
+    limit->at_cap = kinds[draw_below(rng, countof(kinds))];
+    limit->substitute = -1;
+    if (limit->at_cap == AT_CAP_QUEUE) {
+        limit->queue_ms = draw_between(rng, 500, 9000);
+    } else if (limit->at_cap == AT_CAP_DOWNGRADE) {
+        limit->substitute = (int)draw_below(rng, SIM_MODELS);
+    } else if (limit->at_cap == AT_CAP_REROUTE) {
+        limit->substitute = (int)draw_below(rng, SIM_PROVIDERS);
+    }
+}
+
+/* What it counts, of whom, over which window. */
+static void
+draw_meaning(struct rng *rng, const struct sim_config *config, struct sim_limit *limit)
+{
+    static const int64_t spans[] = { 2000, 10000, MINUTE_MS, HOUR_MS, 20 * HOUR_MS };
+    int rolling = 0;
+    for (int i = 0; i + 1 < config->limit_count; i++) {
+        rolling += sim_forms[config->limits[i].form].window == WINDOW_ROLLING;
+    }
+    do { /* as conf/ sees to: no more meters than a row has */
+        limit->form = (int)draw_below(rng, sim_form_count);
+    } while (rolling >= 2 && sim_forms[limit->form].window == WINDOW_ROLLING);
+    const struct limit_form *form = &sim_forms[limit->form];
+    const bool calendar = form->window == WINDOW_DAY || form->window == WINDOW_WEEK || form->window == WINDOW_MONTH;
+    const bool spans_time = form->window == WINDOW_ROLLING || form->window == WINDOW_FIRST_USE;
+    limit->zone = calendar ? (int)draw_below(rng, CALENDAR_ZONES) : 0;
+    limit->span_ms = spans_time ? spans[draw_below(rng, countof(spans))] : 0;
+    limit->model = draw_chance(rng, 1500) ? (int)draw_below(rng, SIM_MODELS) : -1;
+    limit->tier = draw_chance(rng, 1500) ? (int)draw_below(rng, 2) : -1;
+    limit->provider = draw_chance(rng, 800) ? (int)draw_below(rng, SIM_PROVIDERS) : -1;
+    limit->tag = (int)draw_below(rng, SIM_TAGS);
+    limit->weights = form->counts == COUNT_REQUESTS ? (int)draw_below(rng, SIM_WEIGHTS) : 0;
+    limit->mode = in_steps(limit) ? (enum hold_mode)draw_below(rng, SIM_MODES) : HOLD_MODE_STREAM;
 }
 
 static void
@@ -116,13 +182,9 @@ draw_limit(struct rng *rng, struct sim_config *config)
 {
     struct sim_limit *limit = &config->limits[config->limit_count++];
     memset(limit, 0, sizeof *limit);
-    limit->form = (int)draw_below(rng, sim_form_count);
+    draw_meaning(rng, config, limit);
+    draw_at_cap(rng, limit);
     const struct limit_form *form = &sim_forms[limit->form];
-    const bool calendar = form->window == WINDOW_DAY || form->window == WINDOW_WEEK || form->window == WINDOW_MONTH;
-    limit->zone = calendar ? (int)draw_below(rng, CALENDAR_ZONES) : 0;
-    limit->model = draw_chance(rng, 1500) ? (int)draw_below(rng, SIM_MODELS) : -1;
-    limit->tier = draw_chance(rng, 1500) ? (int)draw_below(rng, 2) : -1;
-    limit->at_cap = AT_CAP_REFUSE;
     if (form->window == WINDOW_BUCKET) {
         draw_bucket(rng, form, limit);
     } else {
@@ -135,9 +197,23 @@ draw_limit(struct rng *rng, struct sim_config *config)
         for (int i = 0; i + 1 < config->limit_count; i++) {
             taken = taken || strcmp(config->limits[i].name, limit->name) == 0;
         }
+        for (int i = 0; !taken && i + 1 < config->limit_count; i++) {
+            if (strcmp(config->limits[i].was, limit->name) == 0) { /* that one has it again */
+                memset(config->limits[i].was, 0, sizeof config->limits[i].was);
+            }
+        }
         if (!taken) {
             return;
         }
+    }
+}
+
+static void
+draw_groups(struct rng *rng, struct sim_config *config)
+{
+    for (int i = 0; i < SIM_GROUPS; i++) {
+        config->groups[i] = (struct sim_group){ (uint32_t)draw_below(rng, 1 << SIM_ACCOUNTS_MAX),
+            draw_chance(rng, 5000) ? 0 : (int)draw_between(rng, 1, SIM_ORGANISATIONS - 1) };
     }
 }
 
@@ -150,6 +226,9 @@ config_draw(struct rng *rng, struct sim_config *config)
     config->held_wait_ms = draw_chance(rng, 3000) ? 0 : 3000;
     config->orphans = draw_chance(rng, 7000) ? ORPHAN_CHARGE : ORPHAN_RELEASE;
     config->unpriced = (enum unpriced_rule)draw_below(rng, 3);
+    config->estimator = (enum estimator)draw_below(rng, 3);
+    config->has_groups = draw_chance(rng, 7000);
+    draw_groups(rng, config);
     const int64_t count = draw_between(rng, 1, 7);
     for (int64_t i = 0; i < count; i++) {
         draw_limit(rng, config);
@@ -178,6 +257,10 @@ config_edit(struct rng *rng, struct sim_config *config)
     } else if (kind < 4) {
         remove_limit(rng, config);
     } else if (kind < 5) {
+        memset(limit->was, 0, sizeof limit->was);
+        if (draw_chance(rng, 6000)) { /* it keeps what was used */
+            memcpy(limit->was, limit->name, sizeof limit->was);
+        }
         snprintf(limit->name, sizeof limit->name, "renamed-%lld", (long long)config->number);
     } else if (kind < 8) {
         const struct limit_form *form = &sim_forms[limit->form];
@@ -194,6 +277,8 @@ config_edit(struct rng *rng, struct sim_config *config)
     } else {
         config->orphans = config->orphans == ORPHAN_CHARGE ? ORPHAN_RELEASE : ORPHAN_CHARGE;
         config->unpriced = (enum unpriced_rule)draw_below(rng, 3);
+        config->estimator = (enum estimator)draw_below(rng, 3);
+        draw_groups(rng, config);
     }
 }
 
@@ -207,6 +292,9 @@ config_set_cap(struct sim_config *config, const char *name, int64_t cap)
             limit->cap = cap;
             for (int k = 0; k < SIM_PLANS; k++) {
                 limit->plan_cap[k] = CAP_AS_DEFAULT;
+            }
+            for (int k = 0; k < SIM_GROUPS; k++) {
+                limit->group_cap[k] = CAP_AS_DEFAULT;
             }
             return true;
         }
@@ -270,6 +358,7 @@ add_models(struct policy *policy)
     policy->providers = room(policy, SIM_PROVIDERS * sizeof *policy->providers);
     for (int i = 0; i < SIM_PROVIDERS; i++) {
         policy->providers[i] = (struct provider){ .name = sim_providers[i],
+            .apis = ~UINT32_C(0),
             .on_abort = i == 0 ? ON_ABORT_BILLS_ALL : ON_ABORT_STOPS };
     }
     policy->model_count = SIM_MODELS;
@@ -293,6 +382,63 @@ add_models(struct policy *policy)
     }
 }
 
+int64_t
+sim_weight(int weights, int model)
+{
+    return weights == 0 ? 1 : weights == 1 ? model % 3 : 1 + model % 4;
+}
+
+/* What a limit's meters stand for; the rest may be edited, and they stay. */
+struct sim_limit
+sim_meaning(const struct sim_limit *limit)
+{
+    return (struct sim_limit){ .form = limit->form,
+        .zone = limit->zone,
+        .model = limit->model,
+        .tier = limit->tier,
+        .provider = limit->provider,
+        .tag = sim_forms[limit->form].per == PER_TAG ? limit->tag : 0,
+        .weights = limit->weights,
+        .mode = limit->mode,
+        .at_cap = limit->at_cap,
+        .span_ms = limit->span_ms,
+        .period_ms = limit->period_ms };
+}
+
+bool
+sim_same_meaning(const struct sim_limit *left, const struct sim_limit *right)
+{
+    const struct sim_limit a = sim_meaning(left), b = sim_meaning(right);
+    return a.form == b.form && a.zone == b.zone && a.model == b.model && a.tier == b.tier && a.provider == b.provider
+           && a.tag == b.tag && a.weights == b.weights && a.mode == b.mode && a.at_cap == b.at_cap
+           && a.span_ms == b.span_ms && a.period_ms == b.period_ms;
+}
+
+static void
+add_groups(struct policy *policy, const struct sim_config *config)
+{
+    policy->groups = room(policy, SIM_GROUPS * sizeof *policy->groups);
+    for (int i = 0; config->has_groups && i < SIM_GROUPS; i++) {
+        struct group *group = &policy->groups[policy->group_count++];
+        const int organisation = config->groups[i].organisation;
+        *group = (struct group){ .name = sim_groups[i],
+            .organisation = organisation ? sim_organisations[organisation] : NULL,
+            .members = room(policy, SIM_ACCOUNTS_MAX * sizeof *group->members) };
+        for (int k = 0; k < SIM_ACCOUNTS_MAX; k++) {
+            if (config->groups[i].members & UINT32_C(1) << k) {
+                char name[24];
+                snprintf(name, sizeof name, "account-%d", k);
+                group->members[group->member_count++] = keep(policy, name);
+            }
+        }
+    }
+    policy->tag_count = SIM_TAGS;
+    for (int i = 0; i < SIM_TAGS; i++) {
+        policy->tags[i] = (struct tag){ .name = sim_tags[i], .header = "x-tag" };
+    }
+    policy->estimator = config->estimator;
+}
+
 static void
 add_limit(struct policy *policy, const struct sim_limit *from)
 {
@@ -307,12 +453,37 @@ add_limit(struct policy *policy, const struct sim_limit *from)
         .period_ms = from->period_ms,
         .burst = from->burst,
         .at_cap = from->at_cap,
-        .hold = HOLD_MODE_STREAM,
+        .hold = from->mode,
+        .was = from->was[0] ? keep(policy, from->was) : NULL,
+        .span_ms = from->span_ms,
+        .queue_ms = from->queue_ms,
+        .tag = from->tag,
+        .combine = from->combine,
         .cap_default = from->cap,
         .of_model = from->model < 0 ? NULL : sim_models[from->model].name,
-        .of_tier = from->tier };
-    snprintf(limit->fingerprint, sizeof limit->fingerprint, "%016x%016x%016x%016x", (unsigned)from->form,
-        (unsigned)from->zone, (unsigned)((from->model + 1) * 16 + from->tier + 1), (unsigned)from->period_ms);
+        .of_tier = from->tier,
+        .of_provider = from->provider < 0 ? NULL : sim_providers[from->provider] };
+    const struct sim_limit m = sim_meaning(from);
+    snprintf(limit->fingerprint, sizeof limit->fingerprint, "%08x%08x%08x%08x%08x%08x%016llx", (unsigned)(m.form * 16 + m.zone),
+        (unsigned)((m.model + 1) * 16 + m.tier + 1), (unsigned)((m.provider + 1) * 16 + m.tag), (unsigned)m.weights,
+        (unsigned)m.mode * 16 + (unsigned)m.at_cap, (unsigned)m.period_ms, (unsigned long long)m.span_ms);
+    if (from->at_cap == AT_CAP_DOWNGRADE) {
+        limit->substitute = sim_models[from->substitute].name;
+    } else if (from->at_cap == AT_CAP_REROUTE) {
+        limit->substitute = sim_providers[from->substitute];
+    }
+    if (from->weights > 0) {
+        limit->weights = room(policy, SIM_MODELS * sizeof *limit->weights);
+        for (int i = 0; i < SIM_MODELS; i++) {
+            limit->weights[limit->weight_count++] = (struct weight){ sim_models[i].name, sim_weight(from->weights, i) };
+        }
+    }
+    limit->group_caps = room(policy, SIM_GROUPS * sizeof *limit->group_caps);
+    for (int i = 0; i < SIM_GROUPS; i++) {
+        if (from->group_cap[i] != CAP_AS_DEFAULT) {
+            limit->group_caps[limit->group_cap_count++] = (struct plan_cap){ sim_groups[i], from->group_cap[i] };
+        }
+    }
     limit->plan_caps = room(policy, SIM_PLANS * sizeof *limit->plan_caps);
     for (int i = 0; i < SIM_PLANS; i++) {
         if (from->plan_cap[i] != CAP_AS_DEFAULT) {
@@ -334,6 +505,7 @@ config_policy(const struct sim_config *config)
     for (int i = 0; i < config->limit_count; i++) {
         add_limit(policy, &config->limits[i]);
     }
+    add_groups(policy, config);
     policy->plan_count = SIM_PLANS;
     policy->plans = room(policy, SIM_PLANS * sizeof *policy->plans);
     for (int i = 0; i < SIM_PLANS; i++) {
@@ -349,7 +521,7 @@ config_policy(const struct sim_config *config)
 }
 
 int64_t
-sim_cap(const struct sim_limit *limit, const char *plan)
+sim_plan_cap(const struct sim_limit *limit, const char *plan)
 {
     if (sim_forms[limit->form].window == WINDOW_BUCKET) {
         return limit->burst;

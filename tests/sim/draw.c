@@ -108,6 +108,22 @@ draw_size(struct rng *rng, struct call_event *ask)
     ask->output_count = draw_chance(rng, 500) ? draw_between(rng, 2, 3) : 1;
     ask->price_multiplier_pct = draw_chance(rng, 500) ? draw_between(rng, 1, 300) : 100;
     ask->stream = draw_chance(rng, 7500);
+    ask->cannot_bound = draw_chance(rng, 200);
+}
+
+/* What a client says of itself. */
+static void
+draw_labels(struct rng *rng, struct call_event *ask)
+{
+    static const char *const values[] = { "", "red", "blue" };
+    if (draw_chance(rng, 2500)) {
+        slice_to_cstr(slice_str(sim_organisations[draw_below(rng, SIM_ORGANISATIONS)]), ask->organisation,
+            sizeof ask->organisation);
+    }
+    for (int i = 0; i < SIM_TAGS; i++) {
+        slice_to_cstr(slice_str(values[draw_below(rng, countof(values))]), ask->tags[i], sizeof ask->tags[i]);
+    }
+    ask->spend_limit_micros = draw_chance(rng, 800) ? 100 * draw_between(rng, 1, 300) : 0;
 }
 
 static void
@@ -164,6 +180,7 @@ act_call(struct world *world, struct sim_node *node)
     draw_routes(world, node, call->model, ask);
     draw_thread(world, ask);
     draw_size(rng, ask);
+    draw_labels(rng, ask);
     call->stream = ask->stream;
     call->account_id = ask->account_id;
     call->gone = draw_chance(rng, 150);

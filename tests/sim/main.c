@@ -23,8 +23,8 @@ struct coverage coverage;
 
 /* A further store is a row. */
 const struct sim_kind sim_kinds[] = {
-    { "memory", "memory:", 1, 8000, false },
-    { "shared", "memory:", SIM_NODES, 8000, false },
+    { "memory", "memory:", 1, 2500, false },
+    { "shared", "memory:", SIM_NODES, 2500, false },
     { "sqlite", NULL, 1, 4000, false },
     { "postgresql", NULL, SIM_NODES, 2000, true },
 };
@@ -227,31 +227,98 @@ cell(const char *kind, const char *what, int64_t hits)
     printf("%s  %-10s %-52s %10lld%s\n", told.tap ? "#" : "", kind, what, (long long)hits, few ? "  TOO FEW" : "");
 }
 
+static const char *const cell_words[] = { "charged", "refused", "given back", "past its cap", "settled when it was over" };
+
+void
+cover(const struct sim_limit *limit, enum form_cell which)
+{
+    const struct limit_form *form = &sim_forms[limit->form];
+    coverage.forms[form->counts][form->window][limit->at_cap][which]++;
+    coverage.pers[form->per][which] += which != FORM_CHARGED; /* charges are counted part by part */
+    coverage.modes[limit->mode][which] += in_steps(limit);
+}
+
+/* Whether there can be such a thing. */
+static bool
+cell_exists(enum count_kind counts, enum window_kind window, enum form_cell which)
+{
+    const bool steps = counts == COUNT_COST || counts == COUNT_TOKENS;
+    switch (which) {
+    case FORM_PAST_CAP: return steps && window != WINDOW_BUCKET;
+    case FORM_TURNED: return window != WINDOW_BUCKET && window != WINDOW_LIFETIME && window != WINDOW_CONCURRENCY;
+    default: return window != WINDOW_BUCKET;
+    }
+}
+
+/* Charged and refused by what happens at the cap; the rest by count and window. */
+static void
+tell_form(const struct limit_form *form)
+{
+    static const enum at_cap_kind at_caps[] = { AT_CAP_REFUSE, AT_CAP_QUEUE, AT_CAP_REROUTE, AT_CAP_DOWNGRADE, AT_CAP_WARN,
+        AT_CAP_SHADOW };
+    char what[128];
+    for (size_t a = 0; a < countof(at_caps); a++) {
+        for (int c = FORM_CHARGED; c <= FORM_REFUSED; c++) {
+            const bool stops = at_caps[a] != AT_CAP_WARN && at_caps[a] != AT_CAP_SHADOW;
+            if (c == FORM_CHARGED || stops) {
+                snprintf(what, sizeof what, "%s, %s, at cap %s: %s", count_word(form->counts), window_word(form->window),
+                    at_cap_word(at_caps[a]), cell_words[c]);
+                cell("limit", what, coverage.forms[form->counts][form->window][at_caps[a]][c]);
+            }
+        }
+    }
+    for (int c = FORM_GIVEN_BACK; c < FORM_CELL_COUNT; c++) {
+        int64_t hits = 0;
+        for (size_t a = 0; a < countof(at_caps); a++) {
+            hits += coverage.forms[form->counts][form->window][at_caps[a]][c];
+        }
+        if (cell_exists(form->counts, form->window, (enum form_cell)c)) {
+            snprintf(what, sizeof what, "%s, %s: %s", count_word(form->counts), window_word(form->window), cell_words[c]);
+            cell("limit", what, hits);
+        }
+    }
+}
+
 static void
 tell_forms(void)
 {
-    static const char *const cells[] = { "charged", "refused", "given back", "past its cap", "settled when it was over" };
     char what[128];
     for (int f = 0; f < sim_form_count; f++) {
-        const struct limit_form *form = &sim_forms[f];
-        const bool money = form->counts == COUNT_COST;
-        const bool bucket = form->window == WINDOW_BUCKET;
-        const bool calendar = money && form->window != WINDOW_LIFETIME;
-        for (int c = 0; c < FORM_CELL_COUNT; c++) {
-            if ((c == FORM_PAST_CAP && !money) || (c == FORM_GIVEN_BACK && bucket) || (c == FORM_TURNED && !calendar)) {
-                continue;
-            }
-            snprintf(what, sizeof what, "%s per %s, %s, at cap %s: %s", count_word(form->counts), per_word(form->per),
-                window_word(form->window), at_cap_word(AT_CAP_REFUSE), cells[c]);
-            cell("limit", what, coverage.forms[f][c]);
+        if (sim_forms[f].per == PER_GATEWAY) { /* each count and window once */
+            tell_form(&sim_forms[f]);
         }
     }
+    for (int per = 0; per < PER_KIND_COUNT; per++) {
+        for (int c = 0; c < FORM_CELL_COUNT; c++) {
+            snprintf(what, sizeof what, "per %s: %s", per_word((enum per_kind)per), cell_words[c]);
+            cell("limit", what, coverage.pers[per][c]);
+        }
+    }
+    for (int mode = 0; mode < SIM_MODES; mode++) {
+        static const char *const modes[] = { "stream", "strict", "none" };
+        for (int c = 0; c < FORM_CELL_COUNT; c++) {
+            snprintf(what, sizeof what, "hold: %s: %s", modes[mode], cell_words[c]);
+            cell("limit", what, coverage.modes[mode][c]);
+        }
+    }
+}
+
+static void
+tell_caps(void)
+{
+    cell("cap", "by a group", coverage.by_group);
+    cell("cap", "set for a subject", coverage.by_set);
+    cell("substitute", "another model", coverage.substituted_model);
+    cell("rolling", "charges that are counted together", coverage.merged);
+    cell("edge", "29 February", coverage.leap_days);
+    cell("edge", "New Year", coverage.new_years);
 }
 
 /* What a call can meet at the gate; the rest is the relay's. */
 static const enum reason reasons[] = { REASON_OK, REASON_KEY_INVALID, REASON_KEY_EXPIRED, REASON_KEY_REVOKED,
     REASON_KEY_ROLE, REASON_ACCOUNT_BANNED, REASON_MODEL_UNKNOWN, REASON_ID_UNKNOWN, REASON_THREAD_REQUIRED,
-    REASON_THREAD_PARENT, REASON_UNPRICED, REASON_COST_SPENT, REASON_COST_HELD, REASON_RATE, REASON_IN_FLIGHT,
+    REASON_THREAD_PARENT, REASON_UNPRICED, REASON_CANNOT_BOUND, REASON_COST_SPENT, REASON_COST_HELD, REASON_TOKENS_SPENT,
+    REASON_TOKENS_HELD, REASON_RATE, REASON_IN_FLIGHT,
     REASON_ROUTES_COOLING, REASON_ROUTES_FAILING, REASON_ROUTES_EXHAUSTED, REASON_ID_ROUTE_COOLING,
     REASON_ID_ROUTE_GONE, REASON_OVERLOADED, REASON_STORE_UNAVAILABLE };
 
@@ -291,6 +358,7 @@ static void
 tell_coverage(void)
 {
     tell_forms();
+    tell_caps();
     for (size_t i = 0; i < countof(reasons); i++) {
         cell("reason", reason_row(reasons[i])->code, coverage.reasons[reasons[i]]);
     }
@@ -380,6 +448,7 @@ main(int argc, char **argv)
         return 2;
     }
     noise.state = told.seed;
+    forms_make();
     check(randombytes_set_implementation(&noises) == 0);
     check(secret_start() == STATUS_OK);
     if (!zones_read()) {

@@ -32,6 +32,10 @@ void clock_set(int64_t wall_ms, int64_t mono_ms);
 #define SIM_LIMITS_MAX 10
 #define SIM_PLANS      3
 #define SIM_PLAN_FREE  0
+#define SIM_GROUPS     3
+#define SIM_ORGANISATIONS 3 /* the first is none */
+#define SIM_TAGS       2
+#define SIM_FORMS_MAX  256
 #define SIM_MODELS     7
 #define SIM_PROVIDERS  3
 #define SIM_STEP       50
@@ -39,18 +43,30 @@ void clock_set(int64_t wall_ms, int64_t mono_ms);
 #define CAP_AS_DEFAULT (-2)
 
 struct sim_limit {
-    char name[24];
+    char name[24], was[24];
     int form;               /* of sim_forms */
-    int zone, model, tier;  /* model, tier: -1 = any */
+    int zone, model, tier, provider; /* the last three: -1 = any */
+    int tag, weights;       /* per tag: which; requests: of sim_weights */
+    enum hold_mode mode;
     enum at_cap_kind at_cap;
-    int64_t cap, plan_cap[SIM_PLANS]; /* CAP_UNLIMITED, CAP_AS_DEFAULT */
+    int substitute;         /* downgrade: a model; reroute: a provider */
+    int64_t queue_ms, span_ms;
+    int64_t cap, plan_cap[SIM_PLANS], group_cap[SIM_GROUPS]; /* CAP_UNLIMITED, CAP_AS_DEFAULT */
+    enum group_combine combine;
     int64_t rate, period_ms, burst;
+};
+struct sim_group {
+    uint32_t members; /* bit i: account-i */
+    int organisation; /* of sim_organisations; 0 = none */
 };
 /* What an operator wrote down. */
 struct sim_config {
     int64_t number;
     int limit_count;
     struct sim_limit limits[SIM_LIMITS_MAX];
+    bool has_groups;
+    struct sim_group groups[SIM_GROUPS];
+    enum estimator estimator;
     int64_t price_scale, held_wait_ms;
     enum orphan_rule orphans;
     enum unpriced_rule unpriced;
@@ -78,9 +94,26 @@ struct sim_model {
 };
 extern const struct sim_model sim_models[SIM_MODELS];
 extern const struct sim_price sim_prices[];
-extern const struct limit_form sim_forms[];
-extern const int sim_form_count;
-extern const char *const sim_plans[SIM_PLANS];
+extern struct limit_form sim_forms[SIM_FORMS_MAX]; /* every count, subject and window that go together */
+extern int sim_form_count;
+void forms_make(void);
+extern const char *const sim_plans[SIM_PLANS], *const sim_groups[SIM_GROUPS], *const sim_organisations[SIM_ORGANISATIONS],
+    *const sim_tags[SIM_TAGS];
+/* Requests of a model count as so many. */
+#define SIM_WEIGHTS 3
+struct sim_limit sim_meaning(const struct sim_limit *limit);
+bool sim_same_meaning(const struct sim_limit *left, const struct sim_limit *right);
+int64_t sim_weight(int weights, int model);
+static inline bool
+in_steps(const struct sim_limit *limit) /* cost, tokens: held as far as the answer goes */
+{
+    return sim_forms[limit->form].counts == COUNT_COST || sim_forms[limit->form].counts == COUNT_TOKENS;
+}
+static inline bool
+enforces(const struct sim_limit *limit)
+{
+    return limit->at_cap != AT_CAP_WARN && limit->at_cap != AT_CAP_SHADOW;
+}
 extern const char *const sim_providers[SIM_PROVIDERS];
 #define SIM_MAX_OUTPUT 400
 #define SIM_CONTEXT    5000
@@ -91,7 +124,7 @@ void config_edit(struct rng *rng, struct sim_config *config);
 bool config_set_cap(struct sim_config *config, const char *limit, int64_t cap); /* false: there is no such limit */
 struct policy *config_policy(const struct sim_config *config);
 bool zones_read(void); /* the system's; false where one is missing */
-int64_t sim_cap(const struct sim_limit *limit, const char *plan);
+int64_t sim_plan_cap(const struct sim_limit *limit, const char *plan);
 struct sim_price sim_price_of(const struct sim_config *config, int index);
 
 /* --- The store that fails (faulty.c). */
@@ -337,9 +370,12 @@ void hash_of(char hash[HASH_HEX + 1], char kind, int64_t number);
 
 /* --- What a run reached (main.c). */
 enum form_cell { FORM_CHARGED, FORM_REFUSED, FORM_GIVEN_BACK, FORM_PAST_CAP, FORM_TURNED, FORM_CELL_COUNT };
+#define SIM_MODES 3
 struct coverage {
     int64_t events, turns, restarts, worlds;
-    int64_t forms[64][FORM_CELL_COUNT];
+    int64_t forms[COUNT_KIND_COUNT][WINDOW_KIND_COUNT][AT_CAP_KIND_COUNT][FORM_CELL_COUNT];
+    int64_t pers[PER_KIND_COUNT][FORM_CELL_COUNT], modes[SIM_MODES][FORM_CELL_COUNT];
+    int64_t by_group, by_set, by_raise, by_api, substituted_model, substituted_provider, leap_days, new_years, merged;
     int64_t reasons[REASON_COUNT];
     int64_t faults[FAULT_POINT_COUNT], crashes[FAULT_POINT_COUNT];
     int64_t connections_cut, answers_cut;
@@ -350,6 +386,7 @@ struct coverage {
     int64_t overshoot_max, bound_at_max; /* of a cap of money, micro-USD */
 };
 extern struct coverage coverage;
+void cover(const struct sim_limit *limit, enum form_cell cell);
 
 /* Ends the run: an invariant is broken. Prints what, and how to repeat it. */
 NORETURN void broken(struct world *world, const char *format, ...) PRINTF_LIKE(2, 3);

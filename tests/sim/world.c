@@ -446,7 +446,7 @@ disturb(struct world *world, struct sim_node *node)
             (long long)(node->paused_until_ms - world->time_ms));
     } else if (!(world->left_out & LEAVE_EDITS) && draw_chance(rng, 120) && raise_cap(world, node)) {
         return;
-    } else if (!(world->left_out & LEAVE_EDITS) && draw_chance(rng, 60)) {
+    } else if (!(world->left_out & LEAVE_EDITS) && draw_chance(rng, 110)) {
         config_edit(rng, &world->config);
         node_adopt(world, node);
     } else if (world->node_count > 1 && draw_chance(rng, 60) && node->adopted >= 0
@@ -470,6 +470,30 @@ to_an_edge(struct world *world)
     return max_i64(0, span.end_ms - world->time_ms + draw_between(rng, -2, 1));
 }
 
+/* By just as long as a window of some limit lasts, or a little less or more. */
+static int64_t
+to_an_end(struct world *world)
+{
+    struct rng *rng = &world->rng;
+    const struct sim_config *config = &world->config;
+    for (int i = 0; i < config->limit_count; i++) {
+        const struct sim_limit *limit = &config->limits[draw_below(rng, config->limit_count)];
+        if (limit->span_ms > 0) {
+            return max_i64(0, limit->span_ms + draw_between(rng, -1, 1));
+        }
+    }
+    return 0;
+}
+
+static void
+count_days(const struct world *world)
+{
+    char day[32];
+    calendar_text(world->time_ms, day);
+    coverage.leap_days += memcmp(day + 5, "02-29", 5) == 0;
+    coverage.new_years += memcmp(day + 5, "12-31", 5) == 0 || memcmp(day + 5, "01-01", 5) == 0;
+}
+
 static void
 pass_time(struct world *world)
 {
@@ -477,8 +501,12 @@ pass_time(struct world *world)
     int64_t ms = draw_chance(rng, 3000) ? 0 : draw_below(rng, draw_chance(rng, 500) ? 4000 : 150);
     int64_t drift_ms = draw_chance(rng, 500) ? draw_between(rng, -3, 3) : 0;
     if (!(world->left_out & LEAVE_TIME)) {
-        ms = draw_chance(rng, 60) ? to_an_edge(world) : draw_chance(rng, 20) ? draw_below(rng, 3 * DAY_MS) : ms;
+        ms = draw_chance(rng, 60)    ? to_an_edge(world)
+             : draw_chance(rng, 60) ? to_an_end(world)
+             : draw_chance(rng, 20) ? draw_below(rng, 3 * DAY_MS)
+                                    : ms;
     }
+    count_days(world);
     world->mono_ms += ms;
     world->time_ms += max_i64(0, ms + drift_ms);
 }
@@ -557,7 +585,11 @@ start_anew(struct world *world)
 void
 world_run(struct world *world)
 {
-    world->time_ms = WORLD_BEGINS_MS + draw_below(&world->rng, 500) * DAY_MS + draw_below(&world->rng, DAY_MS);
+    /* Any day, but oftener a turn of the year, and the day that three of four years do not have. */
+    static const int64_t days[] = { 0, 365, 425 };
+    const int64_t day = draw_chance(&world->rng, 1500) ? days[draw_below(&world->rng, countof(days))]
+                                                       : draw_below(&world->rng, 500);
+    world->time_ms = WORLD_BEGINS_MS + day * DAY_MS + draw_below(&world->rng, DAY_MS);
     world->mono_ms = draw_below(&world->rng, 1000000000);
     world->adopted = calloc(SIM_ADOPTED_MAX + 1, sizeof *world->adopted);
     check(world->adopted);
