@@ -239,7 +239,7 @@ take_ledger(struct audit *audit, const struct ledger_row *row)
     audit->ledger_rows++;
     audit->ledger_micros += row->cost_micros;
     coverage.ledger[row->kind]++;
-    if (row->kind == LEDGER_REFUSAL) {
+    if (row->kind == LEDGER_REFUSAL || row->kind == LEDGER_SHADOW) {
         return; /* written when there was a commit for it */
     }
     int64_t *last_ms = &audit->ledger_ms[audit->node->index];
@@ -385,7 +385,7 @@ unasked_ledger(struct audit *audit, struct write *write)
 {
     const struct ledger_row *row = &write->row.ledger;
     write->matched = true;
-    if (row->kind == LEDGER_REFUSAL || row->kind == LEDGER_ADMIN) {
+    if (row->kind == LEDGER_REFUSAL || row->kind == LEDGER_ADMIN || row->kind == LEDGER_SHADOW || row->kind == LEDGER_WARN) {
         return;
     }
     struct audit_hold *hold = audit_hold(audit, row->hold_id);

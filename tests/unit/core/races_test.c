@@ -285,6 +285,47 @@ seats_are_never_too_many(void **state)
     assert_int_equal(started(gate, &event, 379), 200); /* all of them again */
 }
 
+/* It would fit, and is no reason to be sent away: who waits before it is let in first. */
+static void
+who_fits_behind_others_waits_too(void **state)
+{
+    struct gate *gate = *state;
+    struct limit *limits[] = { add_bucket(gate->policy, "rate", PER_KEY, 1, MINUTE_MS, 5),
+        add_limit(gate->policy, "requests", COUNT_REQUESTS, PER_ACCOUNT, WINDOW_DAY, 5),
+        add_limit(gate->policy, "parallel", COUNT_IN_FLIGHT, PER_ACCOUNT, WINDOW_CONCURRENCY, 5) };
+    struct event event = a_call(MODEL_FREE, 1, 0);
+    expect_allowed(gate, &event);
+    gate->others_wait = true;
+    for (size_t i = 0; i < countof(limits); i++) {
+        limits[i]->at_cap = AT_CAP_QUEUE;
+        limits[i]->queue_ms = 700;
+        const struct verdict verdict = gate_decide(gate, &event);
+        assert_int_equal(verdict.kind, VERDICT_WAIT);
+        assert_int_equal(verdict.wait_ms, 700);
+        assert_string_equal(verdict.refusal.limit_name, limits[i]->name);
+        limits[i]->at_cap = AT_CAP_REFUSE;
+    }
+    expect_allowed(gate, &event);
+}
+
+/* Each substitute has subjects of its own; what is the same for all is asked for once. */
+static void
+many_substitutes_fit_into_one_question(void **state)
+{
+    struct gate *gate = *state;
+    static const enum per_kind pers[] = { PER_GATEWAY, PER_ACCOUNT, PER_KEY, PER_THREAD_TREE, PER_MODEL, PER_ACCOUNT_MODEL,
+        PER_PLAN, PER_TIER };
+    static const char *const models[] = { "free", "hidden", "two", "unpriced", "unpriced-second" };
+    for (size_t i = 0; i < 3 * countof(pers); i++) {
+        struct limit *limit =
+            add_limit(gate->policy, "many", COUNT_REQUESTS, pers[i % countof(pers)], WINDOW_DAY, 5);
+        limit->at_cap = AT_CAP_DOWNGRADE;
+        limit->substitute = models[i % countof(models)];
+    }
+    const struct event event = a_call(MODEL_PAID, 100, 0);
+    expect_allowed(gate, &event); /* the gate sees to it that no list of needs flows over */
+}
+
 #define AT_GATE(name, function) CASE_WITH(name, function, gate_make, gate_end)
 
 static const struct CMUnitTest tests[] = {
@@ -300,6 +341,8 @@ static const struct CMUnitTest tests[] = {
     AT_GATE("FF-20 what is left falls with each call by what it cost", what_is_left_falls_with_each_call),
     AT_GATE("FF-21 a budget does not refill within its window", a_budget_does_not_refill),
     AT_GATE("FF-23 FF-24 who passes is held, and billed", who_passes_is_billed),
+    AT_GATE("who fits, but stands behind others in a line, waits like them", who_fits_behind_others_waits_too),
+    AT_GATE("many substitutes fit into one question to the store", many_substitutes_fit_into_one_question),
     AT_GATE("FF-99 of 379 at once 200 get one of 200 seats, and each is free again", seats_are_never_too_many),
 };
 UNIT_MAIN(tests)

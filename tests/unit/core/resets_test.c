@@ -110,6 +110,28 @@ a_reset_is_told_to_the_millisecond(void **state)
     expect_allowed(gate, &event);
 }
 
+/* Nothing was held of it, so its moment is forgotten; a cost that comes all the same is of a window that is over. */
+static void
+what_comes_late_counts_in_no_younger_window(void **state)
+{
+    struct gate *gate = *state;
+    struct limit *limit = add_limit(gate->policy, "rolling", COUNT_COST, PER_ACCOUNT, WINDOW_ROLLING, 1000);
+    limit->span_ms = HOUR_MS;
+    struct event event = a_call(MODEL_FREE, 100, 0);
+    const int64_t late = expect_allowed(gate, &event).hold_id;
+    gate->now_ms += HOUR_MS;
+    event = a_call(MODEL_PAID, 300, 0);
+    const int64_t young = expect_allowed(gate, &event).hold_id;
+    event = a_settle(late, 0, 0);
+    event.settle.usage.cost_micros = 700;
+    expect_allowed(gate, &event);
+    event = a_settle(young, 300, 0);
+    expect_allowed(gate, &event);
+    assert_int_equal(meter_of(gate, limit).settled, 300);
+    event = a_call(MODEL_PAID, 700, 0);
+    expect_allowed(gate, &event);
+}
+
 #define AT_GATE(name, function) CASE_WITH(name, function, gate_make, gate_end)
 
 static const struct CMUnitTest tests[] = {
@@ -117,6 +139,7 @@ static const struct CMUnitTest tests[] = {
     AT_GATE("FF-78 each window of a subject turns by itself", each_window_turns_by_itself),
     AT_GATE("FF-79 a limit that is new begins empty", a_limit_that_is_new_begins_empty),
     AT_GATE("FF-81 the budget of a user named by header begins anew too", a_user_named_by_header_begins_anew_too),
+    AT_GATE("what comes late counts in no younger window", what_comes_late_counts_in_no_younger_window),
     AT_GATE("FF-85 a reset is told to the millisecond, and is then", a_reset_is_told_to_the_millisecond),
 };
 UNIT_MAIN(tests)
