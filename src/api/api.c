@@ -51,6 +51,10 @@ ask_handle(struct api_worker *worker, struct ask *ask)
     case ENDPOINT_METRICS: get_metrics(worker, ask); return;
     case ENDPOINT_STATUS: get_status(worker, ask); return;
     case ENDPOINT_REQUEST: get_request(worker, ask); return;
+    case ENDPOINT_ACCOUNT_USAGE: get_usage(worker, ask); return;
+    case ENDPOINT_ACCOUNT_REPORT: put_usage_report(worker, ask); return;
+    case ENDPOINT_ACCOUNT_THRESHOLDS: get_thresholds(worker, ask); return;
+    case ENDPOINT_ACCOUNT_THRESHOLDS_SET: put_thresholds_of(worker, ask); return;
     case ENDPOINT_ACCOUNTS: get_accounts(worker, ask); return;
     case ENDPOINT_ACCOUNT_ADD: post_account(worker, ask); return;
     case ENDPOINT_ACCOUNT_BAN:
@@ -293,6 +297,10 @@ ask_key(struct ask *ask, const struct http_head *head)
                                          : REASON_OK;
     if (ask->key_fault == REASON_OK) {
         secret_hash_hex(keys.key, ask->key_hash);
+    }
+    const struct http_header *act_for = http_find(head, SLICE("x-tidegate-account"));
+    if (act_for && name_valid(act_for->value)) {
+        (void)slice_to_cstr(act_for->value, ask->act_for, sizeof(ask->act_for));
     }
 }
 

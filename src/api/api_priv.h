@@ -42,6 +42,7 @@ enum api_fault {
     API_FAULT_THREAD_UNKNOWN,
     API_FAULT_ADJUSTED,
     API_FAULT_REQUEST_OPEN,
+    API_FAULT_THRESHOLD_NONE,
     API_FAULT_READ_FAILED,
     API_FAULT_NO_VERDICT,
     API_FAULT_MEMORY,
@@ -66,6 +67,7 @@ struct ask {
     uint64_t peer_block; /* of its address; see net.h */
     enum reason key_fault;      /* why there is no key_hash */
     char key_hash[HASH_HEX + 1];
+    char act_for[NAME_MAX_BYTES + 1]; /* x-tidegate-account; "" = none. For endpoints of an account */
     struct buf body;
 
     struct identity identity;   /* of a key */
@@ -245,6 +247,11 @@ void post_adjust(struct api_worker *worker, struct ask *ask);
 void get_keys(struct api_worker *worker, struct ask *ask);
 void post_key(struct api_worker *worker, struct ask *ask);
 void post_key_revoke(struct api_worker *worker, struct ask *ask);
+
+void get_usage(struct api_worker *worker, struct ask *ask);
+void put_usage_report(struct api_worker *worker, struct ask *ask);
+void get_thresholds(struct api_worker *worker, struct ask *ask);
+void put_thresholds_of(struct api_worker *worker, struct ask *ask);
 
 void put_ledger_row(const struct names *names, struct buf *out, const struct ledger_row *row, bool inputs);
 /* The fullest meters first, at most `max`; account_id 0 = all. False: answered. */

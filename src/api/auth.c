@@ -95,6 +95,13 @@ judge(const struct ask *ask)
     return REASON_OK;
 }
 
+/* A service key may speak there for an end user, as in a model call. */
+static bool
+is_of_account(enum endpoint endpoint)
+{
+    return slice_starts(slice_str(endpoint_row(endpoint)->path), SLICE("/api/account/"));
+}
+
 bool
 auth_allow(struct api_worker *worker, struct ask *ask)
 {
@@ -105,6 +112,9 @@ auth_allow(struct api_worker *worker, struct ask *ask)
     struct event event = { .kind = EVENT_IDENTIFY };
     struct verdict verdict;
     memcpy(event.identify.key_hash, ask->key_hash, sizeof(event.identify.key_hash));
+    if (is_of_account(ask->endpoint)) {
+        memcpy(event.identify.act_for, ask->act_for, sizeof(event.identify.act_for));
+    }
     if (!worker_gate(worker, ask, &event, &verdict)) {
         return false;
     }

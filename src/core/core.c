@@ -180,6 +180,8 @@ need_admin(struct core *core, const struct admin_event *admin, struct needs *nee
         need_admin_cap(core, admin, needs);
     } else if (admin->verb == ADMIN_ADJUST) {
         need_admin_adjust(core, admin, needs);
+    } else if (admin->verb == ADMIN_THRESHOLDS_PUT) {
+        need_admin_thresholds(core, admin, needs);
     }
 }
 

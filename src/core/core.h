@@ -16,6 +16,7 @@
  * a clock. */
 #pragma once
 
+#include "core/reported.h"
 #include "core/work.h"
 #include "policy/policy.h"
 #include "policy/zone.h"
@@ -111,6 +112,36 @@ void core_standing_needs(
     struct core *core, const struct standing_ask *ask, struct needs *needs);
 int32_t core_standings(struct core *core, const struct standing_ask *ask,
     struct limit_standing standings[STANDINGS_MAX]);
+
+/* --- For people: what is reported of an account, and what the limits on that say now. */
+
+/* Thresholds in place of those that are set; CAP_UNLIMITED = none. */
+struct usage_try {
+    int64_t session_pct, week_pct;
+};
+#define USAGE_LIMITS_MAX 16 /* that are shown */
+struct usage_limit {
+    const struct limit *limit;
+    int64_t cap_pct;   /* that rules, or was tried; CAP_UNLIMITED = none */
+    const char *tier;  /* whose word that is */
+    struct reported_answer answer;
+    const char *state; /* of what it goes by: known, reset, stale, missing */
+    bool pauses;       /* new work of some model, now */
+};
+/* Pointers are to rows of the work and the policy. */
+struct usage_view {
+    const struct account_row *account;   /* NULL: there is none */
+    const struct reported_row *reported; /* of its own credentials; NULL = nothing */
+    const char *states[REPORTED_MAX];    /* of those windows */
+    int32_t limit_count;
+    struct usage_limit limits[USAGE_LIMITS_MAX]; /* short windows first */
+    const struct usage_limit *pausing;   /* the first that does; NULL = none */
+    const struct usage_limit *thresholds[2]; /* the limit that session_pct sets, and week_pct; NULL = none is configured */
+};
+/* Once it needs no more, core_usage shows it; `tried` NULL: with the thresholds that are set. */
+void core_usage_needs(struct core *core, int64_t account_id, struct needs *needs);
+void core_usage(struct core *core, int64_t account_id, const struct usage_try *tried,
+    struct usage_view *view);
 
 /* --- parts with tests of their own */
 

@@ -55,6 +55,8 @@ const struct subject_slot *subject_find(const struct core *core, const struct su
 void need_subject(struct core *core, const struct subject_key *key, bool meter, struct needs *needs);
 /* Where caps are set for everybody, and for the members of the account's groups. */
 void need_caps(struct core *core, const struct caller *caller, struct needs *needs);
+/* What the reported limits of an account go by, and where their thresholds are set. */
+void need_usage_caps(struct core *core, const struct caller *caller, struct needs *needs);
 /* All that a call's limits may ask for. */
 void need_limits(struct core *core, const struct caller *caller, struct needs *needs);
 
@@ -253,6 +255,11 @@ bool reported_fits(const struct core *core, const struct limit *limit, int64_t a
     const struct model *model, const char *credential, int64_t cap_pct, struct refusal *refusal);
 void need_report(struct core *core, const struct report_event *report, struct needs *needs);
 void decide_report(struct core *core, const struct report_event *report, struct verdict *verdict);
+
+/* --- thresholds.c */
+void need_admin_thresholds(struct core *core, const struct admin_event *admin, struct needs *needs);
+void decide_admin_thresholds(
+    struct core *core, const struct admin_event *admin, struct verdict *verdict);
 
 /* --- issued.c */
 void need_issued(struct core *core, const struct issued_event *ask, struct needs *needs);

@@ -245,6 +245,7 @@ decide_admin(struct core *core, const struct event *event, struct verdict *verdi
     case ADMIN_CAP_DELETE: decide_admin_cap(core, admin, verdict); return;
     case ADMIN_ADJUST: decide_admin_adjust(core, admin, verdict); return;
     case ADMIN_WEBHOOK_TEST: admin_webhook_test(core, admin, verdict); return;
+    case ADMIN_THRESHOLDS_PUT: decide_admin_thresholds(core, admin, verdict); return;
     default: verdict->admin = ADMIN_INVALID;
     }
 }

@@ -176,6 +176,14 @@ need_thresholds(struct core *core, const struct caller *caller, uint64_t *seen, 
 }
 
 void
+need_usage_caps(struct core *core, const struct caller *caller, struct needs *needs)
+{
+    uint64_t seen = 0;
+    need_thresholds(core, caller, &seen, needs);
+    need_caps(core, caller, needs);
+}
+
+void
 need_limits(struct core *core, const struct caller *caller, struct needs *needs)
 {
     uint64_t seen = 0;

@@ -138,6 +138,7 @@ enum admin_verb {
     ADMIN_WEBHOOK_TEST,  /* a message to the webhook `hook` */
     ADMIN_CAP_PUT,       /* a cap that people set for a subject */
     ADMIN_CAP_DELETE,
+    ADMIN_THRESHOLDS_PUT, /* both thresholds of an account, by its name */
 };
 
 /* A cap of one subject, as people set it, or with ADMIN_ADJUST of no call: whose use is corrected. */
@@ -165,6 +166,10 @@ struct admin_adjust {
     int32_t part_count;
     struct adjust_part parts[HOLD_PARTS_MAX];
 };
+/* Of an account: the percentages of its session and week at which new work stops; CAP_UNLIMITED = none of its own. */
+struct thresholds {
+    int64_t session_pct, week_pct;
+};
 struct admin_event {
     enum admin_verb verb;
     char actor[32];
@@ -175,6 +180,7 @@ struct admin_event {
     struct slice note;           /* JSON for the ledger */
     struct admin_cap cap;
     struct admin_adjust adjust;
+    struct thresholds thresholds;
 };
 
 #define TRACE_ID_HEX 32

@@ -26,6 +26,7 @@
     X(THREAD_UNKNOWN, "thread_not_found", 404, "There is no such thread.")                                       \
     X(ADJUSTED, "adjusted_before", 409, "The call was corrected by this source before.")                         \
     X(REQUEST_OPEN, "request_in_flight", 409, "The call is still in flight; it can be corrected once it is booked.") \
+    X(THRESHOLD_NONE, "threshold_none", 409, "This gateway has no such threshold.")                              \
     X(READ_FAILED, "ledger_unreadable", 503, "The ledger cannot be read.")                                       \
     X(NO_VERDICT, "gateway_overloaded", 503, "The gate did not answer in time; look whether it was done before you try again.") \
     X(MEMORY, "gateway_overloaded", 503, "This gateway has no memory for the answer.")

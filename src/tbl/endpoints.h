@@ -21,6 +21,10 @@
     X(METRICS, GET, "/metrics", API, LOCAL, 0, "counters, Prometheus text")                                          \
     X(STATUS, GET, "/api/v1/status", API, KEY, 0, "state of the gateway, calls of late, meters")                     \
     X(REQUEST, GET, "/api/v1/requests/{id}", API, KEY, 0, "what became of a request, by its x-request-id")           \
+    X(ACCOUNT_USAGE, GET, "/api/account/usage", API, KEY, 0, "what providers report of the account's own windows, and whether new work is paused; with session_pct or week_pct, whether that would pause it") \
+    X(ACCOUNT_REPORT, PUT, "/api/account/usage-report", API, KEY, 0, "report what a provider says is used of its windows") \
+    X(ACCOUNT_THRESHOLDS, GET, "/api/account/thresholds", API, KEY, 0, "percentages of the session and the week at which new work stops") \
+    X(ACCOUNT_THRESHOLDS_SET, PUT, "/api/account/thresholds", API, KEY, 0, "set both; null takes one away")          \
     X(ACCOUNTS, GET, "/api/admin/accounts", API, ADMIN, 0, "all accounts")                                           \
     X(ACCOUNT_ADD, POST, "/api/admin/accounts", API, ADMIN, 0, "make an account")                                    \
     X(ACCOUNT_BAN, POST, "/api/admin/accounts/{name}/ban", API, ADMIN, 0, "refuse all its work")                     \
