@@ -248,6 +248,8 @@ void get_keys(struct api_worker *worker, struct ask *ask);
 void post_key(struct api_worker *worker, struct ask *ask);
 void post_key_revoke(struct api_worker *worker, struct ask *ask);
 
+/* What is reported of the account, null where there is nothing to tell. False: answered. */
+MUST_USE bool put_reported_view(struct api_worker *worker, struct ask *ask, struct buf *out, int64_t account_id);
 void get_usage(struct api_worker *worker, struct ask *ask);
 void put_usage_report(struct api_worker *worker, struct ask *ask);
 void get_thresholds(struct api_worker *worker, struct ask *ask);

@@ -184,7 +184,8 @@ get_status(struct api_worker *worker, struct ask *ask)
         return;
     }
     put_close(out, ']');
-    if (put_meters(worker, ask, out, filter.account_id, METERS_SHOWN)) {
+    if (put_meters(worker, ask, out, filter.account_id, METERS_SHOWN)
+        && (!filter.account_id || put_reported_view(worker, ask, out, filter.account_id))) {
         answer_end(ask);
     }
 }

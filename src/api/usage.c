@@ -11,7 +11,7 @@
 #include "wire/json.h"
 #include "wire/reported.h"
 
-#define MILLI_PCT_DIGITS 3
+static const char *const threshold_fields[] = { "session_pct", "week_pct" };
 
 /* --- Whose. */
 
@@ -32,8 +32,7 @@ may_change(const struct ask *ask, const struct subject *subject)
 static bool
 find_subject(struct api_worker *worker, struct ask *ask, bool changes, struct subject *subject)
 {
-    const bool own = !subject->account[0]
-                     || strcmp(subject->account, ask->identity.account) == 0;
+    const bool own = !subject->account[0] || strcmp(subject->account, ask->identity.account) == 0;
     if (!subject->account[0] && ask->control) {
         answer_field(ask, API_FAULT_PARAMETER, "account", "is missing: whose it is");
         return false;
@@ -71,20 +70,23 @@ put_milli_pct(struct buf *out, const char *key, int64_t milli_pct)
 }
 
 static void
-put_pct_or_null(struct buf *out, const char *key, const struct usage_limit *limit)
+put_pct_or_null(struct buf *out, const char *key, int64_t pct)
 {
-    if (limit && limit->cap_pct != CAP_UNLIMITED) {
-        put_i64(out, key, limit->cap_pct);
-    } else {
+    if (pct == CAP_UNLIMITED) {
         put_null(out, key);
+    } else {
+        put_i64(out, key, pct);
     }
 }
 
+/* As the account has set them: whoever writes them back changes nothing. */
 static void
 put_thresholds(struct buf *out, const struct usage_view *view)
 {
-    put_pct_or_null(out, "session_pct", view->thresholds[0]);
-    put_pct_or_null(out, "week_pct", view->thresholds[1]);
+    for (size_t i = 0; i < countof(threshold_fields); i++) {
+        const struct usage_limit *shown = view->thresholds[i];
+        put_pct_or_null(out, threshold_fields[i], shown ? shown->own_pct : CAP_UNLIMITED);
+    }
 }
 
 static void
@@ -126,8 +128,7 @@ newest_of(const struct reported_row *row, const char *window)
     const struct reported_window *newest = NULL;
     for (int32_t i = 0; row && i < row->window_count; i++) {
         const struct reported_window *at = &row->windows[i];
-        if (strcmp(at->window, window) == 0
-            && (!newest || at->captured_ms > newest->captured_ms)) {
+        if (strcmp(at->window, window) == 0 && (!newest || at->captured_ms > newest->captured_ms)) {
             newest = at;
         }
     }
@@ -215,7 +216,8 @@ put_limit(struct buf *out, const struct usage_limit *shown)
     put_text(out, "per", per_word(shown->limit->per));
     put_i64(out, "window_s", shown->limit->span_ms / SECOND_MS);
     put_text_or_null(out, "set", shown->limit->set);
-    put_pct_or_null(out, "threshold_pct", shown);
+    put_pct_or_null(out, "threshold_pct", shown->cap_pct);
+    put_pct_or_null(out, "own_pct", shown->own_pct);
     put_text(out, "threshold_from", shown->tier);
     put_text(out, "at_cap", at_cap_word(shown->limit->at_cap));
     put_text(out, "state", shown->state);
@@ -230,10 +232,9 @@ put_limit(struct buf *out, const struct usage_limit *shown)
 }
 
 static void
-put_view(struct ask *ask, struct buf *out, const struct subject *subject,
-    const struct usage_view *view)
+put_view(struct ask *ask, struct buf *out, const char *account, const struct usage_view *view)
 {
-    put_text(out, "account", subject->account);
+    put_text(out, "account", account);
     put_payload(out, view->reported);
     put_open(out, "thresholds", '{');
     put_thresholds(out, view);
@@ -270,8 +271,8 @@ static bool
 look(struct api_worker *worker, struct ask *ask, int64_t account_id, const struct usage_try *tried,
     struct looking *looking, struct usage_view *view)
 {
-    const enum status status = engine_usage(
-        looking->policy, worker->reader, account_id, tried, &looking->arena, view);
+    const enum status status =
+        engine_usage(looking->policy, worker->reader, account_id, tried, &looking->arena, view);
     if (status == STATUS_FULL) {
         answer_fault(ask, API_FAULT_MEMORY, NULL);
     } else if (status != STATUS_OK) {
@@ -321,7 +322,8 @@ put_preview(struct api_worker *worker, struct ask *ask, struct buf *out, int64_t
     }
     put_open(out, "preview", '{');
     put_open(out, "thresholds", '{');
-    put_thresholds(out, &view);
+    put_pct_or_null(out, threshold_fields[0], tried->session_pct);
+    put_pct_or_null(out, threshold_fields[1], tried->week_pct);
     put_close(out, '}');
     put_pause(out, view.pausing);
     put_close(out, '}');
@@ -342,7 +344,7 @@ show_usage(struct api_worker *worker, struct ask *ask, const struct subject *sub
         return;
     }
     struct buf *out = answer_begin(ask, 200);
-    put_view(ask, out, subject, &view);
+    put_view(ask, out, subject->account, &view);
     const bool tries = session[0] || week[0];
     if (!tries || put_preview(worker, ask, out, subject->account_id, &tried, looking)) {
         answer_end(ask);
@@ -368,6 +370,23 @@ get_usage(struct api_worker *worker, struct ask *ask)
     struct looking looking = { .policy = engine_policy(worker->api->options.engine) };
     show_usage(worker, ask, &subject, session, week, &looking);
     looking_end(worker, &looking);
+}
+
+bool
+put_reported_view(struct api_worker *worker, struct ask *ask, struct buf *out, int64_t account_id)
+{
+    struct looking looking = { .policy = engine_policy(worker->api->options.engine) };
+    struct usage_view view;
+    const bool good = look(worker, ask, account_id, NULL, &looking, &view);
+    if (good && !view.reported && view.limit_count == 0) {
+        put_null(out, "reported");
+    } else if (good) {
+        put_open(out, "reported", '{');
+        put_view(ask, out, view.account->name, &view);
+        put_close(out, '}');
+    }
+    looking_end(worker, &looking);
+    return good;
 }
 
 static void
@@ -401,8 +420,6 @@ get_thresholds(struct api_worker *worker, struct ask *ask)
 }
 
 /* --- Setting thresholds: both, each a whole number or null, and nothing else. */
-
-static const char *const threshold_fields[] = { "session_pct", "week_pct" };
 
 /* False: answered. */
 static bool
@@ -482,8 +499,8 @@ thresholds_exist(struct api_worker *worker, struct ask *ask, const struct thresh
     engine_policy_unref(worker->api->options.engine, policy);
     if (missing) {
         char text[160];
-        (void)snprintf(text, sizeof(text), "no limit has cap: {set: %s}, so nothing would go by it.",
-            missing);
+        (void)snprintf(
+            text, sizeof(text), "no limit has cap: {set: %s}, so nothing would go by it.", missing);
         answer_fault(ask, API_FAULT_THRESHOLD_NONE, text);
     }
     return !missing;
@@ -507,8 +524,8 @@ put_note(struct buf *note, const struct subject *subject, const struct threshold
 }
 
 static void
-change_thresholds(struct api_worker *worker, struct ask *ask, const struct subject *subject,
-    struct event *event)
+change_thresholds(
+    struct api_worker *worker, struct ask *ask, const struct subject *subject, struct event *event)
 {
     struct verdict verdict;
     struct buf note = { 0 };
@@ -552,9 +569,9 @@ submit_report(struct api_worker *worker, struct ask *ask, const struct reported_
     struct verdict verdict;
     struct buf packed = { 0 };
     pack_reported(report, &packed);
-    event.report = (struct report_event){ .account_id = report->account_id,
-        .whole = true,
-        .windows = buf_slice(&packed) };
+    event.report = (struct report_event){
+        .account_id = report->account_id, .whole = true, .windows = buf_slice(&packed)
+    };
     const bool came = !packed.failed && worker_gate(worker, ask, &event, &verdict);
     if (packed.failed) {
         answer_fault(ask, API_FAULT_MEMORY, NULL);
@@ -589,7 +606,7 @@ put_usage_report(struct api_worker *worker, struct ask *ask)
     struct usage_view view;
     if (look(worker, ask, subject.account_id, NULL, &looking, &view)) {
         struct buf *out = answer_begin(ask, 200);
-        put_view(ask, out, &subject, &view);
+        put_view(ask, out, subject.account, &view);
         answer_end(ask);
     }
     looking_end(worker, &looking);

@@ -130,6 +130,10 @@ bool audit_going(void *user, const char *doing, int64_t done, int64_t total);
 void audit_json(const struct audit *audit, struct buf *out);
 void audit_print_findings(const struct audit *audit);
 
+/* --- thresholds.c */
+/* What is reported of an account, and the limits on that, as /api/account/usage tells it. */
+void print_reported(struct json_object *usage);
+
 /* --- check.c */
 /* Prints what a text of conf/ that was refused is told with, as JSON. */
 void findings_json(const char *file, const char *text);

@@ -300,6 +300,10 @@ print_status(struct json_object *answer)
         (void)printf("\nLimits, the fullest first\n");
         print_meters(meters);
     }
+    if (json_has(answer, "reported")) {
+        (void)printf("\nReported by providers\n");
+        print_reported(json_member(answer, "reported"));
+    }
 }
 
 int

@@ -34,8 +34,7 @@ ask_of(const struct call_state *state, const struct applied *applied, const stru
     int64_t ask = 1;
     switch (applied->limit->counts) {
     case COUNT_COST:
-        ask = price_bound(
-            route->price, input, estimate->least, state->call->price_multiplier_pct);
+        ask = price_bound(route->price, input, estimate->least, state->call->price_multiplier_pct);
         break;
     case COUNT_TOKENS: ask = input + estimate->least; break;
     case COUNT_REQUESTS: return limit_weight(applied->limit, state->model);
@@ -49,16 +48,14 @@ used_of(const struct applied *applied)
 {
     const bool ignores_held =
         counts_in_steps(applied->limit->counts) && applied->limit->hold == HOLD_MODE_NONE;
-    return ignores_held ? applied->now.settled
-                        : money_add(applied->now.settled, applied->now.held);
+    return ignores_held ? applied->now.settled : money_add(applied->now.settled, applied->now.held);
 }
 
 static bool
 others_wait(const struct core *core, const struct applied *applied)
 {
     const struct limit *limit = applied->limit;
-    const bool has_line =
-        counts_in_steps(limit->counts) || limit->at_cap == AT_CAP_QUEUE;
+    const bool has_line = counts_in_steps(limit->counts) || limit->at_cap == AT_CAP_QUEUE;
     return has_line && core->line_busy && applied->subject_id
            && core->line_busy(core->line_user, limit->limit_id, applied->subject_id);
 }
@@ -75,8 +72,7 @@ limit_has_room(const struct applied *applied, int64_t ask)
 static bool
 limit_fits(const struct call_state *state, const struct applied *applied, int64_t ask)
 {
-    if (applied->cap == CAP_UNLIMITED
-        || (ask == 0 && applied->limit->counts == COUNT_COST)) {
+    if (applied->cap == CAP_UNLIMITED || (ask == 0 && applied->limit->counts == COUNT_COST)) {
         return true; /* what costs nothing passes a spent limit */
     }
     return !others_wait(state->core, applied) && limit_has_room(applied, ask);
@@ -100,8 +96,8 @@ room_wait_ms(const struct call_state *state, const struct applied *applied, int6
         return 0;
     }
     if (applied->limit->window == WINDOW_ROLLING) {
-        return applied->slot ? rolling_wait_ms(applied->limit, &applied->slot->row, applied->cap, ask,
-                   max_i64(now_ms, applied->slot->row.seen_ms))
+        return applied->slot ? rolling_wait_ms(applied->limit, &applied->slot->row, applied->cap,
+                   ask, max_i64(now_ms, applied->slot->row.seen_ms))
                              : 0;
     }
     return applied->window.end_ms ? max_i64(1, applied->window.end_ms - now_ms) : 0;
@@ -109,20 +105,24 @@ room_wait_ms(const struct call_state *state, const struct applied *applied, int6
 
 /* A limit of money or tokens without room: will it have room again, and when? */
 static void
-refuse_amount(const struct call_state *state, const struct applied *applied, struct refusal *refusal)
+refuse_amount(
+    const struct call_state *state, const struct applied *applied, struct refusal *refusal)
 {
     const bool money = applied->limit->counts == COUNT_COST;
     const bool would_fit = money_add(applied->now.settled, refusal->ask) <= applied->cap;
     refusal->reason = would_fit ? (money ? REASON_COST_HELD : REASON_TOKENS_HELD)
                                 : (money ? REASON_COST_SPENT : REASON_TOKENS_SPENT);
-    refusal->retry_after_ms = would_fit ? HELD_RETRY_MS : room_wait_ms(state, applied, refusal->ask);
-    refusal->resets_at_ms = applied->limit->window == WINDOW_ROLLING && refusal->retry_after_ms && !would_fit
-                                ? state->core->now_ms + refusal->retry_after_ms
-                                : applied->window.end_ms;
+    refusal->retry_after_ms =
+        would_fit ? HELD_RETRY_MS : room_wait_ms(state, applied, refusal->ask);
+    refusal->resets_at_ms =
+        applied->limit->window == WINDOW_ROLLING && refusal->retry_after_ms && !would_fit
+            ? state->core->now_ms + refusal->retry_after_ms
+            : applied->window.end_ms;
 }
 
 static void
-refuse_bucket(const struct call_state *state, const struct applied *applied, struct refusal *refusal)
+refuse_bucket(
+    const struct call_state *state, const struct applied *applied, struct refusal *refusal)
 {
     const struct limit *limit = applied->limit;
     refusal->reason = limit->counts == COUNT_COST     ? REASON_COST_SPENT
@@ -161,8 +161,8 @@ is_held(enum reason reason)
 }
 
 static void
-refuse_limit(
-    const struct call_state *state, const struct applied *applied, int64_t ask, struct refusal *refusal)
+refuse_limit(const struct call_state *state, const struct applied *applied, int64_t ask,
+    struct refusal *refusal)
 {
     const struct limit *limit = applied->limit;
     *refusal = (struct refusal){ .limit_id = limit->limit_id,
@@ -237,8 +237,8 @@ check_bounds(const struct call_state *state, const struct route *route)
 
 /* False when this limit has no room for the call; then the refusal says why. */
 static bool
-check_limit(const struct call_state *state, const struct applied *applied, const struct route *route,
-    struct refusal *refusal)
+check_limit(const struct call_state *state, const struct applied *applied,
+    const struct route *route, struct refusal *refusal)
 {
     if (!limit_counts_route(applied->limit, state->policy, route)) {
         return true;
@@ -294,20 +294,19 @@ check_limits(const struct call_state *state, const struct route *route, struct v
 
 /* The output that one limit leaves room for; INT64_MAX where it sets no bound of its own. */
 static int64_t
-output_within(const struct call_state *state, const struct applied *applied, const struct route *route)
+output_within(
+    const struct call_state *state, const struct applied *applied, const struct route *route)
 {
     const struct limit *limit = applied->limit;
     const struct estimate *estimate = &state->estimate;
     const int64_t pct = state->call->price_multiplier_pct;
     const bool bounds = counts_in_steps(limit->counts) && limit->hold != HOLD_MODE_NONE
                         && limit->window != WINDOW_BUCKET && applied->cap != CAP_UNLIMITED
-                        && limit_enforces(limit)
-                        && limit_counts_route(limit, state->policy, route);
+                        && limit_enforces(limit) && limit_counts_route(limit, state->policy, route);
     if (!bounds) {
         return INT64_MAX;
     }
-    const int64_t input =
-        limit->hold == HOLD_MODE_STRICT ? estimate->input_bound : estimate->input;
+    const int64_t input = limit->hold == HOLD_MODE_STRICT ? estimate->input_bound : estimate->input;
     const int64_t room = applied->cap - used_of(applied);
     if (limit->counts == COUNT_TOKENS) {
         return max_i64(0, room - input);
@@ -326,8 +325,8 @@ size_hold(struct call_state *state, const struct route *route)
     const struct estimate *estimate = &state->estimate;
     state->bound_output = estimate->output_bound;
     for (int32_t i = 0; i < state->limits.count; i++) {
-        state->bound_output = min_i64(
-            state->bound_output, output_within(state, &state->limits.items[i], route));
+        state->bound_output =
+            min_i64(state->bound_output, output_within(state, &state->limits.items[i], route));
     }
     if (state->bound_output < estimate->output_bound) {
         state->output_limit = state->bound_output / answers;
@@ -375,10 +374,11 @@ check_routes(struct call_state *state, struct verdict *verdict)
             return true;
         }
         /* The first route's refusal is the one to tell, unless waiting helps another. */
-        const bool worth_waiting = is_held(attempt.refusal.reason)
-                                   && !is_held(verdict->refusal.reason);
+        const bool worth_waiting =
+            is_held(attempt.refusal.reason) && !is_held(verdict->refusal.reason);
         const bool asks_again =
-            any_open && (verdict->asks_again || attempt.refusal.limit_id != verdict->refusal.limit_id);
+            any_open
+            && (verdict->asks_again || attempt.refusal.limit_id != verdict->refusal.limit_id);
         if (!any_open || worth_waiting) {
             *verdict = attempt;
         }

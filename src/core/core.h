@@ -124,6 +124,7 @@ struct usage_limit {
     const struct limit *limit;
     int64_t cap_pct;   /* that rules, or was tried; CAP_UNLIMITED = none */
     const char *tier;  /* whose word that is */
+    int64_t own_pct;   /* that the account itself has set; CAP_UNLIMITED = none */
     struct reported_answer answer;
     const char *state; /* of what it goes by: known, reset, stale, missing */
     bool pauses;       /* new work of some model, now */

@@ -4,7 +4,8 @@
 #include "core/core_priv.h"
 #include "rows/pack.h"
 
-#define SAME_REPORT_MS (10 * SECOND_MS) /* what says the same again so soon is not written anew */
+#define SAME_REPORT_MS                                                                             \
+    (10 * SECOND_MS) /* headers that say the same again so soon are not written anew */
 
 const char *
 reported_state_word(enum reported_state state)
@@ -97,8 +98,8 @@ look_at(const struct reported_ask *ask, const struct reported_window *window)
         answer.state = REPORTED_RESET;
         return answer;
     }
-    const bool stale = ask->limit->max_age_ms > 0
-                       && ask->now_ms - window->captured_ms > ask->limit->max_age_ms;
+    const bool stale =
+        ask->limit->max_age_ms > 0 && ask->now_ms - window->captured_ms > ask->limit->max_age_ms;
     answer.resets_at_ms = window->resets_at_ms;
     answer.state = stale ? REPORTED_STALE : REPORTED_KNOWN;
     if (!stale || ask->limit->on_stale != FACT_TREAT_AS_RESET) {
@@ -191,7 +192,8 @@ account_of(const struct limit *limit, int64_t account_id)
 }
 
 void
-need_reported(struct core *core, const struct policy *policy, int64_t account_id, struct needs *needs)
+need_reported(
+    struct core *core, const struct policy *policy, int64_t account_id, struct needs *needs)
 {
     bool asked[2] = { false, false }; /* the company's row, the account's */
     for (int32_t i = 0; i < policy->limit_count; i++) {
@@ -210,8 +212,7 @@ need_reported(struct core *core, const struct policy *policy, int64_t account_id
 const struct reported_row *
 reported_of(const struct core *core, const struct limit *limit, int64_t account_id)
 {
-    const struct reported_slot *slot =
-        work_reported(core->work, account_of(limit, account_id));
+    const struct reported_slot *slot = work_reported(core->work, account_of(limit, account_id));
     return slot && slot->slot.state != SLOT_ABSENT ? &slot->row : NULL;
 }
 
@@ -261,7 +262,8 @@ says_the_same(const struct reported_window *one, const struct reported_window *o
 
 /* What the report tells of this credential, and of this window of it. */
 static bool
-report_has(const struct reported_row *report, const struct reported_window *window, bool *credential)
+report_has(
+    const struct reported_row *report, const struct reported_window *window, bool *credential)
 {
     bool has = false;
     *credential = false;
@@ -319,7 +321,7 @@ reported_merge(
         }
         struct reported_window *place = place_of(row, &window, &is_new);
         const bool older = !is_new && window.captured_ms < place->captured_ms;
-        if (older || (!is_new && says_the_same(place, &window))) {
+        if (older || (!is_new && !whole && says_the_same(place, &window))) {
             continue;
         }
         *place = window;

@@ -44,8 +44,8 @@ static int32_t
 set_index(const struct subject_row *row, int64_t limit_id)
 {
     int32_t i = 0;
-    while (i < row->set_count
-           && (row->sets[i].limit_id != limit_id || row->sets[i].kind != SET_CAP)) {
+    while (
+        i < row->set_count && (row->sets[i].limit_id != limit_id || row->sets[i].kind != SET_CAP)) {
         i++;
     }
     return i;
@@ -96,8 +96,7 @@ thresholds_put(struct core *core, const struct thresholds *thresholds, struct su
 }
 
 void
-decide_admin_thresholds(
-    struct core *core, const struct admin_event *admin, struct verdict *verdict)
+decide_admin_thresholds(struct core *core, const struct admin_event *admin, struct verdict *verdict)
 {
     const struct account_slot *account = work_account_name(core->work, admin->account.name);
     if (!account || account->slot.state == SLOT_ABSENT) {
@@ -137,9 +136,9 @@ caller_of_account(const struct core *core, int64_t account_id)
 {
     const struct account_slot *account = work_account(core->work, account_id);
     const bool known = account && account->slot.state != SLOT_ABSENT;
-    return (struct caller){ .policy = core->policy,
-        .account = known ? &account->row : NULL,
-        .account_id = account_id };
+    return (struct caller){
+        .policy = core->policy, .account = known ? &account->row : NULL, .account_id = account_id
+    };
 }
 
 static bool
@@ -190,8 +189,12 @@ judge_limit(struct core *core, const struct limit *limit, const struct caller *c
         .row = reported_of(core, limit, caller->account_id),
         .cap_pct = cap_pct,
         .now_ms = core->now_ms };
+    const struct subject_slot *subject = subject_find(core, &keys[0]);
+    const struct cap_set *own =
+        subject ? cap_set_find(&subject->row, limit->limit_id, SET_CAP, core->now_ms) : NULL;
     *shown = (struct usage_limit){ .limit = limit,
         .cap_pct = cap_pct,
+        .own_pct = own ? own->amount : CAP_UNLIMITED,
         .tier = cap_tier_word(ruling.tier),
         .answer = reported_judge(&ask) };
     shown->state = reported_state_word(shown->answer.state);
@@ -233,8 +236,8 @@ state_of_window(const struct usage_view *view, const struct reported_window *win
 }
 
 void
-core_usage(struct core *core, int64_t account_id, const struct usage_try *tried,
-    struct usage_view *view)
+core_usage(
+    struct core *core, int64_t account_id, const struct usage_try *tried, struct usage_view *view)
 {
     const struct caller caller = caller_of_account(core, account_id);
     const struct reported_slot *slot = work_reported(core->work, account_id);

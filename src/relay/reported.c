@@ -42,9 +42,10 @@ worth_telling(struct relay_loop *loop, const struct reported_row *report, struct
     if (!loop->told_reports) {
         return true;
     }
-    const struct told_report now = { .who = hash_pair((uint64_t)report->account_id,
-                                              hash_bytes(slice_str(report->windows[0].credential)))
-                                            | 1,
+    const struct told_report now = { .who =
+                                         hash_pair((uint64_t)report->account_id,
+                                             hash_bytes(slice_str(report->windows[0].credential)))
+                                         | 1,
         .what = hash_bytes(packed),
         .highest_milli_pct = highest_of(report),
         .told_mono_ms = net_loop_mono_ms(loop->loop) };
@@ -52,7 +53,8 @@ worth_telling(struct relay_loop *loop, const struct reported_row *report, struct
     const int64_t since_ms = now.told_mono_ms - told->told_mono_ms;
     const bool same = told->who == now.who && told->what == now.what;
     const bool rose = now.highest_milli_pct >= told->highest_milli_pct + TELL_RISE;
-    if (told->who == now.who && (same ? since_ms < TELL_AGAIN_MS : since_ms < TELL_CHANGE_MS && !rose)) {
+    if (told->who == now.who
+        && (same ? since_ms < TELL_AGAIN_MS : since_ms < TELL_CHANGE_MS && !rose)) {
         return false;
     }
     *told = now;
@@ -79,8 +81,8 @@ call_tell_reported(const struct call *call, const struct http_head *head)
         return;
     }
     struct event event = { .kind = EVENT_REPORT, .reply.loop = ENGINE_NO_REPLY };
-    event.report = (struct report_event){ .account_id = report.account_id,
-        .windows = buf_slice(&packed) };
+    event.report =
+        (struct report_event){ .account_id = report.account_id, .windows = buf_slice(&packed) };
     if (!engine_submit(call->loop->relay->engine, &event)) {
         told_reports_free(call->loop); /* no memory: the next answer tells */
     }

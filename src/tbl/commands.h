@@ -67,6 +67,12 @@
     X(account_list, "account list", "", "all accounts", COMMAND_DOOR_LINES)                                      \
     X(account_ban, "account ban", "NAME", "refuse all its work from now on", COMMAND_DOOR_LINES)                 \
     X(account_unban, "account unban", "NAME", "let it work again", COMMAND_DOOR_LINES)                           \
+    X(account_thresholds, "account thresholds", "NAME [--session PCT] [--week PCT]",                             \
+        "what providers report of its windows; set at which percentage new work stops",                          \
+        "--session PCT     of the session (5 h) window: 1 to 100, or off\n"                                      \
+        "--week PCT        of the week\n"                                                                        \
+        "What runs goes on. One that is not named stays as it is; off takes the account's own away.\n"           \
+        COMMAND_DOOR_LINES)                                                                                      \
     X(key_add, "key add",                                                                                        \
         "ACCOUNT [--role ROLE] [--expires WHEN] [--label TEXT] [--may-act-for PREFIX] [--thread-required]",      \
         "make a key and show it, once",                                                                          \

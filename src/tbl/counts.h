@@ -47,7 +47,8 @@
     X(AT_CAP_SHADOW, "shadow")
 
 /* Which counts, subjects and windows go together. Cost, tokens and requests add up over any window for
- * anybody; calls in flight have none; what a provider reports is of an account, over that provider's window. */
+ * anybody; calls in flight have none; what a provider reports is of an account's
+ * credentials, or of the company's, over that provider's window. */
 #define LIMIT_SUBJECTS(X, counts, window)                                                          \
     X(counts, PER_GATEWAY, window)                                                                 \
     X(counts, PER_ACCOUNT, window)                                                                 \
@@ -73,7 +74,8 @@
     LIMIT_WINDOWS(X, COUNT_TOKENS)                                                                 \
     LIMIT_WINDOWS(X, COUNT_REQUESTS)                                                               \
     LIMIT_SUBJECTS(X, COUNT_IN_FLIGHT, WINDOW_CONCURRENCY)                                         \
-    X(COUNT_REPORTED, PER_ACCOUNT, WINDOW_REPORTED)
+    X(COUNT_REPORTED, PER_ACCOUNT, WINDOW_REPORTED)                                                \
+    X(COUNT_REPORTED, PER_GATEWAY, WINDOW_REPORTED)
 
 #define WORD_ENUM(name, word) name,
 enum count_kind { COUNT_KINDS(WORD_ENUM) COUNT_KIND_COUNT };

@@ -133,7 +133,8 @@ reported_of_headers(
         const size_t length = at ? (size_t)(at - name.ptr) : name.len;
         const struct slice suffix =
             at ? slice_of(at + 1, name.len - length - 1) : slice_of(NULL, 0);
-        if (name.len == 0 || name.len > 32 || !name_window(&window, slice_of(name.ptr, length), suffix)
+        if (name.len == 0 || name.len > 32
+            || !name_window(&window, slice_of(name.ptr, length), suffix)
             || !used_of(slice_trim(head->headers[i].value), OF_FRACTION, &window.used_milli_pct)
             || !slice_to_cstr(credential, window.credential, sizeof window.credential)) {
             continue;
@@ -222,8 +223,8 @@ take_known(struct reading *reading, size_t index, struct json_value object)
         return true; /* a plan without this window */
     }
     if (object.type != JSON_OBJECT) {
-        return wrong(reading, name, "",
-            index > 0 ? "must be an object, or null" : "must be an object");
+        return wrong(
+            reading, name, "", index > 0 ? "must be an object, or null" : "must be an object");
     }
     if (!json_get(object.text, "utilization", &used)) {
         return wrong(reading, name, "utilization", "is missing");
@@ -231,8 +232,8 @@ take_known(struct reading *reading, size_t index, struct json_value object)
     if (!json_get(object.text, "resets_at", &resets)) {
         return wrong(reading, name, "resets_at", "is missing");
     }
-    check(name_window(&window, slice_str(known_windows[index].length),
-        slice_str(known_windows[index].suffix)));
+    check(name_window(
+        &window, slice_str(known_windows[index].length), slice_str(known_windows[index].suffix)));
     return take_used(reading, name, "utilization", used, &window)
            && take_reset(reading, name, resets, &window) && add_window(reading, name, &window);
 }
@@ -367,8 +368,7 @@ take_beside(struct reading *reading, struct slice body)
     const bool good = json_to_cstr(value, text, sizeof text)
                       && civil_parse_rfc3339(slice_str(text), &reading->captured_ms)
                       && reading->captured_ms > 0 && reading->captured_ms <= WALL_MS_MAX;
-    return good
-           || wrong(reading, "captured_at", "", "must be a time such as 2026-11-21T14:00:00Z");
+    return good || wrong(reading, "captured_at", "", "must be a time such as 2026-11-21T14:00:00Z");
 }
 
 bool
