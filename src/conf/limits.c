@@ -124,7 +124,8 @@ report_no_form(struct conf *conf, const struct node *map, const struct limit *li
         report_add(&conf->report, window->key,
             "the window of what is reported is the provider's: write counts: reported 5h, and take 'window' out");
     } else if (limit->counts == COUNT_REPORTED) {
-        report_add(&conf->report, doc_get(map, "per"), "what is reported is of an account, or of the company's own credentials; write per: account or per: gateway");
+        report_add(&conf->report, doc_get(map, "per"),
+            "what is reported is of an account, or of the company's own credentials; write per: account or per: gateway");
     } else {
         report_add(&conf->report, window, "%s adds up over a time: %s", count_word(limit->counts),
             option_row(OPTION_LIMIT_WINDOW)->form);

@@ -490,7 +490,7 @@ static const struct row wrong_limits_rows[] = {
     { LIMIT("counts: reported, per: account, cap: 90"),
         "t.yaml:3:22: what is reported is of a window of the provider's: write reported 5h or reported 7d; this is 'reported'" },
     { LIMIT("counts: reported 5h, per: key, cap: 90"),
-        "t.yaml:3:40: what is reported is of an account; write per: account" },
+        "t.yaml:3:40: what is reported is of an account, or of the company's own credentials; write per: account or per: gateway" },
     { LIMIT("counts: reported 5h, per: account, window: day, cap: 90"),
         "t.yaml:3:49: the window of what is reported is the provider's: write counts: reported 5h, and take 'window' out" },
     { LIMIT("counts: reported 5h, per: account, cap: 101"),
