@@ -69,6 +69,7 @@ need_admin_adjust(struct core *core, const struct admin_event *admin, struct nee
         need_admin_cap(core, admin, needs);
         if (whose_find(core, admin, &whose)) {
             subject_id = whose_row(core, &whose).subject_id;
+            need_warn_correction(core, whose.account_id, needs);
         }
         if (subject_id) {
             need_meter(core, subject_id, needs);
@@ -76,6 +77,7 @@ need_admin_adjust(struct core *core, const struct admin_event *admin, struct nee
         return;
     }
     need_id(needs, NEED_HOLD, work_hold(core->work, adjust->hold_id), adjust->hold_id);
+    need_warn_correction(core, adjust->account_id, needs);
     for (int32_t i = 0; i < adjust->part_count; i++) {
         if (part_subject(core, adjust, &adjust->parts[i], needs, &subject_id)) {
             need_meter(core, subject_id, needs);
@@ -84,11 +86,13 @@ need_admin_adjust(struct core *core, const struct admin_event *admin, struct nee
 }
 
 static void
-move_settled(struct core *core, struct meter_slot *slot, struct meter *meter, int64_t delta)
+move_settled(struct core *core, const struct limit *limit, struct meter_slot *slot,
+    struct meter *meter, int64_t delta)
 {
     meter->settled = money_add(meter->settled, delta);
     slot->row.seen_ms = max_i64(slot->row.seen_ms, core->now_ms);
     slot->slot.dirty = true;
+    warn_correction(core, limit, slot, meter);
 }
 
 /* What moved, in the form of a decision's inputs, so that the sums of an audit go the same way. */
@@ -167,7 +171,7 @@ adjust_call(struct core *core, const struct admin_event *admin)
         struct meter *meter =
             slot && slot->slot.state != SLOT_ABSENT ? meter_of_part(&slot->row, &charged) : NULL;
         if (meter) { /* else its window is over: the ledger alone remembers it */
-            move_settled(core, slot, meter, adjust->delta);
+            move_settled(core, limit, slot, meter, adjust->delta);
             tell_moved(&moved, limit, subject_id, part->window_ms, adjust->delta, moved.len == 0);
         }
     }
@@ -213,7 +217,7 @@ adjust_meter(struct core *core, const struct admin_event *admin, struct verdict 
     }
     char room[MOVED_BYTES / HOLD_PARTS_MAX];
     struct buf moved = buf_over(room, sizeof room);
-    move_settled(core, slot, meter, admin->adjust.delta);
+    move_settled(core, limit, slot, meter, admin->adjust.delta);
     tell_moved(&moved, limit, subject.subject_id, meter->window_ms, admin->adjust.delta, true);
     adjust_ledger(core, admin, whose.account_id,
         limit->counts == COUNT_COST ? admin->adjust.delta : 0, buf_slice(&moved));

@@ -175,6 +175,57 @@ warn_check(
     }
 }
 
+static bool
+is_needed(const struct needs *needs, const struct need *need)
+{
+    for (int32_t i = 0; i < needs->count; i++) {
+        const struct need *other = &needs->items[i];
+        if (other->kind == need->kind && other->sub_kind == need->sub_kind && other->id == need->id
+            && strcmp(other->text, need->text) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void
+need_warn_correction(struct core *core, int64_t account_id, struct needs *needs)
+{
+    const struct account_slot *account = work_account(core->work, account_id);
+    struct caller caller = { .policy = core->policy, .account_id = account_id };
+    struct needs own;
+    own.count = 0;
+    own.overflow = false;
+    need_id(&own, NEED_ACCOUNT, account, account_id);
+    if (account && account->slot.state != SLOT_ABSENT) {
+        caller.account = &account->row;
+    }
+    need_caps(core, &caller, &own);
+    for (int32_t i = 0; i < own.count; i++) { /* the correction itself may need the same */
+        if (needs->count < NEEDS_MAX && !is_needed(needs, &own.items[i])) {
+            needs->items[needs->count++] = own.items[i];
+        }
+    }
+}
+
+void
+warn_correction(
+    struct core *core, const struct limit *limit, struct meter_slot *slot, struct meter *meter)
+{
+    const struct subject_row *subject = subject_by_id(core, slot->row.subject_id);
+    if (!subject || (limit->warn_count == 0 && limit->at_cap != AT_CAP_WARN)) {
+        return;
+    }
+    const struct account_slot *account = work_account(core->work, subject->account_id);
+    const bool known = account && account->slot.state != SLOT_ABSENT;
+    const struct caller caller = { .policy = core->policy,
+        .account = known ? &account->row : NULL,
+        .account_id = subject->account_id };
+    struct subject_key own = { .kind = subject->kind, .account_id = subject->account_id };
+    memcpy(own.name, subject->name, sizeof own.name);
+    warn_look(core, limit, slot, meter, cap_rule(core, limit, &caller, &own).cap);
+}
+
 void
 shadow_note(struct core *core, const struct event *event, const struct refusal *refusal)
 {

@@ -572,7 +572,9 @@ do_jobs(struct engine *engine, int64_t mono_ms)
     if (more) {
         engine->shared.jobs_mono_ms = mono_ms; /* the next turn goes on */
     }
-    if (status == STATUS_OK && engine->policy->webhook_count > 0) {
+    /* Whoever has sent before goes on: what was left by webhooks that are no more is cleared away. */
+    const bool sends = engine->policy->webhook_count > 0 || engine->deliver_mono_ms > 0;
+    if (status == STATUS_OK && sends) {
         status = take_job(engine, "webhooks", lease_ms, &taken);
         if (status == STATUS_OK && taken) {
             __atomic_store_n(&engine->deliver_mono_ms, mono_ms + lease_ms, __ATOMIC_RELEASE);

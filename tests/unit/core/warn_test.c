@@ -236,6 +236,37 @@ calls_that_settle(void **state)
     gate_end((void **)&gate);
 }
 
+/* A correction moves what is settled like a call, under the cap that rules for the account: its plan's. */
+static void
+corrections(void **state)
+{
+    static const struct {
+        int64_t delta;
+        int warnings;
+    } rows[] = { { 374, 0 }, { 1, 1 }, { -100, 1 }, { 100, 1 } };
+    struct plan_cap plan_cap = { "free", CAP / 2 };
+    struct gate *gate = NULL;
+    gate_make((void **)&gate);
+    struct limit *limit = add_limit(gate->policy, "day-spend", COUNT_COST, PER_ACCOUNT, WINDOW_DAY, CAP);
+    limit->warn_count = 1;
+    limit->warn_pct[0] = 75;
+    limit->plan_caps = &plan_cap;
+    limit->plan_cap_count = 1;
+    for (size_t i = 0; i < countof(rows); i++) {
+        struct event event = { .kind = EVENT_ADMIN };
+        event.admin.verb = ADMIN_ADJUST;
+        event.admin.note = SLICE("{\"v\":1}");
+        event.admin.cap.kind = SUBJECT_ACCOUNT;
+        event.admin.cap.limit_id = limit->limit_id;
+        event.admin.adjust.delta = rows[i].delta;
+        memcpy(event.admin.account.name, "ann", sizeof "ann");
+        memcpy(event.admin.actor, "admin", sizeof "admin");
+        assert_int_equal(expect_allowed(gate, &event).admin, ADMIN_DONE);
+        assert_int_equal(warnings_on_books(gate), rows[i].warnings);
+    }
+    gate_end((void **)&gate);
+}
+
 /* Over the cap it is told of, and the call is allowed. */
 static void
 limits_that_are_only_watched(void **state)
@@ -319,6 +350,7 @@ static const struct CMUnitTest tests[] = {
     CASE("levels that fall by themselves are not told of", levels_that_fall_by_themselves),
     CASE("the meters of a rolling window are one", rolling_windows),
     CASE("a call that settles tells once a window", calls_that_settle),
+    CASE("a correction tells like a call", corrections),
     CASE("a limit that is only watched refuses nobody and is told of", limits_that_are_only_watched),
     CASE("every webhook that wants a warning gets it", every_webhook_that_wants_it),
     CASE("failed deliveries back off, and are given up after three days", failed_deliveries_back_off),
