@@ -253,6 +253,9 @@ const struct reported_row *reported_of(
  * would be used. */
 bool reported_fits(const struct core *core, const struct limit *limit, int64_t account_id,
     const struct model *model, const char *credential, int64_t cap_pct, struct refusal *refusal);
+/* What an allowed call was compared with, as a member of its inputs; nothing where no such limit is. */
+struct call_state;
+void reported_inputs(const struct call_state *state, struct buf *out);
 void need_report(struct core *core, const struct report_event *report, struct needs *needs);
 void decide_report(struct core *core, const struct report_event *report, struct verdict *verdict);
 

@@ -216,9 +216,9 @@ reported_of(const struct core *core, const struct limit *limit, int64_t account_
     return slot && slot->slot.state != SLOT_ABSENT ? &slot->row : NULL;
 }
 
-bool
-reported_fits(const struct core *core, const struct limit *limit, int64_t account_id,
-    const struct model *model, const char *credential, int64_t cap_pct, struct refusal *refusal)
+static struct reported_answer
+judge_call(const struct core *core, const struct limit *limit, int64_t account_id,
+    const struct model *model, const char *credential, int64_t cap_pct)
 {
     const struct reported_ask ask = { .limit = limit,
         .row = reported_of(core, limit, account_id),
@@ -226,7 +226,15 @@ reported_fits(const struct core *core, const struct limit *limit, int64_t accoun
         .credential = credential,
         .cap_pct = cap_pct,
         .now_ms = core->now_ms };
-    const struct reported_answer answer = reported_judge(&ask);
+    return reported_judge(&ask);
+}
+
+bool
+reported_fits(const struct core *core, const struct limit *limit, int64_t account_id,
+    const struct model *model, const char *credential, int64_t cap_pct, struct refusal *refusal)
+{
+    const struct reported_answer answer =
+        judge_call(core, limit, account_id, model, credential, cap_pct);
     if (answer.reason == REASON_OK) {
         return true;
     }
@@ -241,6 +249,44 @@ reported_fits(const struct core *core, const struct limit *limit, int64_t accoun
         .retry_after_ms = answer.retry_after_ms };
     slice_to_cstr(slice_str(limit->name), refusal->limit_name, sizeof refusal->limit_name);
     return false;
+}
+
+static void
+write_reported(const struct limit *limit, const struct reported_answer *answer, int64_t cap_pct,
+    bool first, struct buf *out)
+{
+    buf_add_str(out, first ? ",\"reported\":[{\"limit\":" : ",{\"limit\":");
+    buf_add_json(out, slice_str(limit->name));
+    buf_add_number(out, "cap_pct", cap_pct);
+    buf_add_str(out, ",\"state\":\"");
+    buf_add_str(out, reported_state_word(answer->state));
+    buf_add_char(out, '"');
+    if (answer->window) {
+        buf_add_number(out, "used_milli_pct", answer->window->used_milli_pct);
+        buf_add_number(out, "resets_at_ms", answer->window->resets_at_ms);
+        buf_add_number(out, "captured_ms", answer->window->captured_ms);
+    }
+    buf_add_char(out, '}');
+}
+
+void
+reported_inputs(const struct call_state *state, struct buf *out)
+{
+    const struct route *route = &state->model->routes[state->route_index];
+    bool first = true;
+    for (int32_t i = 0; i < state->limits.count; i++) {
+        const struct applied *applied = &state->limits.items[i];
+        if (applied->limit->counts != COUNT_REPORTED || applied->cap == CAP_UNLIMITED
+            || !limit_counts_route(applied->limit, state->policy, route)) {
+            continue;
+        }
+        const struct reported_answer answer =
+            judge_call(state->core, applied->limit, state->account->account_id, state->model,
+                state->policy->providers[route->provider].name, applied->cap);
+        write_reported(applied->limit, &answer, applied->cap, first, out);
+        first = false;
+    }
+    buf_add_str(out, first ? "" : "]");
 }
 
 /* --- Reports. */

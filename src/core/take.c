@@ -202,7 +202,7 @@ write_limit(
 
 /* The inputs of the decision, so that it can be explained and replayed. What is not there: stream false,
  * lowered_to -1, answers 1, price_pct 100, closed, settled and held 0,
- * trace none. */
+ * trace none, reported none. */
 static struct slice
 write_inputs(const struct call_state *state, const struct hold_row *hold)
 {
@@ -245,7 +245,9 @@ write_inputs(const struct call_state *state, const struct hold_row *hold)
             part++;
         }
     }
-    buf_add_str(&out, "]}");
+    buf_add_char(&out, ']');
+    reported_inputs(state, &out);
+    buf_add_char(&out, '}');
     return work_keep(state->core->work, out.failed ? SLICE("{}") : buf_slice(&out));
 }
 

@@ -10,7 +10,7 @@
     X(CHECK_SESSION, "session gate", 0, 0)                                                         \
     X(CHECK_PAYER, "tentative payer", 5, 4)                                                        \
     X(CHECK_TREE, "thread-tree lifetime", 6, 0)                                                    \
-    X(CHECK_REPORTED, "reported windows, short before long", 0, 0)                                 \
+    X(CHECK_REPORTED, "reported windows, short before long", 7, 0)                                 \
     X(CHECK_PERIOD, "account period", 8, 0)                                                        \
     X(CHECK_OTHER, "other limits, in configuration order", 9, 0)                                   \
     X(CHECK_ROUTES, "routes: eligible, ranked, first that all its limits admit", 10, 5)            \

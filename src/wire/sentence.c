@@ -30,7 +30,8 @@ refusal_percent(const struct refusal *refusal)
     int64_t taken = max_i64(0, money_add(refusal->used, refusal->held));
     int64_t cap = refusal->cap;
     if (refusal->counts == COUNT_REPORTED) {
-        return min_i64((taken + MILLI_PCT / 2) / MILLI_PCT, PERCENT_MAX); /* it is a share by itself */
+        return min_i64(
+            (taken + MILLI_PCT / 2) / MILLI_PCT, PERCENT_MAX); /* it is a share by itself */
     }
     if (cap <= 0) {
         return 100;
@@ -150,7 +151,8 @@ add_threshold(struct buf *out, const struct refusal *refusal, struct slice accou
         return;
     }
     add_subject(out, refusal, account);
-    buf_addf(out, " has used %lld %% of its %s, as its provider reports, and the threshold is %lld %%",
+    buf_addf(out,
+        " has used %lld %% of its %s, as its provider reports, and the threshold is %lld %%",
         (long long)refusal_percent(refusal),
         refusal->reason == REASON_SESSION_THRESHOLD ? "session window" : "week",
         (long long)(refusal->cap / MILLI_PCT));

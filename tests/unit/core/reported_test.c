@@ -367,6 +367,10 @@ a_call_is_refused_at_the_threshold_and_changes_nothing(void **state)
     expect_allowed(gate, &told);
     const struct verdict running = expect_allowed(gate, &call);
     assert_int_equal(bank_hold(gate, running.hold_id)->part_count, 0); /* it only compares */
+    const struct slice inputs = bank_hold(gate, running.hold_id)->inputs;
+    assert_true(slice_find(inputs, SLICE("\"reported\":[{\"limit\":\"five-hour\",\"cap_pct\":90,"
+                                         "\"state\":\"known\",\"used_milli_pct\":89999,"))
+                >= 0);
 
     report.windows[0].used_milli_pct = 90000;
     told = a_report(&report, true, &packed);
@@ -414,6 +418,57 @@ a_limit_of_the_gateway_judges_the_company_s_credentials(void **state)
     buf_free(&packed);
 }
 
+static struct event
+thresholds_put(const char *account, int64_t session_pct, int64_t week_pct)
+{
+    struct event event = { .kind = EVENT_ADMIN };
+    event.admin.verb = ADMIN_THRESHOLDS_PUT;
+    event.admin.note = SLICE("{}");
+    event.admin.thresholds = (struct thresholds){ session_pct, week_pct };
+    assert_true(slice_to_cstr(slice_str(account), event.admin.account.name, sizeof event.admin.account.name));
+    return event;
+}
+
+static void
+thresholds_are_set_both_or_none(void **state)
+{
+    struct gate *gate = *state;
+    struct limit *limit = add_limit(gate->policy, "five-hour", COUNT_REPORTED, PER_ACCOUNT, WINDOW_REPORTED, CAP_UNLIMITED);
+    limit->span_ms = 5 * HOUR_MS;
+    limit->set = "session_pct";
+    static const struct {
+        const char *account;
+        int64_t session_pct, week_pct;
+        enum status_of_admin admin;
+        int32_t sets;
+    } rows[] = {
+        { "nobody", 90, NONE, ADMIN_NOT_FOUND, 0 },
+        { "ann", 90, 90, ADMIN_INVALID, 0 }, /* no limit has week_pct */
+        { "ann", 0, NONE, ADMIN_INVALID, 0 },
+        { "ann", 101, NONE, ADMIN_INVALID, 0 },
+        { "ann", NONE, NONE, ADMIN_DONE, 0 },
+        { "ann", 90, NONE, ADMIN_DONE, 1 },
+        { "ann", 91, NONE, ADMIN_DONE, 1 },
+        { "ann", NONE, NONE, ADMIN_DONE, 0 },
+    };
+    for (size_t i = 0; i < countof(rows); i++) {
+        struct event event = thresholds_put(rows[i].account, rows[i].session_pct, rows[i].week_pct);
+        assert_int_equal(expect_allowed(gate, &event).admin, rows[i].admin);
+        const struct subject_row *subject = gate->bank.subject_count ? &gate->bank.subjects[0] : NULL;
+        assert_int_equal(subject ? subject->set_count : 0, rows[i].sets);
+        if (rows[i].sets) {
+            assert_int_equal(subject->sets[0].amount, rows[i].session_pct);
+            assert_int_equal(subject->sets[0].limit_id, limit->limit_id);
+        }
+    }
+    gate->bank.subjects[0].set_count = SETS_MAX; /* of other limits */
+    for (int32_t i = 0; i < SETS_MAX; i++) {
+        gate->bank.subjects[0].sets[i] = (struct cap_set){ .limit_id = 5000 + i, .amount = 1 };
+    }
+    struct event event = thresholds_put("ann", 90, NONE);
+    assert_int_equal(expect_allowed(gate, &event).admin, ADMIN_INVALID);
+}
+
 #define PUBLISHED(i)                                                                               \
     {                                                                                              \
         NULL, the_published_decision, NULL, NULL, (void *)(uintptr_t)&published[i]                 \
@@ -437,6 +492,7 @@ static struct CMUnitTest tests[] = {
         a_call_is_refused_at_the_threshold_and_changes_nothing, gate_make, gate_end),
     CASE_WITH("a limit of the gateway judges the company's credentials",
         a_limit_of_the_gateway_judges_the_company_s_credentials, gate_make, gate_end),
+    CASE_WITH("thresholds are set both or none", thresholds_are_set_both_or_none, gate_make, gate_end),
     CASE_WITH("a report that makes no sense is told", a_report_that_makes_no_sense_is_told, gate_make, gate_end),
 };
 
