@@ -166,6 +166,11 @@ body_amount(struct ask *ask, const struct limit *limit, const struct cap_body *b
             "is of limits that count cost; this one counts something else: say 'amount'");
         return false;
     }
+    if (body->amount && limit->counts == COUNT_COST) {
+        answer_field(ask, API_FAULT_FIELD, "amount",
+            "is of limits that count something else; this one counts cost: say how many micro-USD");
+        return false;
+    }
     if (body->spend_limit_micros && body->amount) {
         answer_field(ask, API_FAULT_FIELD, "amount", "is given beside the same in micro-USD");
         return false;

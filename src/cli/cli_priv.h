@@ -46,6 +46,11 @@ void argument_of_field(const struct command *command, const char *field, char ou
 /* A small JSON object for a body; NULL values are left out. */
 void body_add(struct buf *body, const char *name, const char *value);
 
+/* '5 USD' or '$5' as micro-USD under `money_key`, a plain number under `unit_key`; false: what is wrong was
+ * said. account_limit.c */
+MUST_USE bool amount_add(struct buf *body, const char *command, const char *money_key,
+    const char *unit_key, const char *text);
+
 /* --- values of a JSON object */
 const char *json_text(struct json_object *object, const char *name); /* "" when absent */
 int64_t json_number(struct json_object *object, const char *name);

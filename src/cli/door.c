@@ -408,6 +408,12 @@ take_answer(
     json_tokener_free(tokener);
     if (http_status < 200 || http_status > 299) {
         exit_status = show_refusal(door, http_status, parsed, out);
+    } else if (http_status == 204) { /* done, and nothing to say */
+        if (door->json) {
+            (void)printf("{}\n");
+        } else {
+            *answer = json_object_new_object();
+        }
     } else if (door->json) {
         text_print(out);
     } else if (!parsed) {

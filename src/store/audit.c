@@ -218,19 +218,22 @@ on_thread(void *user, const struct thread_row *row)
     }
 }
 
+/* Keys and trees are known by their number, models by their name, accounts by themselves. */
 static uint64_t
-subject_hash(enum subject_kind kind, int64_t account_id, int64_t number)
+subject_hash(enum subject_kind kind, int64_t number, const char *name)
 {
-    return hash_pair(hash_pair((uint64_t)account_id, (uint64_t)kind), (uint64_t)number);
+    return hash_pair(hash_pair((uint64_t)number, (uint64_t)kind), hash_bytes(slice_str(name)));
 }
 
-/* Keys and trees are named by their number; a model's name is not looked for. */
-static int64_t
-subject_number(const struct subject_row *row)
+static uint64_t
+hash_of_subject(const struct subject_row *row)
 {
     int64_t number = 0;
     const bool numbered = row->kind == SUBJECT_KEY || row->kind == SUBJECT_TREE;
-    return numbered && slice_to_i64(slice_str(row->name), &number) ? number : 0;
+    if (numbered && slice_to_i64(slice_str(row->name), &number)) {
+        return subject_hash(row->kind, number, "");
+    }
+    return subject_hash(row->kind, row->account_id, row->name);
 }
 
 static void
@@ -246,10 +249,7 @@ on_subject(void *user, const struct subject_row *row)
     }
     subject->row = *row;
     put(auditing, &auditing->subjects, row->subject_id, subject);
-    if (row->kind != SUBJECT_MODEL) {
-        const uint64_t hash = subject_hash(row->kind, row->account_id, subject_number(row));
-        auditing->failed |= !map_put(&auditing->subjects_by_name, hash, subject);
-    }
+    auditing->failed |= !map_put(&auditing->subjects_by_name, hash_of_subject(row), subject);
 }
 
 static void
@@ -319,16 +319,10 @@ on_meter(void *user, const struct meter_row *row)
     subject->metered = true;
     for (int32_t i = 0; i < row->meter_count; i++) {
         const struct meter *meter = &row->meters[i];
-        struct known_limit *limit = audit_limit(auditing, meter->limit_id);
         struct sum *sum = sum_of(auditing, meter->limit_id, row->subject_id, meter->window_ms);
         auditing->audit->meter_count++;
         add_up(&auditing->audit->meters_settled, meter->settled);
         add_up(&auditing->audit->meters_held, meter->held);
-        if (limit) {
-            limit->metered = true;
-            limit->per = subject->row.kind;
-            limit->windowed |= meter->window_ms != 0;
-        }
         if (sum) {
             sum->stored = true;
             sum->meter = *meter;
@@ -366,10 +360,6 @@ on_hold(void *user, const struct hold_row *row)
     for (int32_t i = 0; i < row->part_count; i++) {
         const struct hold_part *part = &row->parts[i];
         struct sum *sum = sum_of(auditing, part->limit_id, part->subject_id, part->window_ms);
-        struct known_limit *limit = audit_limit(auditing, part->limit_id);
-        if (limit) {
-            limit->called_without |= part->window_ms == 0;
-        }
         if (sum) {
             sum->held += part->held;
             sum->bound += part->bound;
@@ -380,35 +370,50 @@ on_hold(void *user, const struct hold_row *row)
 
 /* --- Costs, booked to the limits that their calls counted against. */
 
-/* The next limit of the inputs: its name and window. They were written by us (core's inputs of a
- * decision), so what is not of that form is damage. False: no more. */
+/* A limit of the inputs: what of it a booked call counted for. */
+struct counted {
+    struct slice name;
+    int64_t window_ms;
+    int64_t subject_id; /* 0 = it follows from the row */
+    int64_t units;      /* requests: the call's weight */
+    bool has_delta;
+    int64_t delta; /* of a correction */
+};
+
+/* The number after `key` in an object; false: it is not there. */
 static bool
-next_limit(struct slice *rest, struct slice *name, int64_t *window_ms)
+number_after(struct slice object, struct slice key, int64_t *number)
+{
+    const ptrdiff_t at = slice_find(object, key);
+    struct slice digits = { 0 };
+    if (at < 0) {
+        return false;
+    }
+    object = slice_of(object.ptr + at + key.len, object.len - (size_t)at - key.len);
+    return slice_split(&object, ',', &digits) && slice_to_i64(digits, number);
+}
+
+/* The next limit of the inputs. They were written by us (core's inputs of a decision, or of a correction), so
+ * what is not of that form is damage. False: no more. */
+static bool
+next_limit(struct slice *rest, struct counted *counted)
 {
     const struct slice head = SLICE("{\"limit\":\"");
-    const struct slice window = SLICE(",\"window\":");
     struct slice object;
     const ptrdiff_t at = slice_find(*rest, head);
     if (at < 0) {
         return false;
     }
     *rest = slice_of(rest->ptr + at + head.len, rest->len - (size_t)at - head.len);
-    if (!slice_split(rest, '}', &object)) {
+    *counted = (struct counted){ .units = 1 };
+    if (!slice_split(rest, '}', &object) || !slice_split(&object, '"', &counted->name)
+        || !number_after(object, SLICE(",\"window\":"), &counted->window_ms)) {
         return false;
     }
-    const ptrdiff_t value = slice_find(object, window);
-    *name = object;
-    if (value < 0 || !slice_split(&object, '"', name)) {
-        return false;
-    }
-    const char *digits = name->ptr + name->len + 1;
-    object = slice_of(digits, object.len);
-    const ptrdiff_t from = slice_find(object, window);
-    if (from < 0) {
-        return false;
-    }
-    const size_t skipped = (size_t)from + window.len;
-    return slice_to_i64(slice_of(object.ptr + skipped, object.len - skipped), window_ms);
+    (void)number_after(object, SLICE(",\"subject\":"), &counted->subject_id);
+    (void)number_after(object, SLICE(",\"units\":"), &counted->units);
+    counted->has_delta = number_after(object, SLICE(",\"delta\":"), &counted->delta);
+    return true;
 }
 
 /* The definition by this name that was in force when the call was allowed; NULL: it was replaced
@@ -425,45 +430,92 @@ limit_of_call(struct auditing *auditing, struct slice name, int64_t hold_id)
     return NULL;
 }
 
-static struct known_subject *
-subject_of_call(
-    struct auditing *auditing, const struct known_limit *limit, const struct ledger_row *row)
+/* Whose meter the row counted for; NULL: *told is false where it does not show. */
+static const struct known_subject *
+subject_of_call(const struct auditing *auditing, const struct known_limit *limit,
+    const struct ledger_row *row, const struct counted *counted, bool *told)
 {
-    const enum subject_kind per = limit->metered ? limit->per : SUBJECT_ACCOUNT;
-    const int64_t account_id = per == SUBJECT_GATEWAY ? 0 : row->account_id;
-    const int64_t number = per == SUBJECT_TREE  ? row->root_id
-                           : per == SUBJECT_KEY ? row->key_id
-                                                : 0;
-    return map_get(&auditing->subjects_by_name, subject_hash(per, account_id, number));
+    uint64_t hash = 0;
+    *told = true;
+    if (counted->subject_id) {
+        return audit_get(&auditing->subjects, counted->subject_id);
+    }
+    switch (limit->row.per) {
+    case PER_GATEWAY: hash = subject_hash(SUBJECT_GATEWAY, 0, ""); break;
+    case PER_ACCOUNT: hash = subject_hash(SUBJECT_ACCOUNT, row->account_id, ""); break;
+    case PER_KEY: hash = subject_hash(SUBJECT_KEY, row->key_id, ""); break;
+    case PER_THREAD_TREE: hash = subject_hash(SUBJECT_TREE, row->root_id, ""); break;
+    case PER_MODEL: hash = subject_hash(SUBJECT_MODEL, 0, row->model); break;
+    default: *told = false; return NULL;
+    }
+    return map_get(&auditing->subjects_by_name, hash);
+}
+
+/* A call counts for a limit on requests once, whatever attempts it took: when its hold is over, and not when
+ * nothing of it left. */
+static int64_t
+requests_of(struct auditing *auditing, const struct known_limit *limit,
+    const struct ledger_row *row, const struct counted *counted)
+{
+    const bool nothing_left = row->kind == LEDGER_RELEASE && row->attempt == 0;
+    const uint64_t hash =
+        hash_pair(hash_pair((uint64_t)row->hold_id, (uint64_t)limit->row.limit_id),
+            (uint64_t)counted->subject_id);
+    if (nothing_left || audit_get(&auditing->holds, row->hold_id)
+        || map_get(&auditing->requests, hash)) {
+        return 0;
+    }
+    auditing->failed |= !map_put(&auditing->requests, hash, auditing);
+    return counted->units;
+}
+
+/* What the row adds to what the meter has settled. */
+static int64_t
+settled_by(struct auditing *auditing, const struct known_limit *limit, const struct ledger_row *row,
+    const struct counted *counted)
+{
+    if (row->kind == LEDGER_ADJUST && counted->has_delta) {
+        return counted->delta;
+    }
+    switch (limit->row.counts) {
+    case COUNT_COST: return row->cost_micros;
+    case COUNT_TOKENS: return usage_input_total(&row->usage) + row->usage.output;
+    case COUNT_REQUESTS:
+        return row->kind == LEDGER_ADJUST ? 0 : requests_of(auditing, limit, row, counted);
+    default: return 0; /* what is in flight settles nothing */
+    }
 }
 
 void
 audit_book(struct auditing *auditing, const struct ledger_row *row, struct slice inputs)
 {
     struct slice rest = inputs;
-    struct slice name;
-    int64_t window_ms = 0;
-    while (next_limit(&rest, &name, &window_ms)) {
-        struct known_limit *limit = limit_of_call(auditing, name, row->hold_id);
-        if (!limit) {
+    struct counted counted;
+    while (next_limit(&rest, &counted)) {
+        bool told = false;
+        const struct known_limit *limit =
+            limit_of_call(auditing, counted.name, row->hold_id ? row->hold_id : row->id);
+        if (!limit || limit->row.window == WINDOW_BUCKET) { /* a level drains: no sum of rows */
             continue;
         }
-        limit->called_without |= window_ms == 0;
-        const bool tree = limit->metered && limit->per == SUBJECT_TREE;
-        if (row->cost_micros == 0 || (window_ms == 0 && !tree)) {
-            continue; /* requests and calls in flight settle nothing */
+        const int64_t settled = settled_by(auditing, limit, row, &counted);
+        if (settled == 0) {
+            continue;
         }
-        const struct known_subject *subject = subject_of_call(auditing, limit, row);
-        if (!subject) {
+        const struct known_subject *subject =
+            subject_of_call(auditing, limit, row, &counted, &told);
+        if (!subject && told) {
             (void)audit_find(auditing, AUDIT_REFERENCES,
                 "ledger row %lld counted for limit '%s', but its subject is not there",
                 (long long)row->id, limit->row.name);
-            continue;
         }
-        struct sum *sum = sum_of(auditing, limit->row.limit_id, subject->row.subject_id, window_ms);
+        struct sum *sum = subject ? sum_of(auditing, limit->row.limit_id, subject->row.subject_id,
+                              counted.window_ms)
+                                  : NULL;
         if (sum) {
-            sum->settled += row->cost_micros;
+            sum->settled += settled;
         }
+        auditing->audit->unknown_count += !told;
     }
 }
 
@@ -492,6 +544,9 @@ static void
 book_call(struct auditing *auditing, const struct ledger_row *row)
 {
     audit_book(auditing, row, row->inputs);
+    if (row->kind == LEDGER_ADJUST) {
+        return; /* it says what itself moved, no more */
+    }
     for (struct lone_cost *cost = audit_get(&auditing->lone_by_hold, row->hold_id); cost;
          cost = cost->same_call) {
         audit_book(auditing, &cost->row, row->inputs);
@@ -535,12 +590,13 @@ on_ledger(void *user, const struct ledger_row *row)
     look_at_id(auditing, "ledger row", row->id);
     expect_account(auditing, "ledger row", row->id, row->account_id);
     expect_key(auditing, "ledger row", row->id, row->key_id);
-    if (row->hold_id == 0) {
+    const bool adjusts = row->kind == LEDGER_ADJUST;
+    if (row->hold_id == 0 && !adjusts) {
         return;
     }
     audit->cost_micros += row->cost_micros;
     const bool tells = inputs_name_limits(row->inputs);
-    if (tells && row->kind != LEDGER_ADJUST) {
+    if (tells && !adjusts) {
         keep_booked(auditing, row);
         if (ends_open_call(auditing, row)) {
             (void)audit_find(auditing, AUDIT_ONCE,
@@ -561,6 +617,7 @@ on_ledger(void *user, const struct ledger_row *row)
 static void
 auditing_free(struct auditing *auditing)
 {
+    map_free(&auditing->requests);
     map_free(&auditing->sums);
     map_free(&auditing->subjects);
     map_free(&auditing->subjects_by_name);

@@ -1,9 +1,9 @@
 /* store/audit_judge.c: what the meters say beside what the rows add up to.
  *
- * What a limit counts shows in its traces, so that it need not be known: a cost limit has calendar
- * windows or stands per thread tree; of the others a bucket's meter carries the time of its last
- * drain, one of calls in flight the window 0. Which subject a call counted against follows from the
- * kind of subject that has meters of the limit. */
+ * What a limit counts stands in its definition. Money, tokens and requests of a calendar window, a lifetime or a
+ * window from first use are sums of rows of the ledger; calls in flight are open holds; a bucket drains with time
+ * and is no sum. The meters of a rolling window take their neighbours in, so that they are judged together: they
+ * have settled at least what is younger than the window, and hold what open holds do. */
 #include "store/audit_priv.h"
 
 #include <stdio.h>
@@ -13,19 +13,22 @@
 
 #define SURELY_OPEN_MS (23 * HOUR_MS) /* the shortest calendar window */
 
-/* What a limit counts, as its traces show it. */
-enum form { FORM_CALENDAR_COST, FORM_TREE_COST, FORM_BUCKET, FORM_IN_FLIGHT };
+enum form { FORM_SUMS, FORM_ROLLING, FORM_BUCKET, FORM_IN_FLIGHT };
 
 static enum form
 form_of(const struct known_limit *limit)
 {
-    if (limit->metered && limit->per == SUBJECT_TREE) {
-        return FORM_TREE_COST;
+    switch (limit->row.window) {
+    case WINDOW_BUCKET: return FORM_BUCKET;
+    case WINDOW_ROLLING: return FORM_ROLLING;
+    default: return limit->row.counts == COUNT_IN_FLIGHT ? FORM_IN_FLIGHT : FORM_SUMS;
     }
-    if (limit->called_without) {
-        return limit->windowed ? FORM_BUCKET : FORM_IN_FLIGHT;
-    }
-    return limit->windowed || !limit->metered ? FORM_CALENDAR_COST : FORM_IN_FLIGHT;
+}
+
+static bool
+is_money(const struct known_limit *limit)
+{
+    return limit->row.counts == COUNT_COST;
 }
 
 /* --- After all rows. */
@@ -89,7 +92,12 @@ name_subject(const struct auditing *auditing, int64_t subject_id, char out[96])
         break;
     case SUBJECT_KEY: (void)snprintf(out, 96, "key_%.40s", row->name); break;
     case SUBJECT_TREE: (void)snprintf(out, 96, "the tree of thr_%.40s", row->name); break;
-    default: (void)snprintf(out, 96, "model %.80s", row->name); break;
+    case SUBJECT_ACCOUNT_MODEL:
+    case SUBJECT_ACCOUNT_ORGANISATION:
+        (void)snprintf(out, 96, "account %lld with %.40s", (long long)row->account_id, row->name);
+        break;
+    case SUBJECT_MODEL: (void)snprintf(out, 96, "model %.80s", row->name); break;
+    default: (void)snprintf(out, 96, "%.80s", row->name); break;
     }
 }
 
@@ -112,22 +120,25 @@ static bool
 must_be_stored(const struct auditing *auditing, const struct sum *sum)
 {
     const struct known_subject *subject = audit_get(&auditing->subjects, sum->subject_id);
+    const struct known_limit *limit = audit_limit(auditing, sum->limit_id);
     const int64_t now_ms = auditing->audit->high_water_ms;
+    const int64_t open_ms = limit && limit->row.span_ms > 0 ? limit->row.span_ms : SURELY_OPEN_MS;
     return sum->calls > 0 || !subject || !subject->metered || sum->window_ms == 0
-           || now_ms - sum->window_ms < SURELY_OPEN_MS;
+           || now_ms - sum->window_ms < open_ms;
 }
 
 static void
 judge_missing(struct auditing *auditing, const struct known_limit *limit, const struct sum *sum)
 {
     char where[320];
-    if (form_of(limit) == FORM_BUCKET || !must_be_stored(auditing, sum)) {
+    if (form_of(limit) == FORM_BUCKET || form_of(limit) == FORM_ROLLING
+        || !must_be_stored(auditing, sum)) {
         return;
     }
     name_sum(auditing, sum, where);
     audit_amounts(audit_find(auditing, sum->calls > 0 ? AUDIT_HELD : AUDIT_SETTLED,
                       "%s: its meter is not there, though calls count against it", where),
-        form_of(limit) != FORM_IN_FLIGHT, 0, sum->settled + sum->held);
+        is_money(limit), 0, sum->settled + sum->held);
 }
 
 /* Rows that counted for this meter may have been deleted since: it has settled at least what is left. Of a
@@ -149,7 +160,7 @@ settled_differs(const struct auditing *auditing, const struct sum *sum)
 }
 
 static void
-judge_cost(struct auditing *auditing, const struct sum *sum)
+judge_sum(struct auditing *auditing, const struct known_limit *limit, const struct sum *sum)
 {
     char where[320];
     name_sum(auditing, sum, where);
@@ -163,7 +174,7 @@ judge_cost(struct auditing *auditing, const struct sum *sum)
                           sum->meter.settled > sum->settled
                               ? "calls are refused too early, or rows of the ledger are missing"
                               : "more may be spent than its cap"),
-            true, sum->meter.settled, sum->settled);
+            is_money(limit), sum->meter.settled, sum->settled);
     }
     if (sum->meter.held != sum->held || sum->meter.bound != sum->bound) {
         const bool held = sum->meter.held != sum->held;
@@ -174,7 +185,8 @@ judge_cost(struct auditing *auditing, const struct sum *sum)
                 sum->meter.held > sum->held || sum->meter.bound > sum->bound
                     ? "what is held for nobody is never given back"
                     : "calls in flight may pass its cap"),
-            true, held ? sum->meter.held : sum->meter.bound, held ? sum->held : sum->bound);
+            is_money(limit), held ? sum->meter.held : sum->meter.bound,
+            held ? sum->held : sum->bound);
     }
 }
 
@@ -194,25 +206,110 @@ judge_in_flight(struct auditing *auditing, const struct sum *sum)
         false, sum->meter.held, sum->held);
 }
 
+/* --- Rolling windows: all meters of one limit and subject at once. */
+
+struct rolling {
+    struct sum
+        all; /* limit, subject; settled: what the rows have; meter: the stored ones together */
+    int64_t young; /* of what the rows have: younger than the window */
+    struct rolling *same_hash, *next;
+};
+struct rollings {
+    struct map by_hash;
+    struct rolling *list;
+};
+
+static struct rolling *
+rolling_of(struct auditing *auditing, struct rollings *rollings, const struct sum *sum)
+{
+    const uint64_t hash = hash_pair((uint64_t)sum->limit_id, (uint64_t)sum->subject_id);
+    struct rolling *first = map_get(&rollings->by_hash, hash);
+    for (struct rolling *at = first; at; at = at->same_hash) {
+        if (at->all.limit_id == sum->limit_id && at->all.subject_id == sum->subject_id) {
+            return at;
+        }
+    }
+    struct rolling *made = arena_alloc(&auditing->arena, sizeof(*made));
+    if (!made || !map_put(&rollings->by_hash, hash, made)) {
+        auditing->failed = true;
+        return NULL;
+    }
+    made->all.limit_id = sum->limit_id;
+    made->all.subject_id = sum->subject_id;
+    made->same_hash = first;
+    made->next = rollings->list;
+    rollings->list = made;
+    return made;
+}
+
+/* Each sum is what the rows have at one time, or a stored meter, or both. */
+static void
+add_rolling(struct auditing *auditing, struct rollings *rollings, const struct known_limit *limit,
+    const struct sum *sum)
+{
+    struct rolling *rolling = rolling_of(auditing, rollings, sum);
+    const int64_t over_ms = auditing->audit->high_water_ms - limit->row.span_ms;
+    if (!rolling) {
+        return;
+    }
+    rolling->all.settled = money_add(rolling->all.settled, sum->settled);
+    rolling->all.held += sum->held;
+    rolling->all.bound += sum->bound;
+    if (sum->window_ms > over_ms) {
+        rolling->young = money_add(rolling->young, sum->settled);
+    }
+    if (sum->stored) {
+        rolling->all.meter.settled = money_add(rolling->all.meter.settled, sum->meter.settled);
+        rolling->all.meter.held += sum->meter.held;
+        rolling->all.meter.bound += sum->meter.bound;
+    }
+}
+
+/* Corrections may have lowered what was charged before, so that only sums of all are between the two. */
+static void
+judge_rolling(struct auditing *auditing, const struct rolling *rolling)
+{
+    const struct known_limit *limit = audit_limit(auditing, rolling->all.limit_id);
+    struct sum expected = rolling->all;
+    const int64_t stored = expected.meter.settled;
+    const bool deleted = auditing->kept_from_ms > 0;
+    const int64_t least = min_i64(rolling->young, rolling->all.settled);
+    const int64_t most = max_i64(rolling->young, rolling->all.settled);
+    if (stored >= least && (deleted || stored <= most)) {
+        expected.settled = stored;
+    } else {
+        expected.settled = stored < least ? least : most;
+    }
+    judge_sum(auditing, limit, &expected);
+}
+
 static void
 judge_sums(struct auditing *auditing)
 {
+    struct rollings rollings = { 0 };
     for (const struct sum *sum = auditing->sum_list; sum; sum = sum->next) {
         const struct known_limit *limit = audit_limit(auditing, sum->limit_id);
         if (!limit) {
             continue; /* it was replaced: nothing is decided by its meters any more */
+        }
+        if (form_of(limit) == FORM_ROLLING) {
+            add_rolling(auditing, &rollings, limit, sum);
+            continue;
         }
         if (!sum->stored) {
             judge_missing(auditing, limit, sum);
             continue;
         }
         switch (form_of(limit)) {
-        case FORM_CALENDAR_COST:
-        case FORM_TREE_COST: judge_cost(auditing, sum); break;
+        case FORM_SUMS: judge_sum(auditing, limit, sum); break;
         case FORM_IN_FLIGHT: judge_in_flight(auditing, sum); break;
-        case FORM_BUCKET: break; /* its level drains with time: no sum of rows */
+        default: break; /* a level drains with time: no sum of rows */
         }
     }
+    for (const struct rolling *rolling = rollings.list; rolling; rolling = rolling->next) {
+        judge_rolling(auditing, rolling);
+    }
+    map_free(&rollings.by_hash);
 }
 
 void

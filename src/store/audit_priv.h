@@ -16,11 +16,7 @@ struct sum {
 };
 
 struct known_limit {
-    struct limit_def_row row;
-    bool metered; /* some subject has a meter of it: */
-    enum subject_kind per;
-    bool windowed;       /* a meter of it has a window, or the time of a drain */
-    bool called_without; /* calls counted against it without a window */
+    struct limit_def_row row; /* what it counts, per whom, over which window */
 };
 
 struct known_subject {
@@ -57,6 +53,7 @@ struct auditing {
     void *user;
     struct arena arena;
     bool failed; /* no memory */
+    struct map requests; /* calls that were counted once for a limit on requests */
     struct map sums, subjects, subjects_by_name, accounts, keys, threads, holds, lone_by_hold;
     struct sum *sum_list;
     struct open_call *open_calls;

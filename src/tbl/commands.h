@@ -72,6 +72,28 @@
         "--session PCT     of the session (5 h) window: 1 to 100, or off\n"                                      \
         "--week PCT        of the week\n"                                                                        \
         "What runs goes on. One that is not named stays as it is; off takes the account's own away.\n"           \
+    X(account_limit, "account limit",                                                                            \
+        "NAME [--limit LIMIT] [--set AMOUNT [--for SPAN] | --unset | --raise AMOUNT --for SPAN | --unraise]",    \
+        "what an account may spend, and a cap or a raise for it alone",                                          \
+        "--limit LIMIT     which limit; default: the first on what an account may spend a day, week or month\n"  \
+        "--set AMOUNT      '5 USD' takes the place of what is configured; of limits on something else a number\n" \
+        "--unset           as configured, or as its group has it, again\n"                                       \
+        "--raise AMOUNT    is added to whatever rules, until --for is over\n"                                    \
+        "--unraise         ends a raise before that\n"                                                           \
+        "--for SPAN        how long it lasts: 2h, 7d\n"                                                          \
+        "Without a change: what it has used, of how much, and what rules.\n"                                     \
+        COMMAND_DOOR_LINES)                                                                                      \
+    X(thread_list, "thread list", "[--account NAME] [--limit N] [--before ID]", "threads, newest first",         \
+        "--limit N         at most so many (default 100)\n"                                                      \
+        "--before ID       those older than this one: the next page\n"                                           \
+        COMMAND_DOOR_LINES)                                                                                      \
+    X(thread_show, "thread show", "ID", "a thread, and what its tree has spent and may spend",                   \
+        COMMAND_DOOR_LINES)                                                                                      \
+    X(thread_limit, "thread limit", "ID --set AMOUNT | --unset [--limit LIMIT]",                                 \
+        "set what the tree of a thread may spend",                                                               \
+        "--set AMOUNT      '5 USD', for the root and all its threads together\n"                                 \
+        "--unset           as for all trees again\n"                                                             \
+        "--limit LIMIT     which limit; default: the first that counts cost per tree\n"                          \
         COMMAND_DOOR_LINES)                                                                                      \
     X(key_add, "key add",                                                                                        \
         "ACCOUNT [--role ROLE] [--expires WHEN] [--label TEXT] [--may-act-for PREFIX] [--thread-required]",      \
@@ -97,6 +119,16 @@
         "--csv             all columns as CSV (RFC 4180), in a fixed order; a cell that a spreadsheet would\n"   \
         "                  take for a formula begins with an apostrophe\n"                                       \
         "--ndjson          a JSON object a line\n"                                                               \
+        COMMAND_DOOR_LINES)                                                                                      \
+    X(ledger_adjust, "ledger adjust",                                                                            \
+        "[REQUEST] [--account NAME] [--limit LIMIT] --by AMOUNT [--note TEXT] [--source NAME]",                  \
+        "correct what a call cost, or what an account has used of a limit",                                      \
+        "REQUEST           a call that is booked, by its x-request-id\n"                                         \
+        "--account NAME    instead: what it has used in the window that is open\n"                               \
+        "--limit LIMIT     of which limit; default: the first on what an account may spend a day, week or month\n" \
+        "--by AMOUNT       '+5 USD' or '-0.20 USD'; of limits on something else a number\n"                      \
+        "--note TEXT       why; it stays on the ledger\n"                                                        \
+        "--source NAME     who says so: a call is corrected once by each (default: who asks)\n"                  \
         COMMAND_DOOR_LINES)                                                                                      \
     X(ledger_prune, "ledger prune", "--before WHEN [--dry-run]",                                                 \
         "delete old rows of the ledger, once",                                                                   \

@@ -1,0 +1,80 @@
+/* cli/ledger_adjust.c: tidegate ledger adjust: what a call cost, or what an account has used, put right. */
+#include "cli/cli_priv.h"
+
+#include <stdio.h>
+
+#include "base/money.h"
+
+struct adjust_options {
+    const char *request, *account, *limit, *by, *note, *source;
+};
+
+/* "+5 USD", "-0.20 USD", "-3": false where it is neither. */
+static bool
+delta_add(struct buf *body, const char *text)
+{
+    const bool plus = text[0] == '+';
+    return amount_add(body, "ledger adjust", "delta_micros", "delta", text + plus);
+}
+
+static void
+print_adjusted(struct json_object *answer)
+{
+    char delta[40];
+    char cost[40];
+    money_text(json_number(answer, "delta_micros"), delta);
+    if (!json_has(answer, "delta_micros")) {
+        (void)snprintf(delta, sizeof(delta), "%lld", (long long)json_number(answer, "delta"));
+    }
+    if (json_has(answer, "request")) {
+        money_text(json_number(answer, "cost_micros"), cost);
+        (void)printf("%s cost %s, by %s; it is %s in all now.\n", json_text(answer, "request"),
+            delta, json_text(answer, "source"), cost);
+        return;
+    }
+    (void)printf("The limit '%s' counts %s more for %s from now on.\n", json_text(answer, "limit"),
+        delta, json_has(answer, "account") ? json_text(answer, "account") : "the gateway");
+}
+
+int
+command_ledger_adjust(struct cli *cli, int argc, char **argv)
+{
+    struct door door = { .cli = cli };
+    struct adjust_options options = { 0 };
+    int exit_status = EXIT_OK;
+    const struct argument arguments[] = {
+        { "REQUEST", ARGUMENT_WORD, &options.request, false },
+        { "--account", ARGUMENT_TEXT, &options.account, false },
+        { "--limit", ARGUMENT_TEXT, &options.limit, false },
+        { "--by", ARGUMENT_TEXT, &options.by, true },
+        { "--note", ARGUMENT_TEXT, &options.note, false },
+        { "--source", ARGUMENT_TEXT, &options.source, false },
+        DOOR_ARGUMENTS(&door),
+    };
+    if (!arguments_parse(cli, argc, argv, arguments, countof(arguments), &exit_status)) {
+        return exit_status;
+    }
+    if (!options.by || (options.request != NULL) == (options.account || options.limit)) {
+        (void)cli_fail(
+            "ledger adjust: wanted is --by AMOUNT with a REQUEST, or with --account NAME");
+        return EXIT_USAGE;
+    }
+    struct buf body = { 0 };
+    struct json_object *answer = NULL;
+    if (!delta_add(&body, options.by)) {
+        buf_free(&body);
+        return EXIT_USAGE;
+    }
+    body_add(&body, "request", options.request);
+    body_add(&body, "account", options.account);
+    body_add(&body, "limit", options.limit);
+    body_add(&body, "note", options.note);
+    body_add(&body, "source", options.source);
+    exit_status = door_ask(&door, "POST", SLICE("/api/admin/adjust"), buf_slice(&body), &answer);
+    if (answer) {
+        print_adjusted(answer);
+    }
+    json_object_put(answer);
+    buf_free(&body);
+    return exit_status;
+}
