@@ -235,6 +235,13 @@ names_id_of(struct api_worker *worker, struct ask *ask, const char *name, int64_
         return false;
     }
     const struct account_name *found = names_by_name(&worker->names, name);
+    if (!found) { /* one that a service key has named for the first time moves no version */
+        worker->names.filled = false;
+        if (!names_ready(worker, ask)) {
+            return false;
+        }
+        found = names_by_name(&worker->names, name);
+    }
     if (!found) {
         answer_reason(ask, REASON_ACCOUNT_UNKNOWN);
         return false;

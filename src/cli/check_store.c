@@ -38,12 +38,13 @@ audit_json(const struct audit *audit, struct buf *out)
     buf_addf(out,
         "\"ok\":%s,\"schema\":%lld,\"epoch\":%lld,\"bytes\":%lld,\"accounts\":%lld,\"keys\":%lld,"
         "\"threads\":%lld,\"meters\":%lld,\"open_holds\":%lld,\"ledger_rows\":%lld,\"calls\":%lld,"
-        "\"cost_micros\":%lld,\"held_micros\":%lld,\"compared\":[",
+        "\"cost_micros\":%lld,\"held_micros\":%lld,\"not_compared\":%lld,\"compared\":[",
         audit->difference_count == 0 ? "true" : "false", (long long)audit->schema_version,
         (long long)audit->epoch, (long long)audit->bytes, (long long)audit->account_count,
         (long long)audit->key_count, (long long)audit->thread_count, (long long)audit->meter_count,
         (long long)audit->hold_count, (long long)audit->ledger_count, (long long)audit->call_count,
-        (long long)audit->cost_micros, (long long)audit->held_micros);
+        (long long)audit->cost_micros, (long long)audit->held_micros,
+        (long long)audit->unknown_count);
     for (int i = 0; i < AUDIT_PART_COUNT; i++) {
         buf_addf(out, "%s{\"what\":\"%s\",\"compared\":%lld,\"differences\":%lld}", i ? "," : "",
             audit_part_word((enum audit_part)i), (long long)audit->compared[i],
@@ -139,6 +140,11 @@ print_verdict(const char *url, const struct audit *audit)
         (long long)audit->call_count, cost, (long long)audit->ledger_count,
         (long long)audit->hold_count, held, (long long)audit->account_count);
     print_parts(audit);
+    if (audit->unknown_count > 0) {
+        (void)printf(
+            "\nOf %lld parts of booked calls it does not show whose meter they counted for: not compared.\n",
+            (long long)audit->unknown_count);
+    }
     if (audit->difference_count == 0) {
         (void)printf("\nThe books agree with themselves.\n");
         return;

@@ -111,7 +111,8 @@ report_no_count(struct conf *conf, const struct node *place, enum count_kind cou
         }
     }
     report_add(&conf->report, place,
-        "limits that count %s do not exist in this version yet; these do: %s", count_word(counts), forms);
+        "limits that count %s do not exist in this version yet; these do: %s", count_word(counts),
+        forms);
 }
 
 static void
@@ -119,7 +120,8 @@ report_no_form(struct conf *conf, const struct node *map, const struct limit *li
 {
     const struct node *window = doc_get(map, "window");
     if (limit->counts == COUNT_IN_FLIGHT) {
-        report_add(&conf->report, window->key, "calls in flight are counted now, over no window; take 'window' out");
+        report_add(&conf->report, window->key,
+            "calls in flight are counted now, over no window; take 'window' out");
     } else if (limit->counts == COUNT_REPORTED && window) {
         report_add(&conf->report, window->key,
             "the window of what is reported is the provider's: write counts: reported 5h, and take 'window' out");
@@ -142,9 +144,11 @@ reported_span_read(struct conf *conf, const struct node *map, struct limit *limi
     if (limit->counts != COUNT_REPORTED) {
         return;
     }
-    const struct slice span = space < 0 ? SLICE("")
-                                        : slice_of(node->text.ptr + space + 1, node->text.len - (size_t)space - 1);
-    if (!value_duration(span, &limit->span_ms) || limit->span_ms < MINUTE_MS || limit->span_ms > 366 * DAY_MS) {
+    const struct slice span =
+        space < 0 ? SLICE("")
+                  : slice_of(node->text.ptr + space + 1, node->text.len - (size_t)space - 1);
+    if (!value_duration(span, &limit->span_ms) || limit->span_ms < MINUTE_MS
+        || limit->span_ms > 366 * DAY_MS) {
         report_add(&conf->report, node,
             "what is reported is of a window of the provider's: write reported 5h or reported 7d; this is %s",
             node_seen(node, seen));
@@ -170,9 +174,11 @@ tag_read(struct conf *conf, const struct node *map, struct limit *limit)
         }
     }
     if (node) {
-        report_add(&conf->report, node, "there is no tag %s; tags are declared under 'tags'", node_seen(node, seen));
+        report_add(&conf->report, node, "there is no tag %s; tags are declared under 'tags'",
+            node_seen(node, seen));
     } else {
-        report_add(&conf->report, map->key, "'tag' is missing here: which of 'tags' the limit goes by");
+        report_add(
+            &conf->report, map->key, "'tag' is missing here: which of 'tags' the limit goes by");
     }
 }
 
@@ -219,8 +225,10 @@ limit_read(struct conf *conf, const struct node *map, struct limit *limit)
     tag_read(conf, map, limit);
     limit_rules_read(conf, map, limit);
     limit_cap_read(conf, map, limit);
+    limit->was = conf_text(conf, map, OPTION_LIMIT_WAS);
     const char *zone_name = limit_zone_read(conf, map, limit);
-    fingerprint(limit, zone_name, limit->per == PER_TAG ? conf->policy->tags[limit->tag].name : NULL);
+    fingerprint(
+        limit, zone_name, limit->per == PER_TAG ? conf->policy->tags[limit->tag].name : NULL);
 }
 
 /* ---- bounds ---- */
@@ -313,13 +321,35 @@ check_contradictions(struct conf *conf, const struct node *map)
         for (int32_t k = 0; k < i; k++) {
             const bool same = limits[i].fingerprint[0]
                               && strcmp(limits[i].fingerprint, limits[k].fingerprint) == 0
-                              && limits[i].at_cap == limits[k].at_cap && limits[i].hold == limits[k].hold
+                              && limits[i].at_cap == limits[k].at_cap
+                              && limits[i].hold == limits[k].hold
                               && limits[i].window != WINDOW_BUCKET;
             if (same) {
                 report_add(&conf->report, node->key,
                     "this limit counts the same as '%s' in line %d: only the lower of their caps would ever matter; keep one of them",
                     limits[k].name, limits[k].line);
                 return;
+            }
+        }
+    }
+}
+
+/* A name that is still in use, or that two limits had, was none of this one. */
+static void
+check_renames(struct conf *conf, const struct node *map)
+{
+    const struct limit *limits = conf->policy->limits;
+    int32_t i = 0;
+    for (const struct node *node = map->first; node; node = node->next, i++) {
+        for (int32_t k = 0; limits[i].was && k < conf->policy->limit_count; k++) {
+            if (strcmp(limits[i].was, limits[k].name) == 0) {
+                report_add(&conf->report, conf_find(conf, node, OPTION_LIMIT_WAS),
+                    "'%s' is configured still, in line %d: a limit can take over only what a name counted that is gone",
+                    limits[i].was, limits[k].line);
+            } else if (k < i && limits[k].was && strcmp(limits[i].was, limits[k].was) == 0) {
+                report_add(&conf->report, conf_find(conf, node, OPTION_LIMIT_WAS),
+                    "'%s' takes that over already, in line %d; keep one of them", limits[k].name,
+                    limits[k].line);
             }
         }
     }
@@ -369,4 +399,5 @@ conf_limits(struct conf *conf, const struct node *root)
     check_limits_per_call(conf, map);
     check_meters_per_subject(conf, map);
     check_contradictions(conf, map);
+    check_renames(conf, map);
 }

@@ -72,6 +72,7 @@
         "--session PCT     of the session (5 h) window: 1 to 100, or off\n"                                      \
         "--week PCT        of the week\n"                                                                        \
         "What runs goes on. One that is not named stays as it is; off takes the account's own away.\n"           \
+        COMMAND_DOOR_LINES)                                                                                      \
     X(account_limit, "account limit",                                                                            \
         "NAME [--limit LIMIT] [--set AMOUNT [--for SPAN] | --unset | --raise AMOUNT --for SPAN | --unraise]",    \
         "what an account may spend, and a cap or a raise for it alone",                                          \

@@ -254,8 +254,8 @@
     X(LIMIT_ON_STALE, "limits.*.on_stale", WORD, "allow | deny | treat_as_reset", "treat_as_reset", NULL, NULL, \
         "What becomes of calls while what was reported is older than max_age.") \
     X(LIMIT_MAX_AGE, "limits.*.max_age", DURATION, NULL, "15m", "1s", "30d", "How long a report counts.") \
-    X(LIMIT_WAS, "limits.*.was", LATER, NULL, NULL, NULL, NULL,                                                       \
-        "renaming a limit does not exist in this version yet: under a new name it starts at nothing; take 'was' out")
+    X(LIMIT_WAS, "limits.*.was", TEXT, "the name that this limit had before", NULL, NULL, NULL,                       \
+        "Renames: what was counted under that name goes on under this one. It may stay there.")
 
 #define WEBHOOK_OPTIONS(X)                                                                                            \
     X(WEBHOOKS, "webhooks", NAMES, "a mapping of names to webhooks", NULL, NULL, NULL,                                \

@@ -210,6 +210,107 @@ describe('the limit of an account', () => {
   });
 });
 
+describe('groups and organisations', () => {
+  const usd = (amount) => amount * 1_000_000;
+  let gateway;
+  let service;
+  before(async () => {
+    gateway = await Gateway.start(mock, {
+      models: MODELS,
+      groups: {
+        'a-five': { members: ['u-ann'], organisation: 'A' },
+        'a-twenty': { members: ['u-ann'], organisation: 'A' },
+        'b-fifty': { members: ['u-ann'], organisation: 'B' },
+      },
+      limits: {
+        'month-spend': {
+          counts: 'cost', per: 'account', window: 'month',
+          cap: { default: '100 USD', group: { 'a-five': '5 USD', 'a-twenty': '20 USD', 'b-fifty': '50 USD' }, combine: 'min' },
+        },
+      },
+    });
+    gateway.addAccount('service');
+    service = gateway.addKey('service', '--role', 'service', '--may-act-for', 'u-*').secret;
+  });
+  after(async () => {
+    await gateway?.stop();
+  });
+
+  const call = (account, organisation) =>
+    send(gateway, service, small(), {
+      headers: { 'x-tidegate-account': account, ...(organisation ? { 'x-tidegate-organisation': organisation } : {}) },
+    });
+  const status = (account, organisation) =>
+    done(gateway, 'GET', `${WHERE}/status?account=${account}${organisation ? `&organisation=${organisation}` : ''}`);
+
+  /** Makes the account spend exactly so much in an organisation: one call, corrected. */
+  async function spendIn(account, organisation, micros) {
+    const answer = await call(account, organisation);
+    assert.equal(answer.status, 200, answer.text);
+    await gateway.booked();
+    const cost = (await gateway.ledger({ id: answer.request_id })).reduce((sum, row) => sum + row.cost_micros, 0);
+    await done(gateway, 'POST', '/api/admin/adjust', { request: answer.request_id, delta_micros: micros - cost });
+  }
+
+  test('SL-27 SL-28 SL-29 SL-30 the least of the groups that count in an organisation, else the default', async () => {
+    gateway.addAccount('u-ann');
+    for (const [organisation, cap, group] of [['A', 5, 'a-five'], ['B', 50, 'b-fifty'], ['C', 100, undefined], [null, 5, 'a-five']]) {
+      const told = await status('u-ann', organisation);
+      assert.deepEqual([told.spend_limit_micros, told.group_name ?? undefined], [usd(cap), group], organisation);
+      assert.equal(told.tier, group ? 'group' : 'default');
+    }
+  });
+
+  test('SL-31 SL-32 SL-33 under a group only what was spent in its organisation counts; without one all does', async () => {
+    await spendIn('u-ann', 'A', usd(5));
+    assert.equal((await status('u-ann', 'A')).current_spend, usd(5));
+    assert.equal((await status('u-ann', 'B')).current_spend, 0);
+    assert.equal((await status('u-ann')).current_spend, usd(5));
+    assert.equal((await call('u-ann', 'A')).status, 402);
+    assert.equal((await call('u-ann')).status, 402);
+    assert.equal((await call('u-ann', 'B')).status, 200);
+    await gateway.booked();
+  });
+
+  test('a cap set for a group takes the place of the configured one, for each member', async () => {
+    const set = await done(gateway, 'PUT', `${WHERE}/group-overrides/a-five`, { spend_limit_micros: usd(7) });
+    assert.deepEqual([set.group_name, set.member_count, set.spend_limit_micros], ['a-five', 1, usd(7)]);
+    assert.equal((await status('u-ann', 'A')).spend_limit_micros, usd(7));
+    assert.equal((await call('u-ann', 'A')).status, 200);
+    const { group_overrides: groups } = await done(gateway, 'GET', WHERE);
+    assert.deepEqual(groups.map((row) => [row.group_name, row.spend_limit_micros, row.source]),
+      [['a-five', usd(7), 'api'], ['a-twenty', usd(20), 'configuration'], ['b-fifty', usd(50), 'configuration']]);
+    await done(gateway, 'DELETE', `${WHERE}/group-overrides/a-five`, undefined, 204);
+    assert.equal((await call('u-ann', 'A')).status, 402);
+    await refused(gateway, 'DELETE', `${WHERE}/group-overrides/a-five`, undefined, 404, 'override_not_found', /Nothing is set/);
+  });
+
+  test('SL-34 SL-35 a cap of the account goes before its groups, and counts what it spent everywhere', async () => {
+    await done(gateway, 'PUT', `${WHERE}/overrides/u-ann`, { spend_limit_micros: usd(10) });
+    const before = await status('u-ann', 'A');
+    assert.deepEqual([before.spend_limit_micros, before.tier], [usd(10), 'set']);
+    await spendIn('u-ann', 'B', usd(6));
+    await gateway.booked();
+    const after = await status('u-ann', 'A');
+    assert.ok(after.current_spend > usd(11), String(after.current_spend));
+    assert.equal(after.current_spend, (await status('u-ann', 'B')).current_spend);
+    assert.equal((await call('u-ann', 'B')).status, 402);
+  });
+
+  test('SL-36 where the default rules everything counts, wherever it was spent', async () => {
+    await spendIn('u-bob', 'A', usd(30));
+    await spendIn('u-bob', 'B', usd(40));
+    for (const organisation of [null, 'A', 'C']) {
+      const told = await status('u-bob', organisation);
+      assert.deepEqual([told.spend_limit_micros, told.current_spend, told.tier], [usd(100), usd(70), 'default']);
+    }
+  });
+
+  test('the books agree with the meters, those of organisations included', async () => {
+    await assertAudited(gateway);
+  });
+});
+
 test('without a limit on accounts the answer is the stanza to write', async () => {
   const gateway = await Gateway.start(mock, { models: MODELS });
   gateway.addAccount('ada');

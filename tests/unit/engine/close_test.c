@@ -254,6 +254,27 @@ limits_keep_their_ids(void **state)
     assert_int_equal(verdict.refusal.reason, REASON_COST_SPENT);
     assert_int_equal(verdict.refusal.used, 800);
 
+    house_new_policy(house); /* under another name that says which it was, also when it is read again */
+    for (int i = 0; i < 2; i++) {
+        struct limit *renamed =
+            add_limit(house->policy, "a-day", COUNT_COST, PER_ACCOUNT, WINDOW_DAY, 1500);
+        memcpy(renamed->fingerprint, day->fingerprint, sizeof renamed->fingerprint);
+        renamed->was = "day";
+        assert_int_equal(engine_set_policy(house->engine, policy_ref(house->policy), &error), STATUS_OK);
+        assert_int_equal(renamed->limit_id, limit_id);
+        const struct verdict same = ask(house, house_call(house, MODEL_PAID, 800, 0, 'b'));
+        assert_int_equal(same.refusal.used, 800);
+        house_new_policy(house);
+    }
+    day = add_limit(house->policy, "day", COUNT_COST, PER_ACCOUNT, WINDOW_DAY, 1500);
+    assert_int_equal(engine_set_policy(house->engine, policy_ref(house->policy), &error), STATUS_OK);
+    assert_true(day->limit_id != limit_id); /* its old name is free */
+    house_new_policy(house);
+    struct limit *taken = add_limit(house->policy, "a-day", COUNT_COST, PER_ACCOUNT, WINDOW_DAY, 1500);
+    taken->was = "day"; /* both names have been used */
+    assert_int_equal(engine_set_policy(house->engine, policy_ref(house->policy), &error), STATUS_INVALID);
+    assert_non_null(strstr(error.text, "the limit 'a-day' cannot take over what 'day' has used"));
+
     house_new_policy(house); /* another form of the same name starts anew */
     struct limit *other = add_limit(house->policy, "day", COUNT_COST, PER_ACCOUNT, WINDOW_DAY, 1500);
     memset(other->fingerprint, 'e', HASH_HEX);

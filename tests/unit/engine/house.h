@@ -38,7 +38,7 @@ struct house {
     struct store_ops ops;
     struct store_row_ops rows;
     struct policy *policy;     /* the newest, with a reference of the house's, so that events can name it */
-    struct policy *before[8];  /* older ones, with a reference each */
+    struct policy *before[16];  /* older ones, with a reference each */
     int before_count;
     bool shared;               /* the store says that others write to it, too */
     struct engine *engine;
