@@ -272,3 +272,51 @@ test('a call in flight whose row was damaged does not stop the next start, and i
   assert.ok(report.findings.some((finding) => finding.message.includes(`table hold, row ${hold_id}`)));
   assert.ok(report.findings.some((finding) => finding.what === 'held'), 'what it holds is told too');
 });
+
+test('books of every form of limit agree, and what is wrong in one of its meters is found', async () => {
+  const many = await Gateway.start(mock, {
+    models: modelsOn({ 'gpt-live': 'openai', slow: 'bills-openai' }),
+    groups: { team: { members: ['bob'], organisation: 'acme' } },
+    limits: {
+      'roll-cost': { counts: 'cost', per: 'account', window: '5h rolling', cap: '100 USD' },
+      'first-tokens': { counts: 'tokens', per: 'account_model', window: '5h from first use', cap: 100_000_000 },
+      'plan-calls': { counts: 'requests', per: 'plan', window: 'day', cap: 100_000 },
+      'model-tokens': { counts: 'tokens', per: 'model', window: 'week', cap: 1_000_000_000 },
+      'team-month': { counts: 'cost', per: 'group', window: 'month', cap: '100 USD' },
+      'own-month': { counts: 'cost', per: 'account', window: 'month', cap: { default: '100 USD', group: { team: '90 USD' } } },
+      'tier-life': { counts: 'cost', per: 'tier', window: 'lifetime', cap: '1000 USD' },
+      'gateway-roll': { counts: 'requests', per: 'gateway', window: '1h rolling', cap: 100_000 },
+      'firm-day': { counts: 'cost', per: 'organisation', window: 'day', cap: '100 USD', hold: 'strict' },
+    },
+  });
+  many.addAccount('bob', '--organisation', 'acme');
+  const { secret } = many.addKey('bob');
+  for (let i = 0; i < 30; i++) {
+    assert.equal((await send(many, secret, callOf('chat', 'gpt-live', { limit: 50 }))).status, 200);
+  }
+  for (let i = 0; i < 2; i++) {
+    send(many, secret, callOf('chat', 'slow', { limit: 3000, stream: true }));
+  }
+  await until('two are in flight', () => many.openHolds() === 2);
+  assertClean(check(many.store));
+  await many.restart();
+  await many.booked();
+  await many.program.end('SIGTERM');
+  const report = check(many.store);
+  assertClean(report);
+  assert.equal(report.not_compared, 0);
+  const file = path.join(many.dir, 'planted.db');
+  for (const [kind, limit] of [[1, 'roll-cost'], [10, 'first-tokens'], [5, 'plan-calls'], [4, 'model-tokens'], [6, 'team-month'], [11, 'own-month'], [8, 'tier-life'], [7, 'firm-day'], [0, 'gateway-roll']]) {
+    const [{ limit_id: id }] = many.rows(`SELECT limit_id FROM limit_def WHERE name = '${limit}'`);
+    const [{ packed, subject_id: subject }] = many.rows(`SELECT packed, meter.subject_id FROM meter JOIN subject USING (subject_id) WHERE kind = ${kind}`);
+    const wrong = packed.split(';').map((meter) => meter.split(',')).map((meter) => (Number(meter[0]) === id ? meter.with(2, 1_000_000_000_000) : meter).join(',')).join(';');
+    assert.notEqual(wrong, packed, limit);
+    fs.copyFileSync(many.store, file);
+    sql(file, `UPDATE meter SET packed = '${wrong}' WHERE subject_id = ${subject}`);
+    const found = check(file);
+    assert.equal(found.code, 1, `${limit}: ${JSON.stringify(found)}`);
+    assert.ok(found.findings.every((finding) => finding.message.includes(`'${limit}'`)), JSON.stringify(found.findings));
+  }
+  await many.launch();
+  await many.stop();
+});
