@@ -1,4 +1,4 @@
-/* cli/check.c: tidegate check, tidegate explain-config: a configuration judged, and told in sentences. */
+/* cli/check.c: tidegate check: a configuration judged, and told in sentences. */
 #include "cli/cli_priv.h"
 
 #include <stdio.h>
@@ -6,17 +6,6 @@
 #include "base/clock.h"
 #include "base/place.h"
 #include "net/net.h"
-
-struct file_options {
-    const char *file;
-    bool json;
-};
-
-static const char *
-file_of(const struct file_options *options)
-{
-    return options->file ? options->file : CONFIG_FILE_DEFAULT;
-}
 
 /* One line of findings, "FILE:12:5: what is wrong", as an object. */
 static void
@@ -60,16 +49,21 @@ findings_json(const char *file, const char *text)
     buf_free(&out);
 }
 
-/* The policy of the file, or its findings and NULL: on standard error, with --json on standard output. */
-static struct policy *
-load(const struct file_options *options, bool secrets)
+const char *
+config_file_of(const struct config_file *config)
+{
+    return config->file ? config->file : CONFIG_FILE_DEFAULT;
+}
+
+struct policy *
+config_load(const struct config_file *config, bool secrets)
 {
     struct policy *policy = NULL;
     struct conf_error error;
-    const char *file = file_of(options);
+    const char *file = config_file_of(config);
     const enum status status = secrets ? conf_load_file(file, &policy, &error)
                                        : conf_load_file_without_secrets(file, &policy, &error);
-    if (status != STATUS_OK && options->json) {
+    if (status != STATUS_OK && config->json) {
         findings_json(file, error.text);
     } else if (status != STATUS_OK) {
         (void)fprintf(stderr, "%s\n", error.text);
@@ -77,50 +71,19 @@ load(const struct file_options *options, bool secrets)
     return policy;
 }
 
-static bool
-parse(struct cli *cli, int argc, char **argv, struct file_options *options, int *exit_status)
-{
-    const struct argument arguments[] = {
-        { "FILE", ARGUMENT_WORD, &options->file, false },
-        { "--json", ARGUMENT_FLAG, &options->json, false },
-    };
-    return arguments_parse(cli, argc, argv, arguments, countof(arguments), exit_status);
-}
-
 /* --- Sentences. */
 
 static void
-add_limits(struct buf *out, const struct policy *policy, bool modes)
+add_limits(struct buf *out, const struct policy *policy)
 {
     for (int32_t i = 0; i < policy->limit_count; i++) {
         const struct limit *limit = &policy->limits[i];
         buf_addf(out, "  %s: ", limit->name);
         limit_sentence(limit, out);
-        buf_addf(out, modes ? " (%s).\n" : ".\n", limit_mode(limit));
+        buf_add_str(out, ".\n");
     }
     if (policy->limit_count == 0) {
         buf_add_str(out, "  There are none: every account may spend any amount.\n");
-    }
-}
-
-/* Each mode in use, once. */
-static void
-add_claims(struct buf *out, const struct policy *policy)
-{
-    for (int32_t i = 0; i < policy->limit_count; i++) {
-        const struct limit *limit = &policy->limits[i];
-        bool told = false;
-        for (int32_t before = 0; before < i; before++) {
-            told = told || limit_mode(&policy->limits[before]) == limit_mode(limit);
-        }
-        struct slice rest = slice_str(limit_claim(limit));
-        struct slice line = { 0 };
-        if (!told) {
-            buf_addf(out, "\n  %s\n", limit_mode(limit));
-        }
-        while (!told && slice_split(&rest, '\n', &line)) {
-            buf_addf(out, "    %.*s\n", (int)line.len, line.ptr);
-        }
     }
 }
 
@@ -237,7 +200,7 @@ add_all(struct buf *out, const struct policy *policy, const char *file, struct s
     buf_addf(out, "\nModels (%d), and what a million tokens cost\n", (int)policy->model_count);
     add_models(out, policy);
     buf_addf(out, "\nLimits (%d)\n", (int)policy->limit_count);
-    add_limits(out, policy, false);
+    add_limits(out, policy);
 }
 
 /* --- JSON. */
@@ -279,41 +242,8 @@ json_models(struct buf *out, const struct policy *policy)
     buf_add_char(out, ']');
 }
 
-static void
-json_limits(struct buf *out, const struct policy *policy)
-{
-    buf_add_str(out, "\"limits\":[");
-    for (int32_t i = 0; i < policy->limit_count; i++) {
-        const struct limit *limit = &policy->limits[i];
-        struct buf sentence = { 0 };
-        limit_sentence(limit, &sentence);
-        buf_add_str(out, i ? ",{\"name\":" : "{\"name\":");
-        buf_add_json(out, slice_str(limit->name));
-        buf_addf(out,
-            ",\"counts\":\"%s\",\"per\":\"%s\",\"window\":\"%s\",\"mode\":\"%s\",\"sentence\":",
-            count_word(limit->counts), per_word(limit->per), window_word(limit->window),
-            limit_mode(limit));
-        buf_add_json(out, buf_slice(&sentence));
-        buf_add_str(out, ",\"claim\":");
-        buf_add_json(out, slice_str(limit_claim(limit)));
-        buf_add_str(out, ",\"of_model\":");
-        if (limit->of_model) {
-            buf_add_json(out, slice_str(limit->of_model));
-        } else {
-            buf_add_str(out, "null");
-        }
-        buf_addf(out, ",\"of_tier\":%s",
-            limit->of_tier < 0               ? "null"
-            : limit->of_tier == TIER_PREMIUM ? "\"premium\""
-                                             : "\"free\"");
-        buf_add_char(out, '}');
-        buf_free(&sentence);
-    }
-    buf_add_char(out, ']');
-}
-
-static int
-print(struct buf *out)
+int
+print_whole(struct buf *out)
 {
     const bool good = !out->failed;
     if (good) {
@@ -325,10 +255,10 @@ print(struct buf *out)
 
 /* What the configuration would put in force. */
 static int
-check_config(const struct file_options *options)
+check_config(const struct config_file *options)
 {
     struct buf out = { 0 };
-    struct policy *policy = load(options, true);
+    struct policy *policy = config_load(options, true);
     struct buf certificates = { 0 };
     if (!policy || !add_certificates(&certificates, policy)) {
         policy_unref(policy);
@@ -343,14 +273,14 @@ check_config(const struct file_options *options)
         buf_add_char(&out, ',');
         json_models(&out, policy);
         buf_add_char(&out, ',');
-        json_limits(&out, policy);
+        limits_json(policy, &out);
         buf_add_str(&out, "}\n");
     } else {
-        add_all(&out, policy, file_of(options), buf_slice(&certificates));
+        add_all(&out, policy, config_file_of(options), buf_slice(&certificates));
     }
     buf_free(&certificates);
     policy_unref(policy);
-    return print(&out);
+    return print_whole(&out);
 }
 
 int
@@ -375,32 +305,5 @@ command_check(struct cli *cli, int argc, char **argv)
         (void)cli_fail("check: --control and a FILE beside --config go with --store");
         return EXIT_USAGE;
     }
-    return check_config(&(struct file_options){ file ? file : door.config, door.json });
-}
-
-int
-command_explain_config(struct cli *cli, int argc, char **argv)
-{
-    struct file_options options = { 0 };
-    int exit_status = EXIT_OK;
-    struct buf out = { 0 };
-    if (!parse(cli, argc, argv, &options, &exit_status)) {
-        return exit_status;
-    }
-    struct policy *policy = load(&options, false);
-    if (!policy) {
-        return EXIT_FAILED;
-    }
-    if (options.json) {
-        buf_add_char(&out, '{');
-        json_limits(&out, policy);
-        buf_add_str(&out, "}\n");
-    } else {
-        buf_add_str(&out, "Limits\n");
-        add_limits(&out, policy, true);
-        buf_add_str(&out, policy->limit_count ? "\nWhat that promises\n" : "");
-        add_claims(&out, policy);
-    }
-    policy_unref(policy);
-    return print(&out);
+    return check_config(&(struct config_file){ file ? file : door.config, door.json });
 }

@@ -140,8 +140,21 @@ void audit_print_findings(const struct audit *audit);
 void print_reported(struct json_object *usage);
 
 /* --- check.c */
+struct config_file {
+    const char *file; /* NULL = the default */
+    bool json;
+};
+const char *config_file_of(const struct config_file *config);
+/* The policy of the file, or its findings and NULL: on standard error, with --json on standard output. */
+struct policy *config_load(const struct config_file *config, bool secrets);
+/* To standard output, and frees it; the exit status. */
+MUST_USE int print_whole(struct buf *out);
 /* Prints what a text of conf/ that was refused is told with, as JSON. */
 void findings_json(const char *file, const char *text);
+
+/* --- explain_config.c */
+/* A member "limits" of a JSON object: each with its sentence, mode, claim and bound. */
+void limits_json(const struct policy *policy, struct buf *out);
 
 /* --- prices.c */
 /* The members of a JSON object, in micro-USD per million tokens; no price is null. */

@@ -14,19 +14,41 @@ whose(enum per_kind per)
     case PER_ACCOUNT: return "each account";
     case PER_KEY: return "each key";
     case PER_THREAD_TREE: return "each thread with all threads under it";
-    case PER_MODEL: return "each model";
+    case PER_MODEL: return "each model, whoever calls it,";
+    case PER_ACCOUNT_MODEL: return "each account, of each model,";
+    case PER_PLAN: return "all accounts of one plan together";
+    case PER_GROUP: return "all members of one group together";
+    case PER_TAG: return "all calls of one tag together";
+    case PER_TIER: return "all callers of one tier of models together";
+    case PER_ORGANISATION: return "all of one organisation together";
     default: return per_word(per);
     }
 }
 
-static const char *
-over(enum window_kind window)
+static void
+add_window(struct buf *out, const struct limit *limit)
 {
-    switch (window) {
-    case WINDOW_DAY: return " a day";
-    case WINDOW_WEEK: return " a week (from Monday)";
-    case WINDOW_MONTH: return " a month";
-    case WINDOW_LIFETIME: return " in its whole life";
+    char span[32];
+    text_duration(limit->span_ms, span);
+    switch (limit->window) {
+    case WINDOW_DAY: buf_add_str(out, " a day"); return;
+    case WINDOW_WEEK: buf_add_str(out, " a week (from Monday)"); return;
+    case WINDOW_MONTH: buf_add_str(out, " a month"); return;
+    case WINDOW_LIFETIME: buf_add_str(out, " in its whole life"); return;
+    case WINDOW_ROLLING: buf_addf(out, " within any %s", span); return;
+    case WINDOW_FIRST_USE: buf_addf(out, " within %s from the first call", span); return;
+    default: return;
+    }
+}
+
+static const char *
+unit_of(const struct limit *limit)
+{
+    switch (limit->counts) {
+    case COUNT_TOKENS: return " tokens";
+    case COUNT_REQUESTS: return limit->weight_count > 0 ? " requests by weight" : " requests";
+    case COUNT_IN_FLIGHT: return " calls in flight";
+    case COUNT_REPORTED: return " % of what is reported";
     default: return "";
     }
 }
@@ -61,28 +83,68 @@ add_rate(struct buf *out, const struct limit *limit)
     for (size_t i = 0; i < countof(periods); i++) {
         unit = periods[i].ms == limit->period_ms ? periods[i].word : unit;
     }
-    buf_addf(out, "may make %lld requests %s, at most %lld at once", (long long)limit->rate, unit,
-        (long long)limit->burst);
+    buf_add_str(out, limit->counts == COUNT_REQUESTS ? "may make " : "may use ");
+    add_amount(out, limit, limit->rate);
+    buf_addf(out, "%s %s, at most ", unit_of(limit), unit);
+    add_amount(out, limit, limit->burst);
+    buf_add_str(out, " at once");
+}
+
+static const char *
+verb_of(const struct limit *limit)
+{
+    switch (limit->counts) {
+    case COUNT_COST: return "may spend ";
+    case COUNT_REQUESTS: return "may make ";
+    case COUNT_IN_FLIGHT: return "may have ";
+    default: return "may use ";
+    }
 }
 
 static void
 add_cap(struct buf *out, const struct limit *limit)
 {
+    const char *than = "; on plan ";
+    buf_add_str(out, verb_of(limit));
     if (limit->cap_default == CAP_UNLIMITED) {
-        buf_add_str(out, limit->counts == COUNT_COST ? "may spend any amount"
-                                                     : "may have any number of calls in flight");
-    } else if (limit->counts == COUNT_COST) {
-        buf_add_str(out, "may spend ");
-        add_amount(out, limit, limit->cap_default);
-        buf_add_str(out, over(limit->window));
+        buf_addf(
+            out, "any %s%s", limit->counts == COUNT_COST ? "amount" : "number of", unit_of(limit));
     } else {
-        buf_add_str(out, "may have ");
         add_amount(out, limit, limit->cap_default);
-        buf_add_str(out, " calls in flight");
+        buf_add_str(out, unit_of(limit));
+        add_window(out, limit);
     }
-    for (int32_t i = 0; i < limit->plan_cap_count; i++) {
-        buf_addf(out, "%s%s ", i ? ", " : "; on plan ", limit->plan_caps[i].plan);
+    for (int32_t i = 0; i < limit->plan_cap_count; i++, than = ", ") {
+        buf_addf(out, "%s%s ", than, limit->plan_caps[i].plan);
         add_amount(out, limit, limit->plan_caps[i].cap);
+    }
+    than = limit->combine == COMBINE_MAX ? "; in several groups the most of: " : "; in group ";
+    for (int32_t i = 0; i < limit->group_cap_count; i++, than = ", ") {
+        buf_addf(out, "%s%s ", than, limit->group_caps[i].plan);
+        add_amount(out, limit, limit->group_caps[i].cap);
+    }
+}
+
+static void
+add_end(struct buf *out, const struct limit *limit)
+{
+    char queue[32];
+    switch (limit->at_cap) {
+    case AT_CAP_REFUSE: buf_add_str(out, "; what does not fit is refused"); return;
+    case AT_CAP_QUEUE:
+        text_duration(limit->queue_ms, queue);
+        buf_addf(out, "; what does not fit waits for up to %s, then it is refused", queue);
+        return;
+    case AT_CAP_PAUSE: buf_add_str(out, "; from then on nothing new starts"); return;
+    case AT_CAP_REROUTE:
+    case AT_CAP_DOWNGRADE:
+        buf_addf(out, "; what does not fit goes to %s, where that fits", limit->substitute);
+        return;
+    case AT_CAP_WARN: buf_add_str(out, "; beyond it a warning goes out, and nothing stops"); return;
+    case AT_CAP_SHADOW:
+        buf_add_str(out, "; what it would refuse is recorded, and nothing stops");
+        return;
+    default: return;
     }
 }
 
@@ -104,10 +166,13 @@ limit_sentence(const struct limit *limit, struct buf *out)
     } else if (limit->of_tier >= 0) {
         buf_addf(out, ", counting %s models", limit->of_tier == TIER_PREMIUM ? "premium" : "free");
     }
+    if (limit->of_provider) {
+        buf_addf(out, ", counting what %s serves", limit->of_provider);
+    }
     if (limit->zone && limit->zone->name) {
         buf_addf(out, " (by the clock of %s)", limit->zone->name);
     }
-    buf_add_str(out, limit->at_cap == AT_CAP_REFUSE ? "; what does not fit is refused" : "");
+    add_end(out, limit);
 }
 
 static void
@@ -134,13 +199,20 @@ limit_mode(const struct limit *limit)
     static const char *const modes[] = {
         [HOLD_MODE_STREAM] = "stream", [HOLD_MODE_STRICT] = "strict", [HOLD_MODE_NONE] = "none"
     };
-    return limit->counts == COUNT_COST ? modes[limit->hold] : "exact";
+    if (limit->counts == COUNT_REPORTED) {
+        return "reported";
+    }
+    return limit->counts == COUNT_COST || limit->counts == COUNT_TOKENS ? modes[limit->hold]
+                                                                        : "exact";
 }
 
 const char *
 limit_claim(const struct limit *limit)
 {
-    if (limit->counts != COUNT_COST) {
+    if (limit->counts == COUNT_REPORTED) {
+        return "what a provider reports of its own windows, and of packages, is a hint: no bound is claimed.";
+    }
+    if (limit->counts != COUNT_COST && limit->counts != COUNT_TOKENS) {
         return "what is over the cap does not start.";
     }
     switch (limit->hold) {
@@ -151,8 +223,8 @@ limit_claim(const struct limit *limit)
     case HOLD_MODE_STREAM:
         return "a call starts only if its estimated input and a first slice of output fit. The cap may be\n"
                "passed by at most the sum, over calls in flight, of real minus estimated input, plus output\n"
-               "billed beyond the held part: not bounded by a number, since estimates are learned. The\n"
-               "largest ever observed is tidegate_cap_overshoot_micro_usd_max in /metrics.";
+               "billed beyond the held part: the number is told above where it is finite. The largest ever\n"
+               "observed is tidegate_cap_overshoot_micro_usd_max in /metrics.";
     case HOLD_MODE_NONE: break;
     }
     return "calls start until the settled cost has reached the cap; it may be passed by at most the calls\n"

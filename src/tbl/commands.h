@@ -44,9 +44,11 @@
         "                  open holds, each call booked once; also beside running gateways. Changes nothing.\n"  \
         "                  Exit status: 0 they do, 1 they differ, 2 it cannot be said\n"                         \
         COMMAND_DOOR_LINES)                                                                                      \
-    X(explain_config, "explain-config", "[FILE] [--json]",                                                       \
+    X(explain_config, "explain-config", "[FILE | --config FILE] [--json]",                                       \
         "each limit as a sentence, with what it can promise",                                                    \
         "FILE              default: tidegate.yaml\n"                                                             \
+        "Of each: which calls it counts, and by how much it may be passed at the most: calls in flight times the\n"\
+        "dearest call, where a limit in_flight bounds them. The most that was observed is in /metrics.\n"        \
         "--json            as JSON\n")                                                                           \
     X(reload, "reload", "[--mixed]",                                                                             \
         "make the running gateway read its configuration again",                                                 \
