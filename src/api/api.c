@@ -55,6 +55,7 @@ ask_handle(struct api_worker *worker, struct ask *ask)
     case ENDPOINT_ACCOUNT_REPORT: put_usage_report(worker, ask); return;
     case ENDPOINT_ACCOUNT_THRESHOLDS: get_thresholds(worker, ask); return;
     case ENDPOINT_ACCOUNT_THRESHOLDS_SET: put_thresholds_of(worker, ask); return;
+    case ENDPOINT_EXPLAIN: post_explain(worker, ask); return;
     case ENDPOINT_ACCOUNTS: get_accounts(worker, ask); return;
     case ENDPOINT_ACCOUNT_ADD: post_account(worker, ask); return;
     case ENDPOINT_ACCOUNT_BAN:

@@ -158,6 +158,7 @@ enum field_type {
     FIELD_DELTA,  /* int64_t: a whole number, not 0 */
     FIELD_ID,    /* int64_t with prefix or without */
     FIELD_KIND,  /* int32_t of enum ledger_kind */
+    FIELD_JSON,  /* struct slice: an object as it stands, of a body alone */
 };
 struct field {
     const char *name;
@@ -227,6 +228,7 @@ void get_metrics(struct api_worker *worker, struct ask *ask);
 void get_status(struct api_worker *worker, struct ask *ask);
 void get_request(struct api_worker *worker, struct ask *ask);
 void get_ledger(struct api_worker *worker, struct ask *ask);
+void post_explain(struct api_worker *worker, struct ask *ask);
 void post_ledger_prune(struct api_worker *worker, struct ask *ask);
 void get_limits(struct api_worker *worker, struct ask *ask);
 void get_events(struct api_worker *worker, struct ask *ask);

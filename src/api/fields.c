@@ -58,6 +58,9 @@ field_set(const struct field *field, struct slice text)
         }
         *(int64_t *)field->into = number;
         return true;
+    case FIELD_JSON:
+        *(struct slice *)field->into = text;
+        return slice_starts(text, SLICE("{"));
     case FIELD_BOOL:
         *(bool *)field->into = slice_eq(text, SLICE("true"));
         return slice_eq(text, SLICE("true")) || slice_eq(text, SLICE("false"));
@@ -88,6 +91,7 @@ field_wants(const struct field *field, char out[160])
     case FIELD_BOOL: wanted = "true or false"; break;
     case FIELD_AMOUNT: wanted = "a whole number above 0"; break;
     case FIELD_DELTA: wanted = "a whole number, below 0 to lower and above 0 to raise"; break;
+    case FIELD_JSON: wanted = "an object"; break;
     case FIELD_ID: (void)snprintf(out, 160, "must be an id such as %s12", field->prefix); return;
     case FIELD_COUNT:
         (void)snprintf(out, 160, "must be a number from 1 to %lld", (long long)field->max);

@@ -4,9 +4,8 @@
 #include "base/civil.h"
 #include "wire/json.h"
 
-#define LEDGER_DEFAULT   100
-#define LEDGER_MAX       10000
-#define REQUEST_ROWS_MAX 1000
+#define LEDGER_DEFAULT 100
+#define LEDGER_MAX     10000
 
 /* --- One row. */
 
@@ -128,7 +127,6 @@ put_ledger_row(
 struct listing {
     struct buf *out;
     const struct names *names;
-    int64_t account_id; /* of a caller who sees no other; 0 = any */
     int64_t last_id, count;
     bool inputs;
 };
@@ -137,9 +135,6 @@ static bool
 put_row(void *user, const struct ledger_row *row)
 {
     struct listing *listing = user;
-    if (listing->account_id && row->account_id != listing->account_id) {
-        return true;
-    }
     put_ledger_row(listing->names, listing->out, row, listing->inputs);
     listing->last_id = row->id;
     listing->count++;
@@ -183,74 +178,4 @@ get_ledger(struct api_worker *worker, struct ask *ask)
     put_close(listing.out, ']');
     put_id(listing.out, "next_before", "", listing.count == limit ? listing.last_id : 0);
     answer_end(ask);
-}
-
-/* --- One request: its hold while it is in flight, and all rows of it. */
-
-struct hold_search {
-    struct buf *out;
-    int64_t hold_id, account_id;
-    bool found;
-};
-
-static bool
-put_hold(void *user, const struct hold_row *row)
-{
-    struct hold_search *search = user;
-    if (row->hold_id != search->hold_id
-        || (search->account_id && row->account_id != search->account_id)) {
-        return true;
-    }
-    struct buf *out = search->out;
-    search->found = true;
-    put_open(out, "hold", '{');
-    put_text(out, "model", row->model);
-    put_text(out, "payer", row->payer == PAYER_USER ? "user" : "company");
-    put_i64(out, "held_micros", row->held_micros);
-    put_i64(out, "bound_micros", row->bound_micros);
-    put_i64(out, "estimated_micros", row->est_micros);
-    put_text_or_null(out, "estimator", row->estimator);
-    put_time(out, "started_at", row->created_ms);
-    put_close(out, '}');
-    return false;
-}
-
-void
-get_request(struct api_worker *worker, struct ask *ask)
-{
-    struct ledger_filter filter = { .kind = -1, .limit = REQUEST_ROWS_MAX };
-    if (api_id_before_gate(ask->segment)) {
-        answer_fault(ask, API_FAULT_REQUEST_UNBOOKED, NULL);
-        return;
-    }
-    if (!api_id_parse(ask->segment, SLICE("req_"), &filter.id)) {
-        answer_fault(ask, API_FAULT_REQUEST_UNKNOWN, NULL);
-        return;
-    }
-    if (!names_ready(worker, ask)) {
-        return;
-    }
-    worker_catch_up(worker, ask);
-    const int64_t own_id = ask->may_read_all ? 0 : ask->identity.account_id;
-    struct buf *out = answer_begin(ask, 200);
-    struct hold_search search = { out, filter.id, own_id, false };
-    struct listing listing = {
-        .out = out, .names = &worker->names, .account_id = own_id, .inputs = true
-    };
-    put_id(out, "request", "req_", filter.id);
-    enum status status = store_read_holds(worker->reader, put_hold, &search);
-    put_text(out, "state", search.found ? "in_flight" : "over");
-    put_open(out, "rows", '[');
-    if (status == STATUS_OK) {
-        status = store_read_ledger(worker->reader, &filter, put_row, &listing);
-    }
-    if (status != STATUS_OK) {
-        worker_read_failed(worker, ask);
-        return;
-    }
-    put_close(out, ']');
-    answer_end(ask);
-    if (listing.count == 0 && !search.found) { /* a stranger's and a missing one look alike */
-        answer_fault(ask, API_FAULT_REQUEST_UNKNOWN, NULL);
-    }
 }

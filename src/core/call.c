@@ -256,49 +256,58 @@ check_request(struct call_state *state)
     return reason == REASON_OK ? check_model(state, state->call->model_index) : reason;
 }
 
-void
-decide_call(struct core *core, const struct event *event, struct verdict *verdict)
+static void
+judge_call(struct call_state *state, struct verdict *verdict)
 {
-    const struct call_event *call = &event->call;
-    struct call_state state = {
-        .core = core,
-        .call = call,
-        .trace_id = event->trace_id,
-        .output_limit = -1,
-        .closed = call->routes_closed,
-    };
-    state.policy = core_policy_exact(core, call->policy_ver);
+    const struct call_event *call = state->call;
+    state->policy = core_policy_exact(state->core, call->policy_ver);
     verdict->output_limit = -1;
     verdict->model_index = call->model_index;
-    if (!state.policy) {
+    if (!state->policy) {
         /* Its configuration is gone, and with it whoever waited for an answer. */
         refuse_for_now(verdict);
         return;
     }
-    enum reason reason = check_request(&state);
+    enum reason reason = check_request(state);
     if (reason == REASON_OK && call->api == API_COUNT_TOKENS) {
-        allow_uncounted(&state, verdict); /* free of charge, and never metered */
+        allow_uncounted(state, verdict); /* free of charge, and never metered */
         return;
     }
     if (reason == REASON_OK) {
-        reason = check_thread(&state);
+        reason = check_thread(state);
     }
     if (reason != REASON_OK) {
         refuse(verdict, reason);
         return;
     }
-    evaluate(&state, verdict);
-    const struct limit *limit = limit_that_substitutes(&state, verdict);
+    evaluate(state, verdict);
+    const struct limit *limit = limit_that_substitutes(state, verdict);
     if (limit) {
         verdict->asks_again = true;
-        evaluate_substitute(&state, limit, verdict);
+        evaluate_substitute(state, limit, verdict);
     }
     if (verdict->kind == VERDICT_ALLOWED) {
         return;
     }
-    verdict->may_count = may_count(&state, verdict);
-    verdict->wait_ms = refusal_wait_ms(state.policy, &verdict->refusal);
+    verdict->may_count = may_count(state, verdict);
+    verdict->wait_ms = refusal_wait_ms(state->policy, &verdict->refusal);
     if (verdict->wait_ms > 0) {
         verdict->kind = VERDICT_WAIT;
+    }
+}
+
+void
+decide_call(struct core *core, const struct event *event, struct verdict *verdict)
+{
+    struct call_state state = {
+        .core = core,
+        .call = &event->call,
+        .trace_id = event->trace_id,
+        .output_limit = -1,
+        .closed = event->call.routes_closed,
+    };
+    judge_call(&state, verdict);
+    if (core->found) {
+        core->found->state = state;
     }
 }

@@ -25,7 +25,7 @@ limit_weight(const struct limit *limit, const struct model *model)
 /* --- What a call asks of a limit. */
 
 /* Without this much room the call is not worth starting. Under `none` it is enough that something is left. */
-static int64_t
+int64_t
 ask_of(const struct call_state *state, const struct applied *applied, const struct route *route)
 {
     const struct estimate *estimate = &state->estimate;
@@ -236,7 +236,7 @@ check_bounds(const struct call_state *state, const struct route *route)
 }
 
 /* False when this limit has no room for the call; then the refusal says why. */
-static bool
+bool
 check_limit(const struct call_state *state, const struct applied *applied,
     const struct route *route, struct refusal *refusal)
 {

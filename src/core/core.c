@@ -237,6 +237,52 @@ core_decide(struct core *core, const struct event *event, struct verdict *verdic
 }
 
 void
+add_labels(struct buf *out, const struct policy *policy, const struct call_event *call)
+{
+    bool first = true;
+    if (call->organisation[0]) {
+        buf_add_str(out, ",\"organisation\":");
+        buf_add_json(out, slice_str(call->organisation));
+    }
+    for (int32_t i = 0; i < policy->tag_count; i++) {
+        if (call->tags[i][0]) {
+            buf_add_str(out, first ? ",\"tags\":{" : ",");
+            buf_add_json(out, slice_str(policy->tags[i].name));
+            buf_add_char(out, ':');
+            buf_add_json(out, slice_str(call->tags[i]));
+            first = false;
+        }
+    }
+    buf_add_str(out, first ? "" : "}");
+}
+
+/* What the same call would be asked for again with. */
+static void
+tell_asked(const struct policy *policy, const struct call_event *call, char out[512])
+{
+    struct buf asked = buf_over(out, 512);
+    buf_add_str(&asked, ",\"api\":\"");
+    buf_add_str(&asked, api_word((enum api)call->api));
+    buf_add_str(&asked, call->stream ? "\",\"stream\":true" : "\"");
+    buf_add_number(&asked, "input_bytes", call->input_bytes_bound);
+    buf_add_number(&asked, "answers", call_answers(call));
+    buf_add_number(&asked, "price_pct", call->price_multiplier_pct);
+    add_labels(&asked, policy, call);
+    out[asked.failed ? 0 : asked.len] = '\0';
+}
+
+static void
+tell_thread(const struct core *core, const struct call_event *call, struct refused *refused)
+{
+    const struct thread_slot *thread =
+        work_thread_sig(core->work, call->account_id, call->thread_kind, call->thread_hash);
+    if (thread && thread->slot.state == SLOT_STORED) {
+        refused->thread_id = thread->row.thread_id;
+        refused->root_id = thread->row.root_id;
+    }
+}
+
+void
 core_refused(const struct core *core, const struct event *event, const struct refusal *refusal,
     struct refused *refused)
 {
@@ -260,6 +306,8 @@ core_refused(const struct core *core, const struct event *event, const struct re
         refused->price_ver = policy->price_version;
         slice_to_cstr(slice_str(policy->models[call->model_index].name), refused->model,
             sizeof refused->model);
+        tell_asked(policy, call, refused->asked);
+        tell_thread(core, call, refused);
     }
 }
 
@@ -277,6 +325,8 @@ refusal_ledger(struct core *core, const struct refused *refused)
     row->reason = refused->refusal.reason;
     row->account_id = refused->account_id;
     row->key_id = refused->key_id;
+    row->thread_id = refused->thread_id;
+    row->root_id = refused->root_id;
     row->policy_ver = refused->policy_ver;
     row->price_ver = refused->price_ver;
     memcpy(row->model, refused->model, sizeof row->model);
@@ -293,6 +343,7 @@ refusal_ledger(struct core *core, const struct refused *refused)
     buf_add_number(&inputs, "retry_after_ms", refused->refusal.retry_after_ms);
     buf_add_number(&inputs, "body_bytes", refused->body_bytes);
     buf_add_number(&inputs, "output_limit", refused->output_limit);
+    buf_add_str(&inputs, refused->asked);
     add_trace(&inputs, refused->trace_id);
     buf_add_char(&inputs, '}');
     row->inputs = work_keep(core->work, inputs.failed ? SLICE("{}") : buf_slice(&inputs));

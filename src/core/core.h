@@ -64,6 +64,7 @@ struct core {
     /* What is being decided, for what is told of it; the core's own. */
     const struct event *event; /* NULL: an orphan is booked */
     int64_t orphan_id;
+    struct explained *found; /* explain.c's: what the checks of a CALL found out; NULL = nobody asks */
     /* Calendar windows that were looked up in this batch: most calls ask for the same few. */
     struct known_window {
         const struct zone *zone;
@@ -89,7 +90,9 @@ struct refused {
     int64_t at_ms, ledger_id;
     int64_t account_id, key_id, policy_ver, price_ver; /* 0 where the event has none */
     int64_t body_bytes, output_limit;
+    int64_t thread_id, root_id; /* 0 = the thread is not known here */
     char model[NAME_MAX_BYTES + 1];
+    char asked[512];                 /* further members of its inputs */
     char trace_id[TRACE_ID_HEX + 1]; /* "" = none */
     char account[NAME_MAX_BYTES + 1]; /* "" = not known */
     bool shadow; /* nobody was refused: the limit is only watched */

@@ -178,9 +178,18 @@ struct call_state {
     int64_t held_output, bound_output, held_micros, bound_micros, est_micros;
     const struct limit *substituted; /* the limit whose substitute is tried; NULL = none */
 };
+struct explained {
+    struct call_state state;
+};
 struct caller caller_of(const struct call_state *state);
 /* First route in order that is open and that all limits admit; the verdict refuses where there is none. */
 bool check_routes(struct call_state *state, struct verdict *verdict);
+/* False when this limit has no room for the call; then the refusal says why. */
+bool check_limit(const struct call_state *state, const struct applied *applied,
+    const struct route *route, struct refusal *refusal);
+/* What the call asks of a limit that counts something. */
+int64_t ask_of(
+    const struct call_state *state, const struct applied *applied, const struct route *route);
 /* The longest that a call refused like this may wait; 0 = it is refused at once. */
 int64_t refusal_wait_ms(const struct policy *policy, const struct refusal *refusal);
 /* One second: long enough for a call in flight to end, short enough not to be noticed. */
@@ -227,6 +236,9 @@ add_trace(struct buf *out, const char *trace_id)
         buf_add_json(out, slice_str(trace_id));
     }
 }
+
+/* What a call says of whom it is for, where it does: organisation and tags by their names. */
+void add_labels(struct buf *out, const struct policy *policy, const struct call_event *call);
 
 enum on_abort on_abort_of(const struct provider *provider, bool stream);
 const struct route *hold_route(const struct policy *policy, const struct hold_row *hold);

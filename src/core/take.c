@@ -234,6 +234,7 @@ write_inputs(const struct call_state *state, const struct hold_row *hold)
         buf_add_str(&out, ",\"substituted_by\":");
         buf_add_json(&out, slice_str(state->substituted->name));
     }
+    add_labels(&out, state->policy, call);
     add_trace(&out, state->trace_id);
     buf_add_str(&out, ",\"limits\":[");
     int32_t part = 0;

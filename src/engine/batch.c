@@ -126,6 +126,13 @@ batch_abandon(struct engine *engine)
 }
 
 void
+batch_abandon_unwritten(struct engine *engine)
+{
+    store_rollback(engine->store);
+    engine->transaction_open = false;
+}
+
+void
 batch_take_row(void *user, const struct need *need, const union need_row *row)
 {
     struct engine *engine = user;
@@ -172,8 +179,8 @@ batch_load(struct engine *engine, const struct needs *needs)
 
 #define NEEDS_ROUNDS 4
 
-static enum status
-load_event(struct engine *engine, const struct event *event)
+enum status
+batch_load_event(struct engine *engine, const struct event *event)
 {
     for (int round = 0; round < NEEDS_ROUNDS; round++) {
         struct needs needs;
@@ -342,8 +349,8 @@ remember_wait(struct engine *engine, const struct verdict *verdict)
 static enum status
 decide_one(struct engine *engine, const struct queued *item, struct verdict *verdict)
 {
-    const enum status status =
-        load_event(engine, &item->event); /* also what an event before it brought into being */
+    const enum status status = batch_load_event(
+        engine, &item->event); /* also what an event before it brought into being */
     if (status != STATUS_OK) {
         return status;
     }

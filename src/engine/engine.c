@@ -159,7 +159,7 @@ sleep_for(struct engine *engine, int64_t mono_ms, int64_t ms)
 static void
 wait_for_work(struct engine *engine)
 {
-    while (!engine->change.asked && !engine->policy_left) {
+    while (!engine->change.asked && !engine->policy_left && !engine->explaining.asked) {
         const int64_t mono_ms = clock_mono_ms();
         const int64_t ms = sleep_ms(engine, mono_ms);
         if (ms == 0) {
@@ -272,6 +272,7 @@ engine_step(struct engine *engine)
     }
     shared_turn(engine, mono_ms);
     retention_turn(engine, mono_ms);
+    explain_turn(engine);
     __atomic_store_n(&engine->batch_since_mono_ms, 0, __ATOMIC_RELEASE);
     engine_wake_loops(engine); /* once a batch, when all of it can be taken */
     drop_unused_policies(engine);

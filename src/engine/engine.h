@@ -94,6 +94,11 @@ int64_t engine_identity_version(const struct engine *engine);
 const unsigned char *engine_signal_key(const struct engine *engine);
 int64_t engine_epoch(const struct engine *engine);
 
+/* Decides this CALL as the next batch would, and changes nothing: no meter, hold, thread or id. Appends to `out` what
+ * core/explain.h tells. Any thread but the engine's; waits for the engine's turn, at most as long as its batch takes.
+ * STATUS_IO: the store cannot be asked; STATUS_CLOSED: the gateway stops. */
+MUST_USE enum status engine_explain(
+    struct engine *engine, const struct event *event, bool all, struct buf *out);
 /* The rows of calls and refusals of before `before_ms` go: a few between two batches, also after this has come back,
  * which it does when all are gone, or after `wait_ms`. Meters keep what they counted. Any thread but the engine's.
  * True: none is left. *deleted_count: how many went meanwhile. */

@@ -107,6 +107,14 @@ struct shared {
 #define KEPT_REFUSALS 1024
 #define KEPT_PROBES   8
 
+struct explaining { /* of the one who waits in engine_explain */
+    bool taken, asked;
+    bool all;
+    const struct event *event;
+    struct buf *out;
+    enum status status;
+};
+
 /* What is deleted of the ledger because of its age. */
 struct retention {
     int64_t asked_ms; /* under the engine's lock: engine_prune, not begun yet */
@@ -134,6 +142,7 @@ struct engine {
     int64_t sleep_until_mono_ms;
     bool worked_lately;
     bool stopping;
+    struct explaining explaining; /* set by engine_explain, answered by the thread */
     struct policy_change change; /* set by engine_set_policy, answered by the thread */
     bool policy_left;            /* see engine_policy_unref */
     pthread_cond_t policy_done;
@@ -216,6 +225,9 @@ MUST_USE enum status batch_begin(struct engine *engine);
 MUST_USE enum status batch_open(struct engine *engine); /* it begins now at the latest */
 MUST_USE enum status batch_end(struct engine *engine);  /* writes and commits, or just ends */
 void batch_abandon(struct engine *engine);
+/* It only read: the cache keeps what it learned. */
+void batch_abandon_unwritten(struct engine *engine);
+MUST_USE enum status batch_load_event(struct engine *engine, const struct event *event);
 void batch_frame(struct engine *engine); /* the working set alone */
 /* What the store answered, into the cache and the work: a store_found. */
 void batch_take_row(void *user, const struct need *need, const union need_row *row);
@@ -270,6 +282,9 @@ MUST_USE enum status shared_recover(struct engine *engine, enum status status);
 /* To what the others tell; without it waiting calls are tried every second. */
 void shared_listen(struct engine *engine);
 void shared_free(struct shared *shared);
+
+/* --- explain.c */
+void explain_turn(struct engine *engine);
 
 /* --- retention.c */
 /* -1: there is nothing to do. Under the lock, as all that says when the thread wakes. */

@@ -50,6 +50,22 @@
         "Of each: which calls it counts, and by how much it may be passed at the most: calls in flight times the\n"\
         "dearest call, where a limit in_flight bounds them. The most that was observed is in /metrics.\n"        \
         "--json            as JSON\n")                                                                           \
+    X(explain, "explain", "[REQUEST] [--model NAME] [--account NAME] [--key ID] [--thread NAME] [--parent NAME]\n" \
+        "                  [--body FILE | --body-bytes N] [--output-limit N] [--answers N] [--no-stream]\n"     \
+        "                  [--api API] [--organisation NAME] [--tags NAME=VALUE,...]",                           \
+        "what the gate says to a call, and why; changes nothing",                                                \
+        "REQUEST           one that was made, by its x-request-id: decided again from what the ledger recorded\n" \
+        "Or a call that is described, not made:\n"                                                               \
+        "--account NAME    who calls, with the account's first key; --key ID that one (then the account may be\n" \
+        "                  left out)\n"                                                                          \
+        "--model NAME      a model of the configuration\n"                                                       \
+        "--body FILE       its body, as a client would send it (up to 64 KB); else:\n"                           \
+        "--body-bytes N    the size of its body (default 1000), --output-limit N tokens (default: the model's),\n" \
+        "                  --answers N of them, --no-stream\n"                                                   \
+        "--thread NAME     as x-tidegate-thread; --parent NAME as x-tidegate-parent\n"                           \
+        "--api API         chat, responses, messages or embeddings; default: the first that serves the model\n"  \
+        "--tags LIST       values of the configuration's tags: team=search,app=web\n"                            \
+        COMMAND_DOOR_LINES)                                                                                      \
     X(reload, "reload", "[--mixed]",                                                                             \
         "make the running gateway read its configuration again",                                                 \
         "--mixed           also while other gateways on the same PostgreSQL store decide by another one: that is\n" \

@@ -25,6 +25,7 @@
     X(ACCOUNT_REPORT, PUT, "/api/account/usage-report", API, KEY, 0, "report what a provider says is used of its windows") \
     X(ACCOUNT_THRESHOLDS, GET, "/api/account/thresholds", API, KEY, 0, "percentages of the session and the week at which new work stops") \
     X(ACCOUNT_THRESHOLDS_SET, PUT, "/api/account/thresholds", API, KEY, 0, "set both; null takes one away")          \
+    X(EXPLAIN, POST, "/api/v1/explain", API, KEY, 0, "what the gate would say to a call, and why; changes nothing") \
     X(ACCOUNTS, GET, "/api/admin/accounts", API, ADMIN, 0, "all accounts")                                           \
     X(ACCOUNT_ADD, POST, "/api/admin/accounts", API, ADMIN, 0, "make an account")                                    \
     X(ACCOUNT_BAN, POST, "/api/admin/accounts/{name}/ban", API, ADMIN, 0, "refuse all its work")                     \

@@ -1,0 +1,28 @@
+/* engine/past.h: a decision of the past, decided again from the inputs that the ledger recorded: amounts as they
+ * stood, by the rule of the core (fits iff settled + held + ask <= cap), never from what was answered then.
+ *
+ * Pure. Limits and prices are those of the policy given: the one of then where it is still at hand, else today's, of
+ * which `past` says so. */
+#pragma once
+
+#include "policy/policy.h"
+#include "rows/recorded.h"
+
+struct past_limit {
+    const struct recorded_limit *recorded;
+    const struct limit *limit; /* NULL: configured no more, so what it counted is not known */
+    int64_t used, ask;         /* in the units of the cap */
+    bool fits;                 /* also where it is not known */
+};
+struct past {
+    bool same_policy;  /* the very version that decided */
+    bool same_prices;  /* its prices, at least */
+    bool was_allowed, is_allowed;
+    int32_t unknown_count; /* limits that cannot be judged */
+    int32_t limit_count;
+    struct past_limit limits[HOLD_PARTS_MAX];
+};
+
+/* `row` is of a call or a refusal, `call` its inputs, which `past` borrows. */
+void past_judge(const struct policy *policy, const struct ledger_row *row,
+    const struct recorded_call *call, struct past *past);

@@ -1,0 +1,28 @@
+/* rows/recorded.h: what the ledger remembers of a decision: the inputs of its row (core's take.c and core.c write
+ * them), taken apart. Texts that were not recorded are "", numbers their usual value. */
+#pragma once
+
+#include "rows/rows.h"
+
+#define RECORDED_TAGS_MAX 4
+struct recorded_limit {
+    char name[NAME_MAX_BYTES + 1];
+    char tier[16];        /* whose cap it was: "default" and others of core's caps.c */
+    int64_t settled, held; /* before the call; of a bucket the level */
+    int64_t cap;          /* CAP_UNLIMITED */
+    int64_t raised, window_ms, units;
+};
+struct recorded_call {
+    char api[16];         /* "" = not told */
+    bool stream;
+    int32_t route;
+    char estimator[16];
+    int64_t input, input_bound, output_bound, slice, least; /* tokens; -1 = not told */
+    int64_t body_bytes, input_bytes, output_limit, lowered_to, answers, price_pct;
+    char organisation[64];
+    char tag_names[RECORDED_TAGS_MAX][64], tags[RECORDED_TAGS_MAX][64];
+    char substitute_for[NAME_MAX_BYTES + 1], substituted_by[NAME_MAX_BYTES + 1];
+    int32_t limit_count;  /* of a call that was allowed; a refusal has at most the one that refused */
+    struct recorded_limit limits[HOLD_PARTS_MAX];
+    int64_t ask;          /* of a refusal: what it asked of its limit */
+};

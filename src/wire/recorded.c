@@ -1,0 +1,131 @@
+/* wire/recorded.c: the inputs of a ledger row, read back. */
+#include "wire/recorded.h"
+
+#include "wire/json.h"
+
+static int64_t
+number_of(struct slice object, const char *name, int64_t absent)
+{
+    struct json_value value;
+    int64_t number = 0;
+    return json_get(object, name, &value) && json_to_i64(value, INT64_MIN, INT64_MAX, &number)
+               ? number
+               : absent;
+}
+
+static void
+text_of(struct slice object, const char *name, char *out, size_t out_size)
+{
+    struct json_value value;
+    if (!json_get(object, name, &value) || !json_to_cstr(value, out, out_size)) {
+        out[0] = '\0';
+    }
+}
+
+static void
+read_limit(struct slice object, struct recorded_limit *limit)
+{
+    *limit = (struct recorded_limit){ .settled = number_of(object, "settled", 0),
+        .held = number_of(object, "held", 0),
+        .cap = number_of(object, "cap", CAP_UNLIMITED),
+        .raised = number_of(object, "raised", 0),
+        .window_ms = number_of(object, "window", 0),
+        .units = number_of(object, "units", 1) };
+    text_of(object, "limit", limit->name, sizeof(limit->name));
+    text_of(object, "tier", limit->tier, sizeof(limit->tier));
+    if (!limit->tier[0]) {
+        memcpy(limit->tier, "default", sizeof("default"));
+    }
+}
+
+static void
+read_limits(struct json_value list, struct recorded_call *call)
+{
+    struct json_cursor cursor;
+    json_start(&cursor, list.text);
+    if (!json_enter(&cursor, '[')) {
+        return;
+    }
+    while (call->limit_count < HOLD_PARTS_MAX && json_next_item(&cursor)) {
+        struct json_value item;
+        if (!json_take(&cursor, &item)) {
+            return;
+        }
+        read_limit(item.text, &call->limits[call->limit_count++]);
+    }
+}
+
+static void
+read_tags(struct slice inputs, struct recorded_call *call)
+{
+    struct json_value tags;
+    struct json_cursor cursor;
+    struct slice key;
+    if (!json_get(inputs, "tags", &tags)) {
+        return;
+    }
+    json_start(&cursor, tags.text);
+    if (!json_enter(&cursor, '{')) {
+        return;
+    }
+    for (int i = 0; i < RECORDED_TAGS_MAX && json_next_member(&cursor, &key); i++) {
+        struct json_value value;
+        size_t len = 0;
+        if (!json_take(&cursor, &value)
+            || !json_unescape(key, call->tag_names[i], sizeof(call->tag_names[i]) - 1, &len)
+            || !json_to_cstr(value, call->tags[i], sizeof(call->tags[i]))) {
+            call->tag_names[i][0] = '\0';
+            return;
+        }
+        call->tag_names[i][len] = '\0';
+    }
+}
+
+/* A refusal tells of its limit at the top. */
+static void
+read_refused(struct slice inputs, struct recorded_call *call)
+{
+    struct recorded_limit *limit = &call->limits[0];
+    read_limit(inputs, limit);
+    limit->settled = number_of(inputs, "used", 0);
+    call->limit_count = limit->name[0] ? 1 : 0;
+    call->ask = number_of(inputs, "ask", 0);
+}
+
+bool
+recorded_read(struct slice inputs, struct recorded_call *call)
+{
+    struct json_value value;
+    struct json_value whole;
+    *call = (struct recorded_call){ 0 };
+    if (!json_check(inputs, &whole) || whole.type != JSON_OBJECT
+        || number_of(inputs, "v", 0) != 1) {
+        return false;
+    }
+    const bool allowed = json_get(inputs, "limits", &value);
+    if (allowed) {
+        read_limits(value, call);
+    } else {
+        read_refused(inputs, call);
+    }
+    text_of(inputs, "api", call->api, sizeof(call->api));
+    text_of(inputs, "estimator", call->estimator, sizeof(call->estimator));
+    text_of(inputs, "organisation", call->organisation, sizeof(call->organisation));
+    text_of(inputs, "substitute_for", call->substitute_for, sizeof(call->substitute_for));
+    text_of(inputs, "substituted_by", call->substituted_by, sizeof(call->substituted_by));
+    call->stream = json_get(inputs, "stream", &value) && value.type == JSON_TRUE;
+    call->route = (int32_t)min_i64(max_i64(0, number_of(inputs, "route", 0)), 63);
+    call->input = number_of(inputs, "input", -1);
+    call->input_bound = number_of(inputs, "input_bound", -1);
+    call->output_bound = number_of(inputs, "output_bound", -1);
+    call->slice = number_of(inputs, "slice", -1);
+    call->least = number_of(inputs, "least", -1);
+    call->body_bytes = number_of(inputs, "body_bytes", 0);
+    call->input_bytes = number_of(inputs, "input_bytes", -1);
+    call->output_limit = number_of(inputs, "output_limit", -1);
+    call->lowered_to = number_of(inputs, "lowered_to", -1);
+    call->answers = number_of(inputs, "answers", 1);
+    call->price_pct = number_of(inputs, "price_pct", 100);
+    read_tags(inputs, call);
+    return true;
+}
