@@ -4,6 +4,7 @@
 
 #include "base/civil.h"
 #include "core/core_priv.h"
+#include "core/reported.h"
 #include "tbl/checks.h"
 
 /* --- JSON. A member goes behind another one, or begins an object. */
@@ -215,6 +216,32 @@ part_of(const struct call_state *state, const struct applied *applied, bool boun
     }
 }
 
+/* What was reported of its window, and how far that is believed. */
+static void
+add_reported(struct buf *out, const struct call_state *state, const struct applied *applied)
+{
+    const struct reported_ask ask = { .limit = applied->limit,
+        .row = reported_of(state->core, applied->limit, state->account->account_id),
+        .model = state->model,
+        .credential = state->policy->providers[route_of(state)->provider].name,
+        .cap_pct = applied->cap,
+        .now_ms = state->core->now_ms };
+    const struct reported_answer answer = reported_judge(&ask);
+    add_text(out, "reported", reported_state_word(answer.state));
+    add_text(out, "reported_window", answer.window ? answer.window->window : NULL);
+    add_time(out, "reported_at", answer.window ? answer.window->captured_ms : 0);
+    add_i64(out, "percent", answer.used_milli_pct / MILLI_PCT);
+    if (applied->cap != CAP_UNLIMITED) {
+        add_i64(out, "cap", applied->cap);
+    }
+    add_time(out, "resets_at", answer.resets_at_ms);
+    add_bool(out, "fits", answer.reason == REASON_OK);
+    if (answer.reason != REASON_OK) {
+        add_text(out, "reason", reason_row(answer.reason)->code);
+        add_i64(out, "retry_after_ms", answer.retry_after_ms);
+    }
+}
+
 static void
 add_fit(struct buf *out, const struct call_state *state, const struct applied *applied,
     const struct verdict *verdict)
@@ -224,7 +251,7 @@ add_fit(struct buf *out, const struct call_state *state, const struct applied *a
     const bool counts = limit_counts_route(applied->limit, state->policy, route_of(state));
     add_bool(out, "counts_this_route", counts);
     if (applied->limit->counts == COUNT_REPORTED) {
-        add_bool(out, "fits", check_limit(state, applied, route_of(state), &refusal));
+        add_reported(out, state, applied);
         return;
     }
     add_i64(out, "ask", ask_of(state, applied, route_of(state)));
