@@ -187,7 +187,8 @@ void price_change_text(int64_t old, int64_t new, char out[48]);
 void limit_sentence(const struct limit *limit, struct buf *out);
 /* "$3.00 in, $15.00 out; cached $0.30 read, $3.75 written, $6.00 for an hour" */
 void price_sentence(const struct price_set *set, struct buf *out);
-/* "stream", "strict", "none"; "exact" of what is no money. */
+/* "stream", "strict", "none" of cost and tokens; "rate" of a rate of these; "exact" of other counts; "watched" where
+ * nothing is refused; "reported". */
 const char *limit_mode(const struct limit *limit);
 /* What that mode promises; lines without a final one. Static storage. */
 const char *limit_claim(const struct limit *limit);

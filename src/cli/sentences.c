@@ -6,38 +6,77 @@
 #include "base/money.h"
 #include "policy/zone.h"
 
-static const char *
-whose(enum per_kind per)
+static void
+add_whose(struct buf *out, const struct limit *limit)
 {
-    switch (per) {
-    case PER_GATEWAY: return "all callers of this gateway together";
-    case PER_ACCOUNT: return "each account";
-    case PER_KEY: return "each key";
-    case PER_THREAD_TREE: return "each thread with all threads under it";
-    case PER_MODEL: return "each model, whoever calls it,";
-    case PER_ACCOUNT_MODEL: return "each account, of each model,";
-    case PER_PLAN: return "all accounts of one plan together";
-    case PER_GROUP: return "all members of one group together";
-    case PER_TAG: return "all calls of one tag together";
-    case PER_TIER: return "all callers of one tier of models together";
-    case PER_ORGANISATION: return "all of one organisation together";
-    default: return per_word(per);
+    switch (limit->per) {
+    case PER_GATEWAY: buf_add_str(out, "all callers of this gateway together"); return;
+    case PER_ACCOUNT: buf_add_str(out, "each account"); return;
+    case PER_KEY: buf_add_str(out, "each key"); return;
+    case PER_THREAD_TREE: buf_add_str(out, "each thread with all threads under it"); return;
+    case PER_MODEL: buf_add_str(out, "all callers of one model together"); return;
+    case PER_TIER: buf_add_str(out, "all callers of one tier of models together"); return;
+    case PER_ACCOUNT_MODEL: buf_add_str(out, "each account with each model"); return;
+    case PER_PLAN: buf_add_str(out, "all accounts of one plan together"); return;
+    case PER_GROUP: buf_add_str(out, "all members of one group together"); return;
+    case PER_ORGANISATION: buf_add_str(out, "all accounts of one organisation together"); return;
+    case PER_TAG:
+        buf_addf(out, "all calls with one value of the tag %s together",
+            limit->tag_name ? limit->tag_name : "that it goes by");
+        return;
+    case PER_KIND_COUNT: return;
     }
+}
+
+/* "90 min": whole, however odd; text_duration tells the largest unit alone. */
+static void
+add_span(struct buf *out, int64_t ms)
+{
+    static const struct {
+        int64_t ms;
+        const char *word;
+    } units[] = { { DAY_MS, "d" }, { HOUR_MS, "h" }, { MINUTE_MS, "min" }, { SECOND_MS, "s" },
+        { 1, "ms" } };
+    size_t unit = 0;
+    while (ms % units[unit].ms != 0) {
+        unit++;
+    }
+    buf_addf(out, "%lld %s", (long long)(ms / units[unit].ms), units[unit].word);
 }
 
 static void
 add_window(struct buf *out, const struct limit *limit)
 {
-    char span[32];
-    text_duration(limit->span_ms, span);
+    const bool shared = limit->per != PER_ACCOUNT && limit->per != PER_KEY
+                        && limit->per != PER_THREAD_TREE && limit->per != PER_ACCOUNT_MODEL;
     switch (limit->window) {
     case WINDOW_DAY: buf_add_str(out, " a day"); return;
     case WINDOW_WEEK: buf_add_str(out, " a week (from Monday)"); return;
     case WINDOW_MONTH: buf_add_str(out, " a month"); return;
-    case WINDOW_LIFETIME: buf_add_str(out, " in its whole life"); return;
-    case WINDOW_ROLLING: buf_addf(out, " within any %s", span); return;
-    case WINDOW_FIRST_USE: buf_addf(out, " within %s from the first call", span); return;
+    case WINDOW_LIFETIME: buf_add_str(out, shared ? " in all" : " in its whole life"); return;
+    case WINDOW_ROLLING:
+        buf_add_str(out, " within any ");
+        add_span(out, limit->span_ms);
+        return;
+    case WINDOW_FIRST_USE:
+        buf_add_str(out, " within ");
+        add_span(out, limit->span_ms);
+        buf_add_str(out, " from the first call on");
+        return;
     default: return;
+    }
+}
+
+/* --- How much. */
+
+static const char *
+verb_of(const struct limit *limit)
+{
+    switch (limit->counts) {
+    case COUNT_COST: return "may spend ";
+    case COUNT_REQUESTS: return "may make ";
+    case COUNT_IN_FLIGHT: return "may have ";
+    default: return "may use ";
     }
 }
 
@@ -45,11 +84,12 @@ static const char *
 unit_of(const struct limit *limit)
 {
     switch (limit->counts) {
+    case COUNT_COST: return "";
     case COUNT_TOKENS: return " tokens";
-    case COUNT_REQUESTS: return limit->weight_count > 0 ? " requests by weight" : " requests";
+    case COUNT_REQUESTS: return " requests";
     case COUNT_IN_FLIGHT: return " calls in flight";
-    case COUNT_REPORTED: return " % of what is reported";
-    default: return "";
+    case COUNT_REPORTED: return " %";
+    default: return " of them";
     }
 }
 
@@ -64,6 +104,7 @@ add_amount(struct buf *out, const struct limit *limit, int64_t amount)
         buf_add_str(out, text);
     } else {
         buf_add_i64(out, amount);
+        buf_add_str(out, limit->counts == COUNT_REPORTED ? " %" : "");
     }
 }
 
@@ -75,104 +116,173 @@ add_rate(struct buf *out, const struct limit *limit)
         const char *word;
     } periods[] = { { SECOND_MS, "a second" }, { MINUTE_MS, "a minute" }, { HOUR_MS, "an hour" },
         { DAY_MS, "a day" } };
-    char every[32];
-    char period[48];
-    text_duration(limit->period_ms, every);
-    (void)snprintf(period, sizeof(period), "every %s", every);
-    const char *unit = period;
-    for (size_t i = 0; i < countof(periods); i++) {
-        unit = periods[i].ms == limit->period_ms ? periods[i].word : unit;
-    }
-    buf_add_str(out, limit->counts == COUNT_REQUESTS ? "may make " : "may use ");
+    buf_add_str(out, verb_of(limit));
     add_amount(out, limit, limit->rate);
-    buf_addf(out, "%s %s, at most ", unit_of(limit), unit);
+    buf_add_str(out, unit_of(limit));
+    const char *period = NULL;
+    for (size_t i = 0; i < countof(periods); i++) {
+        period = periods[i].ms == limit->period_ms ? periods[i].word : period;
+    }
+    if (period) {
+        buf_addf(out, " %s", period);
+    } else {
+        buf_add_str(out, " every ");
+        add_span(out, limit->period_ms);
+    }
+    buf_add_str(out, ", at most ");
     add_amount(out, limit, limit->burst);
     buf_add_str(out, " at once");
 }
 
-static const char *
-verb_of(const struct limit *limit)
+/* What is reported is no amount that can be given out: it is compared. */
+static void
+add_reported(struct buf *out, const struct limit *limit)
 {
-    switch (limit->counts) {
-    case COUNT_COST: return "may spend ";
-    case COUNT_REQUESTS: return "may make ";
-    case COUNT_IN_FLIGHT: return "may have ";
-    default: return "may use ";
+    buf_add_str(out, "may start calls ");
+    if (limit->cap_default == CAP_UNLIMITED) {
+        buf_add_str(out, "whatever its provider reports");
+    } else {
+        buf_add_str(out, "until its provider reports ");
+        add_amount(out, limit, limit->cap_default);
     }
+    buf_add_str(out, " of the window of ");
+    add_span(out, limit->span_ms);
+    buf_add_str(out, limit->cap_default == CAP_UNLIMITED ? "" : " as used");
 }
 
 static void
-add_cap(struct buf *out, const struct limit *limit)
+add_default_cap(struct buf *out, const struct limit *limit)
 {
-    const char *than = "; on plan ";
+    if (limit->counts == COUNT_REPORTED) {
+        add_reported(out, limit);
+        return;
+    }
     buf_add_str(out, verb_of(limit));
     if (limit->cap_default == CAP_UNLIMITED) {
         buf_addf(
             out, "any %s%s", limit->counts == COUNT_COST ? "amount" : "number of", unit_of(limit));
-    } else {
-        add_amount(out, limit, limit->cap_default);
-        buf_add_str(out, unit_of(limit));
-        add_window(out, limit);
+        return;
     }
-    for (int32_t i = 0; i < limit->plan_cap_count; i++, than = ", ") {
-        buf_addf(out, "%s%s ", than, limit->plan_caps[i].plan);
+    add_amount(out, limit, limit->cap_default);
+    buf_add_str(out, unit_of(limit));
+    add_window(out, limit);
+}
+
+/* Who has another cap than all others. */
+static void
+add_caps(struct buf *out, const struct limit *limit)
+{
+    for (int32_t i = 0; i < limit->plan_cap_count; i++) {
+        buf_addf(out, "%s%s ", i ? ", " : "; on plan ", limit->plan_caps[i].plan);
         add_amount(out, limit, limit->plan_caps[i].cap);
     }
-    than = limit->combine == COMBINE_MAX ? "; in several groups the most of: " : "; in group ";
-    for (int32_t i = 0; i < limit->group_cap_count; i++, than = ", ") {
-        buf_addf(out, "%s%s ", than, limit->group_caps[i].plan);
+    const char *before = limit->per == PER_GROUP ? "; group " : "; as a member of ";
+    for (int32_t i = 0; i < limit->group_cap_count; i++) {
+        buf_addf(out, "%s%s ", i ? ", " : before, limit->group_caps[i].plan);
         add_amount(out, limit, limit->group_caps[i].cap);
+    }
+    if (limit->group_cap_count > 1 && limit->per != PER_GROUP) {
+        buf_addf(out, ", of several the %s",
+            limit->combine == COMBINE_MAX ? "highest" : "lowest");
+    }
+    if (limit->set) {
+        buf_addf(out, "; %s set for it goes before", limit->set);
+    }
+}
+
+/* --- Which calls. */
+
+static void
+add_which(struct buf *out, const struct limit *limit)
+{
+    const char *tier = limit->of_tier == TIER_PREMIUM ? "premium" : "free";
+    if (limit->of_model && limit->of_tier >= 0) {
+        buf_addf(out, ", counting calls to %s while it is a %s model", limit->of_model, tier);
+    } else if (limit->of_model) {
+        buf_addf(out, ", counting calls to %s", limit->of_model);
+    } else if (limit->of_tier >= 0) {
+        buf_addf(out, ", counting %s models", tier);
+    }
+    if (limit->of_provider) {
+        buf_addf(out, ", counting what %s serves", limit->of_provider);
+    }
+    for (int32_t i = 0; i < limit->weight_count; i++) {
+        buf_addf(out, "%s%s as %lld", i ? ", " : ", counting one to ", limit->weights[i].model,
+            (long long)limit->weights[i].units);
+    }
+    if (limit->zone && limit->zone->name) {
+        buf_addf(out, " (by the clock of %s)", limit->zone->name);
+    }
+}
+
+/* --- What then. */
+
+static void
+add_unknown(struct buf *out, const struct limit *limit)
+{
+    if (limit->counts != COUNT_REPORTED) {
+        return;
+    }
+    if (limit->on_missing == FACT_DENY) {
+        buf_add_str(out, "; nothing starts before the first report");
+    }
+    buf_add_str(out, "; a report older than ");
+    add_span(out, limit->max_age_ms);
+    buf_add_str(out, limit->on_stale == FACT_DENY    ? " lets nothing start"
+                     : limit->on_stale == FACT_ALLOW ? " lets everything start"
+                                                     : " counts as nothing used");
+}
+
+static void
+add_at_cap(struct buf *out, const struct limit *limit)
+{
+    switch (limit->at_cap) {
+    case AT_CAP_REFUSE: buf_add_str(out, "; what does not fit is refused"); return;
+    case AT_CAP_PAUSE: buf_add_str(out, "; from then on nothing new starts"); return;
+    case AT_CAP_QUEUE:
+        buf_add_str(out, "; what does not fit waits up to ");
+        add_span(out, limit->queue_ms);
+        buf_add_str(out, ", then it is refused");
+        return;
+    case AT_CAP_DOWNGRADE:
+    case AT_CAP_REROUTE:
+        buf_addf(out, "; what does not fit goes to %s instead, where that fits", limit->substitute);
+        return;
+    case AT_CAP_WARN: buf_add_str(out, "; what does not fit starts all the same, and is told of"); return;
+    case AT_CAP_SHADOW:
+        buf_add_str(out, "; what does not fit starts all the same, and is recorded");
+        return;
+    default: return;
     }
 }
 
 static void
-add_end(struct buf *out, const struct limit *limit)
+add_warnings(struct buf *out, const struct limit *limit)
 {
-    char queue[32];
-    switch (limit->at_cap) {
-    case AT_CAP_REFUSE: buf_add_str(out, "; what does not fit is refused"); return;
-    case AT_CAP_QUEUE:
-        text_duration(limit->queue_ms, queue);
-        buf_addf(out, "; what does not fit waits for up to %s, then it is refused", queue);
-        return;
-    case AT_CAP_PAUSE: buf_add_str(out, "; from then on nothing new starts"); return;
-    case AT_CAP_REROUTE:
-    case AT_CAP_DOWNGRADE:
-        buf_addf(out, "; what does not fit goes to %s, where that fits", limit->substitute);
-        return;
-    case AT_CAP_WARN: buf_add_str(out, "; beyond it a warning goes out, and nothing stops"); return;
-    case AT_CAP_SHADOW:
-        buf_add_str(out, "; what it would refuse is recorded, and nothing stops");
-        return;
-    default: return;
+    for (int32_t i = 0; i < limit->warn_count; i++) {
+        buf_addf(out, "%s%d %%",
+            i == 0                      ? "; a warning goes out at "
+            : i + 1 < limit->warn_count ? ", "
+                                        : " and ",
+            (int)limit->warn_pct[i]);
     }
 }
 
 void
 limit_sentence(const struct limit *limit, struct buf *out)
 {
-    buf_add_str(out, whose(limit->per));
+    add_whose(out, limit);
     buf_add_char(out, ' ');
     if (limit->window == WINDOW_BUCKET) {
         add_rate(out, limit);
     } else {
-        add_cap(out, limit);
+        add_default_cap(out, limit);
+        add_caps(out, limit);
     }
-    if (limit->of_model && limit->of_tier >= 0) {
-        buf_addf(out, ", counting calls to %s while it is a %s model", limit->of_model,
-            limit->of_tier == TIER_PREMIUM ? "premium" : "free");
-    } else if (limit->of_model) {
-        buf_addf(out, ", counting calls to %s", limit->of_model);
-    } else if (limit->of_tier >= 0) {
-        buf_addf(out, ", counting %s models", limit->of_tier == TIER_PREMIUM ? "premium" : "free");
-    }
-    if (limit->of_provider) {
-        buf_addf(out, ", counting what %s serves", limit->of_provider);
-    }
-    if (limit->zone && limit->zone->name) {
-        buf_addf(out, " (by the clock of %s)", limit->zone->name);
-    }
-    add_end(out, limit);
+    add_which(out, limit);
+    add_at_cap(out, limit);
+    add_unknown(out, limit);
+    add_warnings(out, limit);
 }
 
 static void
@@ -193,6 +303,12 @@ price_sentence(const struct price_set *set, struct buf *out)
     add_price(out, ", ", set->cache_write_1h, " for an hour");
 }
 
+static bool
+counts_in_steps(const struct limit *limit)
+{
+    return limit->counts == COUNT_COST || limit->counts == COUNT_TOKENS;
+}
+
 const char *
 limit_mode(const struct limit *limit)
 {
@@ -202,17 +318,29 @@ limit_mode(const struct limit *limit)
     if (limit->counts == COUNT_REPORTED) {
         return "reported";
     }
-    return limit->counts == COUNT_COST || limit->counts == COUNT_TOKENS ? modes[limit->hold]
-                                                                        : "exact";
+    if (limit->at_cap == AT_CAP_WARN || limit->at_cap == AT_CAP_SHADOW) {
+        return "watched";
+    }
+    if (counts_in_steps(limit) && limit->window == WINDOW_BUCKET) {
+        return "rate";
+    }
+    return counts_in_steps(limit) ? modes[limit->hold] : "exact";
 }
 
 const char *
 limit_claim(const struct limit *limit)
 {
     if (limit->counts == COUNT_REPORTED) {
-        return "what a provider reports of its own windows, and of packages, is a hint: no bound is claimed.";
+        return "what a provider reports of its own windows is a hint: no bound is claimed.";
     }
-    if (limit->counts != COUNT_COST && limit->counts != COUNT_TOKENS) {
+    if (limit->at_cap == AT_CAP_WARN || limit->at_cap == AT_CAP_SHADOW) {
+        return "nothing is refused: it counts, and what passes the cap is told of or recorded.";
+    }
+    if (counts_in_steps(limit) && limit->window == WINDOW_BUCKET) {
+        return "a call starts only if its estimated input and a first slice of output fit into what the rate\n"
+               "has refilled; what it comes to beyond that is taken from the calls after it.";
+    }
+    if (!counts_in_steps(limit)) {
         return "what is over the cap does not start.";
     }
     switch (limit->hold) {
@@ -223,10 +351,10 @@ limit_claim(const struct limit *limit)
     case HOLD_MODE_STREAM:
         return "a call starts only if its estimated input and a first slice of output fit. The cap may be\n"
                "passed by at most the sum, over calls in flight, of real minus estimated input, plus output\n"
-               "billed beyond the held part: the number is told above where it is finite. The largest ever\n"
-               "observed is tidegate_cap_overshoot_micro_usd_max in /metrics.";
+               "billed beyond the held part: not bounded by a number, since estimates are learned. The\n"
+               "largest ever observed is tidegate_cap_overshoot_micro_usd_max in /metrics.";
     case HOLD_MODE_NONE: break;
     }
-    return "calls start until the settled cost has reached the cap; it may be passed by at most the calls\n"
+    return "calls start until what is settled has reached the cap; it may be passed by at most the calls\n"
            "in flight times the dearest call.";
 }

@@ -170,6 +170,7 @@ tag_read(struct conf *conf, const struct node *map, struct limit *limit)
     for (int32_t i = 0; name && i < conf->policy->tag_count; i++) {
         if (strcmp(conf->policy->tags[i].name, name) == 0) {
             limit->tag = i;
+            limit->tag_name = conf->policy->tags[i].name;
             return;
         }
     }

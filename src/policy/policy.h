@@ -142,6 +142,7 @@ struct limit {
     int64_t queue_ms;        /* at_cap queue: the longest wait */
     const char *substitute;  /* at_cap downgrade: a model; reroute: a provider */
     int32_t tag;             /* per tag: index into policy->tags */
+    const char *tag_name;    /* its name; else NULL */
     int32_t warn_count;
     int32_t warn_pct[LIMIT_WARN_MAX]; /* ascending, of the cap */
     int32_t weight_count;
