@@ -2,6 +2,8 @@
  * would have refused. The same objects as in messages to webhooks. */
 #include "api/api_priv.h"
 
+#include "wire/json.h"
+
 #define EVENTS_DEFAULT 100
 #define EVENTS_MAX     1000
 
@@ -9,7 +11,24 @@ struct listing {
     struct buf *out;
     const struct names *names;
     int64_t last_id, count;
+    bool all; /* who asks may read all */
 };
+
+/* What others have used of a limit that is watched is nobody's but theirs who may read all. */
+static void
+put_data(const struct listing *listing, const struct ledger_row *row)
+{
+    struct json_value limit;
+    if (listing->all || row->kind == LEDGER_WARN) {
+        put_json(listing->out, "data", row->inputs);
+        return;
+    }
+    put_open(listing->out, "data", '{');
+    if (json_get(row->inputs, "limit", &limit)) {
+        put_json(listing->out, "limit", limit.text);
+    }
+    put_close(listing->out, '}');
+}
 
 static bool
 put_event(void *user, const struct ledger_row *row)
@@ -25,7 +44,7 @@ put_event(void *user, const struct ledger_row *row)
     put_id(out, "key", "key_", row->key_id);
     put_text_or_null(out, "model", row->model);
     put_text_or_null(out, "reason", row->reason == REASON_OK ? "" : reason_row(row->reason)->code);
-    put_json(out, "data", row->inputs);
+    put_data(listing, row);
     put_close(out, '}');
     listing->last_id = row->id;
     listing->count++;
@@ -38,7 +57,7 @@ get_events(struct api_worker *worker, struct ask *ask)
     char account[NAME_MAX_BYTES + 1] = "";
     int64_t limit = EVENTS_DEFAULT;
     struct event_filter filter = { 0 };
-    struct listing listing = { .names = &worker->names };
+    struct listing listing = { .names = &worker->names, .all = ask->may_read_all };
     const struct field fields[] = {
         { "account", FIELD_NAME, account },
         { "before", FIELD_ID, &filter.before_id, .prefix = "evt_" },

@@ -60,7 +60,11 @@ note(struct engine *engine, struct refused *refused)
     if (!kept) {
         return 0;
     }
-    if (kept->hash != hash || kept->minute_ms != minute_ms) {
+    const bool known = kept->hash == hash && kept->minute_ms == minute_ms;
+    if (known && refused->shadow) { /* its row is enough: repeats have no count in the store */
+        return kept->refused.ledger_id;
+    }
+    if (!known) {
         refused->at_ms = now_ms;
         refused->ledger_id = ids_take(&engine->ids);
         *kept = (struct kept_refusal){ .hash = hash, .minute_ms = minute_ms, .refused = *refused };
@@ -77,7 +81,6 @@ refusals_note(struct engine *engine, const struct event *event, const struct ref
     return note(engine, &refused);
 }
 
-/* Once a minute is enough: repeats have no count of their own in the store. */
 void
 refusals_note_shadow(struct engine *engine, const struct refused *refused)
 {

@@ -298,6 +298,8 @@ describe('a warning', () => {
     assert.equal(shadows[0].data.limit, 'trial');
     const { events } = gateway.command('events', '--account', 'cid');
     assert.deepEqual(events.filter(({ event }) => event === 'shadow').map(({ data }) => data.limit), ['trial']);
+    const own = await ask(`${gateway.url}/api/v1/events`, { method: 'GET', key });
+    assert.deepEqual(own.json.events.find(({ event }) => event === 'shadow').data, { limit: 'trial' });
     assert.equal((await gateway.ledger({ kind: 'refusal' })).length, 0);
   });
 });
