@@ -139,6 +139,25 @@ describe('what an admin does at one gateway holds at the next call of the other'
     await assertServed(b, a.addKey('fresh').secret);
   });
 
+  test('a cap that is set, one that is taken back, a raise, and a correction', async () => {
+    const { secret, name } = await member('capped');
+    const override = `/api/v1/usage-limits/overrides/${name}`;
+    await a.admin(override, 'PUT', { spend_limit_micros: 1, limit: 'month' });
+    assertRefusal(await ask(b, secret, 'monthly'), 'chat', { status: 402, code: 'budget_spent' });
+    await a.admin(`/api/v1/usage-limits/raises/${name}`, 'PUT', { raise_micros: 2 * CALL_MICROS, limit: 'month', expires: Date.now() + 60_000 });
+    await assertServed(b, secret, 'monthly');
+    a.command('account', 'limit', name, '--limit', 'month', '--unraise');
+    assertRefusal(await ask(b, secret, 'monthly'), 'chat', { status: 402, code: 'budget_spent' });
+    b.command('account', 'limit', name, '--limit', 'month', '--unset');
+    await assertServed(a, secret, 'monthly');
+    await fleet.booked();
+    await a.admin('/api/admin/adjust', 'POST', { account: name, limit: 'month', delta_micros: 4 * CALL_MICROS });
+    assertRefusal(await ask(b, secret, 'monthly'), 'chat', { status: 402, code: 'budget_spent' });
+    await b.admin('/api/admin/adjust', 'POST', { account: name, limit: 'month', delta_micros: -6 * CALL_MICROS });
+    await assertServed(a, secret, 'monthly');
+    await fleet.booked();
+  });
+
   test('an account that both meet for the first time is one account', async () => {
     const service = a.addKey((a.addAccount('operator'), 'operator'), '--role', 'service', '--may-act-for', 'user-*');
     const names = Array.from({ length: 20 }, (_, i) => `user-${i}`);
