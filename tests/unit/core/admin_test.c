@@ -1,0 +1,207 @@
+/* tests/unit/core/admin_test.c
+ *
+ * Goal: a cap that an admin sets is one row of its subject, makes caches stale and stands on the ledger; what makes
+ * no sense changes nothing. A correction moves the window that was charged, and no call that is open.
+ * Method: one event each on the accounts of gate.c, with limits per account and per tree. */
+#include "gate.h"
+
+#include <string.h>
+
+enum test_limit { DAY = 1001, TREE, RATE };
+
+static void
+add_limits(struct gate *gate)
+{
+    add_limit(gate->policy, "day", COUNT_COST, PER_ACCOUNT, WINDOW_DAY, 1000);
+    add_limit(gate->policy, "tree", COUNT_COST, PER_THREAD_TREE, WINDOW_LIFETIME, CAP_UNLIMITED);
+    add_bucket(gate->policy, "rate", PER_ACCOUNT, 600, MINUTE_MS, 600);
+}
+
+static struct event
+an_admin(enum admin_verb verb, int64_t limit_id, enum subject_kind kind, const char *account)
+{
+    struct event event = { .kind = EVENT_ADMIN };
+    event.admin.verb = verb;
+    event.admin.note = SLICE("{\"verb\":\"test\"}");
+    event.admin.cap.limit_id = limit_id;
+    event.admin.cap.kind = kind;
+    slice_to_cstr(SLICE("control"), event.admin.actor, sizeof event.admin.actor);
+    slice_to_cstr(slice_str(account), event.admin.account.name, sizeof event.admin.account.name);
+    return event;
+}
+
+static void
+which_caps_can_be_set(void **state)
+{
+    static const struct {
+        const char *why;
+        enum admin_verb verb;
+        int64_t limit_id;
+        enum subject_kind kind;
+        const char *account;
+        enum cap_set_kind set;
+        int64_t amount, expires_ms;
+        enum status_of_admin answer;
+    } rows[] = {
+        { "nothing is set yet", ADMIN_CAP_DELETE, DAY, SUBJECT_ACCOUNT, "ann", SET_CAP, 0, 0, ADMIN_NOT_FOUND },
+        { "of an account", ADMIN_CAP_PUT, DAY, SUBJECT_ACCOUNT, "ann", SET_CAP, 500, 0, ADMIN_DONE },
+        { "in its place", ADMIN_CAP_PUT, DAY, SUBJECT_ACCOUNT, "ann", SET_CAP, CAP_UNLIMITED, 0, ADMIN_DONE },
+        { "a raise beside it", ADMIN_CAP_PUT, DAY, SUBJECT_ACCOUNT, "ann", SET_RAISE, 5, NOON_MS + 1, ADMIN_DONE },
+        { "one that is over already", ADMIN_CAP_PUT, DAY, SUBJECT_ACCOUNT, "ann", SET_RAISE, 5, NOON_MS, ADMIN_INVALID },
+        { "a raise by nothing", ADMIN_CAP_PUT, DAY, SUBJECT_ACCOUNT, "ann", SET_RAISE, 0, 0, ADMIN_INVALID },
+        { "less than nothing", ADMIN_CAP_PUT, DAY, SUBJECT_ACCOUNT, "ann", SET_CAP, -2, 0, ADMIN_INVALID },
+        { "more than there is", ADMIN_CAP_PUT, DAY, SUBJECT_ACCOUNT, "ann", SET_CAP, INT64_MAX, 0, ADMIN_INVALID },
+        { "of nobody", ADMIN_CAP_PUT, DAY, SUBJECT_ACCOUNT, "eve", SET_CAP, 5, 0, ADMIN_NOT_FOUND },
+        { "of a limit that is none", ADMIN_CAP_PUT, 7, SUBJECT_ACCOUNT, "ann", SET_CAP, 5, 0, ADMIN_INVALID },
+        { "of an account, by a limit per tree", ADMIN_CAP_PUT, TREE, SUBJECT_ACCOUNT, "ann", SET_CAP, 5, 0, ADMIN_INVALID },
+        { "of a group that is none", ADMIN_CAP_PUT, DAY, SUBJECT_GROUP, "", SET_CAP, 5, 0, ADMIN_INVALID },
+        { "of everybody", ADMIN_CAP_PUT, DAY, SUBJECT_GATEWAY, "", SET_CAP, 900, 0, ADMIN_DONE },
+        { "taken back", ADMIN_CAP_DELETE, DAY, SUBJECT_ACCOUNT, "ann", SET_CAP, 0, 0, ADMIN_DONE },
+        { "once", ADMIN_CAP_DELETE, DAY, SUBJECT_ACCOUNT, "ann", SET_CAP, 0, 0, ADMIN_NOT_FOUND },
+    };
+    struct gate *gate = *state;
+    add_limits(gate);
+    for (size_t i = 0; i < countof(rows); i++) {
+        struct event event = an_admin(rows[i].verb, rows[i].limit_id, rows[i].kind, rows[i].account);
+        event.admin.cap.set = rows[i].set;
+        event.admin.cap.amount = rows[i].amount;
+        event.admin.cap.expires_ms = rows[i].expires_ms;
+        const int ledger = gate->bank.ledger_count;
+        const int subjects = gate->bank.subject_count;
+        const struct verdict verdict = gate_decide(gate, &event);
+        if (verdict.admin != rows[i].answer) {
+            fail_msg("%s: %d", rows[i].why, (int)verdict.admin);
+        }
+        const bool done = rows[i].answer == ADMIN_DONE;
+        assert_int_equal(gate->bank.ledger_count - ledger, done);
+        assert_true(done || gate->bank.subject_count == subjects);
+        if (done) {
+            const struct ledger_row *row = &gate->bank.ledger[ledger];
+            assert_int_equal(row->kind, LEDGER_ADMIN);
+            assert_string_equal(row->source, "control");
+        }
+    }
+    assert_int_equal(gate->bank.subjects[0].set_count, 1); /* the raise */
+}
+
+static void
+a_cap_rules_from_the_next_call_on(void **state)
+{
+    struct gate *gate = *state;
+    add_limits(gate);
+    struct event set = an_admin(ADMIN_CAP_PUT, DAY, SUBJECT_ACCOUNT, "ann");
+    set.admin.cap.amount = 99;
+    assert_int_equal(gate_decide(gate, &set).admin, ADMIN_DONE);
+    const struct event call = a_call(MODEL_PAID, 100, 0);
+    const struct verdict refused = gate_decide(gate, &call);
+    assert_int_equal(refused.kind, VERDICT_REFUSED);
+    assert_int_equal(refused.refusal.cap, 99);
+    set.admin.cap.set = SET_RAISE;
+    set.admin.cap.amount = 1;
+    set.admin.cap.expires_ms = gate->now_ms + 1000;
+    assert_int_equal(gate_decide(gate, &set).admin, ADMIN_DONE);
+    const struct verdict allowed = gate_decide(gate, &call);
+    assert_int_equal(allowed.kind, VERDICT_ALLOWED);
+    const struct event release = a_release(allowed.hold_id);
+    (void)gate_decide(gate, &release);
+    gate->now_ms += 1000; /* from that instant on it does not count */
+    assert_int_equal(gate_decide(gate, &call).kind, VERDICT_REFUSED);
+}
+
+static void
+a_subject_has_room_for_so_many(void **state)
+{
+    struct gate *gate = *state;
+    char name[SETS_MAX + 1][8];
+    for (int i = 0; i <= SETS_MAX; i++) {
+        snprintf(name[i], sizeof name[i], "l%d", i);
+        add_limit(gate->policy, name[i], COUNT_COST, PER_ACCOUNT, WINDOW_DAY, 1000);
+        struct event set = an_admin(ADMIN_CAP_PUT, 1001 + i, SUBJECT_ACCOUNT, "ann");
+        set.admin.cap.amount = 5;
+        set.admin.cap.expires_ms = i == 3 ? gate->now_ms + 10 : 0;
+        assert_int_equal(gate_decide(gate, &set).admin, i < SETS_MAX ? ADMIN_DONE : ADMIN_FULL);
+    }
+    gate->now_ms += 10; /* the fourth is over, and makes room */
+    struct event set = an_admin(ADMIN_CAP_PUT, 1001 + SETS_MAX, SUBJECT_ACCOUNT, "ann");
+    set.admin.cap.amount = 5;
+    assert_int_equal(gate_decide(gate, &set).admin, ADMIN_DONE);
+    assert_int_equal(gate->bank.subjects[0].set_count, SETS_MAX);
+}
+
+static int64_t
+settled_of(const struct gate *gate, int64_t limit_id)
+{
+    for (int i = 0; i < gate->bank.meter_count; i++) {
+        for (int32_t k = 0; k < gate->bank.meters[i].meter_count; k++) {
+            if (gate->bank.meters[i].meters[k].limit_id == limit_id) {
+                return gate->bank.meters[i].meters[k].settled;
+            }
+        }
+    }
+    return -1;
+}
+
+/* The correction of a call of ann's, as the control plane reads it from its ledger row. */
+static struct event
+a_correction(const struct gate *gate, int64_t hold_id, int64_t delta)
+{
+    struct event event = an_admin(ADMIN_ADJUST, 0, SUBJECT_GATEWAY, "");
+    struct admin_adjust *adjust = &event.admin.adjust;
+    adjust->hold_id = hold_id;
+    adjust->delta = delta;
+    adjust->account_id = ACCOUNT;
+    adjust->key_id = KEY;
+    adjust->root_id = gate->bank.threads[0].root_id;
+    for (int i = 0; i < gate->bank.meter_count; i++) {
+        for (int32_t k = 0; k < gate->bank.meters[i].meter_count; k++) {
+            adjust->parts[adjust->part_count++] = (struct adjust_part){ .limit_id = gate->bank.meters[i].meters[k].limit_id,
+                .window_ms = gate->bank.meters[i].meters[k].window_ms };
+        }
+    }
+    return event;
+}
+
+static void
+a_settled_call_is_corrected_where_it_was_charged(void **state)
+{
+    struct gate *gate = *state;
+    add_limits(gate);
+    const struct event call = a_call(MODEL_PAID, 100, 0);
+    const struct verdict allowed = gate_decide(gate, &call);
+    assert_int_equal(allowed.kind, VERDICT_ALLOWED);
+    struct event correction = a_correction(gate, allowed.hold_id, 30);
+    assert_int_equal(gate_decide(gate, &correction).admin, ADMIN_OPEN); /* it is in flight */
+    const struct event settle = a_settle(allowed.hold_id, 100, 0);
+    (void)gate_decide(gate, &settle);
+    assert_int_equal(settled_of(gate, DAY), 100);
+
+    const int64_t rate = settled_of(gate, RATE);
+    assert_int_equal(gate_decide(gate, &correction).admin, ADMIN_DONE);
+    assert_int_equal(settled_of(gate, DAY), 130);
+    assert_int_equal(settled_of(gate, TREE), 130);
+    assert_int_equal(settled_of(gate, RATE), rate); /* no sum of what was spent */
+    const struct ledger_row *row = &gate->bank.ledger[gate->bank.ledger_count - 1];
+    assert_int_equal(row->kind, LEDGER_ADJUST);
+    assert_int_equal(row->cost_micros, 30);
+    assert_int_equal(row->hold_id, allowed.hold_id);
+    assert_true(slice_find(row->inputs, SLICE("\"limits\":[{\"limit\":\"")) > 0);
+
+    struct event nothing = a_correction(gate, allowed.hold_id, 0);
+    assert_int_equal(gate_decide(gate, &nothing).admin, ADMIN_INVALID);
+    gate->now_ms += DAY_MS; /* the next call opens another window; the correction goes to the one before */
+    const struct verdict next = gate_decide(gate, &call);
+    assert_int_equal(next.kind, VERDICT_ALLOWED);
+    correction.admin.adjust.delta = -30;
+    assert_int_equal(gate_decide(gate, &correction).admin, ADMIN_DONE);
+    assert_int_equal(settled_of(gate, TREE), 100);
+    assert_int_equal(settled_of(gate, DAY), 0); /* the new day's */
+}
+
+static const struct CMUnitTest tests[] = {
+#define GATE(name, function) CASE_WITH(name, function, gate_make, gate_end)
+    GATE("which caps can be set", which_caps_can_be_set),
+    GATE("a cap rules from the next call on, a raise until it is over", a_cap_rules_from_the_next_call_on),
+    GATE("a subject has room for so many caps", a_subject_has_room_for_so_many),
+    GATE("a settled call is corrected where it was charged", a_settled_call_is_corrected_where_it_was_charged),
+};
+UNIT_MAIN(tests)
