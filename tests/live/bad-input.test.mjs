@@ -95,7 +95,7 @@ describe('a configuration with a fault', () => {
     ],
     [
       'a combination that does not exist yet',
-      { 8: '  month: {counts: cost, per: group, window: month, cap: 5 USD}' },
+      { 8: '  month: {counts: in_flight, per: account, window: month, cap: 5}' },
       '8:',
       /./,
     ],
