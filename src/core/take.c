@@ -151,7 +151,9 @@ make_thread(struct call_state *state)
             struct applied *applied = &state->limits.items[i];
             if (applied->subject.kind == SUBJECT_TREE) {
                 const struct caller caller = caller_of(state);
-                (void)limit_subjects(applied->limit, &caller, &applied->subject);
+                struct subject_key keys[SUBJECTS_PER_LIMIT];
+                (void)limit_subjects(applied->limit, &caller, keys);
+                applied->subject = keys[0];
             }
         }
     }
