@@ -57,6 +57,16 @@ moves_with_hold(const struct hold_part *part)
     return counts_in_steps(part->counts) && part->window != WINDOW_BUCKET;
 }
 
+/* It held nothing when its rolling window was over, so its meter may be gone: another one is none of its own. */
+static bool
+part_is_past(struct core *core, const struct hold_part *part)
+{
+    const struct limit *limit = policy_limit_by_id(core->policy, part->limit_id);
+    const struct meter_slot *slot = work_meter(core->work, part->subject_id);
+    return part->held == 0 && part->bound == 0
+           && !part_still_counts(limit, part, max_i64(core->now_ms, slot->row.seen_ms));
+}
+
 void
 parts_resize(struct core *core, struct hold_row *hold, int64_t held_micros, int64_t bound_micros)
 {
@@ -65,7 +75,7 @@ parts_resize(struct core *core, struct hold_row *hold, int64_t held_micros, int6
     for (int32_t i = 0; i < hold->part_count; i++) {
         struct hold_part *part = &hold->parts[i];
         struct meter *meter = moves_with_hold(part) ? part_meter(core, part) : NULL;
-        if (!meter) {
+        if (!meter || part_is_past(core, part)) {
             continue;
         }
         int64_t held = 0;

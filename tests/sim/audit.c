@@ -200,6 +200,7 @@ take_subject(struct audit *audit, const struct subject_row *row)
                 (long long)row->version);
         }
         subject->row = *row;
+        audit_rebase(audit);
         return;
     }
     audit_id(audit, row->subject_id, "subject");
@@ -207,6 +208,7 @@ take_subject(struct audit *audit, const struct subject_row *row)
     check(subject);
     subject->row = *row;
     subject->new_here = row->kind != SUBJECT_GATEWAY && row->kind != SUBJECT_GROUP && row->set_count == 0;
+    subject->born_turn = audit->turn;
     subject->new_tree = row->kind == SUBJECT_TREE && row->set_count > 0;
     if (audit_subject_named(audit, row->kind, row->account_id, row->name)) {
         broken(audit->world, "subject %lld is there twice", (long long)row->subject_id);
@@ -275,7 +277,12 @@ take_rows(struct audit *audit)
         case WRITE_ACCOUNT: take_account(audit, &write->row.account, write->told); break;
         case WRITE_KEY: take_key(audit, &write->row.key, write->told); break;
         case WRITE_SUBJECT: take_subject(audit, &write->row.subject); break;
-        case WRITE_LEDGER: take_ledger(audit, &write->row.ledger); break;
+        case WRITE_LEDGER:
+            take_ledger(audit, &write->row.ledger);
+            if (write->row.ledger.kind == LEDGER_WARN) {
+                audit_warn(audit, write);
+            }
+            break;
         case WRITE_LIMIT: (void)take_limit(audit, write->id); break;
         default: break;
         }
@@ -284,11 +291,76 @@ take_rows(struct audit *audit)
 
 /* --- Verdicts, in their order. */
 
+/* It is in its subject's row, unless another one of the same turn took its place. */
+static void
+cap_done(struct audit *audit, const struct admin_event *admin, const struct verdict *verdict)
+{
+    const struct audit_subject *subject = audit_subject(audit, verdict->new_id);
+    const struct cap_set *found = NULL;
+    for (int32_t i = 0; subject && i < subject->row.set_count; i++) {
+        const struct cap_set *set = &subject->row.sets[i];
+        found = set->limit_id == admin->cap.limit_id && set->kind == admin->cap.set ? set : found;
+    }
+    int changes = 0;
+    for (int i = 0; i < audit->node->writes.committed; i++) {
+        changes += audit->node->writes.items[i].kind == WRITE_LEDGER
+                   && audit->node->writes.items[i].row.ledger.kind == LEDGER_ADMIN;
+    }
+    const bool put = admin->verb == ADMIN_CAP_PUT;
+    coverage.sets_made += put;
+    if (!subject || (changes == 1 && put != (found && found->amount == admin->cap.amount && found->expires_ms == admin->cap.expires_ms))) {
+        broken(audit->world, "a cap of limit %lld was %s, and its subject says something else",
+            (long long)admin->cap.limit_id, put ? "set" : "taken away");
+    }
+}
+
+static void
+adjust_done(struct audit *audit, const struct admin_event *admin, const struct verdict *verdict)
+{
+    struct writes *writes = &audit->node->writes;
+    for (int i = 0; i < writes->committed; i++) {
+        struct write *write = &writes->items[i];
+        if (write->kind == WRITE_LEDGER && write->told && !write->matched && write->row.ledger.kind == LEDGER_ADJUST
+            && write->about.subject_id == verdict->new_id && write->about.delta == admin->adjust.delta) {
+            write->matched = true;
+            audit_adjust(audit, write);
+            return;
+        }
+    }
+    broken(audit->world, "subject %lld was corrected by %lld, and the ledger does not say so", (long long)verdict->new_id,
+        (long long)admin->adjust.delta);
+}
+
+/* Whether, and when in this turn, caps were changed: what was decided beside cannot be held against either. */
+static bool
+caps_moved(struct audit *audit, const struct verdict *verdicts, int count)
+{
+    bool moved = false;
+    audit->tree_asks = 0;
+    for (int i = 0; i < count; i++) {
+        const struct sim_call *call = client_of(audit->world, &verdicts[i]);
+        const bool admin = call && verdicts[i].event == EVENT_ADMIN;
+        moved = moved
+                || (admin && (call->event.admin.verb == ADMIN_CAP_PUT || call->event.admin.verb == ADMIN_CAP_DELETE));
+        audit->tree_asks += call && verdicts[i].event == EVENT_CALL && call->event.kind == EVENT_CALL
+                            && call->event.call.spend_limit_micros > 0;
+    }
+    return moved;
+}
+
 static void
 admin_done(struct audit *audit, const struct sim_call *call, const struct verdict *verdict)
 {
     const struct admin_event *admin = &call->event.admin;
     if (verdict->kind != VERDICT_ALLOWED || verdict->admin != ADMIN_DONE) {
+        return;
+    }
+    if (admin->verb == ADMIN_CAP_PUT || admin->verb == ADMIN_CAP_DELETE) {
+        cap_done(audit, admin, verdict);
+        return;
+    }
+    if (admin->verb == ADMIN_ADJUST) {
+        adjust_done(audit, admin, verdict);
         return;
     }
     if (admin->verb == ADMIN_ACCOUNT_PUT) {
@@ -385,6 +457,10 @@ unasked_ledger(struct audit *audit, struct write *write)
 {
     const struct ledger_row *row = &write->row.ledger;
     write->matched = true;
+    if (row->kind == LEDGER_ADJUST) {
+        audit_adjust(audit, write);
+        return;
+    }
     if (row->kind == LEDGER_REFUSAL || row->kind == LEDGER_ADMIN || row->kind == LEDGER_SHADOW || row->kind == LEDGER_WARN) {
         return;
     }
@@ -542,6 +618,7 @@ audit_turn(struct world *world, struct sim_node *node, const struct verdict *ver
     struct audit *audit = world->audit;
     audit->node = node;
     audit->turn++;
+    audit->caps_turn = caps_moved(audit, verdicts, count) ? audit->turn : audit->caps_turn;
     take_rows(audit);
     take_given_back(audit);
     for (int i = 0; i < count; i++) {
@@ -698,6 +775,7 @@ audit_free(struct world *world)
     free_all(&audit->holds, true);
     free_all(&audit->limits, true);
     free_all(&audit->ids, false);
+    free_all(&audit->warned, false);
     free(audit);
     world->audit = NULL;
 }

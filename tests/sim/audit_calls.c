@@ -136,13 +136,21 @@ part_of(const struct looked *at, const struct hold_row *hold, const struct wante
     return NULL;
 }
 
+/* Caps were changed in this turn, at a moment that is not told. */
+static bool
+caps_are_unclear(const struct looked *at, const struct sim_limit *limit)
+{
+    return at->audit->caps_turn == at->audit->turn
+           || (form_of(limit)->per == PER_THREAD_TREE && at->audit->tree_asks > 0);
+}
+
 /* It says of itself what it is. */
 static void
 check_words(const struct looked *at, const struct hold_row *hold, const struct hold_part *part, const struct sim_limit *limit,
     int64_t cap)
 {
-    const bool enforced = cap != CAP_UNLIMITED && enforces(limit);
-    if (part->cap != cap) {
+    const bool enforced = part->cap != CAP_UNLIMITED && enforces(limit);
+    if (part->cap != cap && !caps_are_unclear(at, limit)) {
         broken(at->audit->world, "hold %lld: the cap of limit %s is taken as %lld; by the rules it is %lld",
             (long long)hold->hold_id, limit->name, (long long)part->cap, (long long)cap);
     }
@@ -258,7 +266,9 @@ check_asked_cap(const struct looked *at, const struct hold_row *hold, const stru
         struct audit_subject *subject = wanted[i].kind == SUBJECT_TREE
                                             ? audit_subject_named(at->audit, SUBJECT_TREE, wanted[i].account_id, wanted[i].name)
                                             : NULL;
-        for (int32_t k = 0; subject && subject->new_tree && k < subject->row.set_count; k++) {
+        const bool is_new = subject && subject->new_tree && subject->born_turn == at->audit->turn
+                            && at->audit->caps_turn != at->audit->turn && at->audit->tree_asks == 1;
+        for (int32_t k = 0; is_new && k < subject->row.set_count; k++) {
             const struct cap_set *set = &subject->row.sets[k];
             const bool mine = set->limit_id == at->adopted->limit_ids[wanted[i].index];
             if (mine && (set->kind != SET_CAP || set->amount != wanted[i].cap || set->expires_ms != 0)) {
@@ -317,7 +327,8 @@ call_allowed(const struct looked *at)
         check_substitute(at, hold);
     }
     check_thread(at, hold);
-    const struct asker asker = asker_of(at, hold->model, hold->attempts[0].provider, hold->root_id);
+    struct asker asker = asker_of(at, hold->model, hold->attempts[0].provider, hold->root_id);
+    asker.now_ms = hold->created_ms;
     const int count = wanted_parts(audit, &asker, wanted);
     check_asked_cap(at, hold, wanted, count);
     for (int i = 0; i < count; i++) {
@@ -427,18 +438,15 @@ static bool
 rolling_is_right(const struct looked *at, const struct refusal *refusal, const struct sim_limit *limit,
     struct audit_subject *subject, const struct stand *stand, int64_t now_ms)
 {
-    const int64_t used = refusal->used + refusal->held, least = stand->settled + stand->held;
-    if (used < least || used > stand->most) {
-        return false;
-    }
+    const int64_t used = refusal->used + refusal->held;
     if (stand->together) {
-        return true;
+        return used >= stand->least && used <= stand->most;
     }
     const bool waits = refusal->reason == REASON_COST_SPENT || refusal->reason == REASON_TOKENS_SPENT
                        || refusal->reason == REASON_RATE;
     const int64_t wait_ms =
         subject ? audit_rolling_wait(subject, refusal->limit_id, limit->span_ms, refusal->cap, refusal->ask, now_ms) : 0;
-    return used == least && (!waits || others_may_wait(at, limit) || waits_right(at, refusal, wait_ms));
+    return used == stand->settled + stand->held && (!waits || others_may_wait(at, limit) || waits_right(at, refusal, wait_ms));
 }
 
 /* Its numbers are the meter's, and they do not fit. */
@@ -449,7 +457,8 @@ check_numbers(const struct looked *at)
     const struct refusal *refusal = &at->verdict->refusal;
     int index = 0;
     const struct sim_limit *limit = limit_numbered(at, refusal->limit_id, &index);
-    if (!limit || !cap_is_right(at, refusal, index, root_of(at))) {
+    if (!limit
+        || (!caps_are_unclear(at, limit) && !cap_is_right(at, refusal, index, root_of(at)))) {
         broken(audit->world, "refused by limit %s with cap %lld, which is not its cap by the rules", refusal->limit_name,
             (long long)refusal->cap);
     }

@@ -45,6 +45,7 @@ struct audit_subject {
     int edge_count;
     int64_t seen_ms;
     struct audit_meter *meters;
+    int64_t born_turn;
     bool new_tree; /* in this turn, with a cap that its first call asked for */
     bool new_here; /* in this turn, and no part has named it */
 };
@@ -67,7 +68,9 @@ struct audit {
     int64_t open_holds, unclaimed_holds;
     int64_t ledger_rows, ledger_micros;
     int64_t ledger_ms[SIM_NODES];   /* time of the last row a gateway wrote */
-    int64_t turn;
+    int64_t turn, caps_turn;        /* caps_turn: in which caps were set, at a moment that is not told */
+    int tree_asks;                  /* calls of this turn that ask for less for their tree */
+    struct map warned;
     /* Of the turn that is looked at: */
     struct world *world;
     struct sim_node *node;
@@ -119,7 +122,8 @@ int model_index(const char *name);
 /* --- audit_windows.c */
 /* What a subject's meters of that limit say now; of a rolling window the sum of what is younger than it. */
 struct stand {
-    int64_t settled, held, most; /* most: settled and held of all that may still be counted */
+    int64_t settled, held;
+    int64_t least, most;         /* used, where charges that are counted together stay for longer */
     int64_t start_ms, end_ms;    /* of the window; end 0 = never, or it moves */
     bool together;               /* charges of a rolling window may be counted together, at the time of the last */
     bool unclear, fuzzy;
@@ -138,6 +142,9 @@ int64_t audit_cost(const struct sim_config *config, const struct hold_row *hold,
 int64_t audit_price(const struct sim_config *config, const struct hold_row *hold, int64_t input, int64_t output);
 
 /* --- audit_calls.c */
+/* A correction of what a subject has used. */
+void audit_adjust(struct audit *audit, struct write *write);
+void audit_warn(struct audit *audit, const struct write *write);
 void audit_call(struct audit *audit, const struct sim_call *call, const struct verdict *verdict);
 
 /* --- audit_holds.c */

@@ -54,9 +54,12 @@ stand_rolling(
         }
         charges++;
         stand->together = stand->together || !is_apart(subject, meter);
-        stand->most += meter->settled + meter->held;
+        const int64_t used = meter->settled + meter->held;
+        const bool young = now_ms - meter->window_ms < span_ms;
+        stand->most += max_i64(0, used);
+        stand->least += young ? used : min_i64(0, used);
         stand->unclear = stand->unclear || meter->unclear_turn == audit->turn;
-        if (now_ms - meter->window_ms < span_ms) {
+        if (young) {
             stand->settled += meter->settled;
             stand->held += meter->held;
         }
@@ -98,7 +101,7 @@ audit_stand(struct audit *audit, struct audit_subject *subject, const struct sim
         stand_on(audit, window == WINDOW_BUCKET ? audit_meter_any(subject, limit_id)
                                                 : audit_meter(subject, limit_id, span.start_ms, false), stand);
     }
-    stand->most = stand->settled + stand->held;
+    stand->least = stand->most = stand->settled + stand->held;
 }
 
 int64_t
@@ -277,4 +280,71 @@ audit_rolling_row(struct audit *audit, struct audit_subject *subject, int64_t li
     }
     settle_gap(audit, subject, limit_id, after_ms, INT64_MAX, NULL, means);
     keep_edges(subject, limit_id, row);
+}
+
+/* --- Corrections and warnings. */
+
+static int64_t
+limit_named(const struct audit *audit, const char *name)
+{
+    const struct world *world = audit->world;
+    for (int i = world->adopted_count; i-- > 0;) { /* the newest of this gateway that has it */
+        const struct sim_adopted *adopted = &world->adopted[i];
+        for (int k = 0; adopted->node == audit->node->index && k < adopted->config.limit_count; k++) {
+            if (strcmp(adopted->config.limits[k].name, name) == 0) {
+                return adopted->limit_ids[k];
+            }
+        }
+    }
+    return 0;
+}
+
+void
+audit_adjust(struct audit *audit, struct write *write)
+{
+    struct audit_subject *subject = audit_subject(audit, write->about.subject_id);
+    const int64_t limit_id = limit_named(audit, write->about.limit);
+    const struct sim_limit *limit = audit_means(audit, limit_id);
+    if (!subject || !limit) {
+        broken(audit->world, "a correction of limit '%s' for subject %lld, of which one is none", write->about.limit,
+            (long long)write->about.subject_id);
+    }
+    subject->new_here = false;
+    struct stand stand;
+    const int64_t now_ms = max_i64(write->row.ledger.at_ms, subject->seen_ms);
+    audit_stand(audit, subject, limit, limit_id, now_ms, &stand);
+    if (write->told && stand.start_ms != write->about.window_ms) {
+        broken(audit->world, "a correction of limit '%s' goes to the window of %lld; open is that of %lld", write->about.limit,
+            (long long)write->about.window_ms, (long long)stand.start_ms);
+    }
+    struct audit_meter *meter = audit_meter(subject, limit_id, write->about.window_ms, true);
+    meter->settled += write->about.delta;
+    audit_slack_of(audit, subject, meter)->slack += max_i64(0, write->about.delta);
+    coverage.corrections++;
+}
+
+/* A percentage is told once a window, and not before it is reached. A rolling window has no beginning. */
+void
+audit_warn(struct audit *audit, const struct write *write)
+{
+    static char told;
+    const struct told_limit *about = &write->about;
+    const int64_t limit_id = limit_named(audit, about->limit);
+    const struct sim_limit *limit = audit_means(audit, limit_id);
+    const uint64_t key = audit_hash(audit_hash((uint64_t)limit_id, (uint64_t)about->subject_id),
+        audit_hash((uint64_t)about->window_ms, (uint64_t)about->pct));
+    bool wanted = limit && limit->at_cap == AT_CAP_WARN && about->pct == 100;
+    for (int i = 0; limit && i < limit->warn_count; i++) {
+        wanted = wanted || limit->warn_pct[i] == about->pct;
+    }
+    if (!wanted || (__int128)about->settled * 100 < (__int128)about->cap * about->pct) {
+        broken(audit->world, "limit '%s' tells of %lld %% of %lld, where %lld are used", about->limit, (long long)about->pct,
+            (long long)about->cap, (long long)about->settled);
+    }
+    if (form_of(limit)->window != WINDOW_ROLLING && map_get(&audit->warned, key)) {
+        broken(audit->world, "limit '%s' tells of %lld %% for subject %lld twice in one window", about->limit,
+            (long long)about->pct, (long long)about->subject_id);
+    }
+    coverage.warned++;
+    check(map_put(&audit->warned, key, &told));
 }

@@ -87,6 +87,7 @@ call_hears(struct world *world, struct sim_node *node, struct sim_call *call, co
     call->route = verdict->route_index;
     call->model = verdict->event == EVENT_CALL && verdict->model_index >= 0 ? verdict->model_index : call->model;
     call->attempts = 1;
+    world->threads[verdict->thread_id % SIM_ISSUED] = verdict->thread_id;
     call->state = CALL_OPEN;
     struct event settle;
     if (call->gone && verdict_untaken(verdict, &settle)) {

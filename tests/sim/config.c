@@ -174,6 +174,11 @@ draw_meaning(struct rng *rng, const struct sim_config *config, struct sim_limit 
     limit->provider = draw_chance(rng, 800) ? (int)draw_below(rng, SIM_PROVIDERS) : -1;
     limit->tag = (int)draw_below(rng, SIM_TAGS);
     limit->weights = form->counts == COUNT_REQUESTS ? (int)draw_below(rng, SIM_WEIGHTS) : 0;
+    if (form->window != WINDOW_BUCKET && form->counts != COUNT_IN_FLIGHT && draw_chance(rng, 4000)) {
+        limit->warn_count = (int)draw_between(rng, 1, SIM_WARNS);
+        limit->warn_pct[0] = draw_chance(rng, 5000) ? 50 : 80;
+        limit->warn_pct[1] = draw_chance(rng, 5000) ? 90 : 100;
+    }
     limit->mode = in_steps(limit) ? (enum hold_mode)draw_below(rng, SIM_MODES) : HOLD_MODE_STREAM;
 }
 
@@ -401,6 +406,8 @@ sim_meaning(const struct sim_limit *limit)
         .weights = limit->weights,
         .mode = limit->mode,
         .at_cap = limit->at_cap,
+        .warn_count = limit->warn_count,
+        .warn_pct = { limit->warn_pct[0], limit->warn_pct[1] },
         .span_ms = limit->span_ms,
         .period_ms = limit->period_ms };
 }
@@ -411,7 +418,8 @@ sim_same_meaning(const struct sim_limit *left, const struct sim_limit *right)
     const struct sim_limit a = sim_meaning(left), b = sim_meaning(right);
     return a.form == b.form && a.zone == b.zone && a.model == b.model && a.tier == b.tier && a.provider == b.provider
            && a.tag == b.tag && a.weights == b.weights && a.mode == b.mode && a.at_cap == b.at_cap
-           && a.span_ms == b.span_ms && a.period_ms == b.period_ms;
+           && a.span_ms == b.span_ms && a.period_ms == b.period_ms && a.warn_count == b.warn_count
+           && a.warn_pct[0] == b.warn_pct[0] && a.warn_pct[1] == b.warn_pct[1];
 }
 
 static void
@@ -464,8 +472,10 @@ add_limit(struct policy *policy, const struct sim_limit *from)
         .of_tier = from->tier,
         .of_provider = from->provider < 0 ? NULL : sim_providers[from->provider] };
     const struct sim_limit m = sim_meaning(from);
+    limit->warn_count = from->warn_count;
+    memcpy(limit->warn_pct, from->warn_pct, sizeof from->warn_pct);
     snprintf(limit->fingerprint, sizeof limit->fingerprint, "%08x%08x%08x%08x%08x%08x%016llx", (unsigned)(m.form * 16 + m.zone),
-        (unsigned)((m.model + 1) * 16 + m.tier + 1), (unsigned)((m.provider + 1) * 16 + m.tag), (unsigned)m.weights,
+        (unsigned)((m.model + 1) * 16 + m.tier + 1), (unsigned)((m.provider + 1) * 16 + m.tag), (unsigned)(m.weights * 1000 + m.warn_count * 200 + m.warn_pct[0] + m.warn_pct[1] * 4000),
         (unsigned)m.mode * 16 + (unsigned)m.at_cap, (unsigned)m.period_ms, (unsigned long long)m.span_ms);
     if (from->at_cap == AT_CAP_DOWNGRADE) {
         limit->substitute = sim_models[from->substitute].name;
@@ -518,6 +528,12 @@ config_policy(const struct sim_config *config)
     policy->orphans = config->orphans;
     policy->unpriced = config->unpriced;
     return policy;
+}
+
+int64_t
+sim_draw_cap(struct rng *rng, const struct sim_limit *limit)
+{
+    return draw_cap(rng, &sim_forms[limit->form]);
 }
 
 int64_t

@@ -376,6 +376,83 @@ act_admin(struct world *world, struct sim_node *node)
     client_submit(world, node, call);
 }
 
+/* Whose cap: of whom the limit counts for, of a group's members, or of everybody. */
+static bool
+draw_whose(struct world *world, const struct sim_limit *limit, bool own, struct admin_event *admin)
+{
+    static const char *const tags[] = { "app=red", "team=blue" };
+    struct rng *rng = &world->rng;
+    struct admin_cap *cap = &admin->cap;
+    const struct sim_account *account = &world->accounts[draw_below(rng, world->account_count)];
+    const enum per_kind per = sim_forms[limit->form].per;
+    const char *name = "";
+    slice_to_cstr(slice_str(account->name), admin->account.name, sizeof admin->account.name);
+    if (!own && draw_chance(rng, 3000)) {
+        cap->kind = SUBJECT_GATEWAY;
+        return true;
+    }
+    if (!own && world->config.has_groups && draw_chance(rng, 3000)
+        && (per == PER_ACCOUNT || per == PER_KEY || per == PER_THREAD_TREE || per == PER_ACCOUNT_MODEL)) {
+        cap->kind = SUBJECT_GROUP;
+        name = sim_groups[draw_below(rng, SIM_GROUPS)];
+    } else {
+        static const enum subject_kind kinds[PER_KIND_COUNT] = { [PER_GATEWAY] = SUBJECT_GATEWAY, [PER_ACCOUNT] = SUBJECT_ACCOUNT,
+            [PER_KEY] = SUBJECT_KEY, [PER_THREAD_TREE] = SUBJECT_TREE, [PER_MODEL] = SUBJECT_MODEL,
+            [PER_ACCOUNT_MODEL] = SUBJECT_ACCOUNT_MODEL, [PER_PLAN] = SUBJECT_PLAN, [PER_GROUP] = SUBJECT_GROUP,
+            [PER_TAG] = SUBJECT_TAG, [PER_TIER] = SUBJECT_TIER, [PER_ORGANISATION] = SUBJECT_ORGANISATION };
+        cap->kind = kinds[per];
+    }
+    switch (cap->kind) {
+    case SUBJECT_KEY: admin->key.key_id = world->keys[draw_below(rng, world->key_count)].key_id; break;
+    case SUBJECT_TREE: cap->thread_id = world->threads[draw_below(rng, SIM_ISSUED)]; break;
+    case SUBJECT_MODEL:
+    case SUBJECT_ACCOUNT_MODEL: name = sim_models[draw_below(rng, SIM_MODELS)].name; break;
+    case SUBJECT_PLAN: name = sim_plans[draw_below(rng, SIM_PLANS)]; break;
+    case SUBJECT_GROUP: name = name[0] ? name : sim_groups[draw_below(rng, SIM_GROUPS)]; break;
+    case SUBJECT_TAG: name = tags[limit->tag]; break;
+    case SUBJECT_TIER: name = draw_chance(rng, 5000) ? "free" : "premium"; break;
+    case SUBJECT_ORGANISATION: name = sim_organisations[draw_between(rng, 1, SIM_ORGANISATIONS - 1)]; break;
+    default: break;
+    }
+    slice_to_cstr(slice_str(name), cap->name, sizeof cap->name);
+    return cap->kind != SUBJECT_TREE || cap->thread_id != 0;
+}
+
+void
+act_caps(struct world *world, struct sim_node *node)
+{
+    struct rng *rng = &world->rng;
+    static const int64_t lasts_ms[] = { 500, 5000, MINUTE_MS, DAY_MS };
+    const struct sim_adopted *adopted = node->adopted >= 0 ? &world->adopted[node->adopted] : NULL;
+    if (!adopted || adopted->config.limit_count == 0) {
+        return;
+    }
+    const int index = (int)draw_below(rng, adopted->config.limit_count);
+    const struct sim_limit *limit = &adopted->config.limits[index];
+    const bool sums_up = sim_forms[limit->form].window != WINDOW_BUCKET && sim_forms[limit->form].counts != COUNT_IN_FLIGHT;
+    const bool corrects = sums_up && draw_chance(rng, 2500);
+    struct sim_call *call = client_new(world, node, CALL_OTHER);
+    struct admin_event *admin = call ? &call->event.admin : NULL;
+    if (!call || !draw_whose(world, limit, corrects, admin)) {
+        if (call) {
+            call->state = CALL_NONE;
+        }
+        return;
+    }
+    call->event.kind = EVENT_ADMIN;
+    admin->cap.limit_id = adopted->limit_ids[index];
+    admin->verb = corrects ? ADMIN_ADJUST : draw_chance(rng, 2500) ? ADMIN_CAP_DELETE : ADMIN_CAP_PUT;
+    admin->cap.set = draw_chance(rng, 4000) ? SET_RAISE : SET_CAP;
+    const int64_t amount = sim_draw_cap(rng, limit);
+    admin->cap.amount = admin->cap.set == SET_CAP && draw_chance(rng, 500) ? CAP_UNLIMITED : max_i64(1, amount);
+    admin->cap.expires_ms =
+        draw_chance(rng, 5000) ? 0 : node_wall_ms(world, node) + lasts_ms[draw_below(rng, countof(lasts_ms))];
+    admin->adjust.delta = draw_chance(rng, 5000) ? 1 + amount / 4 : -(1 + amount / 4);
+    admin->note = SLICE("{\"why\":1}");
+    slice_to_cstr(SLICE("cli"), admin->actor, sizeof admin->actor);
+    client_submit(world, node, call);
+}
+
 void
 act_ask(struct world *world, struct sim_node *node)
 {
@@ -408,7 +485,9 @@ static void
 act(struct world *world, struct sim_node *node)
 {
     const int64_t kind = draw_below(&world->rng, 1000);
-    if (kind < 430) {
+    if (draw_chance(&world->rng, 150) && !(world->left_out & LEAVE_ADMIN)) {
+        act_caps(world, node);
+    } else if (kind < 430) {
         act_call(world, node);
     } else if (kind < 580) {
         if (!(world->left_out & LEAVE_EXTENDS)) {

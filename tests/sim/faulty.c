@@ -412,8 +412,47 @@ PUT(meter_put, FAULT_METER, WRITE_METER, meter_row, , row->subject_id)
 PUT(reported_put, FAULT_REPORTED, WRITE_REPORTED, reported_row, , row->account_id)
 PUT(hold_insert, FAULT_HOLD_NEW, WRITE_HOLD_NEW, hold_row, const, row->hold_id)
 PUT(hold_update, FAULT_HOLD, WRITE_HOLD, hold_row, const, row->hold_id)
-PUT(ledger_add, FAULT_LEDGER, WRITE_LEDGER, ledger_row, const, row->id)
 PUT(limit_def_put, FAULT_LIMIT, WRITE_LIMIT, limit_def_row, const, row->limit_id)
+
+static int64_t
+number_in(struct slice text, const char *name)
+{
+    char wanted[32];
+    snprintf(wanted, sizeof wanted, "\"%s\":", name);
+    const char *at = memmem(text.ptr, text.len, wanted, strlen(wanted));
+    return at ? strtoll(at + strlen(wanted), NULL, 10) : 0;
+}
+
+/* While its inputs are there. */
+static void
+read_inputs(const struct ledger_row *row, struct told_limit *about)
+{
+    static const char name[] = "\"limit\":\"";
+    const char *at = memmem(row->inputs.ptr, row->inputs.len, name, strlen(name));
+    *about = (struct told_limit){ .subject_id = number_in(row->inputs, "subject"),
+        .window_ms = number_in(row->inputs, row->kind == LEDGER_WARN ? "window_start_ms" : "window"),
+        .delta = number_in(row->inputs, "delta"),
+        .pct = number_in(row->inputs, "pct"),
+        .settled = number_in(row->inputs, "settled"),
+        .cap = number_in(row->inputs, "cap") };
+    if (at) {
+        sscanf(at + strlen(name), "%23[^\"]", about->limit);
+    }
+}
+
+static enum status
+faulty_ledger_add(struct store *store, const struct ledger_row *row)
+{
+    enum status status = fault_at(store, FAULT_LEDGER);
+    status = status == STATUS_OK ? real_of(store)->rows->ledger_add(real_of(store), row) : status;
+    if (status == STATUS_OK) {
+        struct write *write = record(store, WRITE_LEDGER, row->id, row, sizeof *row);
+        if (row->kind == LEDGER_WARN || row->kind == LEDGER_ADJUST) {
+            read_inputs(row, &write->about);
+        }
+    }
+    return status;
+}
 
 static enum status
 faulty_refusal_add(struct store *store, const struct refusal_row *row)

@@ -308,6 +308,10 @@ tell_caps(void)
 {
     cell("cap", "by a group", coverage.by_group);
     cell("cap", "set for a subject", coverage.by_set);
+    cell("cap", "set for everybody", coverage.by_api);
+    cell("cap", "raised for a while", coverage.by_raise);
+    cell("told", "a percentage of a cap", coverage.warned);
+    cell("told", "a correction", coverage.corrections);
     cell("substitute", "another model", coverage.substituted_model);
     cell("rolling", "charges that are counted together", coverage.merged);
     cell("edge", "29 February", coverage.leap_days);
@@ -326,9 +330,7 @@ static void
 tell_rest(void)
 {
     for (int i = 0; i < LEDGER_KIND_COUNT; i++) {
-        if (i != LEDGER_ADJUST) { /* nothing makes one yet */
-            cell("ledger", ledger_kind_word((enum ledger_kind)i), coverage.ledger[i]);
-        }
+        cell("ledger", ledger_kind_word((enum ledger_kind)i), coverage.ledger[i]);
     }
     for (int i = 0; i < CALENDAR_ZONES; i++) {
         cell("edge", calendar_zones[i].name ? calendar_zones[i].name : "UTC", coverage.zone_turns[i]);

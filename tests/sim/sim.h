@@ -35,6 +35,7 @@ void clock_set(int64_t wall_ms, int64_t mono_ms);
 #define SIM_GROUPS     3
 #define SIM_ORGANISATIONS 3 /* the first is none */
 #define SIM_TAGS       2
+#define SIM_WARNS      2
 #define SIM_FORMS_MAX  256
 #define SIM_MODELS     7
 #define SIM_PROVIDERS  3
@@ -53,6 +54,8 @@ struct sim_limit {
     int64_t queue_ms, span_ms;
     int64_t cap, plan_cap[SIM_PLANS], group_cap[SIM_GROUPS]; /* CAP_UNLIMITED, CAP_AS_DEFAULT */
     enum group_combine combine;
+    int warn_count;
+    int32_t warn_pct[SIM_WARNS];
     int64_t rate, period_ms, burst;
 };
 struct sim_group {
@@ -124,6 +127,7 @@ void config_edit(struct rng *rng, struct sim_config *config);
 bool config_set_cap(struct sim_config *config, const char *limit, int64_t cap); /* false: there is no such limit */
 struct policy *config_policy(const struct sim_config *config);
 bool zones_read(void); /* the system's; false where one is missing */
+int64_t sim_draw_cap(struct rng *rng, const struct sim_limit *limit);
 int64_t sim_plan_cap(const struct sim_limit *limit, const char *plan);
 struct sim_price sim_price_of(const struct sim_config *config, int index);
 
@@ -166,11 +170,17 @@ enum write_kind {
     WRITE_ACCOUNT, WRITE_KEY, WRITE_THREAD, WRITE_SUBJECT, WRITE_METER, WRITE_REPORTED, WRITE_HOLD_NEW, WRITE_HOLD,
     WRITE_HOLD_GONE, WRITE_LEDGER, WRITE_REFUSAL, WRITE_ISSUED, WRITE_LIMIT, WRITE_IDENTITY
 };
+/* What a row of the ledger says in its inputs: of a warning, of a correction. */
+struct told_limit {
+    char limit[24];
+    int64_t subject_id, window_ms, delta, pct, settled, cap;
+};
 struct write {
     enum write_kind kind;
     bool told;    /* the engine was told that it is committed */
     bool matched; /* the auditor found out why it was made */
     int64_t id;
+    struct told_limit about;
     union {
         struct account_row account;
         struct key_row key;
@@ -305,6 +315,7 @@ struct world {
         int provider;
     } issued[SIM_ISSUED]; /* ids that answers brought, as far as their settlements were heard of */
     int64_t issued_count;
+    int64_t threads[SIM_ISSUED]; /* of calls that were allowed lately */
     struct { /* what a call that was refused for money would have needed; limit "": nothing yet */
         char limit[24];
         int64_t cap_micros;
@@ -365,6 +376,7 @@ void act_extend(struct world *world, struct sim_node *node);
 void act_reroute(struct world *world, struct sim_node *node);
 void act_settle(struct world *world, struct sim_node *node, struct sim_call *call);
 void act_admin(struct world *world, struct sim_node *node);
+void act_caps(struct world *world, struct sim_node *node); /* caps, raises, corrections */
 void act_ask(struct world *world, struct sim_node *node); /* identify, issued */
 void hash_of(char hash[HASH_HEX + 1], char kind, int64_t number);
 
@@ -375,7 +387,7 @@ struct coverage {
     int64_t events, turns, restarts, worlds;
     int64_t forms[COUNT_KIND_COUNT][WINDOW_KIND_COUNT][AT_CAP_KIND_COUNT][FORM_CELL_COUNT];
     int64_t pers[PER_KIND_COUNT][FORM_CELL_COUNT], modes[SIM_MODES][FORM_CELL_COUNT];
-    int64_t by_group, by_set, by_raise, by_api, substituted_model, substituted_provider, leap_days, new_years, merged;
+    int64_t by_group, by_set, by_raise, by_api, substituted_model, substituted_provider, leap_days, new_years, merged, sets_made, corrections, warned;
     int64_t reasons[REASON_COUNT];
     int64_t faults[FAULT_POINT_COUNT], crashes[FAULT_POINT_COUNT];
     int64_t connections_cut, answers_cut;

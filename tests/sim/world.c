@@ -461,7 +461,7 @@ disturb(struct world *world, struct sim_node *node)
 static int64_t
 to_an_edge(struct world *world)
 {
-    static const enum window_kind windows[] = { WINDOW_DAY, WINDOW_DAY, WINDOW_WEEK, WINDOW_MONTH };
+    static const enum window_kind windows[] = { WINDOW_DAY, WINDOW_DAY, WINDOW_WEEK, WINDOW_MONTH, WINDOW_MONTH };
     struct rng *rng = &world->rng;
     const int zone = (int)draw_below(rng, CALENDAR_ZONES);
     const struct calendar_span span =
