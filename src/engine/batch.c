@@ -399,6 +399,9 @@ batch_try(struct engine *engine, uint32_t first, uint32_t count)
     if (refusals) {
         refusals_written(engine, status == STATUS_OK);
     }
+    if (refusals && status == STATUS_UNCERTAIN) {
+        refusals_renumber(engine);
+    }
     return status;
 }
 

@@ -315,6 +315,8 @@ bool refusals_due(const struct engine *engine, bool commits);
 /* Puts what is kept into the running batch's work. */
 void refusals_write(struct engine *engine);
 void refusals_written(struct engine *engine, bool committed);
+/* Nobody can tell whether they were committed: were they, their numbers are given. */
+void refusals_renumber(struct engine *engine);
 
 /* `count` more of the refusal with this ledger row, if it is still remembered. */
 void refusals_add(struct engine *engine, int64_t ledger_id, int64_t count);

@@ -132,3 +132,15 @@ refusals_written(struct engine *engine, bool committed)
     }
     engine->kept_due_count = 0;
 }
+
+/* Once more under the same number they would be in the way of every batch after. */
+void
+refusals_renumber(struct engine *engine)
+{
+    for (size_t i = 0; i < engine->kept_due_count; i++) {
+        struct kept_refusal *kept = engine->kept_due[i];
+        if (!kept->written) {
+            kept->refused.ledger_id = ids_take(&engine->ids);
+        }
+    }
+}

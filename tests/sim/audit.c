@@ -295,7 +295,7 @@ take_rows(struct audit *audit)
 static void
 cap_done(struct audit *audit, const struct admin_event *admin, const struct verdict *verdict)
 {
-    const struct audit_subject *subject = audit_subject(audit, verdict->new_id);
+    struct audit_subject *subject = audit_subject(audit, verdict->new_id);
     const struct cap_set *found = NULL;
     for (int32_t i = 0; subject && i < subject->row.set_count; i++) {
         const struct cap_set *set = &subject->row.sets[i];
@@ -308,6 +308,9 @@ cap_done(struct audit *audit, const struct admin_event *admin, const struct verd
     }
     const bool put = admin->verb == ADMIN_CAP_PUT;
     coverage.sets_made += put;
+    if (subject) {
+        subject->new_here = false; /* also where it was taken away at once */
+    }
     if (!subject || (changes == 1 && put != (found && found->amount == admin->cap.amount && found->expires_ms == admin->cap.expires_ms))) {
         broken(audit->world, "a cap of limit %lld was %s, and its subject says something else",
             (long long)admin->cap.limit_id, put ? "set" : "taken away");

@@ -249,7 +249,7 @@ check_substitute(const struct looked *at, const struct hold_row *hold)
         const struct sim_limit *limit = &at->adopted->config.limits[wanted[i].index];
         const bool names = limit->at_cap == AT_CAP_DOWNGRADE
                            && strcmp(sim_models[limit->substitute].name, hold->model) == 0;
-        if (names && wanted[i].cap != CAP_UNLIMITED) {
+        if (names && (wanted[i].cap != CAP_UNLIMITED || caps_are_unclear(at, limit))) {
             coverage.substituted_model++;
             return;
         }

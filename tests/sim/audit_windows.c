@@ -284,14 +284,39 @@ audit_rolling_row(struct audit *audit, struct audit_subject *subject, int64_t li
 
 /* --- Corrections and warnings. */
 
+static bool
+warns_at(const struct sim_limit *limit, int64_t pct)
+{
+    bool warns = limit->at_cap == AT_CAP_WARN && pct == 100;
+    for (int i = 0; i < limit->warn_count; i++) {
+        warns = warns || limit->warn_pct[i] == pct;
+    }
+    return warns;
+}
+
+static bool
+has_meter(const struct audit_subject *subject, int64_t limit_id)
+{
+    for (const struct audit_meter *meter = subject ? subject->meters : NULL; meter; meter = meter->next) {
+        if (meter->limit_id == limit_id) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Names come back for other limits: the newest of this gateway, of warnings the newest that may have told it. */
 static int64_t
-limit_named(const struct audit *audit, const char *name)
+limit_named(struct audit *audit, const struct told_limit *about)
 {
     const struct world *world = audit->world;
-    for (int i = world->adopted_count; i-- > 0;) { /* the newest of this gateway that has it */
+    const struct audit_subject *subject = audit_subject(audit, about->subject_id);
+    for (int i = world->adopted_count; i-- > 0;) {
         const struct sim_adopted *adopted = &world->adopted[i];
         for (int k = 0; adopted->node == audit->node->index && k < adopted->config.limit_count; k++) {
-            if (strcmp(adopted->config.limits[k].name, name) == 0) {
+            const struct sim_limit *limit = &adopted->config.limits[k];
+            const bool may = about->pct == 0 || (warns_at(limit, about->pct) && has_meter(subject, adopted->limit_ids[k]));
+            if (may && strcmp(limit->name, about->limit) == 0) {
                 return adopted->limit_ids[k];
             }
         }
@@ -303,7 +328,7 @@ void
 audit_adjust(struct audit *audit, struct write *write)
 {
     struct audit_subject *subject = audit_subject(audit, write->about.subject_id);
-    const int64_t limit_id = limit_named(audit, write->about.limit);
+    const int64_t limit_id = limit_named(audit, &write->about);
     const struct sim_limit *limit = audit_means(audit, limit_id);
     if (!subject || !limit) {
         broken(audit->world, "a correction of limit '%s' for subject %lld, of which one is none", write->about.limit,
@@ -329,15 +354,11 @@ audit_warn(struct audit *audit, const struct write *write)
 {
     static char told;
     const struct told_limit *about = &write->about;
-    const int64_t limit_id = limit_named(audit, about->limit);
+    const int64_t limit_id = limit_named(audit, about);
     const struct sim_limit *limit = audit_means(audit, limit_id);
     const uint64_t key = audit_hash(audit_hash((uint64_t)limit_id, (uint64_t)about->subject_id),
         audit_hash((uint64_t)about->window_ms, (uint64_t)about->pct));
-    bool wanted = limit && limit->at_cap == AT_CAP_WARN && about->pct == 100;
-    for (int i = 0; limit && i < limit->warn_count; i++) {
-        wanted = wanted || limit->warn_pct[i] == about->pct;
-    }
-    if (!wanted || (__int128)about->settled * 100 < (__int128)about->cap * about->pct) {
+    if (!limit || (__int128)about->settled * 100 < (__int128)about->cap * about->pct) {
         broken(audit->world, "limit '%s' tells of %lld %% of %lld, where %lld are used", about->limit, (long long)about->pct,
             (long long)about->cap, (long long)about->settled);
     }

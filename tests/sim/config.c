@@ -96,7 +96,7 @@ wider(const struct limit_form *form, int64_t cap)
 {
     const bool of_one = form->per == PER_KEY || form->per == PER_THREAD_TREE || form->per == PER_ACCOUNT
                         || form->per == PER_ACCOUNT_MODEL;
-    return cap * (of_one ? 1 : 4) * (form->window == WINDOW_LIFETIME && form->per != PER_THREAD_TREE ? 6 : 1);
+    return cap * (of_one ? 1 : 4) * (form->window == WINDOW_LIFETIME && form->per != PER_THREAD_TREE ? 4 : 1);
 }
 
 static int64_t
@@ -104,7 +104,7 @@ draw_cap(struct rng *rng, const struct limit_form *form)
 {
     switch (form->counts) {
     case COUNT_COST: return wider(form, draw_money_cap(rng));
-    case COUNT_TOKENS: return wider(form, 100 * draw_between(rng, draw_chance(rng, 200) ? 0 : 2, draw_chance(rng, 3000) ? 400 : 60));
+    case COUNT_TOKENS: return wider(form, 100 * draw_between(rng, draw_chance(rng, 200) ? 0 : 2, draw_chance(rng, 1500) ? 400 : 30));
     case COUNT_IN_FLIGHT:
         return form->per == PER_GATEWAY ? draw_between(rng, 4, 24) : draw_between(rng, draw_chance(rng, 500) ? 0 : 1, 8);
     default: return wider(form, draw_between(rng, 1, 20));

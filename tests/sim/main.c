@@ -23,8 +23,8 @@ struct coverage coverage;
 
 /* A further store is a row. */
 const struct sim_kind sim_kinds[] = {
-    { "memory", "memory:", 1, 2500, false },
-    { "shared", "memory:", SIM_NODES, 2500, false },
+    { "memory", "memory:", 1, 1500, false },
+    { "shared", "memory:", SIM_NODES, 1500, false },
     { "sqlite", NULL, 1, 4000, false },
     { "postgresql", NULL, SIM_NODES, 2000, true },
 };

@@ -463,9 +463,17 @@ to_an_edge(struct world *world)
 {
     static const enum window_kind windows[] = { WINDOW_DAY, WINDOW_DAY, WINDOW_WEEK, WINDOW_MONTH, WINDOW_MONTH };
     struct rng *rng = &world->rng;
-    const int zone = (int)draw_below(rng, CALENDAR_ZONES);
-    const struct calendar_span span =
-        calendar_window(zone, windows[draw_below(rng, countof(windows))], world->time_ms);
+    int zone = (int)draw_below(rng, CALENDAR_ZONES);
+    enum window_kind window = windows[draw_below(rng, countof(windows))];
+    const struct sim_config *config = &world->config;
+    const struct sim_limit *limit =
+        config->limit_count > 0 ? &config->limits[draw_below(rng, config->limit_count)] : NULL;
+    const enum window_kind own = limit ? sim_forms[limit->form].window : WINDOW_LIFETIME;
+    if (own == WINDOW_DAY || own == WINDOW_WEEK || own == WINDOW_MONTH) {
+        zone = limit->zone;
+        window = own;
+    }
+    const struct calendar_span span = calendar_window(zone, window, world->time_ms);
     coverage.zone_turns[zone]++;
     return max_i64(0, span.end_ms - world->time_ms + draw_between(rng, -2, 1));
 }
