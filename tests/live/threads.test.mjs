@@ -188,7 +188,7 @@ describe('the purse of a tree', () => {
 });
 
 describe('threads as their account sees them', () => {
-  test('a key sees its own threads, may lower what they may spend, and nobody else sees them', async () => {
+  test('FF-96 a key sees its own threads, may lower what they may spend, and nobody else sees them', async () => {
     const root = await begun('mine', { cap: CAP });
     const own = (method, where, body, of = key) => ask(gateway.url + where, { method, key: of, body });
     const list = await own('GET', '/api/v1/threads?limit=3');

@@ -155,7 +155,7 @@ describe('the limit of an account', () => {
     assert.equal((await ask(`${gateway.url}${WHERE}`, { method: 'GET' })).status, 401);
   });
 
-  test('a booked call is corrected once a source, and the next decision honours it', async () => {
+  test('FF-34 a booked call is corrected once a source, and the next decision honours it', async () => {
     const key = gateway.member('corrected');
     const first = await send(gateway, key, small());
     await gateway.booked();

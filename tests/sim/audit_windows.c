@@ -311,17 +311,21 @@ limit_named(struct audit *audit, const struct told_limit *about)
 {
     const struct world *world = audit->world;
     const struct audit_subject *subject = audit_subject(audit, about->subject_id);
+    int64_t newest = 0; /* of a meter that a correction makes in this turn */
     for (int i = world->adopted_count; i-- > 0;) {
         const struct sim_adopted *adopted = &world->adopted[i];
         for (int k = 0; adopted->node == audit->node->index && k < adopted->config.limit_count; k++) {
             const struct sim_limit *limit = &adopted->config.limits[k];
-            const bool may = about->pct == 0 || (warns_at(limit, about->pct) && has_meter(subject, adopted->limit_ids[k]));
-            if (may && strcmp(limit->name, about->limit) == 0) {
+            if (strcmp(limit->name, about->limit) != 0 || (about->pct != 0 && !warns_at(limit, about->pct))) {
+                continue;
+            }
+            if (about->pct == 0 || has_meter(subject, adopted->limit_ids[k])) {
                 return adopted->limit_ids[k];
             }
+            newest = newest ? newest : adopted->limit_ids[k];
         }
     }
-    return 0;
+    return newest;
 }
 
 void

@@ -59,7 +59,7 @@ note_missing(struct world *world, const struct sim_call *call, const struct refu
         return;
     }
     slice_to_cstr(slice_str(refusal->limit_name), world->missing.limit, sizeof world->missing.limit);
-    world->missing.cap_micros = refusal->used + refusal->held + refusal->ask;
+    world->missing.cap_micros = max_i64(0, refusal->used + refusal->held + refusal->ask);
     world->missing.call = call->event.call;
     world->missing.model = call->model;
 }

@@ -82,7 +82,7 @@ static const struct published published[] = {
     { "TH-7 just under the threshold is under it, whatever is shown", 89900, 10000, NONE, 90, NONE, REASON_OK, 0, 0 },
     { "TH-8 the week of a model set counts in the week", 10000, 50000, 95000, NONE, 90, REASON_WEEK_THRESHOLD, 95000,
         OPUS_RESET },
-    { "TH-9 a week that is full is nothing to the session's threshold", 50000, 99000, NONE, 90, NONE, REASON_OK, 0, 0 },
+    { "FF-89 TH-9 a week that is full is nothing to the session's threshold", 50000, 99000, NONE, 90, NONE, REASON_OK, 0, 0 },
     { "TH-10 a session window that is full is nothing to the week's threshold", 99000, 50000, NONE, NONE, 90,
         REASON_OK, 0, 0 },
 };
@@ -282,12 +282,13 @@ a_report_is_kept_and_the_next_takes_its_place(void **state)
 
     gate->now_ms += MINUTE_MS; /* of headers: one window, the others stay */
     struct reported_row headers = { .account_id = ACCOUNT };
-    add_window(&headers, "", "5h", "", 51000, SESSION_RESET);
+    add_window(&headers, "", "5h", "", 51000, SESSION_RESET - HOUR_MS); /* providers move them */
     headers.windows[0].captured_ms = 0;
     event = a_report(&headers, false, &packed);
     expect_allowed(gate, &event);
     assert_int_equal(row->window_count, 3);
     assert_int_equal(row->windows[0].used_milli_pct, 51000);
+    assert_int_equal(row->windows[0].resets_at_ms, SESSION_RESET - HOUR_MS);
     assert_int_equal(row->windows[0].captured_ms, gate->now_ms);
 
     event = a_report(&headers, true, &packed); /* all there is of that credential */
@@ -484,7 +485,7 @@ static struct CMUnitTest tests[] = {
     CASE("without a known reset the wait ends when the report is too old",
         without_a_known_reset_the_wait_ends_when_the_report_is_too_old),
     CASE("of several credentials the one that is used is judged", of_several_credentials_the_one_that_is_used_is_judged),
-    CASE_WITH("a report is kept, and the next takes its place", a_report_is_kept_and_the_next_takes_its_place, gate_make,
+    CASE_WITH("FF-88 a report is kept, and the next takes its place", a_report_is_kept_and_the_next_takes_its_place, gate_make,
         gate_end),
     CASE("an older or equal report changes nothing", an_older_or_equal_report_changes_nothing),
     CASE("the oldest gives way", the_oldest_gives_way),

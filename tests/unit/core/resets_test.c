@@ -132,6 +132,82 @@ what_comes_late_counts_in_no_younger_window(void **state)
     expect_allowed(gate, &event);
 }
 
+static void
+a_raise_ends_by_itself(void **state)
+{
+    static const enum cap_set_kind kinds[] = { SET_RAISE, SET_CAP };
+    for (size_t i = 0; i < countof(kinds); i++) {
+        struct gate *gate = NULL;
+        gate_make((void **)&gate);
+        const struct limit *month = add_limit(gate->policy, "month", COUNT_COST, PER_ACCOUNT, WINDOW_MONTH, 1000);
+        gate->now_ms -= 10 * DAY_MS;
+        struct event event = { .kind = EVENT_ADMIN };
+        event.admin.verb = ADMIN_CAP_PUT;
+        slice_to_cstr(SLICE("ann"), event.admin.account.name, sizeof event.admin.account.name);
+        slice_to_cstr(SLICE("cli"), event.admin.actor, sizeof event.admin.actor);
+        event.admin.note = SLICE("{\"why\":1}");
+        event.admin.cap = (struct admin_cap){ .limit_id = month->limit_id,
+            .kind = SUBJECT_ACCOUNT,
+            .set = kinds[i],
+            .amount = kinds[i] == SET_CAP ? 5000 : 4000,
+            .expires_ms = gate->now_ms + DAY_MS };
+        assert_int_equal(expect_allowed(gate, &event).admin, ADMIN_DONE);
+        spend(gate, ACCOUNT, KEY, 3000);
+        event = a_call(MODEL_PAID, 2000, 0);
+        gate->now_ms += DAY_MS - 1;
+        const struct event settle = a_release(expect_allowed(gate, &event).hold_id);
+        expect_allowed(gate, &settle);
+        gate->now_ms += 1; /* nobody has to take it back */
+        event = a_call(MODEL_PAID, 1, 0);
+        assert_int_equal(expect_refused(gate, &event, REASON_COST_SPENT).refusal.cap, 1000);
+        gate_end((void **)&gate);
+    }
+}
+
+/* A term that began on some day at some hour: all windows from first use begin there, and end whole. */
+static void
+a_term_begins_with_its_first_call(void **state)
+{
+    struct gate *gate = *state;
+    struct limit *money = add_limit(gate->policy, "money", COUNT_COST, PER_ACCOUNT, WINDOW_FIRST_USE, 1000);
+    struct limit *tokens = add_limit(gate->policy, "tokens", COUNT_TOKENS, PER_ACCOUNT, WINDOW_FIRST_USE, 1000);
+    money->span_ms = tokens->span_ms = 30 * DAY_MS;
+    gate->now_ms += 7 * HOUR_MS + 13;
+    const int64_t begin_ms = gate->now_ms;
+    for (int term = 0; term < 3; term++) {
+        spend(gate, ACCOUNT, KEY, 1000);
+        const struct event event = a_call(MODEL_PAID, 1, 0);
+        gate->now_ms = begin_ms + (term + 1) * 30 * DAY_MS - 1;
+        const struct verdict refused = expect_refused(gate, &event, REASON_COST_SPENT);
+        assert_int_equal(refused.refusal.resets_at_ms, gate->now_ms + 1);
+        gate->now_ms++;
+    }
+    spend(gate, ACCOUNT, KEY, 1000);
+    assert_int_equal(meter_of(gate, money).settled, 1000);
+    assert_int_equal(meter_of(gate, tokens).settled, 1000);
+}
+
+static void
+a_tag_begins_anew_like_anybody(void **state)
+{
+    struct gate *gate = *state;
+    add_limit(gate->policy, "team-day", COUNT_COST, PER_TAG, WINDOW_DAY, 1000);
+    gate->policy->tag_count = 1;
+    gate->policy->tags[0] = (struct tag){ .name = "team", .header = "x-team" };
+    struct event red = a_call(MODEL_PAID, 600, 0);
+    slice_to_cstr(SLICE("red"), red.call.tags[0], sizeof red.call.tags[0]);
+    struct event blue = red;
+    slice_to_cstr(SLICE("blue"), blue.call.tags[0], sizeof blue.call.tags[0]);
+    for (int day = 0; day < 3; day++) { /* each day passed once, by far */
+        const struct event settle = a_settle(expect_allowed(gate, &red).hold_id, 9000, 0);
+        expect_allowed(gate, &settle);
+        expect_refused(gate, &red, REASON_COST_SPENT);
+        const struct event other = a_release(expect_allowed(gate, &blue).hold_id);
+        expect_allowed(gate, &other);
+        gate->now_ms += DAY_MS;
+    }
+}
+
 #define AT_GATE(name, function) CASE_WITH(name, function, gate_make, gate_end)
 
 static const struct CMUnitTest tests[] = {
@@ -140,6 +216,9 @@ static const struct CMUnitTest tests[] = {
     AT_GATE("FF-79 a limit that is new begins empty", a_limit_that_is_new_begins_empty),
     AT_GATE("FF-81 the budget of a user named by header begins anew too", a_user_named_by_header_begins_anew_too),
     AT_GATE("what comes late counts in no younger window", what_comes_late_counts_in_no_younger_window),
+    CASE("FF-82 what was raised for a while is over at its instant", a_raise_ends_by_itself),
+    AT_GATE("FF-83 a term begins with its first call, and all of it ends at once", a_term_begins_with_its_first_call),
+    AT_GATE("FF-84 a tag that passed its budget begins anew with its next window", a_tag_begins_anew_like_anybody),
     AT_GATE("FF-85 a reset is told to the millisecond, and is then", a_reset_is_told_to_the_millisecond),
 };
 UNIT_MAIN(tests)
