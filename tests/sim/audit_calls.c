@@ -475,7 +475,12 @@ check_numbers(const struct looked *at)
     if (window == WINDOW_BUCKET) {
         right = right && bucket_is_right(at, refusal, limit, subject ? audit_meter_any(subject, refusal->limit_id) : NULL, now_ms);
     } else {
-        right = right && (in_steps(limit) ? amount_is_right(at, refusal, limit, &stand) : count_is_right(at, refusal, limit, &stand));
+        struct stand told = stand;
+        if (stand.together) { /* held against what was truly charged right below */
+            told.settled = refusal->used;
+            told.held = refusal->held;
+        }
+        right = right && (in_steps(limit) ? amount_is_right(at, refusal, limit, &told) : count_is_right(at, refusal, limit, &told));
         right = right
                 && (window == WINDOW_ROLLING ? rolling_is_right(at, refusal, limit, subject, &stand, now_ms)
                                              : refusal->used + refusal->held == stand.most);
