@@ -169,6 +169,18 @@
         "send a message to a webhook and see whether it takes it",                                               \
         "Exit status: 0 it did, 1 it did not, or has not answered within 20 seconds.\n"                          \
         COMMAND_DOOR_LINES)                                                                                      \
+    X(replay, "replay", "--config NEW [--since WHEN] [--until WHEN] [--store STORE] [--csv | --json]",           \
+        "what a configuration would have refused, and in money",                                                 \
+        "--config NEW      the configuration to try; its store is not looked at\n"                               \
+        "--since WHEN      30d (ago, the default), 2026-11-01 (UTC) or an RFC 3339 time; what came before it is\n" \
+        "                  counted as it was made; so too --until, which is not included\n"                      \
+        "--store STORE     whose ledger: a file, sqlite:PATH or postgresql://...; default: that of the gateway\n" \
+        "                  named by --control PATH, or of the configuration --current FILE (tidegate.yaml)\n"    \
+        "--csv             account, limit, calls and cost as CSV\n"                                              \
+        "--json            the same with the first 1000 refusals one by one\n"                                   \
+        "Reads beside a running gateway and changes nothing. Each call is asked for with what its row recorded,\n" \
+        "decided by the real rules at its own time, and ends when and with what it used, at the new prices.\n"   \
+        "How streams grow, and what providers reported, is not replayed.\n")                                     \
     X(prices_import, "prices import", "FILE [--out FILE] [--config FILE] [--dry-run] [--yes] [--json]",          \
         "check a price book (ours or LiteLLM's), compare it, and write it in our form",                          \
         "--out FILE        where to; default: standard output, without a comparison. What is compared is the\n"   \

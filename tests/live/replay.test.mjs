@@ -1,0 +1,119 @@
+// Goal: replay tells who would have been refused by another configuration, by which limit, and what that is in money;
+// under the configuration that was in force it refuses nobody and books the same.
+// Method: calls of two accounts through a gateway; its ledger replayed beside it under configurations of known effect.
+import assert from 'node:assert/strict';
+import fs from 'node:fs';
+import path from 'node:path';
+import { after, before, test } from 'node:test';
+
+import { Gateway, Mock, PRICE_YAML, callOf, modelsOn, ownLimit, run, send, until } from './harness.mjs';
+
+let mock;
+let gateway;
+let rows;
+let costs; // of ada's calls, in order
+before(async () => {
+  mock = await Mock.start();
+  gateway = await Gateway.start(mock, {
+    models: modelsOn({ 'gpt-live': 'openai', 'claude-live': 'anthropic' }),
+    limits: {
+      day: { counts: 'cost', per: 'account', window: 'day', cap: '5 USD' },
+      tiny: { counts: 'cost', per: 'account', window: 'day', cap: '0 USD', of: { model: 'claude-live' } },
+      pace: { counts: 'requests', per: 'key', window: { rate: '6000/min', burst: 600 } },
+    },
+  });
+  const ada = gateway.member('ada');
+  const eve = gateway.member('eve');
+  await mock.models({ 'gpt-live': 'tokens=40' });
+  const call = (key, model, thread) =>
+    send(gateway, key, callOf(model === 'claude-live' ? 'messages' : 'chat', model, { limit: ownLimit() }), {
+      headers: { 'x-tidegate-thread': thread },
+    });
+  for (let i = 0; i < 6; i++) {
+    assert.equal((await call(ada, 'gpt-live', `t${i % 2}`)).status, 200);
+  }
+  assert.equal((await call(eve, 'gpt-live', 'e')).status, 200);
+  assert.equal((await call(eve, 'claude-live', 'e')).status, 402);
+  await gateway.booked();
+  await until('the refusal is on the books', () => gateway.rows('SELECT id FROM ledger WHERE kind = 5').length === 1);
+  rows = (await gateway.ledger()).filter((row) => row.kind === 'settle');
+  costs = rows.filter((row) => row.account === 'ada').map((row) => row.cost_micros);
+  assert.equal(rows.length, 7);
+});
+after(async () => {
+  await gateway?.stop();
+  await mock?.stop();
+});
+
+const sum = (list) => list.reduce((total, value) => total + value, 0);
+
+/** The gateway's configuration with other parts, replayed over its books. */
+function replay(name, change, ...more) {
+  const file = path.join(gateway.dir, `${name}.yaml`);
+  fs.writeFileSync(file, JSON.stringify({ ...gateway.config, ...change }));
+  return run(['replay', '--config', file, '--control', gateway.control, ...more], { cwd: gateway.dir });
+}
+function replayed(name, change, ...more) {
+  const done = replay(name, change, '--json', ...more);
+  assert.equal(done.code, 0, done.err + done.out);
+  return JSON.parse(done.out);
+}
+
+test('the configuration that was in force refuses nobody and books the same', () => {
+  const told = replayed('same', {});
+  assert.deepEqual([told.calls, told.allowed, told.refused, told.groups.length], [7, 7, 0, 0], JSON.stringify(told));
+  const booked = sum(rows.map((row) => row.cost_micros));
+  assert.deepEqual([told.cost_before_micros, told.cost_after_micros, told.difference_micros], [booked, booked, 0]);
+  assert.deepEqual([told.refusals_asked_again, told.refusals_that_pass], [1, 0], 'what was refused is again');
+});
+
+test('a lower cap refuses by that limit, those that came once it was spent', () => {
+  const told = replayed('paced', {
+    limits: { few: { counts: 'requests', per: 'account', window: 'day', cap: 2 } },
+  });
+  assert.deepEqual([told.allowed, told.refused], [3, 4], JSON.stringify(told));
+  const [group] = told.groups;
+  assert.deepEqual([told.groups.length, group.account, group.limit, group.calls], [1, 'ada', 'few', 4]);
+  assert.equal(group.cost_micros, sum(costs.slice(2)));
+  assert.equal(told.cost_refused_micros, sum(costs.slice(2)));
+  assert.equal(told.cost_after_micros, told.cost_before_micros - told.cost_refused_micros);
+  const ada = rows.filter((row) => row.account === 'ada').map((row) => row.request);
+  assert.deepEqual(told.refusals.map((refusal) => refusal.request), ada.slice(2), 'each with its request, in order');
+  assert.equal(told.refusals_that_pass, 1, 'the model that was refused then would pass');
+  assert.ok(told.cost_refusals_that_pass_micros > 0);
+});
+
+test('other prices are the difference in money; a model that is gone refuses', () => {
+  const twice = replayed('dear', {
+    models: modelsOn(
+      { 'gpt-live': 'openai', 'claude-live': 'anthropic' },
+      { price: { ...PRICE_YAML, input: '6 USD', output: '30 USD' } },
+    ),
+  });
+  assert.equal(twice.refused, 0);
+  assert.ok(Math.abs(twice.cost_after_micros - 2 * twice.cost_before_micros) <= rows.length, JSON.stringify(twice));
+  const gone = replayed('gone', { models: modelsOn({ 'claude-live': 'anthropic' }), limits: {} });
+  assert.deepEqual([gone.allowed, gone.refused], [0, 7]);
+  assert.ok(gone.groups.every((group) => group.limit === null && group.reason === 'model_not_found'));
+});
+
+test('what came before --since is counted and not reported', () => {
+  const since = new Date(Date.now() + 1000).toISOString();
+  const told = replayed('later', { limits: { none: { counts: 'requests', per: 'account', window: 'day', cap: 0 } } }, '--since', since);
+  assert.deepEqual([told.calls, told.refused], [0, 0]);
+});
+
+test('people read it, spreadsheets too, and wrong usage is told', () => {
+  const few = { limits: { few: { counts: 'requests', per: 'account', window: 'day', cap: 2 } } };
+  const shown = replay('shown', few);
+  assert.equal(shown.code, 0, shown.err);
+  for (const words of [/7 calls since/, /3 would be allowed, 4 refused/, /the difference/, /ada\s+few/]) {
+    assert.match(shown.out, words);
+  }
+  const csv = replay('csv', few, '--csv');
+  assert.match(csv.out, /^account,limit,reason,calls,cost_micros,first_at,last_at\r\nada,few,rate_limited,4,/);
+  assert.equal(replay('both', few, '--csv', '--json').code, 2);
+  assert.equal(replay('when', few, '--since', 'soon').code, 2);
+  assert.equal(replay('wrong', { limits: { few: { counts: 'luck' } } }).code, 1);
+  assert.equal(run(['replay'], { cwd: gateway.dir }).code, 2);
+});
