@@ -4,6 +4,8 @@
  * the months before it always start at the same day of the year. */
 #include "base/civil.h"
 
+#include <stdio.h>
+
 #define CIVIL_MS_MIN       INT64_C(-62167219200000) /* 0000-01-01T00:00:00Z */
 #define DAYS_PER_400_YEARS INT64_C(146097)
 #define DAYS_TO_1970       INT64_C(719468) /* from the first of March of year 0 */
@@ -306,4 +308,19 @@ civil_parse_http_date(struct slice text, int64_t *at_ms)
         ok = slice_take_char(&text, ' ') && take_asctime(&text, &civil);
     }
     return ok && text.len == 0 && civil_valid_ms(civil, 0, at_ms);
+}
+
+void
+civil_span(int64_t ms, char out[32])
+{
+    static const struct {
+        int64_t ms;
+        const char *word;
+    } units[] = { { DAY_MS, "d" }, { HOUR_MS, "h" }, { MINUTE_MS, "min" }, { SECOND_MS, "s" },
+        { 1, "ms" } };
+    size_t unit = 0;
+    while (ms % units[unit].ms != 0 || (ms == 0 && units[unit].ms > SECOND_MS)) {
+        unit++;
+    }
+    (void)snprintf(out, 32, "%lld %s", (long long)(ms / units[unit].ms), units[unit].word);
 }

@@ -24,3 +24,5 @@ void civil_rfc3339(int64_t at_ms, bool with_ms, char out[32]);
 MUST_USE bool civil_parse_rfc3339(struct slice text, int64_t *at_ms);
 /* The three forms of RFC 9110, section 5.6.7. Two-digit years are 1970 to 2069. */
 MUST_USE bool civil_parse_http_date(struct slice text, int64_t *at_ms);
+/* "90 min": a span of time in the largest unit that tells it whole; >= 0. */
+void civil_span(int64_t ms, char out[32]);

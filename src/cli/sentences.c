@@ -1,8 +1,7 @@
 /* cli/sentences.c: a limit as a sentence, what its mode can promise (DESIGN section 4), and a price. Pure. */
 #include "cli/cli_priv.h"
 
-#include <stdio.h>
-
+#include "base/civil.h"
 #include "base/money.h"
 #include "policy/zone.h"
 
@@ -28,20 +27,12 @@ add_whose(struct buf *out, const struct limit *limit)
     }
 }
 
-/* "90 min": whole, however odd; text_duration tells the largest unit alone. */
 static void
 add_span(struct buf *out, int64_t ms)
 {
-    static const struct {
-        int64_t ms;
-        const char *word;
-    } units[] = { { DAY_MS, "d" }, { HOUR_MS, "h" }, { MINUTE_MS, "min" }, { SECOND_MS, "s" },
-        { 1, "ms" } };
-    size_t unit = 0;
-    while (ms % units[unit].ms != 0) {
-        unit++;
-    }
-    buf_addf(out, "%lld %s", (long long)(ms / units[unit].ms), units[unit].word);
+    char text[32];
+    civil_span(ms, text);
+    buf_add_str(out, text);
 }
 
 static void

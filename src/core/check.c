@@ -170,6 +170,7 @@ refuse_limit(const struct call_state *state, const struct applied *applied, int6
         .counts = (int32_t)limit->counts,
         .per = (int32_t)limit->per,
         .window = (int32_t)limit->window,
+        .span_ms = limit->span_ms,
         .used = applied->now.settled,
         .held = applied->now.held,
         .cap = applied->cap,

@@ -289,22 +289,59 @@ fill_hold(const struct call_state *state, int64_t thread_id, struct hold_row *ho
     slice_to_cstr(slice_str(route->model), hold->attempts[0].model, sizeof hold->attempts[0].model);
 }
 
-static void
-tightest(struct limit_left *left, const struct applied *applied, int64_t cap, int64_t used,
-    int64_t reset_ms)
+/* What a client may know of it: of sums that many share, their share alone. */
+static bool
+is_own(const struct limit *limit)
 {
-    const int64_t now_left = max_i64(0, cap - used);
+    return limit->per == PER_ACCOUNT || limit->per == PER_KEY || limit->per == PER_THREAD_TREE
+           || limit->per == PER_ACCOUNT_MODEL;
+}
+
+static void
+tightest(struct limit_left *left, const struct applied *applied, const struct limit_left *found)
+{
     const bool tighter =
-        (__int128)now_left * max_i64(1, left->cap) < (__int128)left->left * max_i64(1, cap);
+        (__int128)found->left * max_i64(1, left->cap) < (__int128)left->left * max_i64(1, found->cap);
     if (left->set && !tighter) {
         return;
     }
-    *left = (struct limit_left){ .cap = cap,
-        .left = now_left,
-        .reset_ms = reset_ms,
-        .set = true,
-        .money = applied->limit->counts == COUNT_COST };
+    *left = *found;
+    left->set = true;
+    left->money = applied->limit->counts == COUNT_COST;
+    if (!is_own(applied->limit)) {
+        left->share = true;
+        left->left = (int64_t)((__int128)found->left * 100 / max_i64(1, found->cap));
+        left->cap = 100;
+    }
     slice_to_cstr(slice_str(applied->limit->name), left->name, sizeof left->name);
+}
+
+/* Of a window that slides: all of it is free again once the last charge, this one, is older. */
+static void
+left_in_window(const struct applied *applied, int64_t used, int64_t now_ms, struct limit_left *left)
+{
+    const struct limit *limit = applied->limit;
+    const bool spans = limit->window == WINDOW_ROLLING || limit->window == WINDOW_FIRST_USE;
+    const bool ends = applied->window.end_ms != 0;
+    *left = (struct limit_left){ .cap = applied->cap, .left = max_i64(0, applied->cap - used) };
+    left->window_ms = spans  ? limit->span_ms
+                      : ends ? applied->window.end_ms - applied->window.start_ms
+                             : 0;
+    left->reset_ms = ends ? max_i64(0, applied->window.end_ms - now_ms) : spans ? limit->span_ms : 0;
+}
+
+static void
+left_in_bucket(const struct applied *applied, int64_t units, struct limit_left *left)
+{
+    const struct limit *limit = applied->limit;
+    const int64_t rate = max_i64(1, limit->rate);
+    const int64_t level = bucket_add(limit, applied->now.settled, units);
+    const int64_t used = (level + limit->period_ms - 1) / limit->period_ms;
+    const __int128 whole_ms = ((__int128)applied->cap * limit->period_ms + rate - 1) / rate;
+    *left = (struct limit_left){ .cap = applied->cap,
+        .left = max_i64(0, applied->cap - used),
+        .reset_ms = (level + rate - 1) / rate,
+        .window_ms = whole_ms > WALL_MS_MAX ? 0 : (int64_t)whole_ms };
 }
 
 static void
@@ -314,25 +351,24 @@ tell_what_is_left(
     for (int32_t i = 0; i < state->limits.count; i++) {
         const struct applied *applied = &state->limits.items[i];
         const struct limit *limit = applied->limit;
+        const int64_t used = money_add(applied->now.settled, applied->now.held);
+        struct limit_left left;
         if (applied->cap == CAP_UNLIMITED || !limit_enforces(limit)) {
             continue;
         }
         if (limit->counts == COUNT_COST && limit->window != WINDOW_BUCKET) {
-            const int64_t reset_ms =
-                applied->window.end_ms ? applied->window.end_ms - state->core->now_ms : 0;
-            tightest(&verdict->tightest_money, applied, applied->cap / 1000,
-                (applied->now.settled + applied->now.held + hold->held_micros) / 1000, reset_ms);
-        } else if (limit->counts == COUNT_REQUESTS && limit->window == WINDOW_BUCKET) {
-            const int64_t level =
-                bucket_add(limit, applied->now.settled, limit_weight(limit, state->model));
-            tightest(&verdict->tightest_requests, applied, applied->cap,
-                (level + limit->period_ms - 1) / limit->period_ms,
-                (level + limit->rate - 1) / max_i64(1, limit->rate));
+            left_in_window(applied, money_add(used, hold->held_micros), state->core->now_ms, &left);
+            left.cap /= 1000;
+            left.left /= 1000;
+            tightest(&verdict->tightest_money, applied, &left);
         } else if (limit->counts == COUNT_REQUESTS) {
-            tightest(&verdict->tightest_requests, applied, applied->cap,
-                applied->now.settled + applied->now.held + limit_weight(limit, state->model),
-                applied->window.end_ms ? applied->window.end_ms - state->core->now_ms
-                                       : limit->span_ms);
+            const int64_t units = limit_weight(limit, state->model);
+            if (limit->window == WINDOW_BUCKET) {
+                left_in_bucket(applied, units, &left);
+            } else {
+                left_in_window(applied, money_add(used, units), state->core->now_ms, &left);
+            }
+            tightest(&verdict->tightest_requests, applied, &left);
         }
     }
 }

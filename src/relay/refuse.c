@@ -29,8 +29,15 @@ add_limit_part(struct buf *out, const char *name, const char *field, int64_t val
     buf_add_i64(out, value);
 }
 
+/* What `q` and `r` count, where it is no requests. */
+static const char *
+unit_of(const struct limit_left *left)
+{
+    return left->share ? ";qu=\"percent\"" : left->money ? ";qu=\"milli-usd\"" : "";
+}
+
 /* RateLimit and RateLimit-Policy of draft-ietf-httpapi-ratelimit-headers: the tightest limit of requests
- * and the tightest of money (in thousandths of a dollar). */
+ * and the tightest of money (in thousandths of a dollar); of one that is shared with others in percent. */
 static void
 add_limits_left(const struct call *call, struct buf *out)
 {
@@ -45,7 +52,11 @@ add_limits_left(const struct call *call, struct buf *out)
     for (size_t i = 0; i < countof(limits); i++) {
         if (limits[i]->set) {
             add_limit_part(out, limits[i]->name, ";q=", limits[i]->cap, more);
-            buf_add_str(out, limits[i]->money ? ";qu=\"milli-usd\"" : "");
+            buf_add_str(out, unit_of(limits[i]));
+            if (limits[i]->window_ms > 0) {
+                buf_add_str(out, ";w=");
+                buf_add_i64(out, (limits[i]->window_ms + 999) / 1000);
+            }
             more = true;
         }
     }

@@ -245,6 +245,7 @@ struct refusal {
     int64_t subject_id;                  /* whose meter; 0 = it has none yet */
     char limit_name[NAME_MAX_BYTES + 1];
     int32_t counts, per, window;         /* tbl/counts.h; meaningful with a limit */
+    int64_t span_ms;                     /* of a rolling window, or one from first use; else 0 */
     int64_t used, held, cap, ask;        /* micro-USD of a cost limit, else units */
     int64_t resets_at_ms;                /* 0 = never, or unknown */
     int64_t retry_after_ms;              /* the first instant at which the same ask could pass, as a wait; 0 = waiting cannot help */
@@ -254,7 +255,9 @@ struct refusal {
 struct limit_left { /* the tightest limit of a kind, for RateLimit headers */
     char name[48];
     int64_t cap, left, reset_ms; /* reset_ms: wait until it opens wholly */
+    int64_t window_ms;           /* in which so much may be used; 0 = no such time */
     bool set, money;
+    bool share;                  /* of many: cap and left are percentages */
 };
 
 struct verdict {

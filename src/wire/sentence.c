@@ -16,9 +16,13 @@ refusal_has_limit(const struct refusal *refusal)
 bool
 refusal_shared_limit(const struct refusal *refusal)
 {
-    return refusal->per == PER_GATEWAY || refusal->per == PER_PLAN || refusal->per == PER_GROUP
-           || refusal->per == PER_MODEL || refusal->per == PER_TAG || refusal->per == PER_TIER
-           || refusal->per == PER_ORGANISATION;
+    switch (refusal->per) {
+    case PER_ACCOUNT:
+    case PER_KEY:
+    case PER_THREAD_TREE:
+    case PER_ACCOUNT_MODEL: return false;
+    default: return true;
+    }
 }
 
 #define PERCENT_MAX 100000 /* more is beyond telling */
@@ -105,6 +109,9 @@ add_subject(struct buf *out, const struct refusal *refusal, struct slice account
     if (account.len > 0) {
         add_quoted(out, account);
     }
+    if (refusal->per == PER_ACCOUNT_MODEL) {
+        buf_add_str(out, " with this model");
+    }
 }
 
 static const char *
@@ -115,6 +122,43 @@ unit_of(const struct refusal *refusal)
     case COUNT_TOKENS: return " tokens";
     case COUNT_IN_FLIGHT: return " calls in flight";
     default: return " requests";
+    }
+}
+
+static void
+add_time(struct buf *out, int64_t at_ms)
+{
+    const int64_t minute_ms = (at_ms + MINUTE_MS - 1) / MINUTE_MS * MINUTE_MS; /* never too early */
+    const struct civil at = civil_from_ms(minute_ms);
+    buf_addf(out, "%04d-%02d-%02d %02d:%02d UTC", at.year, at.month, at.day, at.hour, at.minute);
+}
+
+/* Windows that nobody can read from a calendar. */
+static void
+add_window(struct buf *out, const struct refusal *refusal)
+{
+    char span[32];
+    civil_span(max_i64(0, refusal->span_ms), span);
+    if (refusal->window == WINDOW_ROLLING && refusal->span_ms > 0) {
+        buf_addf(out, " within the last %s", span);
+    } else if (refusal->window == WINDOW_FIRST_USE && refusal->resets_at_ms > 0) {
+        buf_addf(out, " in its window of %s, which lasts until ", span);
+        add_time(out, refusal->resets_at_ms);
+    } else if (refusal->window == WINDOW_BUCKET) {
+        buf_add_str(out, " that its rate allows at once");
+    }
+}
+
+/* What this call would take, where that is not plain. */
+static void
+add_ask(struct buf *out, const struct refusal *refusal)
+{
+    const bool amount = refusal->counts == COUNT_COST || refusal->counts == COUNT_TOKENS;
+    if (amount && refusal->ask > 0 && refusal->used < refusal->cap) {
+        buf_add_str(out, "; this call needs ");
+        add_amount(out, refusal, refusal->ask, MONEY_UP);
+    } else if (refusal->counts == COUNT_REQUESTS && refusal->ask > 1) {
+        buf_addf(out, "; this call counts as %lld", (long long)refusal->ask);
     }
 }
 
@@ -131,13 +175,26 @@ add_sums(struct buf *out, const struct refusal *refusal)
     buf_add_str(out, " of ");
     add_amount(out, refusal, refusal->cap, MONEY_DOWN);
     buf_add_str(out, unit_of(refusal));
+    add_window(out, refusal);
     if (apart) {
         buf_add_str(out, ", and calls in flight hold ");
         add_amount(out, refusal, refusal->held, MONEY_DOWN);
     }
-    if (money && refusal->ask > 0 && refusal->used < refusal->cap) {
-        buf_add_str(out, "; this call needs ");
-        add_amount(out, refusal, refusal->ask, MONEY_UP);
+    add_ask(out, refusal);
+}
+
+/* With whom the caller shares it, so that nobody takes others' use for the own. */
+static const char *
+sharers_of(const struct refusal *refusal)
+{
+    switch (refusal->per) {
+    case PER_GROUP: return "your group";
+    case PER_ORGANISATION: return "your organisation";
+    case PER_PLAN: return "all accounts of your plan";
+    case PER_MODEL: return "all callers of this model";
+    case PER_TIER: return "all callers of such models";
+    case PER_TAG: return "all calls with this tag";
+    default: return "others";
     }
 }
 
@@ -163,9 +220,9 @@ add_limit(struct buf *out, const struct refusal *refusal, struct slice account)
 {
     if (refusal_shared_limit(refusal)) {
         buf_add_str(out, reason_row(refusal->reason)->sentence);
-        buf_add_str(out, " A limit shared with others is at ");
-        buf_add_i64(out, refusal_percent(refusal));
-        buf_add_str(out, " %");
+        buf_addf(out, " A limit shared %s %s is at %lld %%",
+            refusal->per == PER_GATEWAY ? "with" : "by", sharers_of(refusal),
+            (long long)refusal_percent(refusal));
     } else if (refusal->counts == COUNT_REPORTED) {
         add_threshold(out, refusal, account);
     } else {
@@ -177,12 +234,25 @@ add_limit(struct buf *out, const struct refusal *refusal, struct slice account)
     buf_add_str(out, ").");
 }
 
+/* When a call like this one fits again; of a window from first use the sums have told it already. */
 static void
-add_time(struct buf *out, int64_t at_ms)
+add_opening(struct buf *out, const struct refusal *refusal, int64_t wait_s, int64_t now_ms)
 {
-    const int64_t minute_ms = (at_ms + MINUTE_MS - 1) / MINUTE_MS * MINUTE_MS; /* never too early */
-    const struct civil at = civil_from_ms(minute_ms);
-    buf_addf(out, "%04d-%02d-%02d %02d:%02d UTC", at.year, at.month, at.day, at.hour, at.minute);
+    const bool limited = refusal_has_limit(refusal);
+    const bool own = limited && !refusal_shared_limit(refusal);
+    if (wait_s > 0 && own && refusal->window == WINDOW_FIRST_USE && refusal->resets_at_ms > 0) {
+        return;
+    }
+    if (wait_s > 0) {
+        const bool slides = limited && refusal->window == WINDOW_ROLLING;
+        const bool known = refusal->resets_at_ms > now_ms;
+        buf_add_str(out, slides ? " The same call fits again on " : " It opens again on ");
+        add_time(out, known ? refusal->resets_at_ms : now_ms + wait_s * SECOND_MS);
+        buf_add_char(out, '.');
+    } else if (limited) {
+        buf_add_str(out, refusal->window == WINDOW_LIFETIME ? " It does not reset by itself."
+                                                            : " Waiting does not help.");
+    }
 }
 
 /* When it opens, and whom to ask where waiting is not all there is to it. */
@@ -202,15 +272,7 @@ add_remedy(struct buf *out, const struct refusal *refusal, int64_t now_ms)
         buf_addf(out, " Try again in %lld s.", (long long)(wait_s > 0 ? wait_s : WAIT_UNKNOWN_S));
         return;
     }
-    if (wait_s > 0) {
-        buf_add_str(out, " It opens again on ");
-        const bool known = refusal->resets_at_ms > now_ms;
-        add_time(out, known ? refusal->resets_at_ms : now_ms + wait_s * SECOND_MS);
-        buf_add_char(out, '.');
-    } else if (refusal_has_limit(refusal)) {
-        buf_add_str(out, refusal->window == WINDOW_LIFETIME ? " It does not reset by itself."
-                                                            : " Waiting does not help.");
-    }
+    add_opening(out, refusal, wait_s, now_ms);
     if (refusal->counts == COUNT_REPORTED && refusal_has_limit(refusal)) {
         buf_add_str(out, " A higher threshold lets work start before.");
     } else if (refusal_has_limit(refusal)) {

@@ -542,7 +542,7 @@ describe('limits of pace and number', () => {
       });
       assert.match(
         message,
-        /This key of account "hasty-.*" has used 2 of 2 requests \(limit "a-minute"\)\. Try again in [12] s\./,
+        /This key of account "hasty-.*" has used 2 of 2 requests that its rate allows at once \(limit "a-minute"\)\. Try again in [12] s\./,
       );
       assert.equal(
         answer.json.error.type,

@@ -263,6 +263,21 @@ refuses_other_http_dates(void **state)
     }
 }
 
+static void
+spans_are_told_whole(void **state)
+{
+    static const struct {
+        int64_t ms;
+        const char *text;
+    } rows[] = { { 0, "0 s" }, { 1, "1 ms" }, { 1500, "1500 ms" }, { 60 * SECOND_MS, "1 min" }, { 90 * SECOND_MS, "90 s" },
+        { 90 * MINUTE_MS, "90 min" }, { 20 * HOUR_MS, "20 h" }, { 7 * DAY_MS, "7 d" }, { DAY_MS + 1, "86400001 ms" } };
+    for (size_t i = 0; i < countof(rows); i++) {
+        char text[32];
+        civil_span(rows[i].ms, text);
+        assert_string_equal(text, rows[i].text);
+    }
+}
+
 static const struct CMUnitTest tests[] = {
     CASE("known instants have their civil dates", known_instants),
     CASE(
@@ -274,5 +289,6 @@ static const struct CMUnitTest tests[] = {
     CASE("what is not RFC 3339 is refused", refuses_other_rfc3339),
     CASE("HTTP dates are read in their three forms", reads_http_dates),
     CASE("what is no HTTP date is refused", refuses_other_http_dates),
+    CASE("spans of time are told whole", spans_are_told_whole),
 };
 UNIT_MAIN(tests)

@@ -592,8 +592,35 @@ the_tightest_limits_are_told(void **state)
     assert_int_equal(verdict.tightest_requests.cap, 4);
     assert_int_equal(verdict.tightest_requests.left, 3);
     assert_int_equal(verdict.tightest_requests.reset_ms, 1000);
+    assert_int_equal(verdict.tightest_requests.window_ms, 4000);
     assert_string_equal(verdict.tightest_money.name, "day");
     assert_int_equal(verdict.tightest_money.reset_ms, 12 * HOUR_MS);
+    assert_int_equal(verdict.tightest_money.window_ms, DAY_MS);
+    assert_false(verdict.tightest_money.share);
+}
+
+static void
+what_is_left_of_a_shared_limit_is_told_as_a_share(void **state)
+{
+    static const enum per_kind pers[] = { PER_GATEWAY, PER_PLAN, PER_MODEL, PER_TIER, PER_ORGANISATION };
+    for (size_t i = 0; i < countof(pers); i++) {
+        struct gate *gate = NULL;
+        gate_make((void **)&gate);
+        strcpy(gate->bank.accounts[0].organisation, "acme");
+        add_limit(gate->policy, "money", COUNT_COST, pers[i], WINDOW_LIFETIME, 8000000);
+        struct limit *slides = add_limit(gate->policy, "slides", COUNT_REQUESTS, pers[i], WINDOW_ROLLING, 8);
+        slides->span_ms = 5 * HOUR_MS;
+        const struct event event = a_call(MODEL_PAID, 2000000, 0);
+        const struct verdict verdict = expect_allowed(gate, &event);
+        assert_true(verdict.tightest_money.share && verdict.tightest_requests.share);
+        assert_int_equal(verdict.tightest_money.cap, 100);
+        assert_int_equal(verdict.tightest_money.left, 75);
+        assert_int_equal(verdict.tightest_money.window_ms, 0);
+        assert_int_equal(verdict.tightest_requests.left, 87);
+        assert_int_equal(verdict.tightest_requests.window_ms, 5 * HOUR_MS);
+        assert_int_equal(verdict.tightest_requests.reset_ms, 5 * HOUR_MS);
+        gate_end((void **)&gate);
+    }
 }
 
 static void
@@ -657,6 +684,7 @@ static const struct CMUnitTest tests[] = {
     CASE_WITH("a refusal is written with its inputs, without its policy", a_refusal_is_written_with_its_inputs, gate_make,
         gate_end),
     CASE_WITH("the tightest limits are told", the_tightest_limits_are_told, gate_make, gate_end),
+    CASE("FF-93 what is left of a shared limit is told as a share", what_is_left_of_a_shared_limit_is_told_as_a_share),
     CASE_WITH("a row full of meters makes room, or the call is refused", rows_full_of_meters_make_room_or_refuse, gate_make,
         gate_end),
 };

@@ -295,8 +295,8 @@ sentence_names_who_what_and_when(void **state)
         { many, "", "ada",
             "Account \"ada\" has 8 of 8 calls in flight (limit \"month-spend\"). Try again in 2 s." },
         { rate(4000), "", "ada",
-            "This key of account \"ada\" has used 60 of 60 requests (limit \"per-minute\"). Try "
-            "again in 4 s." },
+            "This key of account \"ada\" has used 60 of 60 requests that its rate allows at once "
+            "(limit \"per-minute\"). Try again in 4 s." },
         { odd_reset, "", "ada",
             "Account \"ada\" has spent $0.000042 of $0.00004 (limit \"day\"). Waiting does not help. "
             "Ask your operator to raise it." },
@@ -328,25 +328,141 @@ sentence_names_who_what_and_when(void **state)
     }
 }
 
-static void
-sums_of_others_are_not_told(void **state)
+/* One of each kind of limit, at its cap. */
+static struct refusal
+of_limit(enum count_kind counts, enum per_kind per, enum window_kind window, enum reason reason)
 {
-    static const int shared[] = { PER_GATEWAY, PER_PLAN, PER_GROUP, PER_MODEL, PER_TIER, PER_TAG,
-        PER_ORGANISATION };
-    struct refusal refusal = spent();
-    for (int i = 0; i < 3 * (int)countof(shared); i++) {
-        const int voice = i % 3;
-        refusal.per = shared[i / 3];
-        const struct refusal_listener to =
-            listener(voice == 1 ? DIALECT_ANTHROPIC : DIALECT_OPENAI, voice == 2);
-        struct buf head = { 0 }, body = { 0 };
-        (void)refusal_render(&refusal, slice_str(""), &to, &head, &body);
-        assert_true(slice_find(buf_slice(&body), SLICE("used_micros")) < 0);
-        assert_true(slice_find(buf_slice(&body), SLICE("5.00")) < 0);
-        assert_true(slice_find(buf_slice(&body), SLICE("\"used_percent\":100")) >= 0);
-        assert_true(slice_find(buf_slice(&head), SLICE("5.00")) < 0);
-        buf_free(&head);
-        buf_free(&body);
+    struct refusal refusal = { .reason = reason,
+        .limit_id = 3,
+        .limit_name = "one",
+        .counts = (int32_t)counts,
+        .per = (int32_t)per,
+        .window = (int32_t)window,
+        .cap = 5000000,
+        .used = 5000000 };
+    if (window == WINDOW_ROLLING || window == WINDOW_FIRST_USE) {
+        refusal.span_ms = 5 * HOUR_MS;
+        refusal.retry_after_ms = 2 * HOUR_MS;
+        refusal.resets_at_ms = NOW_MS + 2 * HOUR_MS;
+    }
+    return refusal;
+}
+
+#define FITS_AGAIN " The same call fits again on 2026-11-21 16:04 UTC. Ask your operator to raise it."
+#define OPENS      " It opens again on 2026-11-21 16:04 UTC. Ask your operator to raise it."
+#define NEVER      " Waiting does not help. Ask your operator to raise it."
+
+static void
+each_kind_of_window_is_told(void **state)
+{
+    struct refusal tokens = of_limit(COUNT_TOKENS, PER_KEY, WINDOW_ROLLING, REASON_TOKENS_SPENT);
+    struct refusal tokens_held = of_limit(COUNT_TOKENS, PER_ACCOUNT, WINDOW_DAY, REASON_TOKENS_HELD);
+    struct refusal weighed = of_limit(COUNT_REQUESTS, PER_ACCOUNT_MODEL, WINDOW_FIRST_USE, REASON_RATE);
+    struct refusal rate = of_limit(COUNT_COST, PER_ACCOUNT, WINDOW_BUCKET, REASON_COST_SPENT);
+    struct refusal slow = of_limit(COUNT_TOKENS, PER_KEY, WINDOW_BUCKET, REASON_TOKENS_SPENT);
+    struct refusal large = of_limit(COUNT_TOKENS, PER_ACCOUNT, WINDOW_BUCKET, REASON_TOKENS_SPENT);
+    struct refusal heavy = of_limit(COUNT_REQUESTS, PER_ACCOUNT, WINDOW_DAY, REASON_RATE);
+    struct refusal tree = of_limit(COUNT_TOKENS, PER_THREAD_TREE, WINDOW_LIFETIME, REASON_TOKENS_SPENT);
+    tokens.used = 99000;
+    tokens.cap = 100000;
+    tokens.ask = 2500;
+    tokens_held.used = 500;
+    tokens_held.held = 300;
+    tokens_held.cap = 1000;
+    tokens_held.ask = 400;
+    tokens_held.retry_after_ms = SECOND_MS;
+    weighed.used = 38;
+    weighed.cap = 40;
+    weighed.ask = 5;
+    rate.used = 900000;
+    rate.cap = 1000000;
+    rate.ask = 250000;
+    rate.retry_after_ms = 12 * SECOND_MS;
+    slow.retry_after_ms = 2 * HOUR_MS;
+    large.used = 0;
+    large.ask = 5000001;
+    heavy.used = 0;
+    heavy.cap = 4;
+    heavy.ask = 5;
+    const struct {
+        struct refusal refusal;
+        int status;
+        const char *sentence;
+    } rows[] = {
+        { tokens, 402,
+            "This key of account \"ada\" has used 99000 of 100000 tokens within the last 5 h; this call needs 2500 "
+            "(limit \"one\")." FITS_AGAIN },
+        { of_limit(COUNT_COST, PER_ACCOUNT, WINDOW_ROLLING, REASON_COST_SPENT), 402,
+            "Account \"ada\" has spent $5.00 of $5.00 within the last 5 h (limit \"one\")." FITS_AGAIN },
+        { tokens_held, 429,
+            "Account \"ada\" has used 500 of 1000 tokens, and calls in flight hold 300; this call needs 400 (limit "
+            "\"one\"). Try again in 1 s." },
+        { weighed, 402,
+            "Account \"ada\" with this model has used 38 of 40 requests in its window of 5 h, which lasts until "
+            "2026-11-21 16:04 UTC; this call counts as 5 (limit \"one\"). Ask your operator to raise it." },
+        { of_limit(COUNT_COST, PER_ACCOUNT_MODEL, WINDOW_FIRST_USE, REASON_COST_SPENT), 402,
+            "Account \"ada\" with this model has spent $5.00 of $5.00 in its window of 5 h, which lasts until "
+            "2026-11-21 16:04 UTC (limit \"one\"). Ask your operator to raise it." },
+        { rate, 429,
+            "Account \"ada\" has spent $0.90 of $1.00 that its rate allows at once; this call needs $0.25 (limit "
+            "\"one\"). Try again in 12 s." },
+        { slow, 402,
+            "This key of account \"ada\" has used 5000000 of 5000000 tokens that its rate allows at once (limit "
+            "\"one\")." OPENS },
+        { large, 402,
+            "Account \"ada\" has used 0 of 5000000 tokens that its rate allows at once; this call needs 5000001 (limit "
+            "\"one\")." NEVER },
+        { heavy, 402, "Account \"ada\" has used 0 of 4 requests; this call counts as 5 (limit \"one\")." NEVER },
+        { tree, 402,
+            "This thread with all under it has used 5000000 of 5000000 tokens (limit \"one\"). It does not reset by "
+            "itself. Ask your operator to raise it." },
+    };
+    for (size_t i = 0; i < countof(rows); i++) {
+        struct buf out = { 0 };
+        refusal_sentence(&rows[i].refusal, SLICE(""), SLICE("ada"), NOW_MS, &out);
+        assert_string_equal(buf_cstr(&out), rows[i].sentence);
+        assert_int_equal(refusal_status(&rows[i].refusal, NOW_MS), rows[i].status);
+        buf_free(&out);
+    }
+}
+
+static void
+whom_a_limit_is_shared_with_is_told(void **state)
+{
+    static const struct {
+        enum per_kind per;
+        const char *words; /* NULL: it is the caller's own, and its sums are told */
+    } rows[] = {
+        { PER_GATEWAY, "A limit shared with others is at 100 %" },
+        { PER_GROUP, "A limit shared by your group is at 100 %" },
+        { PER_ORGANISATION, "A limit shared by your organisation is at 100 %" },
+        { PER_PLAN, "A limit shared by all accounts of your plan is at 100 %" },
+        { PER_MODEL, "A limit shared by all callers of this model is at 100 %" },
+        { PER_TIER, "A limit shared by all callers of such models is at 100 %" },
+        { PER_TAG, "A limit shared by all calls with this tag is at 100 %" },
+        { PER_ACCOUNT, NULL },
+        { PER_KEY, NULL },
+        { PER_THREAD_TREE, NULL },
+        { PER_ACCOUNT_MODEL, NULL },
+    };
+    assert_int_equal(countof(rows), PER_KIND_COUNT);
+    for (size_t i = 0; i < countof(rows); i++) {
+        const struct refusal refusal =
+            of_limit(COUNT_COST, rows[i].per, WINDOW_ROLLING, REASON_COST_SPENT);
+        for (int voice = 0; voice < 3; voice++) {
+            const struct refusal_listener to =
+                listener(voice == 1 ? DIALECT_ANTHROPIC : DIALECT_OPENAI, voice == 2);
+            struct buf head = { 0 }, body = { 0 };
+            (void)refusal_render(&refusal, slice_str(""), &to, &head, &body);
+            const bool shared = rows[i].words != NULL;
+            assert_int_equal(slice_find(buf_slice(&body), SLICE("cap_micros")) < 0, shared);
+            assert_int_equal(slice_find(buf_slice(&body), SLICE("5.00")) < 0, shared);
+            assert_int_equal(slice_find(buf_slice(&body), SLICE("\"used_percent\":100")) >= 0, shared);
+            assert_true(!shared || slice_find(buf_slice(&head), SLICE("5.00")) < 0);
+            assert_true(!shared || slice_find(buf_slice(&body), slice_str(rows[i].words)) >= 0);
+            buf_free(&head);
+            buf_free(&body);
+        }
     }
 }
 
@@ -409,8 +525,8 @@ static const struct CMUnitTest tests[] = {
     CASE("waits are told up to a minute, longer ones as spent", waits_are_told_up_to_a_minute),
     CASE("each reason has its status for each client", each_reason_has_its_status_for_each_client),
     CASE("FF-92 the sentence names who, what and when", sentence_names_who_what_and_when),
-    CASE("FF-93 sums of others are not told", sums_of_others_are_not_told),
-    CASE("a rate waits, and what never fits does not", a_rate_waits_and_what_never_fits_does_not),
+    CASE("each kind of window is told, and what waiting is good for", each_kind_of_window_is_told),
+    CASE("FF-93 sums of others are not told", whom_a_limit_is_shared_with_is_told),
     CASE("hostile names break out of nothing", hostile_names_break_out_of_nothing),
 };
 UNIT_MAIN(tests)
