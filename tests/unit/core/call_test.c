@@ -607,10 +607,10 @@ what_is_left_of_a_shared_limit_is_told_as_a_share(void **state)
         struct gate *gate = NULL;
         gate_make((void **)&gate);
         strcpy(gate->bank.accounts[0].organisation, "acme");
-        add_limit(gate->policy, "money", COUNT_COST, pers[i], WINDOW_LIFETIME, 8000000);
+        add_limit(gate->policy, "money", COUNT_COST, pers[i], WINDOW_LIFETIME, 8000);
         struct limit *slides = add_limit(gate->policy, "slides", COUNT_REQUESTS, pers[i], WINDOW_ROLLING, 8);
         slides->span_ms = 5 * HOUR_MS;
-        const struct event event = a_call(MODEL_PAID, 2000000, 0);
+        const struct event event = a_call(MODEL_PAID, 2000, 0);
         const struct verdict verdict = expect_allowed(gate, &event);
         assert_true(verdict.tightest_money.share && verdict.tightest_requests.share);
         assert_int_equal(verdict.tightest_money.cap, 100);
