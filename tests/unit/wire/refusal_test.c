@@ -527,6 +527,7 @@ static const struct CMUnitTest tests[] = {
     CASE("FF-92 the sentence names who, what and when", sentence_names_who_what_and_when),
     CASE("each kind of window is told, and what waiting is good for", each_kind_of_window_is_told),
     CASE("FF-93 sums of others are not told", whom_a_limit_is_shared_with_is_told),
+    CASE("a rate waits, and what never fits does not", a_rate_waits_and_what_never_fits_does_not),
     CASE("hostile names break out of nothing", hostile_names_break_out_of_nothing),
 };
 UNIT_MAIN(tests)
