@@ -82,7 +82,7 @@ struct ask {
 
 struct account_name {
     int64_t account_id;
-    const char *name, *plan;
+    const char *name, *plan, *organisation;
 };
 /* Names of accounts by number, read again when an account or key has changed. */
 struct names {

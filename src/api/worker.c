@@ -155,9 +155,11 @@ names_add(struct names *names, const struct account_row *row)
     }
     const char *name = arena_strdup(&names->arena, slice_str(row->name));
     const char *plan = arena_strdup(&names->arena, slice_str(row->plan));
-    names->rows[names->count] = (struct account_name){ row->account_id, name, plan };
+    const char *organisation = arena_strdup(&names->arena, slice_str(row->organisation));
+    names->rows[names->count] =
+        (struct account_name){ row->account_id, name, plan, organisation };
     names->count++;
-    return name && plan;
+    return name && plan && organisation;
 }
 
 static bool

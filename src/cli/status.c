@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 
+#include "base/civil.h"
 #include "base/clock.h"
 #include "base/money.h"
 
@@ -116,15 +117,62 @@ meter_amount(struct json_object *meter, int64_t amount, char out[40])
     }
 }
 
+/* "ada", "ada key_3", "ada with gpt-5.5", "group research", "the gateway". */
 static void
 meter_whose(struct json_object *meter, struct buf *out)
 {
+    static const char *const shared[] = { "plan", "group", "organisation", "tier", "model", "tag" };
     const char *account = json_text(meter, "account");
-    buf_add_str(out, account[0] ? account : "the gateway");
+    const bool own = account[0] != '\0';
+    buf_add_str(out, account);
     if (json_has(meter, "key")) {
         buf_addf(out, " %s", json_text(meter, "key"));
     } else if (json_has(meter, "thread")) {
         buf_addf(out, " %s", json_text(meter, "thread"));
+    }
+    for (size_t i = 0; i < countof(shared); i++) {
+        const char *name = json_text(meter, shared[i]);
+        if (name[0] && own) {
+            buf_addf(out, " %s %s", strcmp(shared[i], "model") == 0 ? "with" : "in", name);
+        } else if (name[0]) {
+            buf_addf(out, "%s %s", shared[i], name);
+        }
+    }
+    buf_add_str(out, out->len ? "" : "the gateway");
+}
+
+/* "group research", "plan", "set, raised": whose word the cap is; nothing of the default. */
+static void
+meter_cap_by(struct json_object *meter, struct buf *out)
+{
+    const char *by = json_text(meter, "cap_by");
+    const char *group = json_text(meter, "cap_group");
+    if (strcmp(by, "default") != 0) {
+        buf_add_str(out, strcmp(by, "api_default") == 0 ? "set for all" : by);
+    }
+    if (group[0]) {
+        buf_addf(out, " %s", group);
+    }
+    if (json_has(meter, "raised")) {
+        buf_add_str(out, out->len ? ", raised" : "raised");
+    }
+}
+
+static void
+meter_resets(struct json_object *meter, int64_t now_ms, char out[64])
+{
+    char span[48];
+    int64_t at_ms = 0;
+    const char *window = json_text(meter, "window");
+    out[0] = '\0';
+    if (civil_parse_rfc3339(slice_str(json_text(meter, "resets_at")), &at_ms)) {
+        text_age(at_ms, now_ms, span);
+        (void)snprintf(out, 64, "%s", span);
+    } else if (strcmp(window, "rolling") == 0) {
+        civil_span(json_number(meter, "span_ms"), span);
+        (void)snprintf(out, 64, "after %s each", span);
+    } else if (strcmp(window, "lifetime") == 0) {
+        (void)snprintf(out, 64, "never");
     }
 }
 
@@ -151,17 +199,16 @@ print_meter(struct json_object *meter, struct table *table, int64_t now_ms)
     char used[40];
     char held[40];
     char cap[40] = "";
-    char resets[48] = "";
-    int64_t at_ms = 0;
+    char resets[64];
+    struct buf cap_by = { 0 };
     meter_whose(meter, &who);
+    meter_cap_by(meter, &cap_by);
+    meter_resets(meter, now_ms, resets);
     meter_fill(meter, &fill);
     meter_amount(meter, json_number(meter, "used"), used);
     meter_amount(meter, json_number(meter, "held"), held);
     if (json_has(meter, "cap")) {
         meter_amount(meter, json_number(meter, "cap"), cap);
-    }
-    if (civil_parse_rfc3339(slice_str(json_text(meter, "resets_at")), &at_ms)) {
-        text_age(at_ms, now_ms, resets);
     }
     table_cell(table, json_text(meter, "limit"));
     table_cell(table, buf_cstr(&who));
@@ -169,7 +216,9 @@ print_meter(struct json_object *meter, struct table *table, int64_t now_ms)
     table_cell(table, used);
     table_cell(table, held);
     table_cell(table, cap);
+    table_cell(table, buf_cstr(&cap_by));
     table_cell(table, resets);
+    buf_free(&cap_by);
     buf_free(&who);
     buf_free(&fill);
 }
@@ -184,6 +233,7 @@ print_meters(struct json_object *meters)
         { "USED", COLUMN_RIGHT },
         { "HELD", COLUMN_RIGHT },
         { "CAP", COLUMN_RIGHT },
+        { "CAP BY", COLUMN_LEFT },
         { "RESETS", COLUMN_LEFT },
     };
     const int64_t now_ms = clock_wall_ms();

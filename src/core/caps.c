@@ -174,9 +174,18 @@ struct cap_ruling
 cap_rule(const struct core *core, const struct limit *limit, const struct caller *caller,
     const struct subject_key *own)
 {
+    const struct subject_slot *slot = subject_find(core, own);
+    return cap_rule_row(core, limit, caller, own, slot ? &slot->row : NULL);
+}
+
+struct cap_ruling
+cap_rule_row(const struct core *core, const struct limit *limit, const struct caller *caller,
+    const struct subject_key *own, const struct subject_row *row)
+{
     static const struct subject_key gateway = { .kind = SUBJECT_GATEWAY };
     struct cap_ruling ruling;
-    const struct cap_set *set = set_of(core, own, limit, SET_CAP);
+    const struct cap_set *set =
+        row ? cap_set_find(row, limit->limit_id, SET_CAP, core->now_ms) : NULL;
     if (set) {
         ruling = (struct cap_ruling){ .cap = set->amount, .tier = TIER_OF_SUBJECT };
     } else if (!cap_of_groups(core, limit, caller, own, &ruling)) {
@@ -185,7 +194,8 @@ cap_rule(const struct core *core, const struct limit *limit, const struct caller
                      : cap_configured(limit, caller, own);
     }
     ruling.cap = cap_asked_for(limit, caller, own, ruling.cap);
-    const struct cap_set *raise = set_of(core, own, limit, SET_RAISE);
+    const struct cap_set *raise =
+        row ? cap_set_find(row, limit->limit_id, SET_RAISE, core->now_ms) : NULL;
     if (raise && ruling.cap != CAP_UNLIMITED) {
         ruling.raised = raise->amount;
         ruling.cap = money_add(ruling.cap, raise->amount);

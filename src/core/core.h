@@ -115,6 +115,12 @@ void core_standing_needs(
     struct core *core, const struct standing_ask *ask, struct needs *needs);
 int32_t core_standings(struct core *core, const struct standing_ask *ask,
     struct limit_standing standings[STANDINGS_MAX]);
+/* Of the limits that have a meter in this row and something to tell now: a window that is over tells nothing.
+ * Caps of other subjects (the gateway's, of groups, of the account itself) are those that are loaded.
+ * `account` NULL = it belongs to none. */
+int32_t core_row_standings(struct core *core, const struct account_row *account,
+    const struct subject_row *subject, const struct meter_row *meters,
+    struct limit_standing standings[METERS_MAX]);
 
 /* --- For people: what is reported of an account, and what the limits on that say now. */
 

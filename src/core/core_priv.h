@@ -72,6 +72,9 @@ const char *cap_tier_word(enum cap_tier tier);
 /* Of `limit` for one of its subjects. */
 struct cap_ruling cap_rule(const struct core *core, const struct limit *limit,
     const struct caller *caller, const struct subject_key *own);
+/* The same where `own` has its row at hand; NULL = it has none. */
+struct cap_ruling cap_rule_row(const struct core *core, const struct limit *limit,
+    const struct caller *caller, const struct subject_key *own, const struct subject_row *row);
 /* What people set for that subject and still holds; NULL = nothing. */
 const struct cap_set *cap_set_find(const struct subject_row *row, int64_t limit_id,
     enum cap_set_kind kind, int64_t now_ms);

@@ -146,6 +146,20 @@ meter_before(struct meter_row *row, const struct meter *meter)
     return before;
 }
 
+/* The last of a limit's meters; NULL where there is none. */
+static struct meter *
+meter_newest(struct meter_row *row, int64_t limit_id)
+{
+    struct meter *newest = NULL;
+    for (int32_t i = 0; i < row->meter_count; i++) {
+        struct meter *meter = &row->meters[i];
+        if (meter->limit_id == limit_id && (!newest || meter->window_ms > newest->window_ms)) {
+            newest = meter;
+        }
+    }
+    return newest;
+}
+
 static int32_t
 count_meters(const struct meter_row *row, int64_t limit_id)
 {
@@ -156,23 +170,40 @@ count_meters(const struct meter_row *row, int64_t limit_id)
     return count;
 }
 
-/* Two neighbours become one, at the time of the later: those that are closest, and never one whose window is
- * over with one whose is not. */
+static bool
+meter_empty(const struct meter *meter)
+{
+    return meter_idle(meter) && meter->settled == 0;
+}
+
+/* What the sum of the window says too much of, and for how long, once `before` counts at the time of `meter`:
+ * nothing where it is empty, or where both are over. */
+static int64_t
+merge_loss(
+    const struct limit *limit, const struct meter *before, const struct meter *meter, int64_t now_ms)
+{
+    const bool lossless = meter_empty(before) || window_is_over(limit, meter, now_ms);
+    return lossless ? 0 : meter->window_ms - before->window_ms;
+}
+
+/* Two neighbours become one, at the time of the later: those by which least is lost, and never one whose window
+ * is over with one whose is not. */
 static void
 merge_closest(const struct limit *limit, struct meter_row *row, int64_t now_ms)
 {
     struct meter *into = NULL;
     struct meter *from = NULL;
+    int64_t least_ms = 0;
     for (int32_t i = 0; i < row->meter_count; i++) {
         struct meter *meter = &row->meters[i];
         struct meter *before = meter->limit_id == limit->limit_id ? meter_before(row, meter) : NULL;
         const bool alike =
             before && window_is_over(limit, before, now_ms) == window_is_over(limit, meter, now_ms);
-        if (alike
-            && (!into
-                || meter->window_ms - before->window_ms < into->window_ms - from->window_ms)) {
+        const int64_t loss_ms = alike ? merge_loss(limit, before, meter, now_ms) : 0;
+        if (alike && (!into || loss_ms < least_ms)) {
             into = meter;
             from = before;
+            least_ms = loss_ms;
         }
     }
     if (!into) {
@@ -194,7 +225,16 @@ rolling_to_charge(
         return meter;
     }
     drop_over(core, row, limit, now_ms);
-    if (count_meters(row, limit->limit_id) >= ROLLING_METERS_MAX) {
+    struct meter *newest = meter_newest(row, limit->limit_id);
+    if (newest && meter_empty(newest)) { /* all of it was given back */
+        newest->window_ms = now_ms;
+        return newest;
+    }
+    /* One more while calls of a window that is over are in flight: they share a meter, and take none of those
+     * that are told apart. */
+    const struct meter *oldest = meter_reaching(row, limit->limit_id, INT64_MIN);
+    const bool over = oldest && window_is_over(limit, oldest, now_ms);
+    if (count_meters(row, limit->limit_id) >= ROLLING_METERS_MAX + over) {
         merge_closest(limit, row, now_ms);
     }
     return meter_make(core, limit, row, now_ms, now_ms);

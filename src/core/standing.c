@@ -59,22 +59,30 @@ core_standing_needs(struct core *core, const struct standing_ask *ask, struct ne
     }
 }
 
-static void
-read_standing(struct core *core, const struct limit *limit, const struct subject_key *key,
-    struct limit_standing *out)
+/* False: nothing was counted in the window that holds now. */
+static bool
+read_meters(
+    struct core *core, const struct limit *limit, struct meter_row *row, struct limit_standing *out)
 {
     struct standing standing;
-    const struct subject_slot *subject = subject_find(core, key);
-    struct meter_slot *slot = subject ? work_meter(core->work, subject->row.subject_id) : NULL;
-    struct meter_row *row = slot && slot->slot.state != SLOT_ABSENT ? &slot->row : NULL;
     meters_stand(core, limit, row, max_i64(core->now_ms, row ? row->seen_ms : 0), &standing);
-    out->subject_id = subject ? subject->row.subject_id : 0;
     out->used = limit->window == WINDOW_BUCKET
                     ? (standing.now.settled + limit->period_ms - 1) / max_i64(1, limit->period_ms)
                     : standing.now.settled;
     out->held = standing.now.held;
-    out->start_ms = standing.window.start_ms;
+    out->start_ms = limit->window == WINDOW_ROLLING ? 0 : standing.window.start_ms;
     out->end_ms = standing.window.end_ms;
+    return standing.metered || out->used != 0 || out->held != 0;
+}
+
+static void
+read_standing(struct core *core, const struct limit *limit, const struct subject_key *key,
+    struct limit_standing *out)
+{
+    const struct subject_slot *subject = subject_find(core, key);
+    struct meter_slot *slot = subject ? work_meter(core->work, subject->row.subject_id) : NULL;
+    out->subject_id = subject ? subject->row.subject_id : 0;
+    (void)read_meters(core, limit, slot && slot->slot.state != SLOT_ABSENT ? &slot->row : NULL, out);
 }
 
 static void
@@ -111,6 +119,71 @@ core_standings(struct core *core, const struct standing_ask *ask,
         for (int32_t k = 0; k < subjects && count < STANDINGS_MAX; k++) {
             stand_one(core, &caller, limit, &keys[k], &standings[count++]);
         }
+    }
+    return count;
+}
+
+/* --- Of a row of meters. */
+
+/* What rules of one of its limits. False: another row is under that cap, and this one has nothing to tell. */
+static bool
+rule_row(const struct core *core, const struct limit *limit, const struct caller *caller,
+    const struct subject_row *subject, struct cap_ruling *ruling)
+{
+    struct subject_key own = { .kind = subject->kind, .account_id = subject->account_id };
+    struct subject_key purse;
+    memcpy(own.name, subject->name, sizeof own.name);
+    if (subject->kind != SUBJECT_ACCOUNT_ORGANISATION) {
+        *ruling = cap_rule_row(core, limit, caller, &own, subject);
+        if (ruling->tier == TIER_OF_GROUP && limit_purse(limit, caller, &purse)) {
+            ruling->cap = CAP_UNLIMITED;
+        }
+        return true;
+    }
+    own = (struct subject_key){ .kind = SUBJECT_ACCOUNT, .account_id = subject->account_id };
+    *ruling = cap_rule(core, limit, caller, &own);
+    return ruling->tier == TIER_OF_GROUP;
+}
+
+static bool
+stand_row(struct core *core, const struct limit *limit, const struct caller *caller,
+    const struct subject_row *subject, struct meter_row *row, struct limit_standing *out)
+{
+    struct cap_ruling ruling;
+    if (!meter_find_only(row, limit->limit_id)
+        || !rule_row(core, limit, caller, subject, &ruling)) {
+        return false;
+    }
+    *out = (struct limit_standing){ .limit = (int32_t)(limit - caller->policy->limits),
+        .kind = subject->kind,
+        .account_id = subject->account_id,
+        .subject_id = subject->subject_id,
+        .cap = ruling.cap,
+        .raised = ruling.raised,
+        .tier = cap_tier_word(ruling.tier),
+        .group = ruling.tier == TIER_OF_GROUP ? ruling.group : -1 };
+    memcpy(out->name, subject->name, sizeof out->name);
+    return read_meters(core, limit, row, out);
+}
+
+int32_t
+core_row_standings(struct core *core, const struct account_row *account,
+    const struct subject_row *subject, const struct meter_row *meters,
+    struct limit_standing standings[METERS_MAX])
+{
+    int32_t count = 0;
+    struct call_event call = { 0 };
+    struct meter_row row = *meters;
+    if (subject->kind == SUBJECT_ACCOUNT_ORGANISATION) {
+        slice_to_cstr(slice_str(subject->name), call.organisation, sizeof call.organisation);
+    }
+    const struct caller caller = { .policy = core->policy,
+        .call = &call,
+        .account = account,
+        .account_id = subject->account_id };
+    for (int32_t i = 0; i < core->policy->limit_count && count < METERS_MAX; i++) {
+        count += stand_row(
+            core, &core->policy->limits[i], &caller, subject, &row, &standings[count]);
     }
     return count;
 }

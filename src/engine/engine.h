@@ -117,6 +117,17 @@ void engine_on_outbox(struct engine *engine, void (*told)(void *user), void *use
 MUST_USE enum status engine_standings(struct store_reader *reader, const struct policy *policy,
     const struct standing_ask *ask, int64_t now_ms, struct limit_standing standings[STANDINGS_MAX],
     int32_t *count);
+/* The same of rows of meters, as a reader hands them out: what is set for others that a cap may come from (the
+ * gateway, groups, accounts) is read when the view is opened. One thread's; `policy` outlives it. */
+struct meters_view;
+MUST_USE enum status meters_view_open(struct store_reader *reader, const struct policy *policy,
+    int64_t now_ms, struct meters_view **view);
+/* How many of the limits that have a meter in the row have something to tell; `standings` are the view's until
+ * the next row. `account` NULL = it is of none. */
+int32_t meters_view_row(struct meters_view *view, const struct account_row *account,
+    const struct subject_row *subject, const struct meter_row *meters,
+    const struct limit_standing **standings);
+void meters_view_close(struct meters_view *view); /* NULL is allowed */
 
 struct engine_state {
     bool store_ok;

@@ -1,6 +1,8 @@
 /* engine/standings.c: how limits stand, by rows of the reader door: the core's own rules, and no decision. */
 #include "engine/engine_priv.h"
 
+#include <stdlib.h>
+
 #define ROUNDS_MAX 5
 
 static enum status
@@ -50,4 +52,73 @@ engine_standings(struct store_reader *reader, const struct policy *policy,
     work_end(&work);
     arena_free(&arena);
     return status;
+}
+
+/* --- Of rows of meters. */
+
+struct meters_view {
+    struct arena arena;
+    struct work work;
+    struct core core;
+    struct limit_standing standings[METERS_MAX];
+};
+
+static bool
+keep_caps(void *user, const struct subject_row *row)
+{
+    struct meters_view *view = user;
+    struct need need = { .kind = NEED_SUBJECT, .sub_kind = (int32_t)row->kind, .id = row->account_id };
+    memcpy(need.text, row->name, sizeof need.text);
+    work_load(&view->work, &need, row);
+    return !view->work.failed;
+}
+
+/* Whose caps may rule meters of others. */
+static enum status
+load_caps(struct store_reader *reader, struct meters_view *view)
+{
+    static const enum subject_kind kinds[] = { SUBJECT_GATEWAY, SUBJECT_GROUP, SUBJECT_ACCOUNT };
+    enum status status = STATUS_OK;
+    for (size_t i = 0; i < countof(kinds) && status == STATUS_OK; i++) {
+        const struct subject_filter filter = { .with_caps = true, .kind = kinds[i] };
+        status = store_read_subjects(reader, &filter, keep_caps, view);
+    }
+    return status == STATUS_OK && view->work.failed ? STATUS_FULL : status;
+}
+
+enum status
+meters_view_open(struct store_reader *reader, const struct policy *policy, int64_t now_ms,
+    struct meters_view **view)
+{
+    *view = calloc(1, sizeof **view);
+    if (!*view) {
+        return STATUS_FULL;
+    }
+    work_start(&(*view)->work, &(*view)->arena);
+    (*view)->core = (struct core){ .policy = policy, .work = &(*view)->work, .now_ms = now_ms };
+    const enum status status = (*view)->work.failed ? STATUS_FULL : load_caps(reader, *view);
+    if (status != STATUS_OK) {
+        meters_view_close(*view);
+        *view = NULL;
+    }
+    return status;
+}
+
+int32_t
+meters_view_row(struct meters_view *view, const struct account_row *account,
+    const struct subject_row *subject, const struct meter_row *meters,
+    const struct limit_standing **standings)
+{
+    *standings = view->standings;
+    return core_row_standings(&view->core, account, subject, meters, view->standings);
+}
+
+void
+meters_view_close(struct meters_view *view)
+{
+    if (view) {
+        work_end(&view->work);
+        arena_free(&view->arena);
+        free(view);
+    }
 }

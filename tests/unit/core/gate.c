@@ -594,8 +594,9 @@ audit_promises(const struct gate *gate)
                 const struct hold_row *hold = &gate->bank.holds[h];
                 for (int32_t p = 0; p < hold->part_count; p++) {
                     const struct hold_part *part = &hold->parts[p];
-                    const bool here = part->limit_id == meter->limit_id && part->subject_id == row->subject_id
-                                      && part->window_ms == meter->window_ms;
+                    /* Parts of a rolling window lie in the meter that reaches up to them. */
+                    const bool mine = part->limit_id == meter->limit_id && part->subject_id == row->subject_id;
+                    const bool here = mine && meter_of_part((struct meter_row *)row, part) == meter;
                     held += here ? part->held : 0;
                     bound += here ? part->bound : 0;
                 }
