@@ -110,7 +110,7 @@ describe('windows', () => {
     await sleep(1200);
     await passes(key, 'gpt-window');
     const message = await refused(key, 'gpt-window', { status: 402, code: 'tokens_spent', after: [1, 3] });
-    assert.match(message, /This key of account "dan" has used 2020 of 2050 tokens \(limit "window"\)/);
+    assert.match(message, /This key of account "dan" has used 2020 of 2050 tokens within the last 3 s; this call needs \d+ \(limit "window"\)/);
     await passes(other, 'gpt-window'); /* another key has its own */
     await until('the first has left the window', async () => (await send(gateway, key, call('gpt-window'))).status === 200, 4000, 100);
     assert.ok(Date.now() - started >= 3000, 'not before the window was over');
@@ -124,7 +124,7 @@ describe('windows', () => {
     const began = Date.now();
     await passes(key, 'gpt-heavy');
     const message = await refused(key, 'gpt-first', { status: 429, code: 'rate_limited', retry: null, after: [1, 2] });
-    assert.match(message, /Account "dan" has used 6 of 6 requests \(limit "first"\)/);
+    assert.match(message, /Account "dan" has used 6 of 6 requests in its window of 2 s, which lasts until .* UTC.* \(limit "first"\)/);
     await passes(key, 'gpt-live'); /* weighs nothing */
     await sleep(Math.max(0, began + 2050 - Date.now()));
     await passes(key, 'gpt-heavy');
@@ -150,7 +150,7 @@ describe('subjects', () => {
     assert.deepEqual(await usedOf('purse'), [2 * CALL_MICROS]);
     for (const key of [bob, ada]) { /* ada is of both groups; one of them has nothing left */
       const message = await refused(key, 'gpt-purse', { status: 402, code: 'budget_spent' });
-      assert.match(message, /A limit shared with others is at 126 % \(limit "purse"\)/);
+      assert.match(message, /A limit shared by your group is at 126 % \(limit "purse"\)/);
       assert.doesNotMatch(message, /\$0\.00[56]/, 'sums of others are not told');
     }
     await passes(cy, 'gpt-purse');
@@ -184,7 +184,7 @@ describe('subjects', () => {
     await passes(service, 'gpt-org', of('acme'));
     await passes(service, 'gpt-org', of('acme', 'shop-yan'));
     const message = await refused(service, 'gpt-org', { ...of('acme', 'shop-xi'), status: 402, code: 'budget_spent' });
-    assert.match(message, /A limit shared with others is at 126 % \(limit "org"\)/);
+    assert.match(message, /A limit shared by your organisation is at 126 % \(limit "org"\)/);
     await passes(service, 'gpt-org', of('globex'));
     const user = keyOf('dan');
     await passes(user, 'gpt-org', { headers: { 'x-tidegate-organisation': 'acme' } }); /* from others it says nothing */
@@ -230,10 +230,10 @@ describe('subjects', () => {
     for (const key of [cy, dan, cy]) {
       await passes(key, 'gpt-each');
     }
-    await refused(dan, 'gpt-each', { status: 402, code: 'rate_limited', words: /shared with others is at 100 %/ });
+    await refused(dan, 'gpt-each', { status: 402, code: 'rate_limited', words: /shared by all callers of this model is at 100 %/ });
     await passes(pro, 'gpt-plan');
     await passes(second, 'gpt-plan');
-    await refused(pro, 'gpt-plan', { status: 402, code: 'budget_spent', words: /shared with others/ });
+    await refused(pro, 'gpt-plan', { status: 402, code: 'budget_spent', words: /shared by all accounts of your plan/ });
     await passes(dan, 'gpt-plan');
     await passes(dan, 'gpt-own');
     await passes(cy, 'gpt-own');
@@ -245,7 +245,7 @@ describe('subjects', () => {
     }
     const answer = await send(gateway, cy, small('messages'));
     const tier = assertRefusal(answer, 'messages', { status: 402, code: 'rate_limited' });
-    assert.match(tier, /A limit shared with others is at 100 % \(limit "by-tier"\)/);
+    assert.match(tier, /A limit shared by all callers of such models is at 100 % \(limit "by-tier"\)/);
     await gateway.booked();
     assert.deepEqual(await usedOf('own-model'), [CALL_TOKENS, CALL_TOKENS]);
   });

@@ -1,0 +1,180 @@
+/* tests/unit/core/standing_test.c
+ *
+ * Goal: pages show of a row of meters what a decision would find: the window that holds now, never one that is
+ * over, under the cap that rules, and by whose word.
+ * Method: calls through the gate, then its rows as a reader hands them out. */
+#include "gate.h"
+
+#include <string.h>
+
+#include "core/core_priv.h"
+
+struct view {
+    struct arena arena;
+    struct work work;
+    struct core core;
+    int32_t count;
+    struct limit_standing standings[METERS_MAX];
+};
+
+/* What the row of that subject tells; 0 where nothing does. */
+static int32_t
+view_row(struct gate *gate, struct view *view, enum subject_kind kind, const char *name)
+{
+    memset(view, 0, sizeof *view);
+    work_start(&view->work, &view->arena);
+    view->core =
+        (struct core){ .policy = gate->policy, .work = &view->work, .now_ms = gate->now_ms };
+    for (int i = 0; i < gate->bank.subject_count; i++) {
+        const struct subject_row *subject = &gate->bank.subjects[i];
+        for (int k = 0; k < gate->bank.meter_count; k++) {
+            const struct meter_row *meters = &gate->bank.meters[k];
+            if (meters->subject_id == subject->subject_id && subject->kind == kind
+                && strcmp(subject->name, name) == 0) {
+                view->count = core_row_standings(&view->core, bank_account(gate, subject->account_id),
+                    subject, meters, view->standings);
+            }
+        }
+    }
+    work_end(&view->work);
+    arena_free(&view->arena);
+    return view->count;
+}
+
+static void
+charge(struct gate *gate, int64_t cost)
+{
+    const struct event event = a_call(MODEL_PAID, cost, 0);
+    const struct event settle = a_settle(expect_allowed(gate, &event).hold_id, cost, 0);
+    expect_allowed(gate, &settle);
+}
+
+static void
+assert_shown(struct gate *gate, int64_t used, int64_t start_ms, int64_t end_ms)
+{
+    struct view view;
+    assert_int_equal(view_row(gate, &view, SUBJECT_ACCOUNT, ""), 1);
+    assert_int_equal(view.standings[0].used, used);
+    assert_int_equal(view.standings[0].start_ms, start_ms);
+    assert_int_equal(view.standings[0].end_ms, end_ms);
+}
+
+static void
+assert_nothing_shown(struct gate *gate)
+{
+    struct view view;
+    assert_int_equal(view_row(gate, &view, SUBJECT_ACCOUNT, ""), 0);
+}
+
+static void
+a_window_that_is_over_is_not_shown(void **state)
+{
+    static const enum window_kind windows[] = { WINDOW_DAY, WINDOW_ROLLING, WINDOW_FIRST_USE };
+    const int64_t midnight_ms = NOON_MS + 12 * HOUR_MS;
+    for (size_t i = 0; i < countof(windows); i++) {
+        struct gate *gate = NULL;
+        gate_make((void **)&gate);
+        const bool day = windows[i] == WINDOW_DAY;
+        const bool rolls = windows[i] == WINDOW_ROLLING;
+        struct limit *limit =
+            add_limit(gate->policy, "money", COUNT_COST, PER_ACCOUNT, windows[i], 1000);
+        limit->span_ms = day ? 0 : 12 * HOUR_MS;
+        const int64_t start_ms = day ? midnight_ms - DAY_MS : rolls ? 0 : NOON_MS;
+        const int64_t end_ms = rolls ? 0 : midnight_ms;
+        charge(gate, 600);
+        const struct event open = a_call(MODEL_PAID, 300, 0);
+        expect_allowed(gate, &open); /* in flight beyond its window */
+        gate->now_ms += 6 * HOUR_MS;
+        charge(gate, 100);
+        assert_shown(gate, 700, start_ms, end_ms);
+        gate->now_ms = midnight_ms;
+        if (rolls) {
+            assert_shown(gate, 100, 0, 0);
+            gate->now_ms += 6 * HOUR_MS;
+        }
+        assert_nothing_shown(gate);
+        gate_end((void **)&gate);
+    }
+}
+
+static void
+a_bucket_shows_what_has_not_drained(void **state)
+{
+    struct gate *gate = *state;
+    add_bucket(gate->policy, "rate", PER_ACCOUNT, 60, MINUTE_MS, 10);
+    charge(gate, 1);
+    charge(gate, 1);
+    assert_shown(gate, 2, 0, 0);
+    gate->now_ms += SECOND_MS;
+    assert_shown(gate, 1, 0, 0);
+    gate->now_ms += HOUR_MS;
+    assert_shown(gate, 0, 0, 0);
+}
+
+static void
+the_cap_that_rules_is_shown(void **state)
+{
+    struct gate *gate = *state;
+    struct view view;
+    static struct plan_cap plan_caps[] = { { "free", 800 } };
+    struct limit *limit = add_limit(gate->policy, "money", COUNT_COST, PER_ACCOUNT, WINDOW_MONTH, 1000);
+    charge(gate, 1);
+    assert_int_equal(view_row(gate, &view, SUBJECT_ACCOUNT, ""), 1);
+    assert_int_equal(view.standings[0].cap, 1000);
+    assert_string_equal(view.standings[0].tier, "default");
+    limit->plan_caps = plan_caps;
+    limit->plan_cap_count = 1;
+    view_row(gate, &view, SUBJECT_ACCOUNT, "");
+    assert_int_equal(view.standings[0].cap, 800);
+    assert_string_equal(view.standings[0].tier, "plan");
+    struct subject_row *subject = &gate->bank.subjects[0];
+    subject->set_count = 2;
+    subject->sets[0] = (struct cap_set){ .limit_id = limit->limit_id, .kind = SET_CAP, .amount = 500 };
+    subject->sets[1] = (struct cap_set){
+        .limit_id = limit->limit_id, .kind = SET_RAISE, .amount = 50, .expires_ms = gate->now_ms + 1
+    };
+    view_row(gate, &view, SUBJECT_ACCOUNT, "");
+    assert_int_equal(view.standings[0].cap, 550);
+    assert_int_equal(view.standings[0].raised, 50);
+    assert_string_equal(view.standings[0].tier, "set");
+    gate->now_ms += 1;
+    view_row(gate, &view, SUBJECT_ACCOUNT, "");
+    assert_int_equal(view.standings[0].cap, 500);
+}
+
+/* Under a group's cap is what was spent in its organisation: that row has it, the account's own has none. */
+static void
+a_cap_of_a_group_is_shown_where_it_rules(void **state)
+{
+    struct gate *gate = *state;
+    struct view view;
+    static const char *members[] = { "ann" };
+    static struct group groups[] = {
+        { .name = "lab", .organisation = "acme", .member_count = 1, .members = members }
+    };
+    static struct plan_cap group_caps[] = { { "lab", 700 } };
+    struct limit *limit = add_limit(gate->policy, "money", COUNT_COST, PER_ACCOUNT, WINDOW_MONTH, 1000);
+    gate->policy->groups = groups;
+    gate->policy->group_count = 1;
+    limit->group_caps = group_caps;
+    limit->group_cap_count = 1;
+    strcpy(gate->bank.accounts[0].organisation, "acme");
+    charge(gate, 1);
+    assert_int_equal(view_row(gate, &view, SUBJECT_ACCOUNT_ORGANISATION, "acme"), 1);
+    assert_int_equal(view.standings[0].cap, 700);
+    assert_int_equal(view.standings[0].group, 0);
+    assert_int_equal(view_row(gate, &view, SUBJECT_ACCOUNT, ""), 1);
+    assert_int_equal(view.standings[0].cap, CAP_UNLIMITED);
+    limit->group_cap_count = 0; /* the default rules, of all that is spent */
+    assert_int_equal(view_row(gate, &view, SUBJECT_ACCOUNT_ORGANISATION, "acme"), 0);
+    view_row(gate, &view, SUBJECT_ACCOUNT, "");
+    assert_int_equal(view.standings[0].cap, 1000);
+}
+
+static const struct CMUnitTest tests[] = {
+    CASE("FF-97 a window that is over is not shown as the current one", a_window_that_is_over_is_not_shown),
+    CASE_WITH("a bucket shows what has not drained", a_bucket_shows_what_has_not_drained, gate_make, gate_end),
+    CASE_WITH("the cap that rules is shown, and by whose word", the_cap_that_rules_is_shown, gate_make, gate_end),
+    CASE_WITH("a group's cap is shown where it rules", a_cap_of_a_group_is_shown_where_it_rules, gate_make, gate_end),
+};
+UNIT_MAIN(tests)
