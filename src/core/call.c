@@ -236,12 +236,12 @@ evaluate_substitute(struct call_state *state, const struct limit *limit, struct 
     }
 }
 
-/* A better estimate of the input might let it pass, where the policy asks for a count then. */
+/* A count of the input might let it pass, and the relay can get one. */
 static bool
 may_count(const struct call_state *state, const struct verdict *verdict)
 {
     const enum reason reason = verdict->refusal.reason;
-    return state->policy->estimator == ESTIMATOR_COUNTED && state->call->input_counted == 0
+    return state->call->can_count && state->call->input_counted == 0
            && (reason == REASON_COST_SPENT || reason == REASON_COST_HELD
                || reason == REASON_TOKENS_SPENT || reason == REASON_TOKENS_HELD);
 }
@@ -290,7 +290,7 @@ judge_call(struct call_state *state, struct verdict *verdict)
         return;
     }
     verdict->may_count = may_count(state, verdict);
-    verdict->wait_ms = refusal_wait_ms(state->policy, &verdict->refusal);
+    verdict->wait_ms = verdict->may_count ? 0 : refusal_wait_ms(state->policy, &verdict->refusal);
     if (verdict->wait_ms > 0) {
         verdict->kind = VERDICT_WAIT;
     }

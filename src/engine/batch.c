@@ -423,10 +423,13 @@ answer_refused(struct engine *engine, struct queued *item, struct verdict *verdi
 {
     const enum reason reason = verdict->refusal.reason;
     const bool ours = reason == REASON_STORE_UNAVAILABLE || reason == REASON_DRAINING;
-    if (item->event.kind == EVENT_CALL && !ours) {
+    const bool final = !verdict->may_count; /* else the same call comes again, counted */
+    if (item->event.kind == EVENT_CALL && !ours && final) {
         verdict->refusal.ledger_id = refusals_note(engine, &item->event, &verdict->refusal);
     }
-    count_refused(&item->event);
+    if (final) {
+        count_refused(&item->event);
+    }
     if (item->waiter) {
         lines_leave(engine, item->waiter);
         item->waiter = NULL;

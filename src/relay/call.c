@@ -265,6 +265,11 @@ call_on_gone(struct net_exchange *exchange)
     case CALL_IDENTIFY:
     case CALL_BODY:
     case CALL_GATE:
+    case CALL_COUNT:
+        if (call->upstream) { /* of a count, which costs nothing */
+            net_call_cancel(call->upstream);
+            call->upstream = NULL;
+        }
         if (call->ticket_open) {
             replies_forget(
                 call->loop->replies, call->ticket); /* a hold made meanwhile is given back */
@@ -293,7 +298,7 @@ const struct net_handler call_handler = {
     .on_drained = call_on_drained,
 };
 
-/* A stream that waits in a line shows life; a drain that takes too long is given up. */
+/* A stream that waits in a line shows life; a drain or a count that takes too long is given up. */
 static void
 call_on_timer(struct net_timer *timer)
 {
@@ -308,6 +313,10 @@ call_on_timer(struct net_timer *timer)
         };
         call_settle(call, &ending);
         call_free(call);
+        return;
+    }
+    if (call->state == CALL_COUNT) {
+        call_count_late(call);
         return;
     }
     if (call->thin && call->upstream) { /* so large that its end was not worth waiting for */

@@ -110,7 +110,7 @@ fill_event(struct call *call, struct call_event *event)
     event->stream = facts->stream;
     event->body_bytes = call->body_bytes;
     event->input_bytes_bound = facts_input_tokens_bound(facts);
-    event->input_counted = facts->input_tokens;
+    event->input_counted = call->count_tried ? call->input_counted : facts->input_tokens;
     event->input_unbounded = facts_input_unbounded(facts);
     event->output_limit = facts->output_limit;
     event->output_floor = facts->thinking_budget ? facts->thinking_budget + 1 : 0;
@@ -126,6 +126,7 @@ fill_event(struct call *call, struct call_event *event)
     const int64_t speed_pct = price_words_pct((struct slice){ 0 }, facts->speed);
     call->speed_pct = speed_pct ? speed_pct : 200;
     event->cannot_bound = call_cannot_be_bounded(facts);
+    event->can_count = call_can_count(call);
     call_fill_labels(call, event);
     fill_thread(call, event);
     call_bind(call, event);
@@ -137,10 +138,10 @@ call_ask_gate(struct call *call, enum reason found)
     struct event event = { .kind = EVENT_CALL, .call = { 0 } };
     if (found == REASON_OK) {
         fill_event(call, &event.call);
-        if (call_refused_again(call, &event.call)) {
+        if (!call->count_tried && call_refused_again(call, &event.call)) {
             return;
         }
-        call->asked = arena_alloc(&call->arena, sizeof *call->asked); /* NULL: is not remembered */
+        call->asked = call->count_tried ? NULL : arena_alloc(&call->arena, sizeof *call->asked); /* NULL: is not remembered */
         if (call->asked) {
             *call->asked = event.call;
         }
@@ -212,6 +213,10 @@ call_on_decision(void *user, const struct verdict *verdict)
     call->ticket_open = false;
     histogram_add(HISTOGRAM_GATE, clock_mono_us() - call->asked_mono_us);
     net_timer_stop(&call->timer);
+    if (verdict->kind == VERDICT_REFUSED && verdict->may_count) {
+        call_count_input(call);
+        return;
+    }
     if (verdict->kind == VERDICT_REFUSED) {
         trail_note(TRAIL_REFUSED, call->account_id, (int64_t)verdict->refusal.reason,
             verdict->refusal.ledger_id);

@@ -83,6 +83,7 @@ enum call_state {
     CALL_IDENTIFY,
     CALL_BODY,
     CALL_GATE,
+    CALL_COUNT,
     CALL_SEND,
     CALL_ANSWER,
     CALL_DRAIN,
@@ -153,6 +154,9 @@ struct call {
     int32_t route_index, attempts;
     enum payer payer;
     bool lowered;
+    bool count_tried;              /* input_counted is what came of it */
+    int count_status;
+    int64_t input_counted;         /* 0 = not counted */
     int64_t output_limit, est_input;
     int64_t gate_est_input;        /* as the gate had it, before the provider named it */
     struct net_timer timer;        /* keep-alive while waiting; time limit of a drain */
@@ -225,6 +229,13 @@ void call_body_complete(struct call *call);
 /* `found`: what the request itself is refused for; the gate says so, and puts it on the books. */
 void call_ask_gate(struct call *call, enum reason found);
 
+/* --- count.c: the input counted by its provider */
+/* Whether a provider of the call's open routes can count it, and has not been asked yet. */
+bool call_can_count(const struct call *call);
+/* Counts, and asks the gate once more. */
+void call_count_input(struct call *call);
+void call_count_late(struct call *call);
+
 /* --- issued.c: ids that providers gave */
 /* Asks the gate for the ids that the request names, and goes on to ask for the call. */
 void call_ask_issued(struct call *call);
@@ -239,6 +250,10 @@ struct slice call_issued(struct call *call);
 
 /* --- send.c */
 void call_send(struct call *call);
+struct net_target call_target(const struct provider *provider);
+/* To the call's route, at the endpoint of `api`; with memory for `room` more bytes behind it. False where a part
+ * cannot be sent as a header: a secret with a line end, say. */
+MUST_USE bool call_write_head(struct call *call, enum api api, size_t length, size_t room);
 /* The attempt failed: the next open route, or the failure is told. `unbilled`: in a way that cost nothing;
  * else it is booked first, and only so many may follow (models.*.billed_retries). */
 void call_next_route(

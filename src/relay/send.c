@@ -12,10 +12,10 @@
 
 /* The path that this provider knows the api by; empty: no memory. */
 static struct slice
-target_of(struct call *call, const struct provider *provider)
+target_of(struct call *call, enum api api, const struct provider *provider)
 {
     const struct slice base = slice_str(provider->base_path);
-    struct slice path = slice_str(api_path(call->api));
+    struct slice path = slice_str(api_path(api));
     if (provider->dialect == DIALECT_OPENAI) {
         path = slice_of(path.ptr + 3, path.len - 3); /* its base_url ends in the version */
     }
@@ -49,19 +49,17 @@ head_bytes_bound(const struct call *call)
     return bytes;
 }
 
-/* False where a part cannot be sent as a header: a secret with a line end, say. */
-static bool
-write_head(struct call *call, size_t length)
+bool
+call_write_head(struct call *call, enum api api, size_t length, size_t room)
 {
     const struct provider *provider = call_provider(call);
     const struct credential *credential = &provider->company;
     struct buf *out = &call->request_head;
     call_free_head(call);
     out->limit_bytes = 0;
-    const size_t body_bytes = length <= SMALL_BODY_BYTES ? length : 0;
-    bool good = spares_take(&call->loop->spares, out, head_bytes_bound(call) + body_bytes);
+    bool good = spares_take(&call->loop->spares, out, head_bytes_bound(call) + room);
     out->limit_bytes = out->cap; /* growing would leave copies of the secret behind */
-    good = good && http_write_request_line(out, SLICE("POST"), target_of(call, provider));
+    good = good && http_write_request_line(out, SLICE("POST"), target_of(call, api, provider));
     good = good && http_write_header(out, SLICE("host"), slice_str(provider->host_header));
     const struct slice secret = slice_str(credential->secret);
     headers_to_provider(net_exchange_head(call->exchange), provider->dialect, secret,
@@ -106,7 +104,7 @@ make_pieces(struct call *call, struct slice pieces[PIECES_MAX])
         return 0;
     }
     const size_t length = splices_length(&splices, body);
-    if (!write_head(call, length)) {
+    if (!call_write_head(call, call->api, length, length <= SMALL_BODY_BYTES ? length : 0)) {
         return 0;
     }
     struct splice_walk walk = { 0 };
@@ -124,14 +122,20 @@ make_pieces(struct call *call, struct slice pieces[PIECES_MAX])
     return call->request_head.failed ? 0 : count;
 }
 
+struct net_target
+call_target(const struct provider *provider)
+{
+    const struct proxy *proxy = provider->proxy;
+    return (struct net_target){ provider->host, provider->port, provider->tls, provider->ca_file,
+        provider->company.id, proxy ? proxy->host : NULL, proxy ? proxy->port : 0,
+        proxy ? proxy->authorization : NULL };
+}
+
 void
 call_send(struct call *call)
 {
     const struct provider *provider = call_provider(call);
-    const struct proxy *proxy = provider->proxy;
-    const struct net_target target = { provider->host, provider->port, provider->tls,
-        provider->ca_file, provider->company.id, proxy ? proxy->host : NULL,
-        proxy ? proxy->port : 0, proxy ? proxy->authorization : NULL };
+    const struct net_target target = call_target(provider);
     const struct net_deadlines deadlines = { provider->connect_ms, provider->first_byte_ms,
         provider->between_bytes_ms };
     struct slice pieces[PIECES_MAX];

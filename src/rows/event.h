@@ -47,7 +47,8 @@ struct call_event {
     char organisation[64];       /* x-tidegate-organisation; empty = the account's own */
     char tags[CALL_TAGS_MAX][64];/* values of policy->tags, in their order; empty = none */
     bool cannot_bound;           /* a field that may raise the price beyond what can be known: refused under strict */
-    char unused[8 - (3 * (HASH_HEX + 1) + 2) % 8]; /* 0 */
+    bool can_count;              /* its input can be counted, if an estimate of it does not fit: then nobody waits yet */
+    char unused[8 - (3 * (HASH_HEX + 1) + 3) % 8]; /* 0 */
     int64_t body_bytes;
     int64_t input_bytes_bound;   /* the `bytes` estimator: a true bound of input tokens for text */
     int64_t input_counted;       /* tokens that the request itself counts: embeddings of token ids; 0 = an estimate is due */
@@ -271,7 +272,8 @@ struct verdict {
     uint64_t meter_mark;
     bool asks_again;             /* CALL refused: more than one limit decides whether the same call would be again */
     int64_t wait_ms;             /* WAIT: the longest that the call may wait */
-    bool may_count;              /* CALL refused: by an estimate of its input; a count of it may let it pass */
+    bool may_count;              /* CALL refused: by an estimate of its input, and it can be counted. No refusal yet: the
+                                  * same call is asked for again, with the count or without can_count */
     struct refusal shadow;       /* CALL allowed: by what a limit that only records would have refused it; REASON_OK = none */
     /* CALL allowed: */
     int32_t model_index;         /* in the policy of the event; another than was asked for after a downgrade */

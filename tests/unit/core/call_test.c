@@ -332,6 +332,44 @@ nobody_waits_where_waiting_is_off(void **state)
     assert_int_equal(expect_refused(gate, &event, REASON_COST_HELD).kind, VERDICT_REFUSED);
 }
 
+/* Who can be counted does not wait, and changes nothing, before that is done; nor is anybody asked to count twice. */
+static void
+what_can_be_counted_is_counted_first(void **state)
+{
+    struct gate *gate = *state;
+    add_limit(gate->policy, "day", COUNT_COST, PER_ACCOUNT, WINDOW_DAY, 600);
+    struct event event = a_call(MODEL_PAID, 100, 100);
+    expect_allowed(gate, &event);
+    event = a_call(MODEL_PAID, 250, 100);
+    assert_int_equal(expect_refused(gate, &event, REASON_COST_HELD).kind, VERDICT_WAIT);
+    event.call.can_count = true;
+    struct verdict verdict = expect_refused(gate, &event, REASON_COST_HELD);
+    assert_int_equal(verdict.kind, VERDICT_REFUSED);
+    assert_true(verdict.may_count);
+    event.call.input_counted = 240; /* a little better, and not enough */
+    verdict = expect_refused(gate, &event, REASON_COST_HELD);
+    assert_int_equal(verdict.kind, VERDICT_WAIT);
+    assert_false(verdict.may_count);
+    event.call.input_counted = 90;
+    expect_allowed(gate, &event);
+}
+
+/* How long somebody waits for a call in flight to end is what the queue says: nobody knows when that is. */
+static void
+calls_in_flight_are_waited_for_as_long_as_the_queue_says(void **state)
+{
+    struct gate *gate = *state;
+    struct limit *limit = add_limit(gate->policy, "one", COUNT_IN_FLIGHT, PER_ACCOUNT, WINDOW_CONCURRENCY, 1);
+    struct event event = a_call(MODEL_PAID, 100, 100);
+    expect_allowed(gate, &event);
+    assert_int_equal(expect_refused(gate, &event, REASON_IN_FLIGHT).kind, VERDICT_REFUSED);
+    limit->at_cap = AT_CAP_QUEUE;
+    limit->queue_ms = 20; /* less than clients are told to wait */
+    const struct verdict verdict = expect_refused(gate, &event, REASON_IN_FLIGHT);
+    assert_int_equal(verdict.kind, VERDICT_WAIT);
+    assert_int_equal(verdict.wait_ms, 20);
+}
+
 /* --- Routes. */
 
 static void
@@ -673,6 +711,9 @@ static const struct CMUnitTest tests[] = {
     CASE("the first refusal in the order of checks is told", the_first_refusal_is_told),
     CASE_WITH("a limit of another model does not count", only_limits_that_name_the_model, gate_make, gate_end),
     CASE_WITH("who comes later waits behind those who wait", others_wait_first, gate_make, gate_end),
+    CASE_WITH("what can be counted is counted first", what_can_be_counted_is_counted_first, gate_make, gate_end),
+    CASE_WITH("calls in flight are waited for as long as the queue says", calls_in_flight_are_waited_for_as_long_as_the_queue_says,
+        gate_make, gate_end),
     CASE_WITH("nobody waits where waiting is off", nobody_waits_where_waiting_is_off, gate_make, gate_end),
     CASE("the first open route that all limits admit", first_route_that_fits),
     CASE("who may call", who_may_call),
