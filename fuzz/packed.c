@@ -65,7 +65,8 @@ attempts(struct slice text, struct buf *again)
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static void (*const columns[])(struct slice, struct buf *) = { meters, parts, attempts, reported };
+    static void (*const columns[])(
+        struct slice, struct buf *) = { meters, parts, attempts, reported };
     if (size == 0) {
         return 0;
     }

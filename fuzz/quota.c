@@ -68,8 +68,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (http_parse_response(bytes, &limits, &state, HTTP_METHOD_POST, &head, &why) == HTTP_DONE) {
         judge(dialect, &head, slice_of(bytes.ptr + head.head_bytes, bytes.len - head.head_bytes),
             now_ms);
-        hold_reports(
-            &head, slice_of(bytes.ptr + head.head_bytes, bytes.len - head.head_bytes));
+        hold_reports(&head, slice_of(bytes.ptr + head.head_bytes, bytes.len - head.head_bytes));
     } else {
         hold_reports(NULL, bytes);
         hold_wait(wait_parse(bytes, now_ms));

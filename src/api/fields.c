@@ -58,9 +58,7 @@ field_set(const struct field *field, struct slice text)
         }
         *(int64_t *)field->into = number;
         return true;
-    case FIELD_JSON:
-        *(struct slice *)field->into = text;
-        return slice_starts(text, SLICE("{"));
+    case FIELD_JSON: *(struct slice *)field->into = text; return slice_starts(text, SLICE("{"));
     case FIELD_BOOL:
         *(bool *)field->into = slice_eq(text, SLICE("true"));
         return slice_eq(text, SLICE("true")) || slice_eq(text, SLICE("false"));

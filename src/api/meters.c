@@ -40,8 +40,7 @@ keep(struct gathering *gathering, const struct limit_standing *standing)
         return;
     }
     const int moved = gathering->count < gathering->max ? gathering->count : gathering->max - 1;
-    memmove(
-        &gathering->shown[at + 1], &gathering->shown[at], (size_t)(moved - at) * sizeof(shown));
+    memmove(&gathering->shown[at + 1], &gathering->shown[at], (size_t)(moved - at) * sizeof(shown));
     gathering->shown[at] = shown;
     gathering->count = moved + 1;
 }
@@ -59,8 +58,8 @@ gather_row(void *user, const struct subject_row *subject, const struct meter_row
             slice_str(name->organisation), account.organisation, sizeof(account.organisation));
     }
     const struct limit_standing *standings = NULL;
-    const int32_t count = meters_view_row(
-        gathering->view, name ? &account : NULL, subject, meters, &standings);
+    const int32_t count =
+        meters_view_row(gathering->view, name ? &account : NULL, subject, meters, &standings);
     for (int32_t i = 0; i < count; i++) {
         keep(gathering, &standings[i]);
     }

@@ -156,8 +156,7 @@ names_add(struct names *names, const struct account_row *row)
     const char *name = arena_strdup(&names->arena, slice_str(row->name));
     const char *plan = arena_strdup(&names->arena, slice_str(row->plan));
     const char *organisation = arena_strdup(&names->arena, slice_str(row->organisation));
-    names->rows[names->count] =
-        (struct account_name){ row->account_id, name, plan, organisation };
+    names->rows[names->count] = (struct account_name){ row->account_id, name, plan, organisation };
     names->count++;
     return name && plan && organisation;
 }

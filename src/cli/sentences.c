@@ -173,8 +173,7 @@ add_caps(struct buf *out, const struct limit *limit)
         add_amount(out, limit, limit->group_caps[i].cap);
     }
     if (limit->group_cap_count > 1 && limit->per != PER_GROUP) {
-        buf_addf(out, ", of several the %s",
-            limit->combine == COMBINE_MAX ? "highest" : "lowest");
+        buf_addf(out, ", of several the %s", limit->combine == COMBINE_MAX ? "highest" : "lowest");
     }
     if (limit->set) {
         buf_addf(out, "; %s set for it goes before", limit->set);
@@ -239,7 +238,9 @@ add_at_cap(struct buf *out, const struct limit *limit)
     case AT_CAP_REROUTE:
         buf_addf(out, "; what does not fit goes to %s instead, where that fits", limit->substitute);
         return;
-    case AT_CAP_WARN: buf_add_str(out, "; what does not fit starts all the same, and is told of"); return;
+    case AT_CAP_WARN:
+        buf_add_str(out, "; what does not fit starts all the same, and is told of");
+        return;
     case AT_CAP_SHADOW:
         buf_add_str(out, "; what does not fit starts all the same, and is recorded");
         return;

@@ -20,7 +20,8 @@ members_read(struct conf *conf, const struct node *map, struct group *group)
     for (const struct node *node = list->first; node && group->members; node = node->next) {
         char seen[64];
         if (node->kind != NODE_SCALAR || !name_valid(node->text)) {
-            report_add(&conf->report, node, "'members' wants names of accounts; this is %s", node_seen(node, seen));
+            report_add(&conf->report, node, "'members' wants names of accounts; this is %s",
+                node_seen(node, seen));
             continue;
         }
         group->members[group->member_count++] = conf_copy(conf, node->text);
@@ -38,10 +39,12 @@ check_groups_per_account(struct conf *conf, const struct node *map)
     for (int32_t g = 0; g < policy->group_count; g++, node = node->next) {
         for (int32_t m = 0; m < policy->groups[g].member_count; m++) {
             int32_t groups[GROUPS_PER_ACCOUNT_MAX];
-            const bool full = policy_groups_of(policy, policy->groups[g].members[m], groups) == GROUPS_PER_ACCOUNT_MAX;
+            const bool full = policy_groups_of(policy, policy->groups[g].members[m], groups)
+                              == GROUPS_PER_ACCOUNT_MAX;
             if (full && groups[GROUPS_PER_ACCOUNT_MAX - 1] < g) {
-                report_add(&conf->report, node->key, "an account can be in %d groups; '%s' is in more",
-                    GROUPS_PER_ACCOUNT_MAX, policy->groups[g].members[m]);
+                report_add(&conf->report, node->key,
+                    "an account can be in %d groups; '%s' is in more", GROUPS_PER_ACCOUNT_MAX,
+                    policy->groups[g].members[m]);
                 return;
             }
         }
@@ -61,7 +64,8 @@ conf_groups(struct conf *conf, const struct node *root)
         char seen[64];
         group->name = conf_copy(conf, node->key->text);
         if (!name_valid(node->key->text)) {
-            report_add(&conf->report, node->key, "this is no name of a group: %s", node_seen(node->key, seen));
+            report_add(&conf->report, node->key, "this is no name of a group: %s",
+                node_seen(node->key, seen));
         }
         if (conf_keys(conf, node, "groups.*")) {
             group->organisation = conf_text(conf, node, OPTION_GROUP_ORGANISATION);
@@ -87,7 +91,8 @@ tag_read(struct conf *conf, const struct node *map, struct tag *tag)
     tag->header = conf_text(conf, map, OPTION_TAG_HEADER);
     tag->field = conf_text(conf, map, OPTION_TAG_BODY);
     if (!tag->header == !tag->field) {
-        report_add(&conf->report, map->key, "a tag is said either by a header or by a field of the body: {header: x-team}");
+        report_add(&conf->report, map->key,
+            "a tag is said either by a header or by a field of the body: {header: x-team}");
     } else if (tag->header && !value_name(slice_str(tag->header), "-", 63)) {
         conf_wants(conf, doc_get(map, "header"), OPTION_TAG_HEADER);
     } else if (tag->field && !field_valid(tag->field)) {
@@ -108,7 +113,8 @@ conf_tags(struct conf *conf, const struct node *root)
         char seen[64];
         tag->name = conf_copy(conf, node->key->text);
         if (!value_name(node->key->text, "_-", 31)) {
-            report_add(&conf->report, node->key, "a tag's name has up to 31 letters, digits, '_' and '-'; this is %s",
+            report_add(&conf->report, node->key,
+                "a tag's name has up to 31 letters, digits, '_' and '-'; this is %s",
                 node_seen(node->key, seen));
         }
         tag_read(conf, node, tag);

@@ -11,8 +11,9 @@ amount_read(struct conf *conf, const struct node *node, const struct limit *limi
         *amount = CAP_UNLIMITED;
         return true;
     }
-    const bool read = node->kind == NODE_SCALAR
-                      && (money ? value_money(node->text, amount) : value_count(node->text, amount));
+    const bool read =
+        node->kind == NODE_SCALAR
+        && (money ? value_money(node->text, amount) : value_count(node->text, amount));
     if (read && *amount <= MONEY_MICROS_MAX && (!percent || (*amount >= 1 && *amount <= 100))) {
         return true;
     }
@@ -55,7 +56,8 @@ group_caps_read(struct conf *conf, const struct node *groups, struct limit *limi
         char seen[64];
         const int32_t group = policy_group_index(conf->policy, node->key->text);
         if (group < 0) {
-            report_add(&conf->report, node->key, "there is no group %s", node_seen(node->key, seen));
+            report_add(
+                &conf->report, node->key, "there is no group %s", node_seen(node->key, seen));
             continue;
         }
         struct plan_cap *cap = &limit->group_caps[limit->group_cap_count++];

@@ -34,7 +34,8 @@ downgrade_read(struct conf *conf, const struct node *map, struct limit *limit)
         report_add(&conf->report, node, "there is no model %s", node_seen(node, seen));
     } else if (name && limit_of_model(limit, &conf->policy->models[index])) {
         report_add(&conf->report, node,
-            "this limit counts calls to '%s' too, so they would not fit either; restrict it with 'of'", name);
+            "this limit counts calls to '%s' too, so they would not fit either; restrict it with 'of'",
+            name);
     }
     limit->at_cap = AT_CAP_DOWNGRADE;
     limit->substitute = name;
@@ -68,7 +69,8 @@ at_cap_map_read(struct conf *conf, const struct node *node, struct limit *limit)
         return;
     }
     if (node->child_count != 1) {
-        report_add(&conf->report, node, "'at_cap' says one thing: %s", option_row(OPTION_LIMIT_AT_CAP)->form);
+        report_add(&conf->report, node, "'at_cap' says one thing: %s",
+            option_row(OPTION_LIMIT_AT_CAP)->form);
     } else if (doc_get(node, "queue")) {
         limit->at_cap = AT_CAP_QUEUE;
         limit->queue_ms = conf_number(conf, node, OPTION_AT_CAP_QUEUE, 0);
@@ -118,7 +120,8 @@ hold_read(struct conf *conf, const struct node *map, struct limit *limit)
     const struct node *node = conf_find(conf, map, OPTION_LIMIT_HOLD);
     limit->hold = HOLD_MODE_STREAM;
     if (node && !counts_money_or_tokens(limit)) {
-        report_add(&conf->report, node->key, "only a limit of cost or tokens holds an amount; take 'hold' out");
+        report_add(&conf->report, node->key,
+            "only a limit of cost or tokens holds an amount; take 'hold' out");
     } else if (node) {
         limit->hold = (enum hold_mode)conf_number(conf, map, OPTION_LIMIT_HOLD, HOLD_MODE_STREAM);
     }
@@ -189,17 +192,21 @@ weights_read(struct conf *conf, const struct node *map, struct limit *limit)
 static void
 reported_read(struct conf *conf, const struct node *map, struct limit *limit)
 {
-    static const enum option options[] = { OPTION_LIMIT_ON_MISSING, OPTION_LIMIT_ON_STALE, OPTION_LIMIT_MAX_AGE };
+    static const enum option options[] = { OPTION_LIMIT_ON_MISSING, OPTION_LIMIT_ON_STALE,
+        OPTION_LIMIT_MAX_AGE };
     if (limit->counts == COUNT_REPORTED) {
-        limit->on_missing = (enum fact_rule)conf_number(conf, map, OPTION_LIMIT_ON_MISSING, FACT_ALLOW);
-        limit->on_stale = (enum fact_rule)conf_number(conf, map, OPTION_LIMIT_ON_STALE, FACT_TREAT_AS_RESET);
+        limit->on_missing =
+            (enum fact_rule)conf_number(conf, map, OPTION_LIMIT_ON_MISSING, FACT_ALLOW);
+        limit->on_stale =
+            (enum fact_rule)conf_number(conf, map, OPTION_LIMIT_ON_STALE, FACT_TREAT_AS_RESET);
         limit->max_age_ms = conf_number(conf, map, OPTION_LIMIT_MAX_AGE, 15 * MINUTE_MS);
         return;
     }
     for (size_t i = 0; i < countof(options); i++) {
         const struct node *node = doc_get(map, option_key(options[i]));
         if (node) {
-            report_add(&conf->report, node->key, "only what is reported can be missing or stale; take '%s' out",
+            report_add(&conf->report, node->key,
+                "only what is reported can be missing or stale; take '%s' out",
                 option_key(options[i]));
         }
     }
@@ -242,7 +249,8 @@ of_read(struct conf *conf, const struct node *map, struct limit *limit)
     }
     limit->of_model = conf_text(conf, of, OPTION_OF_MODEL);
     limit->of_provider = conf_text(conf, of, OPTION_OF_PROVIDER);
-    if (limit->of_provider && policy_provider_index(conf->policy, slice_str(limit->of_provider)) < 0) {
+    if (limit->of_provider
+        && policy_provider_index(conf->policy, slice_str(limit->of_provider)) < 0) {
         char seen[64];
         report_add(&conf->report, doc_get(of, "provider"), "there is no provider %s",
             node_seen(doc_get(of, "provider"), seen));
@@ -256,7 +264,6 @@ of_read(struct conf *conf, const struct node *map, struct limit *limit)
         of_judge(conf, of, limit);
     }
 }
-
 
 void
 limit_rules_read(struct conf *conf, const struct node *map, struct limit *limit)

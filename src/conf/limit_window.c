@@ -55,8 +55,9 @@ burst_read(struct conf *conf, const struct node *map, struct limit *limit)
     }
     const bool money = limit->counts == COUNT_COST;
     int64_t burst = 0;
-    const bool read = node->kind == NODE_SCALAR
-                      && (money ? value_money(node->text, &burst) : value_count(node->text, &burst));
+    const bool read =
+        node->kind == NODE_SCALAR
+        && (money ? value_money(node->text, &burst) : value_count(node->text, &burst));
     if (!read) {
         report_add(&conf->report, node, "'burst' wants %s; this is %s",
             money ? "money such as 1 USD" : "a whole number such as 10", node_seen(node, seen));

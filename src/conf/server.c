@@ -95,7 +95,8 @@ conf_server(struct conf *conf, const struct node *root)
     policy->zone = conf_zone(conf, doc_get(root, "timezone"), policy->zone_name);
     policy->loops = (int32_t)conf_number(conf, root, OPTION_LOOPS, 0);
     policy->log_json = conf_number(conf, root, OPTION_LOG, 0) != 0;
-    policy->estimator = (enum estimator)conf_number(conf, root, OPTION_INPUT_ESTIMATE, ESTIMATOR_LEARNED);
+    policy->estimator =
+        (enum estimator)conf_number(conf, root, OPTION_INPUT_ESTIMATE, ESTIMATOR_LEARNED);
     policy->held_wait_ms = conf_number(conf, root, OPTION_HELD_WAIT, 0);
     policy->step_tokens = conf_number(conf, root, OPTION_STEP, 0);
     policy->min_answer_tokens = conf_number(conf, root, OPTION_MIN_ANSWER, 0);

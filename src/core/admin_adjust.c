@@ -171,7 +171,9 @@ adjust_call(struct core *core, const struct admin_event *admin)
         struct meter *meter =
             slot && slot->slot.state != SLOT_ABSENT ? meter_of_part(&slot->row, &charged) : NULL;
         const int64_t now_ms = slot ? max_i64(core->now_ms, slot->row.seen_ms) : 0;
-        if (meter && part_still_counts(limit, &charged, now_ms)) { /* else the ledger alone remembers it */
+        if (meter
+            && part_still_counts(
+                limit, &charged, now_ms)) { /* else the ledger alone remembers it */
             move_settled(core, limit, slot, meter, adjust->delta);
             tell_moved(&moved, limit, subject_id, part->window_ms, adjust->delta, moved.len == 0);
         }

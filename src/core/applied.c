@@ -76,9 +76,8 @@ apply(struct core *core, const struct limit *limit, const struct subject_key *ke
         return;
     }
     struct applied *applied = &set->items[set->count++];
-    *applied = (struct applied){
-        .limit = limit, .subject = *key, .ruling = *ruling, .cap = ruling->cap
-    };
+    *applied =
+        (struct applied){ .limit = limit, .subject = *key, .ruling = *ruling, .cap = ruling->cap };
     if (limit->counts != COUNT_REPORTED) {
         read_meter(core, applied);
     }

@@ -211,9 +211,10 @@ routes_unfit(const struct call_state *state, const struct model *model, const ch
 static void
 evaluate_substitute(struct call_state *state, const struct limit *limit, struct verdict *verdict)
 {
-    struct verdict second = {
-        .event = verdict->event, .reply = verdict->reply, .kind = VERDICT_ALLOWED, .output_limit = -1
-    };
+    struct verdict second = { .event = verdict->event,
+        .reply = verdict->reply,
+        .kind = VERDICT_ALLOWED,
+        .output_limit = -1 };
     struct call_state other = *state;
     other.substituted = limit;
     other.foreign = 0;

@@ -183,7 +183,8 @@ refuse_limit(const struct call_state *state, const struct applied *applied, int6
     } else {
         refuse_count(state, applied, refusal);
     }
-    if (!is_held(refusal->reason) && limit_has_room(applied, ask)) { /* it only stands behind others */
+    if (!is_held(refusal->reason)
+        && limit_has_room(applied, ask)) { /* it only stands behind others */
         refusal->retry_after_ms = min_i64(HELD_RETRY_MS, max_i64(1, limit->queue_ms));
         refusal->resets_at_ms = 0;
     }

@@ -61,8 +61,8 @@ estimate_input(const struct core *core, const struct call_event *call, const str
 }
 
 static void
-fill_input(const struct core *core, const struct policy *policy, const struct call_event *call, const struct model *model,
-    const struct thread_row *thread, struct estimate *estimate)
+fill_input(const struct core *core, const struct policy *policy, const struct call_event *call,
+    const struct model *model, const struct thread_row *thread, struct estimate *estimate)
 {
     if (call->input_counted > 0) {
         estimate->estimator = "counted";

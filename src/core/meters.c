@@ -179,8 +179,8 @@ meter_empty(const struct meter *meter)
 /* What the sum of the window says too much of, and for how long, once `before` counts at the time of `meter`:
  * nothing where it is empty, or where both are over. */
 static int64_t
-merge_loss(
-    const struct limit *limit, const struct meter *before, const struct meter *meter, int64_t now_ms)
+merge_loss(const struct limit *limit, const struct meter *before, const struct meter *meter,
+    int64_t now_ms)
 {
     const bool lossless = meter_empty(before) || window_is_over(limit, meter, now_ms);
     return lossless ? 0 : meter->window_ms - before->window_ms;

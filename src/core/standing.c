@@ -82,7 +82,8 @@ read_standing(struct core *core, const struct limit *limit, const struct subject
     const struct subject_slot *subject = subject_find(core, key);
     struct meter_slot *slot = subject ? work_meter(core->work, subject->row.subject_id) : NULL;
     out->subject_id = subject ? subject->row.subject_id : 0;
-    (void)read_meters(core, limit, slot && slot->slot.state != SLOT_ABSENT ? &slot->row : NULL, out);
+    (void)read_meters(
+        core, limit, slot && slot->slot.state != SLOT_ABSENT ? &slot->row : NULL, out);
 }
 
 static void
@@ -177,13 +178,12 @@ core_row_standings(struct core *core, const struct account_row *account,
     if (subject->kind == SUBJECT_ACCOUNT_ORGANISATION) {
         slice_to_cstr(slice_str(subject->name), call.organisation, sizeof call.organisation);
     }
-    const struct caller caller = { .policy = core->policy,
-        .call = &call,
-        .account = account,
-        .account_id = subject->account_id };
+    const struct caller caller = {
+        .policy = core->policy, .call = &call, .account = account, .account_id = subject->account_id
+    };
     for (int32_t i = 0; i < core->policy->limit_count && count < METERS_MAX; i++) {
-        count += stand_row(
-            core, &core->policy->limits[i], &caller, subject, &row, &standings[count]);
+        count +=
+            stand_row(core, &core->policy->limits[i], &caller, subject, &row, &standings[count]);
     }
     return count;
 }

@@ -300,8 +300,8 @@ is_own(const struct limit *limit)
 static void
 tightest(struct limit_left *left, const struct applied *applied, const struct limit_left *found)
 {
-    const bool tighter =
-        (__int128)found->left * max_i64(1, left->cap) < (__int128)left->left * max_i64(1, found->cap);
+    const bool tighter = (__int128)found->left * max_i64(1, left->cap)
+                         < (__int128)left->left * max_i64(1, found->cap);
     if (left->set && !tighter) {
         return;
     }
@@ -327,7 +327,9 @@ left_in_window(const struct applied *applied, int64_t used, int64_t now_ms, stru
     left->window_ms = spans  ? limit->span_ms
                       : ends ? applied->window.end_ms - applied->window.start_ms
                              : 0;
-    left->reset_ms = ends ? max_i64(0, applied->window.end_ms - now_ms) : spans ? limit->span_ms : 0;
+    left->reset_ms = ends    ? max_i64(0, applied->window.end_ms - now_ms)
+                     : spans ? limit->span_ms
+                             : 0;
 }
 
 static void

@@ -28,8 +28,8 @@ again_decided(const struct engine *engine, const struct queued *item, struct ver
     const struct refusal *refusal = &verdict->refusal;
     const int64_t now_ms = engine->core.now_ms;
     verdict->same_until_ms = 0;
-    if (verdict->event != EVENT_CALL || verdict->kind != VERDICT_REFUSED || item->waiter || verdict->asks_again
-        || !refusal_lasts(refusal)) {
+    if (verdict->event != EVENT_CALL || verdict->kind != VERDICT_REFUSED || item->waiter
+        || verdict->asks_again || !refusal_lasts(refusal)) {
         return;
     }
     /* The first of each minute is a row of the ledger; windows of the calendar end with a minute, too. */

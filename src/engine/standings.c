@@ -67,7 +67,9 @@ static bool
 keep_caps(void *user, const struct subject_row *row)
 {
     struct meters_view *view = user;
-    struct need need = { .kind = NEED_SUBJECT, .sub_kind = (int32_t)row->kind, .id = row->account_id };
+    struct need need = {
+        .kind = NEED_SUBJECT, .sub_kind = (int32_t)row->kind, .id = row->account_id
+    };
     memcpy(need.text, row->name, sizeof need.text);
     work_load(&view->work, &need, row);
     return !view->work.failed;

@@ -141,7 +141,9 @@ call_ask_gate(struct call *call, enum reason found)
         if (!call->count_tried && call_refused_again(call, &event.call)) {
             return;
         }
-        call->asked = call->count_tried ? NULL : arena_alloc(&call->arena, sizeof *call->asked); /* NULL: is not remembered */
+        call->asked = call->count_tried ? NULL
+                                        : arena_alloc(&call->arena,
+                                            sizeof *call->asked); /* NULL: is not remembered */
         if (call->asked) {
             *call->asked = event.call;
         }

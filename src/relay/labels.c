@@ -46,7 +46,8 @@ call_fill_labels(const struct call *call, struct call_event *event)
     for (int32_t i = 0; i < policy->tag_count; i++) {
         char room[1024];
         const struct tag *tag = &policy->tags[i];
-        const struct http_header *header = tag->header ? http_find(head, slice_str(tag->header)) : NULL;
+        const struct http_header *header =
+            tag->header ? http_find(head, slice_str(tag->header)) : NULL;
         const struct slice value = tag->field ? tag_in_body(call, tag, room, sizeof room)
                                    : header   ? header->value
                                               : (struct slice){ 0 };
