@@ -113,7 +113,7 @@ describe('how full limits are', () => {
     assert.equal(code, 0);
     assert.match(out, /purse\s+group research\s+40 %\s+2\s+0\s+5\s+after 20 h each/);
     assert.match(out, /own\s+ada\s.*\$20\.00\s+group research\s+in \d+ d/);
-    assert.match(out, /team\s+tag team=blue .*never/);
-    assert.match(out, /first\s+ada with gpt-live .*in 4 h/);
+    assert.match(out, /team\s+tag team=blue\s.*never/);
+    assert.match(out, /first\s+ada with gpt-live\s.*in 4 h/);
   });
 });
