@@ -65,7 +65,7 @@ before(async () => {
   dir = fs.mkdtempSync(path.join(os.tmpdir(), 'tidegate-clients-'));
   mock = await Mock.start();
   gateway = await Gateway.start(mock, {
-    plans: { free: {}, tight: {}, pair: {} },
+    plans: { free: {}, tight: {}, pair: {}, five: {} },
     models: modelsOn({
       'gpt-5.5': 'openai',
       'claude-sonnet-5': 'anthropic',
@@ -79,7 +79,7 @@ before(async () => {
         counts: 'cost',
         per: 'account',
         window: 'month',
-        cap: { default: 'unlimited', plan: { tight: '0.50 USD', pair: '0.60 USD' } },
+        cap: { default: 'unlimited', plan: { tight: '0.50 USD', pair: '0.60 USD', five: '5 USD' } },
       },
     },
   });
@@ -403,6 +403,13 @@ describe("Claude Code's parallel first turn, its two bodies sent at once", () =>
     );
     await assertBooked('first-turn');
   });
+
+  test('under five dollars both pass, with the 128,000 tokens of output that they ask for', { skip: skip_claude && skip_codex }, async () => {
+    const answers = await both(gateway.member('first-turn-five', '--plan', 'five'));
+    assert.deepEqual(answers.map((answer) => answer.status), [200, 200]);
+    assert.deepEqual((await mock.journal()).map((entry) => entry.limit), [128_000, 128_000], 'neither is lowered');
+    await assertBooked('first-turn-five');
+  });
 });
 
 describe('Codex', () => {
@@ -431,6 +438,19 @@ describe('Codex', () => {
       assert.deepEqual(await mock.journal(), [], 'none at the provider');
     },
   );
+
+  test('takes an answer that ends where the budget does, and asks no more than its own few times', { skip: skip_codex }, async () => {
+    const key = gateway.member('codex-cut', '--plan', 'pair');
+    await mock.models({ 'gpt-5.5': 'tokens=60000,per_event=200' });
+    const done = await runCodex('codex-cut', key);
+    const asked = inference();
+    assert.equal(asked[0].status, 200);
+    assert.ok(asked.length <= 7, JSON.stringify(asked.map((entry) => [entry.path, entry.status])));
+    assert.ok(asked.slice(1).every((entry) => entry.status === 429), 'the rest is told that the budget is spent');
+    assert.match(done.all, /incomplete|max_output_tokens|Account "codex-cut" has spent/, done.all.slice(-2000));
+    const [row] = await assertBooked('codex-cut');
+    assert.ok(row.flags.includes('lowered') && row.cost_micros <= 600_000, JSON.stringify(row));
+  });
 
   test(
     'with an unknown key sends one request and prints our sentence',
