@@ -104,7 +104,7 @@ draw_cap(struct rng *rng, const struct limit_form *form)
 {
     switch (form->counts) {
     case COUNT_COST: return wider(form, draw_money_cap(rng));
-    case COUNT_TOKENS: return wider(form, 100 * draw_between(rng, draw_chance(rng, 200) ? 0 : 2, draw_chance(rng, 1500) ? 400 : 30));
+    case COUNT_TOKENS: return wider(form, 100 * draw_between(rng, draw_chance(rng, 200) ? 0 : 2, draw_chance(rng, 700) ? 400 : 15));
     case COUNT_IN_FLIGHT:
         return form->per == PER_GATEWAY ? draw_between(rng, 4, 24) : draw_between(rng, draw_chance(rng, 500) ? 0 : 1, 8);
     default: return wider(form, draw_between(rng, 1, 20));
@@ -139,8 +139,8 @@ draw_plan_caps(struct rng *rng, const struct limit_form *form, struct sim_limit 
 static void
 draw_at_cap(struct rng *rng, struct sim_limit *limit)
 {
-    static const enum at_cap_kind kinds[] = { AT_CAP_REFUSE, AT_CAP_REFUSE, AT_CAP_REFUSE, AT_CAP_QUEUE, AT_CAP_WARN,
-        AT_CAP_SHADOW, AT_CAP_DOWNGRADE, AT_CAP_REROUTE };
+    static const enum at_cap_kind kinds[] = { AT_CAP_REFUSE, AT_CAP_REFUSE, AT_CAP_QUEUE, AT_CAP_WARN, AT_CAP_SHADOW,
+        AT_CAP_DOWNGRADE, AT_CAP_DOWNGRADE, AT_CAP_REROUTE };
     limit->at_cap = kinds[draw_below(rng, countof(kinds))];
     limit->substitute = -1;
     if (limit->at_cap == AT_CAP_QUEUE) {
