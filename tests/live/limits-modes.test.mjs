@@ -228,7 +228,7 @@ describe('the three modes', () => {
       assert.equal(Number(answer.headers['x-tidegate-output-limit']), entry.limit);
       await gateway.booked();
       const late = await send(gateway, key, callOf(api, model, { limit: 1000 }));
-      assertRefusal(late, api, { status: 402, code: 'tokens_spent', words: /tokens \(limit "cap-/ });
+      assertRefusal(late, api, { status: 402, code: 'tokens_spent', words: /of 2000 tokens.* \(limit "cap-/ });
       const held = gateway.member(`${account}-held`);
       await mock.models({ [model]: 'tokens=20,ttft_ms=800' });
       await mock.clear();
