@@ -96,14 +96,15 @@ audit_bound(struct audit *audit, struct audit_subject *subject, struct audit_met
     if (meter->unclear_turn == audit->turn) {
         slack->slack = max_i64(slack->slack, past);
     }
-    if (past > slack->slack) {
+    if (past > slack->slack + slack->credit) {
         broken(audit->world, "the cap of limit %lld for subject %lld is passed by %lld; its printed bound is %lld",
-            (long long)meter->limit_id, (long long)subject->row.subject_id, (long long)past, (long long)slack->slack);
+            (long long)meter->limit_id, (long long)subject->row.subject_id, (long long)past,
+            (long long)(slack->slack + slack->credit));
     }
     cover(limit, FORM_PAST_CAP);
     if (past > coverage.overshoot_max && form_of(limit)->counts == COUNT_COST) {
         coverage.overshoot_max = past;
-        coverage.bound_at_max = slack->slack;
+        coverage.bound_at_max = slack->slack + slack->credit;
     }
 }
 

@@ -31,6 +31,7 @@ struct audit_meter {
     int64_t limit_id, window_ms; /* of a rolling window: when it was charged; each moment is a meter */
     int64_t settled, held, bound; /* settled of a bucket: its level at window_ms, in units x period */
     int64_t slack;  /* by how much the cap may be passed now: the printed bound, of the calls that are in flight */
+    int64_t credit; /* beside a rolling window's slack: what corrections gave, which ages before what was spent on it */
     int32_t opens;  /* parts of open holds */
     bool fuzzy;     /* a bucket: whether a charge was given back cannot be told from outside */
     int64_t unclear_turn; /* in that turn it cannot be told what was held when */

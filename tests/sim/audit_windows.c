@@ -348,7 +348,9 @@ audit_adjust(struct audit *audit, struct write *write)
     }
     struct audit_meter *meter = audit_meter(subject, limit_id, write->about.window_ms, true);
     meter->settled += write->about.delta;
-    audit_slack_of(audit, subject, meter)->slack += max_i64(0, write->about.delta);
+    struct audit_meter *slack = audit_slack_of(audit, subject, meter);
+    slack->slack += max_i64(0, write->about.delta);
+    slack->credit += slack != meter ? max_i64(0, -write->about.delta) : 0;
     coverage.corrections++;
 }
 

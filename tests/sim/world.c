@@ -657,6 +657,7 @@ world_free(struct world *world)
         struct sim_node *node = &world->nodes[i];
         if (node->engine) {
             engine_drop(node->engine);
+            node->engine = NULL;
         }
         own_kill(node);
         forget_policies(world, node);
