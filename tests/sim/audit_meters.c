@@ -60,13 +60,15 @@ now_of(const struct audit *audit, const struct audit_subject *subject)
 }
 
 static int64_t
-over(struct audit *audit, struct audit_subject *subject, const struct audit_meter *meter, const struct sim_limit *limit)
+over(struct audit *audit, struct audit_subject *subject, const struct audit_meter *meter, const struct sim_limit *limit,
+    bool *unclear)
 {
     const int64_t cap = audit_cap_now(audit, subject, meter->limit_id);
     struct stand stand = { .settled = meter->settled, .held = meter->held };
     if (form_of(limit)->window == WINDOW_ROLLING) {
         audit_stand(audit, subject, limit, meter->limit_id, now_of(audit, subject), &stand);
     }
+    *unclear = stand.unclear || meter->unclear_turn == audit->turn; /* of a rolling window any of its moments */
     const int64_t used = stand.settled + (limit->mode == HOLD_MODE_NONE ? 0 : stand.held);
     return cap == INT64_MAX ? 0 : max_i64(0, used - cap);
 }
@@ -87,13 +89,14 @@ audit_bound(struct audit *audit, struct audit_subject *subject, struct audit_met
     if (!limit) {
         return;
     }
-    const int64_t past = over(audit, subject, meter, limit);
+    bool unclear = false;
+    const int64_t past = over(audit, subject, meter, limit, &unclear);
     struct audit_meter *slack = audit_slack_of(audit, subject, meter);
     if (past == 0) {
         slack->slack = 0;
         return;
     }
-    if (meter->unclear_turn == audit->turn) {
+    if (unclear) {
         slack->slack = max_i64(slack->slack, past);
     }
     if (past > slack->slack + slack->credit) {
@@ -120,7 +123,8 @@ audit_rebase(struct audit *audit)
             const struct sim_limit *limit = bounded(audit, meter);
             const bool kept = limit && (form_of(limit)->window != WINDOW_ROLLING || meter->window_ms == SLACK_OF_ROLLING);
             if (kept) {
-                meter->slack = max_i64(meter->slack, over(audit, subject, meter, limit));
+                bool unclear = false;
+                meter->slack = max_i64(meter->slack, over(audit, subject, meter, limit, &unclear));
             }
         }
     }
