@@ -105,9 +105,17 @@ function database(name) {
   servers[name] = Postgres.at(at(name), ports.postgres);
 }
 
-const startDatabase = (name) =>
-  done(asPostgres(name, 'pg_ctl', '-D', at(name, 'data'), '-o', `-c config_file=${at(name, 'postgresql.conf')}`,
-    '-l', at(name, 'log'), '-w', 'start'));
+/** The port of a machine that was down may be in other hands for a moment: an outgoing connection of whoever asks. */
+function startDatabase(name) {
+  const start = () => asPostgres(name, 'pg_ctl', '-D', at(name, 'data'), '-o', `-c config_file=${at(name, 'postgresql.conf')}`,
+    '-l', at(name, 'log'), '-w', 'start');
+  let result = start();
+  for (let tries = 1; result.status !== 0 && tries < 5; tries++) {
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 2000);
+    result = start();
+  }
+  done(result);
+}
 
 function query(name, sql, database = 'postgres') {
   const json = `SELECT coalesce(json_agg(row), '[]') FROM (${sql}) AS row`;

@@ -33,7 +33,7 @@ describe('the dump of a crash', { skip: ASAN && 'sanitizers tell of crashes them
     const names = fs.readdirSync(tasks).map((id) => fs.readFileSync(`${tasks}/${id}/comm`, 'utf8').trim());
     const rest = names.filter((name) => name !== 'lookup'); /* they come and go */
     const of_store = ON_POSTGRES ? 'news' : 'checkpoint';
-    assert.deepEqual(rest.sort(), [of_store, 'control', 'control', 'disk watch', 'engine', 'loop 1', 'tidegate'].sort());
+    assert.deepEqual(rest.sort(), [of_store, 'control', 'control', 'disk watch', 'engine', 'loop 1', 'tidegate', 'webhooks'].sort());
   });
 
   test('has ids, lengths and states of what ran, and no body, key or secret', async () => {
