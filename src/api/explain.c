@@ -118,34 +118,18 @@ find_api(const char *word, enum api *api)
     return false;
 }
 
-static bool
-provider_serves(const struct policy *policy, const struct route *route, enum api api)
-{
-    return policy->providers[route->provider].apis & UINT32_C(1) << api;
-}
-
 /* The first format in which the model is served, where none is named. */
 static enum api
 api_of_model(const struct policy *policy, const struct model *model)
 {
     for (int api = 0; api < API_COUNT; api++) {
         for (int32_t i = 0; api != API_COUNT_TOKENS && i < model->route_count; i++) {
-            if (provider_serves(policy, &model->routes[i], (enum api)api)) {
+            if (policy_serves(policy, &model->routes[i], (enum api)api)) {
                 return (enum api)api;
             }
         }
     }
     return API_CHAT;
-}
-
-static uint32_t
-routes_unfit(const struct policy *policy, const struct model *model, enum api api)
-{
-    uint32_t closed = 0;
-    for (int32_t i = 0; i < model->route_count; i++) {
-        closed |= (uint32_t)!provider_serves(policy, &model->routes[i], api) << i;
-    }
-    return closed;
 }
 
 /* Those that are left alone just now. */
@@ -260,7 +244,7 @@ take_model(const struct api_worker *worker, struct ask *ask, const struct policy
             "must be chat, responses, messages, count_tokens or embeddings");
         return false;
     }
-    const uint32_t unfit = routes_unfit(policy, model, api);
+    const uint32_t unfit = policy_routes_unfit(policy, model, api);
     if (unfit == (UINT32_C(1) << model->route_count) - 1) {
         answer_reason(ask, REASON_API_NOT_SERVED);
         return false;

@@ -84,6 +84,23 @@ is_blank(char c)
     return c == ' ' || c == '\t';
 }
 
+bool
+slice_like(struct slice text, struct slice pattern)
+{
+    const bool open_begin = slice_starts(pattern, SLICE("*"));
+    if (open_begin) {
+        pattern = slice_of(pattern.ptr + 1, pattern.len - 1);
+    }
+    const bool open_end = slice_ends(pattern, SLICE("*"));
+    pattern.len -= open_end;
+    if (open_begin && open_end) {
+        return slice_find(text, pattern) >= 0;
+    }
+    return open_begin ? slice_ends(text, pattern)
+           : open_end ? slice_starts(text, pattern)
+                      : slice_eq(text, pattern);
+}
+
 struct slice
 slice_trim(struct slice text)
 {

@@ -47,6 +47,8 @@ bool slice_starts_nocase(struct slice text, struct slice prefix);
 bool slice_ends(struct slice text, struct slice suffix);
 /* Index of `part` in `text`, or -1. */
 ptrdiff_t slice_find(struct slice text, struct slice part);
+/* Whether the text is what the pattern says: a `*` at either end of that stands for any rest. */
+bool slice_like(struct slice text, struct slice pattern);
 /* Without spaces and tabs at both ends. */
 struct slice slice_trim(struct slice text);
 /* Takes the run before `separator` off the front of *rest; false when *rest is used up, so a final

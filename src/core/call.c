@@ -193,16 +193,14 @@ limit_that_substitutes(const struct call_state *state, const struct verdict *ver
     return names ? limit : NULL;
 }
 
-/* Routes of the model whose provider is another, or does not speak the call's API. */
+/* Routes of the model whose provider is another. */
 static uint32_t
-routes_unfit(const struct call_state *state, const struct model *model, const char *provider)
+routes_elsewhere(const struct call_state *state, const char *provider)
 {
     uint32_t closed = 0;
-    for (int32_t i = 0; i < model->route_count; i++) {
-        const struct provider *serves = &state->policy->providers[model->routes[i].provider];
-        const bool fits = (serves->apis & UINT32_C(1) << state->call->api)
-                          && (!provider || strcmp(serves->name, provider) == 0);
-        closed |= (uint32_t)!fits << i;
+    for (int32_t i = 0; i < state->model->route_count; i++) {
+        const struct provider *serves = &state->policy->providers[state->model->routes[i].provider];
+        closed |= (uint32_t)(strcmp(serves->name, provider) != 0) << i;
     }
     return closed;
 }
@@ -223,12 +221,13 @@ evaluate_substitute(struct call_state *state, const struct limit *limit, struct 
         if (index < 0) {
             return;
         }
-        other.closed = routes_unfit(state, &state->policy->models[index], NULL);
+        other.closed = policy_routes_unfit(
+            state->policy, &state->policy->models[index], (enum api)state->call->api);
         if (check_model(&other, index) != REASON_OK) {
             return;
         }
     } else {
-        other.closed |= routes_unfit(state, state->model, limit->substitute);
+        other.closed |= routes_elsewhere(state, limit->substitute);
     }
     evaluate(&other, &second);
     if (second.kind == VERDICT_ALLOWED) {

@@ -1,21 +1,11 @@
 /* core/check.c: does a call fit under all of its limits, by which route, and with how long an answer? */
 #include "core/core_priv.h"
 
-static bool
-starts_with_star(const char *pattern, const char *name)
-{
-    const size_t len = strlen(pattern);
-    if (len > 0 && pattern[len - 1] == '*') {
-        return strncmp(pattern, name, len - 1) == 0;
-    }
-    return strcmp(pattern, name) == 0;
-}
-
 int64_t
 limit_weight(const struct limit *limit, const struct model *model)
 {
     for (int32_t i = 0; i < limit->weight_count; i++) {
-        if (starts_with_star(limit->weights[i].model, model->name)) {
+        if (slice_like(slice_str(model->name), slice_str(limit->weights[i].model))) {
             return limit->weights[i].units;
         }
     }

@@ -17,24 +17,6 @@ reported_state_word(enum reported_state state)
 
 /* --- Which windows count. */
 
-/* A `*` at either end stands for any rest. */
-static bool
-pattern_fits(struct slice pattern, struct slice name)
-{
-    const bool open_begin = slice_starts(pattern, SLICE("*"));
-    if (open_begin) {
-        pattern = slice_of(pattern.ptr + 1, pattern.len - 1);
-    }
-    const bool open_end = slice_ends(pattern, SLICE("*"));
-    pattern.len -= open_end;
-    if (open_begin && open_end) {
-        return slice_find(name, pattern) >= 0;
-    }
-    return open_begin ? slice_ends(name, pattern)
-           : open_end ? slice_starts(name, pattern)
-                      : slice_eq(name, pattern);
-}
-
 /* By its public name, or by what its providers call it. */
 static bool
 governs(const struct reported_window *window, const struct model *model)
@@ -45,9 +27,9 @@ governs(const struct reported_window *window, const struct model *model)
         return true;
     }
     while (slice_split(&rest, ',', &pattern)) {
-        bool fits = pattern_fits(pattern, slice_str(model->name));
+        bool fits = slice_like(slice_str(model->name), pattern);
         for (int32_t i = 0; !fits && i < model->route_count; i++) {
-            fits = pattern_fits(pattern, slice_str(model->routes[i].model));
+            fits = slice_like(slice_str(model->routes[i].model), pattern);
         }
         if (fits) {
             return true;

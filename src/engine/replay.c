@@ -344,17 +344,6 @@ decide_at(struct replay *replay, const struct event *event, int64_t at_ms, struc
     return status;
 }
 
-static uint32_t
-routes_unfit(const struct policy *policy, const struct model *model, int32_t api)
-{
-    uint32_t closed = 0;
-    for (int32_t i = 0; i < model->route_count; i++) {
-        const struct provider *provider = &policy->providers[model->routes[i].provider];
-        closed |= (uint32_t) !(provider->apis & UINT32_C(1) << api) << i;
-    }
-    return closed;
-}
-
 static void
 fill_call(const struct replay *replay, const struct past_call *past, struct call_event *call)
 {
@@ -372,7 +361,8 @@ fill_call(const struct replay *replay, const struct past_call *past, struct call
     call->output_limit = past->output_limit;
     call->output_count = past->answers;
     call->price_multiplier_pct = past->price_pct;
-    call->routes_closed = routes_unfit(policy, &policy->models[past->model], past->api);
+    call->routes_closed =
+        policy_routes_unfit(policy, &policy->models[past->model], (enum api)past->api);
     call->stream = past->stream;
     if (past->labels) {
         memcpy(call->organisation, past->labels->organisation, sizeof(call->organisation));
@@ -560,7 +550,7 @@ cannot_be_asked(struct replay *replay, const struct past_call *past)
     if (past->model >= 0) {
         const struct model *model = &replay->policy->models[past->model];
         const uint32_t all = (UINT32_C(1) << model->route_count) - 1;
-        if (routes_unfit(replay->policy, model, past->api) != all) {
+        if (policy_routes_unfit(replay->policy, model, (enum api)past->api) != all) {
             return false;
         }
         refusal.reason = REASON_API_NOT_SERVED;

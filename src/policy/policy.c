@@ -234,3 +234,19 @@ policy_groups_of(const struct policy *policy, const char *account, int32_t *grou
     }
     return count;
 }
+
+bool
+policy_serves(const struct policy *policy, const struct route *route, enum api api)
+{
+    return policy->providers[route->provider].apis & UINT32_C(1) << api;
+}
+
+uint32_t
+policy_routes_unfit(const struct policy *policy, const struct model *model, enum api api)
+{
+    uint32_t unfit = 0;
+    for (int32_t i = 0; i < model->route_count; i++) {
+        unfit |= (uint32_t)!policy_serves(policy, &model->routes[i], api) << i;
+    }
+    return unfit;
+}

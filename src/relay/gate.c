@@ -26,14 +26,10 @@ judge_facts(const struct call *call, struct slice *detail)
 }
 
 static bool
-model_serves(const struct call *call, const struct model *model, enum api api)
+model_serves(const struct policy *policy, const struct model *model, enum api api)
 {
-    for (int32_t i = 0; i < model->route_count; i++) {
-        if (call->policy->providers[model->routes[i].provider].apis & (UINT32_C(1) << api)) {
-            return true;
-        }
-    }
-    return false;
+    const uint32_t all = (UINT32_C(1) << model->route_count) - 1;
+    return policy_routes_unfit(policy, model, api) != all;
 }
 
 static enum reason
@@ -47,11 +43,11 @@ find_model(struct call *call, char *detail, size_t detail_size)
         return REASON_MODEL_UNKNOWN;
     }
     const struct model *model = &call->policy->models[call->model_index];
-    if (model_serves(call, model, call->api)) {
+    if (model_serves(call->policy, model, call->api)) {
         return REASON_OK;
     }
     for (int api = 0; api < API_COUNT; api++) {
-        if (api != API_COUNT_TOKENS && model_serves(call, model, (enum api)api)) {
+        if (api != API_COUNT_TOKENS && model_serves(call->policy, model, (enum api)api)) {
             snprintf(detail, detail_size, "%s is served at POST %s.", model->name,
                 api_path((enum api)api));
             break;

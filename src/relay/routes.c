@@ -95,20 +95,6 @@ none_known(const struct relay *relay)
     return __atomic_load_n(&relay->known_routes, __ATOMIC_ACQUIRE) == 0;
 }
 
-/* Those whose provider does not speak the call's API. */
-static uint32_t
-routes_of_others(const struct call *call)
-{
-    const struct model *model = &call->policy->models[call->model_index];
-    uint32_t closed = 0;
-    for (int32_t i = 0; i < model->route_count; i++) {
-        const struct provider *provider = &call->policy->providers[model->routes[i].provider];
-        const bool speaks = provider->apis & (UINT32_C(1) << call->api);
-        closed |= (uint32_t)!speaks << i;
-    }
-    return closed;
-}
-
 /* The same moment is told in the same words to all, so that a refusal which repeats is known as one: the two
  * clocks are read one after the other, and only a step of the wall's is worth a new difference. */
 static int64_t
@@ -128,7 +114,8 @@ routes_resting(struct call *call)
     struct relay *relay = call->loop->relay;
     const struct model *model = &call->policy->models[call->model_index];
     const int64_t now_ms = clock_mono_ms();
-    struct routes_resting resting = { .closed = routes_of_others(call) };
+    struct routes_resting resting = { .closed =
+                                          policy_routes_unfit(call->policy, model, call->api) };
     int64_t soonest_ms = 0;
     bool limited = false;
     if (none_known(relay)) {
