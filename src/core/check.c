@@ -205,12 +205,13 @@ refusal_wait_ms(const struct policy *policy, const struct refusal *refusal)
 /* --- One route. */
 
 bool
-price_is_missing(const struct policy *policy, const struct route *route, bool under_cost_limit)
+price_is_missing(
+    const struct policy *policy, const struct route *route, bool has_cost, bool has_strict)
 {
     switch (policy->unpriced) {
-    case UNPRICED_ALLOW: return false;
+    case UNPRICED_ALLOW: return !route->price && has_cost && has_strict;
     case UNPRICED_REFUSE: return !route->price;
-    default: return !route->price && under_cost_limit;
+    default: return !route->price && has_cost;
     }
 }
 
@@ -220,8 +221,7 @@ static enum reason
 check_bounds(const struct call_state *state, const struct route *route)
 {
     const struct applied_set *limits = &state->limits;
-    if (price_is_missing(state->policy, route, limits->has_cost)
-        || (!route->price && limits->has_cost && limits->has_strict)) {
+    if (price_is_missing(state->policy, route, limits->has_cost, limits->has_strict)) {
         return REASON_UNPRICED;
     }
     return limits->has_strict && state->call->cannot_bound ? REASON_CANNOT_BOUND : REASON_OK;

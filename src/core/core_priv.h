@@ -248,9 +248,10 @@ const struct route *hold_route(const struct policy *policy, const struct hold_ro
 const struct limit *hold_part_limit(
     const struct core *core, const struct policy *policy, const struct hold_part *part);
 void refuse(struct verdict *verdict, enum reason reason);
-/* Whether the policy's `unpriced` refuses this route. */
+/* Whether the policy's `unpriced` refuses this route: under a limit of cost; and whatever it says where a true
+ * bound is wanted, since nothing bounds what has no price. */
 bool price_is_missing(
-    const struct policy *policy, const struct route *route, bool under_cost_limit);
+    const struct policy *policy, const struct route *route, bool has_cost, bool has_strict);
 /* The fields of a ledger row that come from its hold. */
 void ledger_from_hold(const struct core *core, struct ledger_row *row, const struct hold_row *hold);
 

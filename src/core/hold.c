@@ -353,15 +353,17 @@ cost_of(const struct policy *policy, const struct hold_row *hold, const struct s
         named ? settle->multiplier_pct : hold->multiplier_pct);
 }
 
-static bool
-hold_has_cost(const struct hold_row *hold)
+/* What its limits ask of a price, as applied_set has it for a call. */
+static void
+hold_wants(const struct hold_row *hold, bool *has_cost, bool *has_strict)
 {
+    *has_cost = *has_strict = false;
     for (int32_t i = 0; i < hold->part_count; i++) {
-        if (hold->parts[i].counts == COUNT_COST && hold->parts[i].enforced) {
-            return true;
-        }
+        const struct hold_part *part = &hold->parts[i];
+        *has_cost |= part->enforced && part->counts == COUNT_COST;
+        *has_strict |=
+            part->enforced && counts_in_steps(part->counts) && part->mode == HOLD_MODE_STRICT;
     }
-    return false;
 }
 
 static bool
@@ -430,7 +432,10 @@ reroute_target(const struct policy *policy, const struct hold_row *hold,
     if (route_has_other_limits(policy, hold, *route)) {
         return REASON_ROUTES_EXHAUSTED;
     }
-    return price_is_missing(policy, *route, hold_has_cost(hold)) ? REASON_UNPRICED : REASON_OK;
+    bool has_cost = false;
+    bool has_strict = false;
+    hold_wants(hold, &has_cost, &has_strict);
+    return price_is_missing(policy, *route, has_cost, has_strict) ? REASON_UNPRICED : REASON_OK;
 }
 
 /* The attempt before is over: on the books where it may be billed, else remembered until the end. */

@@ -478,6 +478,7 @@ routes_that_are_refused(void **state)
         int32_t to;
         enum unpriced_rule unpriced;
         enum reason reason;
+        enum hold_mode mode;
     } rows[] = {
         { "dearer than there is room for", MODEL_TWO, 1, 4999, 0, UNPRICED_ALLOW, REASON_COST_HELD },
         { "dearer, and it fits", MODEL_TWO, 1, 5000, 0, UNPRICED_ALLOW, REASON_OK },
@@ -485,6 +486,7 @@ routes_that_are_refused(void **state)
         { "less than no route", MODEL_TWO, 1, 50000, -1, UNPRICED_ALLOW, REASON_ROUTES_EXHAUSTED },
         { "unpriced under a cost limit", MODEL_UNPRICED_SECOND, 0, 50000, 1, UNPRICED_REFUSE_UNDER_COST_LIMITS, REASON_UNPRICED },
         { "unpriced, and that is allowed", MODEL_UNPRICED_SECOND, 0, 50000, 1, UNPRICED_ALLOW, REASON_OK },
+        { "unpriced, under a strict limit", MODEL_UNPRICED_SECOND, 0, 1000000, 1, UNPRICED_ALLOW, REASON_UNPRICED, HOLD_MODE_STRICT },
         { "unpriced is always refused", MODEL_UNPRICED_SECOND, 0, 0, 1, UNPRICED_REFUSE, REASON_UNPRICED },
         { "unpriced under no cost limit", MODEL_UNPRICED_SECOND, 0, 0, 1, UNPRICED_REFUSE_UNDER_COST_LIMITS, REASON_OK },
     };
@@ -493,7 +495,7 @@ routes_that_are_refused(void **state)
         gate_make((void **)&gate);
         gate->policy->unpriced = rows[i].unpriced;
         if (rows[i].cap) {
-            add_limit(gate->policy, "day", COUNT_COST, PER_ACCOUNT, WINDOW_DAY, rows[i].cap);
+            add_limit(gate->policy, "day", COUNT_COST, PER_ACCOUNT, WINDOW_DAY, rows[i].cap)->hold = rows[i].mode;
         }
         struct event event = a_call(rows[i].model, 100, -1);
         event.call.routes_closed = rows[i].closed;
