@@ -229,6 +229,30 @@ same_row(const struct work *work, enum need_kind kind, const void *row)
     }
 }
 
+/* What of a row is to be copied: an array at its end only as far as it is counted. */
+static size_t
+used_bytes(enum need_kind kind, const void *row)
+{
+    switch (kind) {
+    case NEED_METER: {
+        const struct meter_row *meters = row;
+        return offsetof(struct meter_row, meters)
+               + (size_t)meters->meter_count * sizeof meters->meters[0];
+    }
+    case NEED_SUBJECT: {
+        const struct subject_row *subject = row;
+        return offsetof(struct subject_row, sets)
+               + (size_t)subject->set_count * sizeof subject->sets[0];
+    }
+    case NEED_REPORTED: {
+        const struct reported_row *reported = row;
+        return offsetof(struct reported_row, windows)
+               + (size_t)reported->window_count * sizeof reported->windows[0];
+    }
+    default: return need_forms[kind].row_size;
+    }
+}
+
 /* With `row`, or all zero without one. */
 static struct slot *
 slot_make(struct work *work, enum need_kind kind, enum slot_state state, const void *row)
@@ -241,7 +265,7 @@ slot_make(struct work *work, enum need_kind kind, enum slot_state state, const v
     }
     *slot = (struct slot){ .state = state };
     if (row) {
-        memcpy((char *)slot + need_forms[kind].row_offset, row, need_forms[kind].row_size);
+        memcpy((char *)slot + need_forms[kind].row_offset, row, used_bytes(kind, row));
     }
     struct slot_list *list = &work->slots[need_forms[kind].slots];
     *list->last = slot;

@@ -6,7 +6,7 @@
 
 #include "base/map.h" /* its hashes */
 
-#define BUCKETS         16384
+#define BUCKETS         65536
 #define PACKED_MAX      16384 /* bytes; a row that needs more is not kept */
 #define CAP_STEP        128
 #define CAP_STEP_SMALL  32 /* of rows up to 2 * CAP_STEP, of which a thread has three */
@@ -76,22 +76,20 @@ static const struct {
     [SLOTS_THREAD] = { sizeof(struct thread_row), 3,
         { FROM_TO(thread_row, thread_id, kind), TEXT(thread_row, sig_hash),
             FROM_TO(thread_row, created_ms, version) } },
-    [SLOTS_SUBJECT] = { sizeof(struct subject_row), 5,
+    [SLOTS_SUBJECT] = { sizeof(struct subject_row), 4,
         { FROM_TO(subject_row, subject_id, kind), TEXT(subject_row, name),
-            FROM_TO(subject_row, set_count, set_count), ARRAY(subject_row, sets, set_count),
-            FROM_TO(subject_row, version, version) } },
-    [SLOTS_METER] = { sizeof(struct meter_row), 3,
-        { FROM_TO(meter_row, subject_id, meter_count), ARRAY(meter_row, meters, meter_count),
-            FROM_TO(meter_row, seen_ms, version) } },
+            FROM_TO(subject_row, version, set_count), ARRAY(subject_row, sets, set_count) } },
+    [SLOTS_METER] = { sizeof(struct meter_row), 2,
+        { FROM_TO(meter_row, subject_id, meter_count), ARRAY(meter_row, meters, meter_count) } },
     [SLOTS_HOLD] = { sizeof(struct hold_row), 7,
         { FROM_TO(hold_row, hold_id, part_count), ARRAY(hold_row, parts, part_count),
             FROM_TO(hold_row, attempt_count, attempt_count),
             ARRAY(hold_row, attempts, attempt_count), TEXT(hold_row, model),
             FROM_TO(hold_row, held_micros, price_ver),
             { FORM_SLICE, offsetof(struct hold_row, inputs), 0, 0 } } },
-    [SLOTS_REPORTED] = { sizeof(struct reported_row), 3,
+    [SLOTS_REPORTED] = { sizeof(struct reported_row), 2,
         { FROM_TO(reported_row, account_id, window_count),
-            ARRAY(reported_row, windows, window_count), FROM_TO(reported_row, version, version) } },
+            ARRAY(reported_row, windows, window_count) } },
     /* SLOTS_ISSUED: not kept */
 };
 
@@ -155,12 +153,20 @@ row_pack(enum slot_kind kind, const void *row, unsigned char packed[PACKED_MAX])
     return len;
 }
 
+/* An array at the end of a row is read as far as it is counted. */
+static size_t
+cleared_bytes(enum slot_kind kind)
+{
+    const struct field *last = &forms[kind].fields[forms[kind].field_count - 1];
+    return last->form == FORM_ARRAY ? last->offset : forms[kind].row_size;
+}
+
 /* The row's slice borrows from the packed one. */
 static void
 row_unpack(enum slot_kind kind, const unsigned char *packed, void *row)
 {
     unsigned char *out = row;
-    memset(out, 0, forms[kind].row_size);
+    memset(out, 0, cleared_bytes(kind));
     for (int i = 0; i < forms[kind].field_count; i++) {
         const struct field *field = &forms[kind].fields[i];
         uint16_t size_16 = 0;

@@ -109,9 +109,9 @@ struct subject_row {
     int64_t subject_id, account_id;
     enum subject_kind kind;
     char name[NAME_MAX_BYTES + 1];
-    int32_t set_count;
-    struct cap_set sets[SETS_MAX];
     int64_t version; /* 0 = not stored yet */
+    int32_t set_count;
+    struct cap_set sets[SETS_MAX]; /* last, as a meter row's meters */
 };
 
 /* One limit of one subject in one window. */
@@ -128,9 +128,9 @@ struct meter {
 #define METERS_MAX 64 /* of one subject, older windows with open holds included */
 struct meter_row {
     int64_t subject_id, node_id; /* node_id 0 = shared by all gateways */
-    int32_t meter_count;
-    struct meter meters[METERS_MAX];
     int64_t seen_ms, version;    /* version 0 = not stored yet */
+    int32_t meter_count;
+    struct meter meters[METERS_MAX]; /* last: what is not used of it need not be copied */
 };
 
 /* How much of a window of its own a provider says is used, as of when it said so: (credential, window). The
@@ -150,9 +150,9 @@ struct reported_window {
 #define REPORTED_MAX 12
 struct reported_row {
     int64_t account_id; /* 0 = the company's credentials */
-    int32_t window_count;
-    struct reported_window windows[REPORTED_MAX];
     int64_t version; /* 0 = not stored yet */
+    int32_t window_count;
+    struct reported_window windows[REPORTED_MAX]; /* last, as a meter row's meters */
 };
 
 enum payer { PAYER_COMPANY, PAYER_USER };
