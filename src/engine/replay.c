@@ -1,70 +1,12 @@
 /* engine/replay.c: recorded calls through the core, by the clock of then. */
-#include "engine/replay.h"
-
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "engine/engine_priv.h"
+#include "engine/replay_priv.h"
 
-#define WAITS_MAX   4096 /* calls that wait at once; more are refused */
 #define LOOK_EVENTS 1000 /* between two words about progress */
 
-/* Whom a call was for, where it says so: few calls differ in that. */
-struct labels {
-    char organisation[64];
-    char tags[CALL_TAGS_MAX][64];
-};
-
-struct past_call {
-    int64_t request, started_ms, ended_ms;
-    int64_t account_id, key_id, thread_id, root_id;
-    int64_t body_bytes, input_bytes, output_limit, answers, price_pct;
-    int64_t cost_micros, est_micros;
-    struct usage usage;          /* of all its attempts */
-    const struct labels *labels; /* NULL = none */
-    int32_t model, api;          /* -1 = not in this policy, not told */
-    bool stream, refused, dispatched, billed, orphaned, recorded, counts;
-    int64_t hold_id; /* while it is open in the replay; 0 = it is not */
-};
-
-/* Calls that are open, the next to end first. */
-struct ending {
-    int64_t at_ms;
-    size_t call;
-};
-struct waiting {
-    size_t call;
-    int64_t deadline_ms;
-    struct refusal refusal;
-};
-
-struct group_slot {
-    struct replay_group group;
-};
-
-struct replay {
-    struct policy *policy;
-    struct store *store;
-    struct engine *engine;
-    struct arena arena;
-    struct map calls_by_id, accounts, threads, groups_by_hash;
-    struct past_call *calls;
-    size_t call_count, call_cap;
-    struct ending *endings;
-    size_t ending_count, ending_cap;
-    struct waiting waits[WAITS_MAX];
-    size_t wait_count;
-    struct replay_group **groups;
-    int32_t group_count, group_cap;
-    struct replay_group *sorted;
-    struct replay_refusal *refusals;
-    int32_t refusal_count;
-    enum at_cap_kind *at_caps; /* as configured: before the report begins none of them refuses */
-    struct replay_report report;
-    enum status status;
-};
-
-/* --- What was recorded. */
+/* --- To begin and to end. */
 
 enum status
 replay_open(struct policy *policy, struct replay **out, struct replay_error *error)
@@ -120,205 +62,6 @@ replay_free(struct replay *replay)
     free(replay);
 }
 
-/* A transaction of one row that is as it was recorded. */
-static bool
-put_begin(struct replay *replay)
-{
-    return batch_begin(replay->engine) == STATUS_OK && batch_open(replay->engine) == STATUS_OK;
-}
-
-static bool
-put_end(struct replay *replay, enum status status)
-{
-    if (status == STATUS_OK) {
-        return store_commit(replay->store) == STATUS_OK;
-    }
-    store_rollback(replay->store);
-    return status == STATUS_EXISTS; /* it is there */
-}
-
-/* Who is banned or revoked today was not when the call was made, or it would not be recorded as one. */
-bool
-replay_account(struct replay *replay, const struct account_row *row)
-{
-    struct account_row own = *row;
-    const char *name = arena_strdup(&replay->arena, slice_str(row->name));
-    own.version = 0;
-    own.state = ACCOUNT_OK;
-    return name && map_put(&replay->accounts, (uint64_t)row->account_id, (void *)(uintptr_t)name)
-           && put_begin(replay) && put_end(replay, store_account_put(replay->store, &own));
-}
-
-bool
-replay_key(struct replay *replay, const struct key_row *row)
-{
-    struct key_row own = *row;
-    own.version = 0;
-    own.revoked = false;
-    own.thread_required = false;
-    own.expires_ms = 0;
-    return put_begin(replay) && put_end(replay, store_key_put(replay->store, &own));
-}
-
-/* A thread's name in the replay is its number. */
-static void
-thread_mark(int64_t thread_id, char out[HASH_HEX + 1])
-{
-    (void)snprintf(out, HASH_HEX + 1, "%064llx", (unsigned long long)thread_id);
-}
-
-static bool
-put_thread(struct replay *replay, int64_t account_id, int64_t thread_id, int64_t root_id)
-{
-    struct thread_row row = {
-        .thread_id = thread_id, .account_id = account_id, .root_id = root_id, .kind = THREAD_NAMED
-    };
-    thread_mark(thread_id, row.sig_hash);
-    return put_begin(replay) && put_end(replay, store_thread_put(replay->store, &row));
-}
-
-/* It was there, or came into being with its call: either way it has its number and its tree. */
-static bool
-know_thread(struct replay *replay, const struct ledger_row *row)
-{
-    const uint64_t key = (uint64_t)row->thread_id;
-    if (row->thread_id == 0 || map_get(&replay->threads, key)) {
-        return true;
-    }
-    const int64_t root_id = row->root_id ? row->root_id : row->thread_id;
-    return map_put(&replay->threads, key, replay)
-           && put_thread(replay, row->account_id, row->thread_id, root_id);
-}
-
-static const struct labels *
-labels_of(struct replay *replay, const struct recorded_call *call)
-{
-    const struct policy *policy = replay->policy;
-    bool any = call->organisation[0] != '\0';
-    struct labels labels = { 0 };
-    memcpy(labels.organisation, call->organisation, sizeof(labels.organisation));
-    for (int32_t i = 0; i < policy->tag_count; i++) {
-        for (int k = 0; k < RECORDED_TAGS_MAX; k++) {
-            if (call->tag_names[k][0] && strcmp(call->tag_names[k], policy->tags[i].name) == 0) {
-                memcpy(labels.tags[i], call->tags[k], sizeof(labels.tags[i]));
-                any = true;
-            }
-        }
-    }
-    struct labels *kept = any ? arena_alloc(&replay->arena, sizeof(*kept)) : NULL;
-    if (kept) {
-        *kept = labels;
-    }
-    return kept;
-}
-
-static int32_t
-api_of(const char *word)
-{
-    for (int i = 0; i < API_COUNT; i++) {
-        if (strcmp(api_word((enum api)i), word) == 0) {
-            return i;
-        }
-    }
-    return -1;
-}
-
-static struct past_call *
-call_of(struct replay *replay, int64_t request)
-{
-    const uint64_t key = (uint64_t)request;
-    const uintptr_t known = (uintptr_t)map_get(&replay->calls_by_id, key);
-    if (known) {
-        return &replay->calls[known - 1];
-    }
-    if (replay->call_count == replay->call_cap) {
-        const size_t cap = replay->call_cap ? replay->call_cap * 2 : 4096;
-        struct past_call *grown = realloc(replay->calls, cap * sizeof(*grown));
-        if (!grown) {
-            return NULL;
-        }
-        replay->calls = grown;
-        replay->call_cap = cap;
-    }
-    struct past_call *call = &replay->calls[replay->call_count++];
-    *call = (struct past_call){
-        .request = request, .model = -1, .api = -1, .output_limit = -1, .usage = USAGE_NONE
-    };
-    return map_put(&replay->calls_by_id, key, (void *)replay->call_count) ? call : NULL; /* + 1 */
-}
-
-static void
-take_inputs(struct replay *replay, struct past_call *past, const struct ledger_row *row,
-    const struct recorded_call *call)
-{
-    const char *model = call->substitute_for[0] ? call->substitute_for : row->model;
-    past->recorded = true;
-    past->model = policy_model_index(replay->policy, slice_str(model));
-    past->api = api_of(call->api);
-    past->stream = call->stream;
-    past->body_bytes = max_i64(0, call->body_bytes);
-    past->input_bytes = max_i64(0, call->input_bytes >= 0 ? call->input_bytes : call->input_bound);
-    past->output_limit = call->output_limit;
-    past->answers = max_i64(1, call->answers);
-    past->price_pct = min_i64(max_i64(1, call->price_pct), MULTIPLIER_PCT_MAX);
-    past->labels = labels_of(replay, call);
-    past->est_micros = row->est_micros;
-}
-
-static int64_t
-tokens_add(int64_t a, int64_t b)
-{
-    return min_i64(TOKENS_MAX, a + b);
-}
-
-static void
-add_usage(struct usage *sum, const struct usage *usage)
-{
-    sum->input = tokens_add(sum->input, usage->input);
-    sum->cache_read = tokens_add(sum->cache_read, usage->cache_read);
-    sum->cache_write_5m = tokens_add(sum->cache_write_5m, usage->cache_write_5m);
-    sum->cache_write_1h = tokens_add(sum->cache_write_1h, usage->cache_write_1h);
-    sum->output = tokens_add(sum->output, usage->output);
-    sum->reasoning = tokens_add(sum->reasoning, usage->reasoning);
-    sum->known |= usage->known;
-}
-
-bool
-replay_row(struct replay *replay, const struct ledger_row *row, const struct recorded_call *call)
-{
-    const bool refusal = row->kind == LEDGER_REFUSAL;
-    if (!ledger_kind_ages(row->kind) || (!refusal && row->hold_id == 0)) {
-        return true; /* what people did is no call */
-    }
-    struct past_call *past = call_of(replay, refusal ? row->id : row->hold_id);
-    if (!past || !know_thread(replay, row)) {
-        return false;
-    }
-    past->refused = refusal;
-    past->account_id = row->account_id;
-    past->key_id = row->key_id;
-    past->thread_id = row->thread_id;
-    past->root_id = row->root_id;
-    past->started_ms = refusal ? row->at_ms : row->started_ms;
-    past->ended_ms = max_i64(past->ended_ms, row->at_ms);
-    past->cost_micros = money_add(past->cost_micros, row->cost_micros);
-    past->dispatched |= !refusal && row->kind != LEDGER_RELEASE;
-    past->billed |= row->kind == LEDGER_SETTLE || row->kind == LEDGER_ORPHAN;
-    past->orphaned |= row->kind == LEDGER_ORPHAN;
-    if (row->kind == LEDGER_SETTLE) {
-        add_usage(&past->usage, &row->usage);
-    }
-    if (call && !past->recorded) {
-        take_inputs(replay, past, row, call);
-        if (past->orphaned) { /* booked whole: as much as it could be */
-            past->usage.input = min_i64(TOKENS_MAX, max_i64(0, call->input));
-            past->usage.output = min_i64(TOKENS_MAX, max_i64(0, call->output_bound));
-            past->usage.known = USAGE_INPUT | USAGE_OUTPUT | USAGE_ESTIMATED;
-        }
-    }
-    return true;
-}
-
 /* --- One event through the core, at its own time. */
 
 static enum status
@@ -355,7 +98,7 @@ fill_call(const struct replay *replay, const struct past_call *past, struct call
     call->policy_ver = policy->version;
     call->thread_kind = THREAD_NAMED;
     call->thread_named = true;
-    thread_mark(past->thread_id, call->thread_hash);
+    replay_thread_mark(past->thread_id, call->thread_hash);
     call->body_bytes = past->body_bytes;
     call->input_bytes_bound = past->input_bytes;
     call->output_limit = past->output_limit;
@@ -549,8 +292,7 @@ cannot_be_asked(struct replay *replay, const struct past_call *past)
     }
     if (past->model >= 0) {
         const struct model *model = &replay->policy->models[past->model];
-        const uint32_t all = (UINT32_C(1) << model->route_count) - 1;
-        if (policy_routes_unfit(replay->policy, model, (enum api)past->api) != all) {
+        if (policy_model_serves(replay->policy, model, (enum api)past->api)) {
             return false;
         }
         refusal.reason = REASON_API_NOT_SERVED;

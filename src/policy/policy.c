@@ -250,3 +250,10 @@ policy_routes_unfit(const struct policy *policy, const struct model *model, enum
     }
     return unfit;
 }
+
+bool
+policy_model_serves(const struct policy *policy, const struct model *model, enum api api)
+{
+    const uint32_t all = (UINT32_C(1) << model->route_count) - 1;
+    return policy_routes_unfit(policy, model, api) != all;
+}

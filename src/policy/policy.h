@@ -255,6 +255,8 @@ int64_t policy_cap(const struct limit *limit, const char *plan);
 /* Whether the route's provider speaks this API; and, bit by bit, the model's routes whose provider does not. */
 bool policy_serves(const struct policy *policy, const struct route *route, enum api api);
 uint32_t policy_routes_unfit(const struct policy *policy, const struct model *model, enum api api);
+/* Whether any of them serves it. */
+bool policy_model_serves(const struct policy *policy, const struct model *model, enum api api);
 /* The groups that have the account, at most GROUPS_PER_ACCOUNT_MAX: how many, and their indices. */
 int32_t policy_groups_of(const struct policy *policy, const char *account, int32_t *groups);
 int32_t policy_group_index(const struct policy *policy, struct slice name);

@@ -25,13 +25,6 @@ judge_facts(const struct call *call, struct slice *detail)
     return REASON_OK;
 }
 
-static bool
-model_serves(const struct policy *policy, const struct model *model, enum api api)
-{
-    const uint32_t all = (UINT32_C(1) << model->route_count) - 1;
-    return policy_routes_unfit(policy, model, api) != all;
-}
-
 static enum reason
 find_model(struct call *call, char *detail, size_t detail_size)
 {
@@ -43,11 +36,11 @@ find_model(struct call *call, char *detail, size_t detail_size)
         return REASON_MODEL_UNKNOWN;
     }
     const struct model *model = &call->policy->models[call->model_index];
-    if (model_serves(call->policy, model, call->api)) {
+    if (policy_model_serves(call->policy, model, call->api)) {
         return REASON_OK;
     }
     for (int api = 0; api < API_COUNT; api++) {
-        if (api != API_COUNT_TOKENS && model_serves(call->policy, model, (enum api)api)) {
+        if (api != API_COUNT_TOKENS && policy_model_serves(call->policy, model, (enum api)api)) {
             snprintf(detail, detail_size, "%s is served at POST %s.", model->name,
                 api_path((enum api)api));
             break;

@@ -28,16 +28,16 @@ audit_part_help(enum audit_part part)
     return parts[part].help;
 }
 
-static void *
-make(struct auditing *auditing, size_t bytes)
+void *
+audit_make(struct auditing *auditing, size_t bytes)
 {
     void *made = arena_alloc(&auditing->arena, bytes);
     auditing->failed |= made == NULL;
     return made;
 }
 
-static void
-put(struct auditing *auditing, struct map *map, int64_t id, void *value)
+void
+audit_put(struct auditing *auditing, struct map *map, int64_t id, void *value)
 {
     auditing->failed |= !map_put(map, hash_pair((uint64_t)id, 0), value);
 }
@@ -161,7 +161,7 @@ on_account(void *user, const struct account_row *row)
     auditing->audit->compared[AUDIT_FILE]++;
     auditing->audit->account_count++;
     look_at_id(auditing, "account", row->account_id);
-    put(auditing, &auditing->accounts, row->account_id, auditing);
+    audit_put(auditing, &auditing->accounts, row->account_id, auditing);
 }
 
 static void
@@ -183,7 +183,7 @@ expect_key(struct auditing *auditing, const char *what, int64_t id, int64_t key_
     if (key_id != 0 && !audit_get(&auditing->keys, key_id)) {
         (void)audit_find(auditing, AUDIT_REFERENCES, "%s %lld is of key %lld, which is not there",
             what, (long long)id, (long long)key_id);
-        put(auditing, &auditing->keys, key_id, auditing);
+        audit_put(auditing, &auditing->keys, key_id, auditing);
     }
 }
 
@@ -194,7 +194,7 @@ on_key(void *user, const struct key_row *row)
     auditing->audit->compared[AUDIT_FILE]++;
     auditing->audit->key_count++;
     look_at_id(auditing, "key", row->key_id);
-    put(auditing, &auditing->keys, row->key_id, auditing);
+    audit_put(auditing, &auditing->keys, row->key_id, auditing);
     expect_account(auditing, "key", row->key_id, row->account_id);
 }
 
@@ -205,7 +205,7 @@ on_thread(void *user, const struct thread_row *row)
     auditing->audit->compared[AUDIT_FILE]++;
     auditing->audit->thread_count++;
     look_at_id(auditing, "thread", row->thread_id);
-    put(auditing, &auditing->threads, row->thread_id, auditing);
+    audit_put(auditing, &auditing->threads, row->thread_id, auditing);
     expect_account(auditing, "thread", row->thread_id, row->account_id);
     if (row->root_id > row->thread_id) { /* a root is there before its threads */
         (void)audit_find(auditing, AUDIT_REFERENCES,
@@ -219,8 +219,8 @@ on_thread(void *user, const struct thread_row *row)
 }
 
 /* Keys and trees are known by their number, models by their name, accounts by themselves. */
-static uint64_t
-subject_hash(enum subject_kind kind, int64_t number, const char *name)
+uint64_t
+audit_subject_hash(enum subject_kind kind, int64_t number, const char *name)
 {
     return hash_pair(hash_pair((uint64_t)number, (uint64_t)kind), hash_bytes(slice_str(name)));
 }
@@ -231,16 +231,16 @@ hash_of_subject(const struct subject_row *row)
     int64_t number = 0;
     const bool numbered = row->kind == SUBJECT_KEY || row->kind == SUBJECT_TREE;
     if (numbered && slice_to_i64(slice_str(row->name), &number)) {
-        return subject_hash(row->kind, number, "");
+        return audit_subject_hash(row->kind, number, "");
     }
-    return subject_hash(row->kind, row->account_id, row->name);
+    return audit_subject_hash(row->kind, row->account_id, row->name);
 }
 
 static void
 on_subject(void *user, const struct subject_row *row)
 {
     struct auditing *auditing = user;
-    struct known_subject *subject = make(auditing, sizeof(*subject));
+    struct known_subject *subject = audit_make(auditing, sizeof(*subject));
     auditing->audit->compared[AUDIT_FILE]++;
     look_at_id(auditing, "subject", row->subject_id);
     expect_account(auditing, "subject", row->subject_id, row->account_id);
@@ -248,7 +248,7 @@ on_subject(void *user, const struct subject_row *row)
         return;
     }
     subject->row = *row;
-    put(auditing, &auditing->subjects, row->subject_id, subject);
+    audit_put(auditing, &auditing->subjects, row->subject_id, subject);
     auditing->failed |= !map_put(&auditing->subjects_by_name, hash_of_subject(row), subject);
 }
 
@@ -271,8 +271,8 @@ audit_limit(const struct auditing *auditing, int64_t limit_id)
     return NULL;
 }
 
-static struct sum *
-sum_of(struct auditing *auditing, int64_t limit_id, int64_t subject_id, int64_t window_ms)
+struct sum *
+audit_sum_of(struct auditing *auditing, int64_t limit_id, int64_t subject_id, int64_t window_ms)
 {
     const uint64_t hash =
         hash_pair(hash_pair((uint64_t)limit_id, (uint64_t)subject_id), (uint64_t)window_ms);
@@ -283,7 +283,7 @@ sum_of(struct auditing *auditing, int64_t limit_id, int64_t subject_id, int64_t 
             return sum;
         }
     }
-    struct sum *sum = make(auditing, sizeof(*sum));
+    struct sum *sum = audit_make(auditing, sizeof(*sum));
     if (!sum) {
         return NULL;
     }
@@ -319,7 +319,8 @@ on_meter(void *user, const struct meter_row *row)
     subject->metered = true;
     for (int32_t i = 0; i < row->meter_count; i++) {
         const struct meter *meter = &row->meters[i];
-        struct sum *sum = sum_of(auditing, meter->limit_id, row->subject_id, meter->window_ms);
+        struct sum *sum =
+            audit_sum_of(auditing, meter->limit_id, row->subject_id, meter->window_ms);
         auditing->audit->meter_count++;
         add_up(&auditing->audit->meters_settled, meter->settled);
         add_up(&auditing->audit->meters_held, meter->held);
@@ -335,7 +336,7 @@ on_hold(void *user, const struct hold_row *row)
 {
     struct auditing *auditing = user;
     struct audit *audit = auditing->audit;
-    struct open_call *call = make(auditing, sizeof(*call));
+    struct open_call *call = audit_make(auditing, sizeof(*call));
     audit->compared[AUDIT_FILE]++;
     audit->hold_count++;
     audit->held_micros += row->held_micros;
@@ -356,201 +357,15 @@ on_hold(void *user, const struct hold_row *row)
     call->row.inputs = slice_str(call->inputs);
     call->next = auditing->open_calls;
     auditing->open_calls = call;
-    put(auditing, &auditing->holds, row->hold_id, call);
+    audit_put(auditing, &auditing->holds, row->hold_id, call);
     for (int32_t i = 0; i < row->part_count; i++) {
         const struct hold_part *part = &row->parts[i];
-        struct sum *sum = sum_of(auditing, part->limit_id, part->subject_id, part->window_ms);
+        struct sum *sum = audit_sum_of(auditing, part->limit_id, part->subject_id, part->window_ms);
         if (sum) {
             sum->held += part->held;
             sum->bound += part->bound;
             sum->calls++;
         }
-    }
-}
-
-/* --- Costs, booked to the limits that their calls counted against. */
-
-/* A limit of the inputs: what of it a booked call counted for. */
-struct counted {
-    struct slice name;
-    int64_t window_ms;
-    int64_t subject_id; /* 0 = it follows from the row */
-    int64_t units;      /* requests: the call's weight */
-    bool has_delta;
-    int64_t delta; /* of a correction */
-};
-
-/* The number after `key` in an object; false: it is not there. */
-static bool
-number_after(struct slice object, struct slice key, int64_t *number)
-{
-    const ptrdiff_t at = slice_find(object, key);
-    struct slice digits = { 0 };
-    if (at < 0) {
-        return false;
-    }
-    object = slice_of(object.ptr + at + key.len, object.len - (size_t)at - key.len);
-    return slice_split(&object, ',', &digits) && slice_to_i64(digits, number);
-}
-
-/* The next limit of the inputs. They were written by us (core's inputs of a decision, or of a correction), so
- * what is not of that form is damage. False: no more. */
-static bool
-next_limit(struct slice *rest, struct counted *counted)
-{
-    const struct slice head = SLICE("{\"limit\":\"");
-    struct slice object;
-    const ptrdiff_t at = slice_find(*rest, head);
-    if (at < 0) {
-        return false;
-    }
-    *rest = slice_of(rest->ptr + at + head.len, rest->len - (size_t)at - head.len);
-    *counted = (struct counted){ .units = 1 };
-    if (!slice_split(rest, '}', &object) || !slice_split(&object, '"', &counted->name)
-        || !number_after(object, SLICE(",\"window\":"), &counted->window_ms)) {
-        return false;
-    }
-    (void)number_after(object, SLICE(",\"subject\":"), &counted->subject_id);
-    (void)number_after(object, SLICE(",\"units\":"), &counted->units);
-    counted->has_delta = number_after(object, SLICE(",\"delta\":"), &counted->delta);
-    return true;
-}
-
-/* The definition by this name that was in force when the call was allowed; NULL: it was replaced
- * since, and its meters are gone. Ids grow, so a hold's tells. */
-static struct known_limit *
-limit_of_call(struct auditing *auditing, struct slice name, int64_t hold_id)
-{
-    for (size_t i = 0; i < auditing->limit_count; i++) {
-        struct known_limit *limit = &auditing->limits[i];
-        if (slice_eq(slice_str(limit->row.name), name)) {
-            return hold_id > limit->row.limit_id ? limit : NULL;
-        }
-    }
-    return NULL;
-}
-
-/* Whose meter the row counted for; NULL: *told is false where it does not show. */
-static const struct known_subject *
-subject_of_call(const struct auditing *auditing, const struct known_limit *limit,
-    const struct ledger_row *row, const struct counted *counted, bool *told)
-{
-    uint64_t hash = 0;
-    *told = true;
-    if (counted->subject_id) {
-        return audit_get(&auditing->subjects, counted->subject_id);
-    }
-    switch (limit->row.per) {
-    case PER_GATEWAY: hash = subject_hash(SUBJECT_GATEWAY, 0, ""); break;
-    case PER_ACCOUNT: hash = subject_hash(SUBJECT_ACCOUNT, row->account_id, ""); break;
-    case PER_KEY: hash = subject_hash(SUBJECT_KEY, row->key_id, ""); break;
-    case PER_THREAD_TREE: hash = subject_hash(SUBJECT_TREE, row->root_id, ""); break;
-    case PER_MODEL: hash = subject_hash(SUBJECT_MODEL, 0, row->model); break;
-    default: *told = false; return NULL;
-    }
-    return map_get(&auditing->subjects_by_name, hash);
-}
-
-/* A call counts for a limit on requests once, whatever attempts it took: when its hold is over, and not when
- * nothing of it left. */
-static int64_t
-requests_of(struct auditing *auditing, const struct known_limit *limit,
-    const struct ledger_row *row, const struct counted *counted)
-{
-    const bool nothing_left = row->kind == LEDGER_RELEASE && row->attempt == 0;
-    const uint64_t hash =
-        hash_pair(hash_pair((uint64_t)row->hold_id, (uint64_t)limit->row.limit_id),
-            (uint64_t)counted->subject_id);
-    if (nothing_left || audit_get(&auditing->holds, row->hold_id)
-        || map_get(&auditing->requests, hash)) {
-        return 0;
-    }
-    auditing->failed |= !map_put(&auditing->requests, hash, auditing);
-    return counted->units;
-}
-
-/* What the row adds to what the meter has settled. */
-static int64_t
-settled_by(struct auditing *auditing, const struct known_limit *limit, const struct ledger_row *row,
-    const struct counted *counted)
-{
-    if (row->kind == LEDGER_ADJUST && counted->has_delta) {
-        return counted->delta;
-    }
-    switch (limit->row.counts) {
-    case COUNT_COST: return row->cost_micros;
-    case COUNT_TOKENS: return usage_input_total(&row->usage) + row->usage.output;
-    case COUNT_REQUESTS:
-        return row->kind == LEDGER_ADJUST ? 0 : requests_of(auditing, limit, row, counted);
-    default: return 0; /* what is in flight settles nothing */
-    }
-}
-
-void
-audit_book(struct auditing *auditing, const struct ledger_row *row, struct slice inputs)
-{
-    struct slice rest = inputs;
-    struct counted counted;
-    while (next_limit(&rest, &counted)) {
-        bool told = false;
-        const struct known_limit *limit =
-            limit_of_call(auditing, counted.name, row->hold_id ? row->hold_id : row->id);
-        if (!limit || limit->row.window == WINDOW_BUCKET) { /* a level drains: no sum of rows */
-            continue;
-        }
-        const int64_t settled = settled_by(auditing, limit, row, &counted);
-        if (settled == 0) {
-            continue;
-        }
-        const struct known_subject *subject =
-            subject_of_call(auditing, limit, row, &counted, &told);
-        if (!subject && told) {
-            (void)audit_find(auditing, AUDIT_REFERENCES,
-                "ledger row %lld counted for limit '%s', but its subject is not there",
-                (long long)row->id, limit->row.name);
-        }
-        struct sum *sum = subject ? sum_of(auditing, limit->row.limit_id, subject->row.subject_id,
-                              counted.window_ms)
-                                  : NULL;
-        if (sum) {
-            sum->settled += settled;
-        }
-        auditing->audit->unknown_count += !told;
-    }
-}
-
-static bool
-inputs_name_limits(struct slice inputs)
-{
-    return slice_find(inputs, SLICE("\"limits\":[")) >= 0;
-}
-
-/* A cost whose row does not say what it counts for: for what the call's other rows do. */
-static void
-keep_lone_cost(struct auditing *auditing, const struct ledger_row *row)
-{
-    struct lone_cost *cost = make(auditing, sizeof(*cost));
-    if (cost) {
-        *cost = (struct lone_cost){ .row = *row,
-            .same_call = audit_get(&auditing->lone_by_hold, row->hold_id),
-            .next = auditing->lone_costs };
-        cost->row.inputs = (struct slice){ 0 };
-        auditing->lone_costs = cost;
-        put(auditing, &auditing->lone_by_hold, row->hold_id, cost);
-    }
-}
-
-static void
-book_call(struct auditing *auditing, const struct ledger_row *row)
-{
-    audit_book(auditing, row, row->inputs);
-    if (row->kind == LEDGER_ADJUST) {
-        return; /* it says what itself moved, no more */
-    }
-    for (struct lone_cost *cost = audit_get(&auditing->lone_by_hold, row->hold_id); cost;
-         cost = cost->same_call) {
-        audit_book(auditing, &cost->row, row->inputs);
-        cost->row.cost_micros = 0;
     }
 }
 
@@ -595,7 +410,7 @@ on_ledger(void *user, const struct ledger_row *row)
         return;
     }
     audit->cost_micros += row->cost_micros;
-    const bool tells = inputs_name_limits(row->inputs);
+    const bool tells = audit_inputs_name_limits(row->inputs);
     if (tells && !adjusts) {
         keep_booked(auditing, row);
         if (ends_open_call(auditing, row)) {
@@ -606,9 +421,9 @@ on_ledger(void *user, const struct ledger_row *row)
         }
     }
     if (tells) {
-        book_call(auditing, row);
+        audit_book_call(auditing, row);
     } else if (row->cost_micros != 0) {
-        keep_lone_cost(auditing, row);
+        audit_keep_lone_cost(auditing, row);
     }
 }
 

@@ -71,6 +71,19 @@ void audit_amounts(struct audit_finding *finding, bool is_money, int64_t stored,
 void *audit_get(const struct map *map, int64_t id);
 /* NULL: no definition has this number any more. */
 struct known_limit *audit_limit(const struct auditing *auditing, int64_t limit_id);
+/* Memory that lives as long as the audit, and a row by its number; without memory `failed` is set. */
+void *audit_make(struct auditing *auditing, size_t bytes);
+void audit_put(struct auditing *auditing, struct map *map, int64_t id, void *value);
+uint64_t audit_subject_hash(enum subject_kind kind, int64_t number, const char *name);
+/* What rows say of one meter; made where it is not there. NULL without memory. */
+struct sum *audit_sum_of(
+    struct auditing *auditing, int64_t limit_id, int64_t subject_id, int64_t window_ms);
+
+/* --- audit_book.c */
+/* Whether the row says which limits its call counted against; and what becomes of it where it does not. */
+bool audit_inputs_name_limits(struct slice inputs);
+void audit_keep_lone_cost(struct auditing *auditing, const struct ledger_row *row);
+void audit_book_call(struct auditing *auditing, const struct ledger_row *row);
 /* Adds the cost of `row` to the meters of the limits in `inputs`. */
 void audit_book(struct auditing *auditing, const struct ledger_row *row, struct slice inputs);
 /* After all rows: the findings. */
