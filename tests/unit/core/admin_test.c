@@ -108,6 +108,134 @@ a_cap_rules_from_the_next_call_on(void **state)
     assert_int_equal(gate_decide(gate, &call).kind, VERDICT_REFUSED);
 }
 
+/* Of which subject a row becomes, by the limit's `per`; whom it is not for is told, and nothing is written. */
+static void
+whose_caps_can_be_set(void **state)
+{
+    static const struct {
+        const char *why;
+        enum per_kind per;
+        enum subject_kind kind;
+        const char *account, *name;
+        int64_t key_id, thread, of_account_id; /* thread: 1 = ann's, a child of hers; 2 = nobody's */
+        enum status_of_admin answer;
+        int64_t account_after;
+        const char *name_after;
+    } rows[] = {
+        { "a key", PER_KEY, SUBJECT_KEY, "", "", KEY_B, 0, 0, ADMIN_DONE, ACCOUNT_B, "22" },
+        { "no key", PER_KEY, SUBJECT_KEY, "", "", 999, 0, 0, ADMIN_NOT_FOUND, 0, NULL },
+        { "a tree, by any thread of it", PER_THREAD_TREE, SUBJECT_TREE, "", "", 0, 1, 0, ADMIN_DONE, ACCOUNT, "31" },
+        { "a tree of one's own", PER_THREAD_TREE, SUBJECT_TREE, "", "", 0, 1, ACCOUNT, ADMIN_DONE, ACCOUNT, "31" },
+        { "a tree of another's", PER_THREAD_TREE, SUBJECT_TREE, "", "", 0, 1, ACCOUNT_B, ADMIN_NOT_FOUND, 0, NULL },
+        { "no tree", PER_THREAD_TREE, SUBJECT_TREE, "", "", 0, 2, 0, ADMIN_NOT_FOUND, 0, NULL },
+        { "an account's model", PER_ACCOUNT_MODEL, SUBJECT_ACCOUNT_MODEL, "bob", "paid", 0, 0, 0, ADMIN_DONE, ACCOUNT_B, "paid" },
+        { "nobody's model", PER_ACCOUNT_MODEL, SUBJECT_ACCOUNT_MODEL, "eve", "paid", 0, 0, 0, ADMIN_NOT_FOUND, 0, NULL },
+        { "a model", PER_MODEL, SUBJECT_MODEL, "", "paid", 0, 0, 0, ADMIN_DONE, 0, "paid" },
+        { "a plan", PER_PLAN, SUBJECT_PLAN, "", "pro", 0, 0, 0, ADMIN_DONE, 0, "pro" },
+        { "a tier", PER_TIER, SUBJECT_TIER, "", "premium", 0, 0, 0, ADMIN_DONE, 0, "premium" },
+        { "a tag", PER_TAG, SUBJECT_TAG, "", "team=red", 0, 0, 0, ADMIN_DONE, 0, "team=red" },
+        { "an organisation", PER_ORGANISATION, SUBJECT_ORGANISATION, "", "acme", 0, 0, 0, ADMIN_DONE, 0, "acme" },
+        { "a group's purse", PER_GROUP, SUBJECT_GROUP, "", "lab", 0, 0, 0, ADMIN_DONE, 0, "lab" },
+        { "each member of a group", PER_ACCOUNT, SUBJECT_GROUP, "", "lab", 0, 0, 0, ADMIN_DONE, 0, "lab" },
+        { "each member's trees", PER_THREAD_TREE, SUBJECT_GROUP, "", "lab", 0, 0, 0, ADMIN_DONE, 0, "lab" },
+        { "a group, of a limit of no account", PER_MODEL, SUBJECT_GROUP, "", "lab", 0, 0, 0, ADMIN_INVALID, 0, NULL },
+        { "a group that is none", PER_ACCOUNT, SUBJECT_GROUP, "", "den", 0, 0, 0, ADMIN_INVALID, 0, NULL },
+        { "a model, of a limit per plan", PER_PLAN, SUBJECT_MODEL, "", "paid", 0, 0, 0, ADMIN_INVALID, 0, NULL },
+        { "everybody", PER_MODEL, SUBJECT_GATEWAY, "", "", 0, 0, 0, ADMIN_DONE, 0, "" },
+    };
+    static const char *members[] = { "ann" };
+    static struct group groups[] = { { .name = "lab", .member_count = 1, .members = members } };
+    for (size_t i = 0; i < countof(rows); i++) {
+        struct gate *gate = NULL;
+        gate_make((void **)&gate);
+        gate->policy->groups = groups;
+        gate->policy->group_count = 1;
+        gate->policy->tag_count = 1;
+        gate->policy->tags[0] = (struct tag){ .name = "team", .header = "x-team" };
+        gate->bank.thread_count = 2;
+        gate->bank.threads[0] = (struct thread_row){ .thread_id = 31, .account_id = ACCOUNT, .root_id = 31, .version = 1 };
+        gate->bank.threads[1] = (struct thread_row){ .thread_id = 32, .account_id = ACCOUNT, .root_id = 31, .version = 1 };
+        add_limit(gate->policy, "money", COUNT_COST, rows[i].per, WINDOW_MONTH, 1000);
+        struct event event = an_admin(ADMIN_CAP_PUT, 1001, rows[i].kind, rows[i].account);
+        slice_to_cstr(slice_str(rows[i].name), event.admin.cap.name, sizeof event.admin.cap.name);
+        event.admin.cap.amount = 5;
+        event.admin.cap.thread_id = rows[i].thread == 1 ? 32 : rows[i].thread == 2 ? 99 : 0;
+        event.admin.cap.of_account_id = rows[i].of_account_id;
+        event.admin.key.key_id = rows[i].key_id;
+        const struct verdict verdict = gate_decide(gate, &event);
+        const bool done = verdict.admin == ADMIN_DONE;
+        if (verdict.admin != rows[i].answer || gate->bank.subject_count != done || gate->bank.ledger_count != done) {
+            fail_msg("%s: %d", rows[i].why, (int)verdict.admin);
+        }
+        if (done) {
+            const struct subject_row *row = &gate->bank.subjects[0];
+            assert_int_equal(row->kind, rows[i].kind);
+            assert_int_equal(row->account_id, rows[i].account_after);
+            assert_string_equal(row->name, rows[i].name_after);
+            assert_int_equal(row->sets[0].amount, 5);
+            assert_int_equal(gate->bank.ledger[0].key_id, rows[i].key_id);
+            event.admin.verb = ADMIN_CAP_DELETE; /* and back */
+            assert_int_equal(gate_decide(gate, &event).admin, ADMIN_DONE);
+            assert_int_equal(gate->bank.subjects[0].set_count, 0);
+        }
+        gate_end((void **)&gate);
+    }
+}
+
+static void
+who_may_only_lower_does_not_raise(void **state)
+{
+    struct gate *gate = *state;
+    static struct plan_cap plan_caps[] = { { "free", 800 } };
+    add_limits(gate);
+    gate->policy->limits[0].plan_caps = plan_caps;
+    gate->policy->limits[0].plan_cap_count = 1;
+    static const struct {
+        const char *why;
+        enum cap_set_kind set;
+        int64_t amount;
+        bool only_lower;
+        enum status_of_admin answer;
+    } rows[] = {
+        { "above the plan's", SET_CAP, 801, true, ADMIN_NOT_LOWER },
+        { "no cap at all", SET_CAP, CAP_UNLIMITED, true, ADMIN_NOT_LOWER },
+        { "as it is", SET_CAP, 800, true, ADMIN_DONE },
+        { "lower", SET_CAP, 700, true, ADMIN_DONE },
+        { "a raise, by who may", SET_RAISE, 50, false, ADMIN_DONE },
+        { "up to the raise: it is somebody else's word", SET_CAP, 750, true, ADMIN_NOT_LOWER },
+        { "higher, by who may", SET_CAP, CAP_UNLIMITED, false, ADMIN_DONE },
+        { "whatever is lower than none", SET_CAP, 100000, true, ADMIN_DONE },
+        { "nothing is as low as it goes", SET_CAP, 0, true, ADMIN_DONE },
+    };
+    for (size_t i = 0; i < countof(rows); i++) {
+        struct event event = an_admin(ADMIN_CAP_PUT, DAY, SUBJECT_ACCOUNT, "ann");
+        event.admin.cap.set = rows[i].set;
+        event.admin.cap.amount = rows[i].amount;
+        event.admin.cap.only_lower = rows[i].only_lower;
+        const enum status_of_admin answer = gate_decide(gate, &event).admin;
+        if (answer != rows[i].answer) {
+            fail_msg("%s: %d", rows[i].why, (int)answer);
+        }
+    }
+}
+
+static void
+what_has_expired_is_nothing_to_take_back(void **state)
+{
+    struct gate *gate = *state;
+    add_limits(gate);
+    struct event event = an_admin(ADMIN_CAP_PUT, DAY, SUBJECT_ACCOUNT, "ann");
+    event.admin.cap.set = SET_RAISE;
+    event.admin.cap.amount = 5;
+    event.admin.cap.expires_ms = gate->now_ms + 10;
+    assert_int_equal(gate_decide(gate, &event).admin, ADMIN_DONE);
+    gate->now_ms += 10;
+    event.admin.verb = ADMIN_CAP_DELETE;
+    assert_int_equal(gate_decide(gate, &event).admin, ADMIN_NOT_FOUND);
+    event.admin.cap.limit_id = 7;
+    assert_int_equal(gate_decide(gate, &event).admin, ADMIN_INVALID);
+}
+
 static void
 a_subject_has_room_for_so_many(void **state)
 {
@@ -201,6 +329,9 @@ static const struct CMUnitTest tests[] = {
 #define GATE(name, function) CASE_WITH(name, function, gate_make, gate_end)
     GATE("which caps can be set", which_caps_can_be_set),
     GATE("a cap rules from the next call on, a raise until it is over", a_cap_rules_from_the_next_call_on),
+    CASE("whose caps can be set", whose_caps_can_be_set),
+    GATE("who may only lower a cap does not raise it", who_may_only_lower_does_not_raise),
+    GATE("what has expired is nothing to take back", what_has_expired_is_nothing_to_take_back),
     GATE("a subject has room for so many caps", a_subject_has_room_for_so_many),
     GATE("a settled call is corrected where it was charged", a_settled_call_is_corrected_where_it_was_charged),
 };

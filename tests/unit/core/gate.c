@@ -317,18 +317,24 @@ gate_start(struct gate *gate)
         .now_ms = gate->now_ms };
 }
 
+bool
+gate_load(struct gate *gate, const struct needs *needs)
+{
+    assert_false(needs->overflow);
+    for (int32_t i = 0; i < needs->count; i++) {
+        assert_non_null(work_load(&gate->work, &needs->items[i], bank_row(&gate->bank, &needs->items[i])));
+    }
+    return needs->count > 0;
+}
+
 static void
 load_all(struct gate *gate, const struct event *event)
 {
     for (gate->rounds = 0;; gate->rounds++) {
         struct needs needs = { 0 };
         core_needs(&gate->core, event, &needs);
-        assert_false(needs.overflow);
-        if (needs.count == 0) {
+        if (!gate_load(gate, &needs)) {
             break;
-        }
-        for (int32_t i = 0; i < needs.count; i++) {
-            assert_non_null(work_load(&gate->work, &needs.items[i], bank_row(&gate->bank, &needs.items[i])));
         }
         assert_in_range(gate->rounds, 0, 2); /* three rounds at most */
     }

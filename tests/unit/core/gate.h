@@ -76,6 +76,8 @@ struct verdict gate_decide(struct gate *gate, const struct event *event);
 void gate_batch(struct gate *gate, const struct event *events, int count, struct verdict *verdicts);
 /* A batch begins, with an empty working set. */
 void gate_start(struct gate *gate);
+/* Of what was asked for, rows that are not there yet. False: nothing was needed any more. */
+bool gate_load(struct gate *gate, const struct needs *needs);
 /* The same but without writing: the working set stays in gate->work. */
 void gate_load_and_decide(struct gate *gate, const struct event *event, struct verdict *verdict);
 struct verdict gate_orphan(struct gate *gate, int64_t hold_id);

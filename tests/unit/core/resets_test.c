@@ -110,21 +110,23 @@ a_reset_is_told_to_the_millisecond(void **state)
     expect_allowed(gate, &event);
 }
 
-/* Nothing was held of it, so its moment is forgotten; a cost that comes all the same is of a window that is over. */
+/* Of what has no price nothing is held, so its moment is forgotten; a cost that its provider names all the same is of
+ * a window that is over. */
 static void
 what_comes_late_counts_in_no_younger_window(void **state)
 {
     struct gate *gate = *state;
     struct limit *limit = add_limit(gate->policy, "rolling", COUNT_COST, PER_ACCOUNT, WINDOW_ROLLING, 1000);
     limit->span_ms = HOUR_MS;
-    struct event event = a_call(MODEL_FREE, 100, 0);
+    gate->policy->unpriced = UNPRICED_ALLOW;
+    struct event event = a_call(MODEL_UNPRICED, 100, 0);
     const int64_t late = expect_allowed(gate, &event).hold_id;
     gate->now_ms += HOUR_MS;
     event = a_call(MODEL_PAID, 300, 0);
     const int64_t young = expect_allowed(gate, &event).hold_id;
-    event = a_settle(late, 0, 0);
+    event = a_settle(late, 100, 0);
     event.settle.usage.cost_micros = 700;
-    expect_allowed(gate, &event);
+    assert_int_equal(expect_allowed(gate, &event).cost_micros, 700);
     event = a_settle(young, 300, 0);
     expect_allowed(gate, &event);
     assert_int_equal(meter_of(gate, limit).settled, 300);
