@@ -10,7 +10,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { after, before, beforeEach, describe, test } from 'node:test';
 
-import { Gateway, Mock, callOf, modelsOn, priced, send, sleep, until } from '../live/harness.mjs';
+import { Gateway, Mock, callOf, modelsOn, numbers, priced, send, sleep, until } from '../live/harness.mjs';
 
 const { CLAUDE_BIN, CODEX_BIN, TIDEGATE_CLIENTS_SKIP } = process.env;
 const skipOf = (bin, name) => (bin ? false : (TIDEGATE_CLIENTS_SKIP ?? `${name} is not set`));
@@ -110,10 +110,10 @@ const inference = () =>
   seen.filter((entry) => entry.method === 'POST' && !entry.path.includes('count_tokens'));
 
 /** All that an account's client used since the last clear is booked, to the micro; gives the rows. */
-async function assertBooked(account) {
+async function assertBooked(account, { at = gateway, prices } = {}) {
   const journal = (await mock.settled()).filter((entry) => !entry.path.includes('count_tokens'));
-  await gateway.booked();
-  const rows = (await gateway.ledger({ account })).filter((row) => row.hold);
+  await at.booked();
+  const rows = (await at.ledger({ account })).filter((row) => row.hold);
   assert.ok(rows.length >= 1);
   assert.ok(
     rows.every((row) => row.kind === 'settle' && !row.flags.includes('estimated')),
@@ -121,7 +121,7 @@ async function assertBooked(account) {
   );
   assert.deepEqual(
     rows.map((row) => row.cost_micros).sort(),
-    journal.map((entry) => priced(entry.bill)).sort(),
+    journal.map((entry) => priced(entry.bill, prices)).sort(),
   );
   assert.equal(new Set(rows.map((row) => row.thread)).size, 1, 'one session is one thread');
   return rows;
@@ -292,72 +292,155 @@ describe('Claude Code', () => {
     { skip: skip_tmux },
     async () => {
       const key = gateway.member('claude-tmux', '--plan', 'pair');
-      const { home, work } = freshFolder('claude-tmux');
-      fs.writeFileSync(
-        path.join(home, '.claude.json'),
-        JSON.stringify({
-          hasCompletedOnboarding: true,
-          theme: 'dark',
-          customApiKeyResponses: { approved: [key.slice(-20), key], rejected: [] },
-          projects: {
-            [work]: { hasTrustDialogAccepted: true, hasCompletedProjectOnboarding: true },
-          },
-        }),
-      );
-      const socket = path.join(dir, 'tmux.sock');
-      const tmux = (...args) =>
-        spawnSync('tmux', ['-S', socket, ...args], {
-          encoding: 'utf8',
-          env: { PATH: process.env.PATH, HOME: home, LANG: 'C.UTF-8' },
-        });
-      const env = { ...claudeEnv(home, key), TERM: 'xterm-256color' };
-      delete env.CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC; /* the title is such */
-      const words = Object.entries(env)
-        .map(([name, value]) => `${name}='${value}'`)
-        .join(' ');
-      const started = tmux(
-        '-f',
-        '/dev/null',
-        'new-session',
-        '-d',
-        '-x',
-        '120',
-        '-y',
-        '40',
-        '-c',
-        work,
-        `env -i ${words} '${CLAUDE_BIN}' --model claude-sonnet-5`,
-      );
-      assert.equal(started.status, 0, started.stderr);
-      const screen = () => tmux('capture-pane', '-p').stdout;
-      try {
-        await until('the prompt is there', () => /❯|>\s/.test(screen()), 30_000, 200);
-        await sleep(3000);
-        tmux(
-          'send-keys',
-          '-l',
-          'please say hi to everybody in the room',
-        ); /* a shorter one gets no title */
-        await sleep(500);
-        tmux('send-keys', 'Enter');
-        await until(
-          'an answer stands on the screen',
-          () => /The tide is in\./.test(screen()),
-          60_000,
-          200,
-        ).catch((error) => {
-          throw new Error(`${error.message}\n${screen()}\n${JSON.stringify(seen)}`);
-        });
-        await until('title and turn were asked for', () => inference().length >= 2).catch(() => {});
-        await until('nothing is in flight', () => seen.every((entry) => entry.status));
-        const turns = inference();
-        assert.ok(turns.length >= 2, `title and turn: ${JSON.stringify(seen)}\n${screen()}`);
-        assert.ok(Math.abs(turns[0].at_ms - turns[1].at_ms) < 2000, 'at once');
-        assert.deepEqual([...new Set(turns.map((entry) => entry.status))], [200]);
-        assert.ok((await assertBooked('claude-tmux')).length >= 2);
-      } finally {
-        tmux('kill-server');
-      }
+      const turns = await firstTurn('claude-tmux', key, 'claude-sonnet-5');
+      assert.deepEqual([...new Set(turns.map((entry) => entry.status))], [200]);
+      assert.ok((await assertBooked('claude-tmux')).length >= 2);
+    },
+  );
+});
+
+/**
+ * An interactive session's first prompt: title and turn are asked for at once. Gives what was asked, once an
+ * answer stands on the screen and nothing is in flight.
+ */
+async function firstTurn(name, key, model, { port = proxy.address().port, settings = {} } = {}) {
+  const { home, work } = freshFolder(name);
+  fs.writeFileSync(
+    path.join(home, '.claude.json'),
+    JSON.stringify({
+      hasCompletedOnboarding: true,
+      theme: 'dark',
+      customApiKeyResponses: { approved: [key.slice(-20), key], rejected: [] },
+      projects: {
+        [work]: { hasTrustDialogAccepted: true, hasCompletedProjectOnboarding: true },
+      },
+    }),
+  );
+  const socket = path.join(dir, `${name}.sock`);
+  const tmux = (...args) =>
+    spawnSync('tmux', ['-S', socket, ...args], {
+      encoding: 'utf8',
+      env: { PATH: process.env.PATH, HOME: home, LANG: 'C.UTF-8' },
+    });
+  const env = {
+    ...claudeEnv(home, key),
+    ANTHROPIC_BASE_URL: `http://127.0.0.1:${port}`,
+    TERM: 'xterm-256color',
+    ...settings,
+  };
+  delete env.CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC; /* the title is such */
+  const words = Object.entries(env)
+    .map(([variable, value]) => `${variable}='${value}'`)
+    .join(' ');
+  const program = `env -i ${words} '${CLAUDE_BIN}' --model ${model}`;
+  const started = tmux('-f', '/dev/null', 'new-session', '-d', '-x', '120', '-y', '40', '-c', work, program);
+  assert.equal(started.status, 0, started.stderr);
+  const screen = () => tmux('capture-pane', '-p').stdout;
+  try {
+    await until('the prompt is there', () => /❯|>\s/.test(screen()), 30_000, 200);
+    await sleep(3000);
+    /* A shorter one gets no title. */
+    tmux('send-keys', '-l', 'please say hi to everybody in the room');
+    await sleep(500);
+    tmux('send-keys', 'Enter');
+    await until('an answer stands on the screen', () => /The tide is in\./.test(screen()), 60_000, 200).catch(
+      (error) => {
+        throw new Error(`${error.message}\n${screen()}\n${JSON.stringify(seen)}`);
+      },
+    );
+    await until('title and turn were asked for', () => inference().length >= 2).catch(() => {});
+    await until('nothing is in flight', () => seen.every((entry) => entry.status));
+    const turns = inference();
+    assert.ok(turns.length >= 2, `title and turn: ${JSON.stringify(seen)}\n${screen()}`);
+    assert.ok(Math.abs(turns[0].at_ms - turns[1].at_ms) < 2000, 'at once');
+    return turns;
+  } finally {
+    tmux('kill-server');
+  }
+}
+
+describe('Claude Code under a budget for each thread, whose owner changed nothing at the client', () => {
+  const MODEL = 'claude-opus-4-8';
+  const PRICES = {
+    input: 5_000_000n,
+    cache_read: 500_000n,
+    cache_write_5m: 6_250_000n,
+    cache_write_1h: 10_000_000n,
+    output: 25_000_000n,
+  };
+  const budgets = []; // gateways with their proxies
+
+  async function gatewayWith(micros) {
+    const price = {
+      input: '5 USD',
+      output: '25 USD',
+      cache_read: '0.50 USD',
+      cache_write: '6.25 USD',
+      cache_write_1h: '10 USD',
+    };
+    const at = await Gateway.start(mock, {
+      models: modelsOn({ [MODEL]: 'anthropic', 'claude-haiku-4-5-20251001': 'anthropic' }, { price }),
+      limits: {
+        session: { counts: 'cost', per: 'thread_tree', window: 'lifetime', cap: `${micros} micros` },
+      },
+    });
+    const server = await startProxy(at.port);
+    budgets.push({ at, server });
+    return { at, port: server.address().port };
+  }
+  after(async () => {
+    for (const { at, server } of budgets) {
+      server.closeAllConnections();
+      server.close();
+      await at.stop();
+    }
+  });
+  const slow = 'tokens=12,text=The%20tide%20is%20in.,ttft_ms=700'; // both are open at the same time
+  /* What its newer models may say at once; of itself this version asks for half as much. */
+  const settings = { CLAUDE_CODE_MAX_OUTPUT_TOKENS: '128000' };
+  const refused = (rows) => rows.filter((row) => row.kind === 'refusal');
+  let session; // of the first case: what a title and a turn of this very client are
+
+  test(
+    'with five dollars title and turn pass at once, with the 128,000 tokens of output that each asks for',
+    { skip: skip_tmux },
+    async () => {
+      const { at, port } = await gatewayWith(5_000_000);
+      await mock.models({ [MODEL]: slow });
+      const turns = await firstTurn('claude-five', at.member('claude-five'), MODEL, { port, settings });
+      assert.deepEqual([...new Set(turns.map((entry) => entry.status))], [200]);
+      session = await assertBooked('claude-five', { at, prices: PRICES });
+      const limits = session.map((row) => row.inputs.output_limit);
+      assert.deepEqual(limits.slice(0, 2), [128_000, 128_000]);
+      assert.ok(limits.length * 128_000 * 25 > 5_000_000, 'held whole, they would not fit');
+      assert.ok(session.every((row) => !row.flags.includes('lowered')), 'no output limit was lowered');
+      assert.deepEqual(refused(await at.ledger()), []);
+      assert.equal((await numbers(at)).get('calls_waited_total'), 0);
+      const { meters } = await at.admin('/api/admin/limits');
+      const spent = session.reduce((sum, row) => sum + row.cost_micros, 0);
+      assert.deepEqual(meters.map(({ used, held }) => [used, held]), [[spent, 0]]);
+    },
+  );
+
+  test(
+    'with room for one at a time the other waits until it is over, and both pass',
+    { skip: skip_tmux },
+    async () => {
+      assert.ok(session?.length >= 2, 'the case before has told what this client asks for');
+      const [title, turn] = session.toSorted((a, b) => a.inputs.input - b.inputs.input).slice(-2);
+      const held = (row, output) => Math.ceil(row.inputs.input * 10 + output * 25); // at the dearest of inputs
+      const first = held(title, Math.min(title.inputs.slice, title.inputs.output_bound));
+      const room = held(turn, turn.inputs.least) + Math.floor((title.cost_micros + first) / 2);
+      const { at, port } = await gatewayWith(room);
+      await mock.models({ [MODEL]: slow });
+      const turns = await firstTurn('claude-one', at.member('claude-one'), MODEL, { port, settings });
+      assert.deepEqual([...new Set(turns.map((entry) => entry.status))], [200]);
+      const rows = await assertBooked('claude-one', { at, prices: PRICES });
+      const all = await at.ledger();
+      assert.deepEqual(refused(all), [], 'nobody was refused');
+      assert.ok((await numbers(at)).get('calls_waited_total') >= 1, 'one waited');
+      const spent = rows.reduce((sum, row) => sum + row.cost_micros, 0);
+      assert.ok(spent <= room, `${spent} of ${room}`);
     },
   );
 });
