@@ -11,6 +11,7 @@
 #define LOOK_EVERY_MS  HOUR_MS
 #define STEP_EVERY_MS  25 /* while there is more to delete: some 10,000 rows a second */
 #define RETRY_AFTER_MS (10 * SECOND_MS)
+#define TURN_MS        (5 * SECOND_MS) /* after a step: nobody else goes on with it before */
 
 bool
 engine_prune(struct engine *engine, int64_t before_ms, int64_t wait_ms, int64_t *deleted_count)
@@ -79,8 +80,7 @@ take_turn(struct engine *engine, bool *taken)
     if (engine->exclusive || engine->retention.asked) {
         return STATUS_OK;
     }
-    return store_job_take(
-        engine->store, "retention", engine->core.now_ms + 2 * LOOK_EVERY_MS, taken);
+    return store_job_take(engine->store, "retention", engine->core.now_ms + TURN_MS, taken);
 }
 
 /* One transaction. *walk is as it was where it fails. */
@@ -150,7 +150,10 @@ retention_turn(struct engine *engine, int64_t mono_ms)
     pthread_mutex_lock(&engine->lock);
     engine->state.pruned += walk.deleted_count;
     pthread_mutex_unlock(&engine->lock);
-    if (walk.done || !taken) {
+    if (!taken) { /* another gateway is at it, or was when it went */
+        retention->walking = false;
+        retention->due_mono_ms = mono_ms + TURN_MS;
+    } else if (walk.done) {
         end_walk(engine, mono_ms);
     }
 }
