@@ -410,6 +410,7 @@ look_at(struct audit *audit, const struct verdict *verdict)
     case EVENT_SETTLE: audit_settle(audit, call, verdict); return;
     case EVENT_ADMIN: admin_done(audit, call, verdict); return;
     case EVENT_IDENTIFY: identified(audit, verdict); return;
+    case EVENT_REPORT: audit_report(audit, call, verdict); return;
     default: return;
     }
 }
@@ -630,6 +631,7 @@ audit_turn(struct world *world, struct sim_node *node, const struct verdict *ver
     }
     take_the_rest(audit);
     take_threads(audit);
+    audit_reported_rows(audit);
     compare_identities(audit);
     compare_meters(audit);
     writes_clear(&node->writes);

@@ -254,6 +254,15 @@ check_substitute(const struct looked *at, const struct hold_row *hold)
             return;
         }
     }
+    for (int i = 0; i < asker.config->limit_count; i++) {
+        const struct sim_limit *limit = &asker.config->limits[i];
+        if (form_of(limit)->counts == COUNT_REPORTED && audit_applies(&asker, limit) && limit->at_cap == AT_CAP_DOWNGRADE
+            && strcmp(sim_models[limit->substitute].name, hold->model) == 0
+            && (audit_reported_cap(at->audit, &asker, i) != CAP_UNLIMITED || caps_are_unclear(at, limit))) {
+            coverage.substituted_model++;
+            return;
+        }
+    }
     broken(at->audit->world, "hold %lld is served by %s, which no limit names for %s", (long long)hold->hold_id, hold->model,
         at->model->name);
 }
@@ -305,6 +314,27 @@ rebase_parts(const struct looked *at, const struct hold_row *hold)
     }
 }
 
+/* No percentage that is reported has reached its cap. */
+static void
+check_reported(const struct looked *at, const struct hold_row *hold, const struct asker *asker)
+{
+    for (int i = 0; i < asker->config->limit_count; i++) {
+        const struct sim_limit *limit = &asker->config->limits[i];
+        int64_t cap_pct = 0;
+        if (form_of(limit)->counts != COUNT_REPORTED || !enforces(limit) || !audit_applies(asker, limit)
+            || caps_are_unclear(at, limit)) {
+            continue;
+        }
+        const enum reason reason =
+            audit_reported_judge(at->audit, asker, i, hold->attempts[0].provider, &cap_pct);
+        if (reason != REASON_OK) {
+            broken(at->audit->world, "hold %lld, served by %s, passes limit %s (reported, %lld ms) of cap %lld: %s",
+                (long long)hold->hold_id, hold->attempts[0].provider, limit->name, (long long)limit->span_ms,
+                (long long)cap_pct, reason_row(reason)->code);
+        }
+    }
+}
+
 static void
 call_allowed(const struct looked *at)
 {
@@ -334,6 +364,7 @@ call_allowed(const struct looked *at)
     for (int i = 0; i < count; i++) {
         check_part(at, hold, &wanted[i]);
     }
+    check_reported(at, hold, &asker);
     if (hold->part_count != count) {
         broken(audit->world, "hold %lld has %d parts; %d apply", (long long)hold->hold_id, hold->part_count, count);
     }
@@ -457,6 +488,11 @@ check_numbers(const struct looked *at)
     const struct refusal *refusal = &at->verdict->refusal;
     int index = 0;
     const struct sim_limit *limit = limit_numbered(at, refusal->limit_id, &index);
+    if (limit && form_of(limit)->counts == COUNT_REPORTED) {
+        const struct asker asker = asker_of(at, at->model->name, NULL, root_of(at));
+        audit_reported_refusal(audit, &asker, index, at->verdict, caps_are_unclear(at, limit));
+        return;
+    }
     if (!limit
         || (!caps_are_unclear(at, limit) && !cap_is_right(at, refusal, index, root_of(at)))) {
         broken(audit->world, "refused by limit %s with cap %lld, which is not its cap by the rules", refusal->limit_name,

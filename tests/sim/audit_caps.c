@@ -234,8 +234,8 @@ wanted_parts(struct audit *audit, const struct asker *asker, struct wanted wante
         const int64_t limit_id = number_of(audit, asker->config, i);
         const int first = count;
         bool by_group = false;
-        if (!is_for(asker, limit)) {
-            continue;
+        if (!is_for(asker, limit) || form_of(limit)->counts == COUNT_REPORTED) {
+            continue; /* the latter takes no part */
         }
         want_subjects(asker, i, limit, wanted, &count);
         const int own = count;
@@ -249,6 +249,24 @@ wanted_parts(struct audit *audit, const struct asker *asker, struct wanted wante
         }
     }
     return count;
+}
+
+bool
+audit_applies(const struct asker *asker, const struct sim_limit *limit)
+{
+    return is_for(asker, limit);
+}
+
+int64_t
+audit_reported_cap(struct audit *audit, const struct asker *asker, int index)
+{
+    const struct sim_limit *limit = &asker->config->limits[index];
+    const bool company = form_of(limit)->per == PER_GATEWAY;
+    const struct wanted who = { .index = index,
+        .kind = company ? SUBJECT_GATEWAY : SUBJECT_ACCOUNT,
+        .account_id = company ? 0 : asker->account->account_id };
+    bool by_group = false;
+    return cap_for(audit, asker, limit, number_of(audit, asker->config, index), &who, &by_group);
 }
 
 int64_t

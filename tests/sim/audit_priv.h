@@ -59,6 +59,12 @@ struct audit_hold {
 };
 
 #define AUDIT_ACCOUNTS 16
+struct audit_told { /* what is reported of an account's credentials, of the company's (0) */
+    int64_t account_id;
+    int count;
+    struct sim_told items[REPORTED_MAX];
+    bool moved; /* in this turn */
+};
 #define AUDIT_KEYS     1024
 struct audit {
     struct audit_account accounts[AUDIT_ACCOUNTS];
@@ -72,6 +78,8 @@ struct audit {
     int64_t turn, caps_turn;        /* caps_turn: in which caps were set, at a moment that is not told */
     int tree_asks;                  /* calls of this turn that ask for less for their tree */
     struct map warned;
+    struct audit_told told[AUDIT_ACCOUNTS + 1];
+    int told_count;
     /* Of the turn that is looked at: */
     struct world *world;
     struct sim_node *node;
@@ -119,6 +127,29 @@ int wanted_parts(struct audit *audit, const struct asker *asker, struct wanted w
 int64_t audit_cap_at_most(struct audit *audit, const struct sim_limit *limit, int64_t limit_id, const struct sim_config *config,
     const struct audit_subject *subject);
 int model_index(const char *name);
+/* Whether it counts such calls. */
+bool audit_applies(const struct asker *asker, const struct sim_limit *limit);
+/* Of a limit on what is reported: a percentage. */
+int64_t audit_reported_cap(struct audit *audit, const struct asker *asker, int index);
+
+/* --- audit_reported.c */
+enum told_state { TOLD_KNOWN, TOLD_RESET, TOLD_STALE, TOLD_MISSING, TOLD_STATES };
+struct judgement {
+    enum reason reason;
+    int seen[TOLD_STATES]; /* windows that count */
+    bool own;              /* of the very credential, or of one without a name */
+    bool passed_full, stale_full, foreign_full, others_full; /* they would refuse if they counted */
+    int over_count;        /* the fullest that refuse; of these, those for some models alone */
+    const struct sim_told *over[REPORTED_MAX];
+};
+void audit_report(struct audit *audit, const struct sim_call *call, const struct verdict *verdict);
+/* At the end of a turn: what is stored is what was told. */
+void audit_reported_rows(struct audit *audit);
+/* What the limit says of a call that `provider` serves. */
+enum reason audit_reported_judge(
+    struct audit *audit, const struct asker *asker, int index, const char *provider, int64_t *cap_pct);
+void audit_reported_refusal(
+    struct audit *audit, const struct asker *asker, int index, const struct verdict *verdict, bool caps_unclear);
 
 /* --- audit_windows.c */
 /* What a subject's meters of that limit say now; of a rolling window the sum of what is younger than it. */

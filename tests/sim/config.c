@@ -25,6 +25,8 @@ forms_make(void)
         }
         sim_forms[sim_form_count++] = (struct limit_form){ COUNT_IN_FLIGHT, (enum per_kind)per, WINDOW_CONCURRENCY };
     }
+    sim_forms[sim_form_count++] = (struct limit_form){ COUNT_REPORTED, PER_GATEWAY, WINDOW_REPORTED };
+    sim_forms[sim_form_count++] = (struct limit_form){ COUNT_REPORTED, PER_ACCOUNT, WINDOW_REPORTED };
     check(sim_form_count <= SIM_FORMS_MAX);
 }
 
@@ -100,10 +102,18 @@ wider(const struct limit_form *form, int64_t cap)
 }
 
 static int64_t
+draw_percentage(struct rng *rng)
+{
+    static const int64_t often[] = { 1, 50, 80, 90, 100 };
+    return draw_chance(rng, 8000) ? often[draw_below(rng, countof(often))] : draw_between(rng, 1, 100);
+}
+
+static int64_t
 draw_cap(struct rng *rng, const struct limit_form *form)
 {
     switch (form->counts) {
     case COUNT_COST: return wider(form, draw_money_cap(rng));
+    case COUNT_REPORTED: return draw_percentage(rng);
     case COUNT_TOKENS: return wider(form, 100 * draw_between(rng, draw_chance(rng, 200) ? 0 : 2, draw_chance(rng, 700) ? 400 : 15));
     case COUNT_IN_FLIGHT:
         return form->per == PER_GATEWAY ? draw_between(rng, 4, 24) : draw_between(rng, draw_chance(rng, 500) ? 0 : 1, 8);
@@ -136,12 +146,17 @@ draw_plan_caps(struct rng *rng, const struct limit_form *form, struct sim_limit 
     limit->combine = draw_chance(rng, 5000) ? COMBINE_MIN : COMBINE_MAX;
 }
 
+/* What is reported does not add up, so nobody is warned of it. */
 static void
 draw_at_cap(struct rng *rng, struct sim_limit *limit)
 {
     static const enum at_cap_kind kinds[] = { AT_CAP_REFUSE, AT_CAP_REFUSE, AT_CAP_QUEUE, AT_CAP_WARN, AT_CAP_SHADOW,
         AT_CAP_DOWNGRADE, AT_CAP_DOWNGRADE, AT_CAP_REROUTE };
-    limit->at_cap = kinds[draw_below(rng, countof(kinds))];
+    static const enum at_cap_kind reported[] = { AT_CAP_PAUSE, AT_CAP_PAUSE, AT_CAP_PAUSE, AT_CAP_REFUSE, AT_CAP_SHADOW,
+        AT_CAP_QUEUE, AT_CAP_DOWNGRADE, AT_CAP_REROUTE };
+    _Static_assert(countof(kinds) == countof(reported), "drawn alike");
+    const int64_t kind = draw_below(rng, countof(kinds));
+    limit->at_cap = sim_forms[limit->form].counts == COUNT_REPORTED ? reported[kind] : kinds[kind];
     limit->substitute = -1;
     if (limit->at_cap == AT_CAP_QUEUE) {
         limit->queue_ms = draw_between(rng, 500, 9000);
@@ -150,6 +165,17 @@ draw_at_cap(struct rng *rng, struct sim_limit *limit)
     } else if (limit->at_cap == AT_CAP_REROUTE) {
         limit->substitute = (int)draw_below(rng, SIM_PROVIDERS);
     }
+}
+
+static void
+draw_facts(struct rng *rng, struct sim_limit *limit)
+{
+    static const int64_t spans[] = { 5 * HOUR_MS, 5 * HOUR_MS, 7 * DAY_MS, 7 * DAY_MS, DAY_MS };
+    static const int64_t ages[] = { 1000, 30000, 15 * MINUTE_MS, DAY_MS };
+    limit->span_ms = limit->span_ms ? limit->span_ms : spans[draw_below(rng, countof(spans))];
+    limit->on_missing = draw_chance(rng, 7500) ? FACT_ALLOW : FACT_DENY;
+    limit->on_stale = (enum fact_rule)draw_below(rng, 3);
+    limit->max_age_ms = ages[draw_below(rng, countof(ages))];
 }
 
 /* What it counts, of whom, over which window. */
@@ -161,8 +187,10 @@ draw_meaning(struct rng *rng, const struct sim_config *config, struct sim_limit 
     for (int i = 0; i + 1 < config->limit_count; i++) {
         rolling += sim_forms[config->limits[i].form].window == WINDOW_ROLLING;
     }
+    const bool reported = draw_chance(rng, 900);
     do { /* as conf/ sees to: no more meters than a row has */
-        limit->form = (int)draw_below(rng, sim_form_count);
+        limit->form = (int)(reported ? sim_form_count - draw_between(rng, 1, SIM_FORMS_REPORTED)
+                                     : draw_below(rng, sim_form_count - SIM_FORMS_REPORTED));
     } while (rolling >= 2 && sim_forms[limit->form].window == WINDOW_ROLLING);
     const struct limit_form *form = &sim_forms[limit->form];
     const bool calendar = form->window == WINDOW_DAY || form->window == WINDOW_WEEK || form->window == WINDOW_MONTH;
@@ -174,10 +202,14 @@ draw_meaning(struct rng *rng, const struct sim_config *config, struct sim_limit 
     limit->provider = draw_chance(rng, 800) ? (int)draw_below(rng, SIM_PROVIDERS) : -1;
     limit->tag = (int)draw_below(rng, SIM_TAGS);
     limit->weights = form->counts == COUNT_REQUESTS ? (int)draw_below(rng, SIM_WEIGHTS) : 0;
-    if (form->window != WINDOW_BUCKET && form->counts != COUNT_IN_FLIGHT && draw_chance(rng, 4000)) {
+    const bool adds_up = form->window != WINDOW_BUCKET && form->counts != COUNT_IN_FLIGHT && !reported;
+    if (adds_up && draw_chance(rng, 4000)) {
         limit->warn_count = (int)draw_between(rng, 1, SIM_WARNS);
         limit->warn_pct[0] = draw_chance(rng, 5000) ? 50 : 80;
         limit->warn_pct[1] = draw_chance(rng, 5000) ? 90 : 100;
+    }
+    if (reported) {
+        draw_facts(rng, limit);
     }
     limit->mode = in_steps(limit) ? (enum hold_mode)draw_below(rng, SIM_MODES) : HOLD_MODE_STREAM;
 }
@@ -276,6 +308,9 @@ config_edit(struct rng *rng, struct sim_config *config)
         } else {
             limit->cap = draw_cap(rng, form);
             draw_plan_caps(rng, form, limit);
+            if (form->counts == COUNT_REPORTED) {
+                draw_facts(rng, limit);
+            }
         }
     } else if (kind < 9) {
         config->price_scale = draw_between(rng, 1, 3);
@@ -464,6 +499,9 @@ add_limit(struct policy *policy, const struct sim_limit *from)
         .hold = from->mode,
         .was = from->was[0] ? keep(policy, from->was) : NULL,
         .span_ms = from->span_ms,
+        .on_missing = from->on_missing,
+        .on_stale = from->on_stale,
+        .max_age_ms = from->max_age_ms,
         .queue_ms = from->queue_ms,
         .tag = from->tag,
         .combine = from->combine,

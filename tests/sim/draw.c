@@ -429,7 +429,8 @@ act_caps(struct world *world, struct sim_node *node)
     }
     const int index = (int)draw_below(rng, adopted->config.limit_count);
     const struct sim_limit *limit = &adopted->config.limits[index];
-    const bool sums_up = sim_forms[limit->form].window != WINDOW_BUCKET && sim_forms[limit->form].counts != COUNT_IN_FLIGHT;
+    const bool sums_up = sim_forms[limit->form].window != WINDOW_BUCKET && sim_forms[limit->form].counts != COUNT_IN_FLIGHT
+                         && sim_forms[limit->form].counts != COUNT_REPORTED;
     const bool corrects = sums_up && draw_chance(rng, 2500);
     struct sim_call *call = client_new(world, node, CALL_OTHER);
     struct admin_event *admin = call ? &call->event.admin : NULL;
@@ -453,22 +454,6 @@ act_caps(struct world *world, struct sim_node *node)
     client_submit(world, node, call);
 }
 
-/* What a provider says is used of its own windows, as answers bring it. */
-static void
-draw_report(struct world *world, const struct sim_node *node, int64_t account_id, struct event *event)
-{
-    static char text[96];
-    static const char *const windows[] = { "5h", "7d", "7d_opus" };
-    struct rng *rng = &world->rng;
-    snprintf(text, sizeof text, "%s,%s,,%lld,%lld,0,1;", sim_providers[draw_below(rng, SIM_PROVIDERS)],
-        windows[draw_below(rng, countof(windows))], (long long)draw_below(rng, 120000),
-        (long long)(node_wall_ms(world, node) + draw_below(rng, DAY_MS)));
-    event->kind = EVENT_REPORT;
-    event->report = (struct report_event){ .account_id = draw_chance(rng, 3000) ? 0 : account_id,
-        .whole = draw_chance(rng, 2000),
-        .windows = slice_str(text) };
-}
-
 void
 act_ask(struct world *world, struct sim_node *node)
 {
@@ -479,12 +464,6 @@ act_ask(struct world *world, struct sim_node *node)
         return;
     }
     const struct sim_key *key = &world->keys[draw_below(rng, world->key_count)];
-    if (draw_chance(rng, 5000)) {
-        draw_report(world, node, key->account_id, &call->event);
-        client_submit(world, node, call);
-        call->event.report.windows = slice_of(NULL, 0); /* the engine has its copy */
-        return;
-    }
     if (draw_chance(rng, 5000)) {
         call->event.kind = EVENT_IDENTIFY;
         memcpy(call->event.identify.key_hash, key->hash, sizeof key->hash);
@@ -523,12 +502,14 @@ act(struct world *world, struct sim_node *node)
         act_settle(world, node, NULL);
     } else if (kind < 965) {
         act_overtake(world, node);
-    } else if (kind < 985) {
+    } else if (kind < 980) {
         if (!(world->left_out & LEAVE_ADMIN)) {
             act_admin(world, node);
         }
-    } else {
+    } else if (kind < 985) {
         act_ask(world, node);
+    } else {
+        act_report(world, node);
     }
 }
 

@@ -284,7 +284,7 @@ tell_forms(void)
 {
     char what[128];
     for (int f = 0; f < sim_form_count; f++) {
-        if (sim_forms[f].per == PER_GATEWAY) { /* each count and window once */
+        if (sim_forms[f].per == PER_GATEWAY && sim_forms[f].counts != COUNT_REPORTED) { /* each count and window once */
             tell_form(&sim_forms[f]);
         }
     }
@@ -318,11 +318,21 @@ tell_caps(void)
     cell("edge", "New Year", coverage.new_years);
 }
 
+#define CELL_WORDS(name, words) words,
+static void
+tell_reported(void)
+{
+    static const char *const words[] = { REPORTED_CELLS(CELL_WORDS) };
+    for (int i = 0; i < REPORTED_CELL_COUNT; i++) {
+        cell("reported", words[i], coverage.reported[i]);
+    }
+}
+
 /* What a call can meet at the gate; the rest is the relay's. */
 static const enum reason reasons[] = { REASON_OK, REASON_KEY_INVALID, REASON_KEY_EXPIRED, REASON_KEY_REVOKED,
     REASON_KEY_ROLE, REASON_ACCOUNT_BANNED, REASON_MODEL_UNKNOWN, REASON_ID_UNKNOWN, REASON_THREAD_REQUIRED,
     REASON_THREAD_PARENT, REASON_UNPRICED, REASON_CANNOT_BOUND, REASON_COST_SPENT, REASON_COST_HELD, REASON_TOKENS_SPENT,
-    REASON_TOKENS_HELD, REASON_RATE, REASON_IN_FLIGHT,
+    REASON_TOKENS_HELD, REASON_RATE, REASON_IN_FLIGHT, REASON_SESSION_THRESHOLD, REASON_WEEK_THRESHOLD, REASON_USAGE_UNKNOWN,
     REASON_ROUTES_COOLING, REASON_ROUTES_FAILING, REASON_ROUTES_EXHAUSTED, REASON_ID_ROUTE_COOLING,
     REASON_ID_ROUTE_GONE, REASON_OVERLOADED, REASON_STORE_UNAVAILABLE };
 
@@ -360,6 +370,7 @@ static void
 tell_coverage(void)
 {
     tell_forms();
+    tell_reported();
     tell_caps();
     for (size_t i = 0; i < countof(reasons); i++) {
         cell("reason", reason_row(reasons[i])->code, coverage.reasons[reasons[i]]);

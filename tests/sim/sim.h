@@ -3,6 +3,7 @@
  *
  *   main.c     worlds in a row, what they covered, how to repeat one      world.c   gateways, time, crashes
  *   draw.c     what clients and operators do                              clients.c what becomes of their calls
+ *   reports.c  what providers say is used
  *   config.c   configurations: every form of limit, edited                faulty.c  the store that fails on purpose
  *   audit*.c   the auditor                                                calendar.c his calendar
  *   clock.c    the clock door, of simulated time                          server.c  a real PostgreSQL below it
@@ -37,6 +38,7 @@ void clock_set(int64_t wall_ms, int64_t mono_ms);
 #define SIM_TAGS       2
 #define SIM_WARNS      2
 #define SIM_FORMS_MAX  256
+#define SIM_FORMS_REPORTED 2 /* the last ones */
 #define SIM_MODELS     7
 #define SIM_PROVIDERS  3
 #define SIM_STEP       50
@@ -57,6 +59,8 @@ struct sim_limit {
     int warn_count;
     int32_t warn_pct[SIM_WARNS];
     int64_t rate, period_ms, burst;
+    enum fact_rule on_missing, on_stale; /* reported */
+    int64_t max_age_ms;
 };
 struct sim_group {
     uint32_t members; /* bit i: account-i */
@@ -130,6 +134,31 @@ bool zones_read(void); /* the system's; false where one is missing */
 int64_t sim_draw_cap(struct rng *rng, const struct sim_limit *limit);
 int64_t sim_plan_cap(const struct sim_limit *limit, const char *plan);
 struct sim_price sim_price_of(const struct sim_config *config, int index);
+
+/* --- What providers say is used of their own windows (reports.c). */
+#define SIM_CREDENTIALS 5
+#define SIM_WINDOWS     5
+#define SIM_MODEL_SETS  7
+#define SIM_REPORT_MAX  4
+extern const char *const sim_credentials[SIM_CREDENTIALS];
+extern const struct sim_window {
+    const char *name;
+    int64_t span_ms;
+} sim_windows[SIM_WINDOWS];
+extern const struct sim_model_set {
+    const char *words;
+    uint32_t models; /* bit i: sim_models[i] */
+} sim_model_sets[SIM_MODEL_SETS];
+struct sim_told {
+    int credential, window, models; /* of the lists above */
+    int64_t used_milli_pct, resets_at_ms, captured_ms;
+};
+struct sim_report {
+    int64_t account_id;
+    bool whole, twice; /* twice: it tells of one window two times, which makes no sense */
+    int count;
+    struct sim_told items[SIM_REPORT_MAX];
+};
 
 /* --- The store that fails (faulty.c). */
 #define FAULT_POINTS(X)                                                                            \
@@ -271,6 +300,7 @@ struct sim_call {
     int model, route, attempts;
     bool stream;
     int64_t issued;         /* the id that its answer brings; 0 = none */
+    struct sim_report report;
 };
 
 struct sim_node {
@@ -322,6 +352,8 @@ struct world {
         struct call_event call;
         int model;
     } missing;
+    struct sim_report reports[8]; /* the last ones */
+    int64_t report_count;
     int64_t lost_holds; /* whose settlement was refused: their rows were called damaged */
     struct audit *audit;
 };
@@ -378,12 +410,33 @@ void act_settle(struct world *world, struct sim_node *node, struct sim_call *cal
 void act_admin(struct world *world, struct sim_node *node);
 void act_caps(struct world *world, struct sim_node *node); /* caps, raises, corrections */
 void act_ask(struct world *world, struct sim_node *node); /* identify, issued */
+void act_report(struct world *world, struct sim_node *node);
 void hash_of(char hash[HASH_HEX + 1], char kind, int64_t number);
 
 /* --- What a run reached (main.c). */
 enum form_cell { FORM_CHARGED, FORM_REFUSED, FORM_GIVEN_BACK, FORM_PAST_CAP, FORM_TURNED, FORM_CELL_COUNT };
 #define SIM_MODES 3
+#define REPORTED_CELLS(X)                                                                          \
+    X(CELL_KNOWN_ADMITS, "known, below its cap: admits")                                           \
+    X(CELL_RESET_ADMITS, "full, and its reset has passed: admits")                                 \
+    X(CELL_STALE_ADMITS, "full, and too old: admits")                                              \
+    X(CELL_MISSING_ADMITS, "nothing: admits")                                                      \
+    X(CELL_FOREIGN_ADMITS, "full, of another credential: admits")                                  \
+    X(CELL_OTHERS_ADMITS, "full, for other models: admits")                                        \
+    X(CELL_SHORT_REFUSES, "of a short window: refuses")                                            \
+    X(CELL_LONG_REFUSES, "of a long window: refuses")                                              \
+    X(CELL_STALE_REFUSES, "too old: refuses")                                                      \
+    X(CELL_MISSING_REFUSES, "nothing: refuses")                                                    \
+    X(CELL_ANY_REFUSES, "of credentials beside the one to be used: refuses")                       \
+    X(CELL_COMPANY_REFUSES, "of the company's: refuses")                                           \
+    X(CELL_SAME, "the same again")                                                                 \
+    X(CELL_OLDER, "older than what is known")                                                      \
+    X(CELL_OLDEST_WENT, "the oldest made room")
+#define CELL_ENUM(name, words) name,
+enum reported_cell { REPORTED_CELLS(CELL_ENUM) REPORTED_CELL_COUNT };
+#undef CELL_ENUM
 struct coverage {
+    int64_t reported[REPORTED_CELL_COUNT];
     int64_t events, turns, restarts, worlds;
     int64_t forms[COUNT_KIND_COUNT][WINDOW_KIND_COUNT][AT_CAP_KIND_COUNT][FORM_CELL_COUNT];
     int64_t pers[PER_KIND_COUNT][FORM_CELL_COUNT], modes[SIM_MODES][FORM_CELL_COUNT];
