@@ -21,7 +21,7 @@ struct booked_call {
     const struct policy *policy;
     struct admin_adjust *adjust;
     const char *source;
-    int64_t hold_id, cost_micros;
+    int64_t hold_id, started_ms, cost_micros;
     bool found, done_before;
 };
 
@@ -39,9 +39,11 @@ take_part(struct booked_call *call, struct slice item)
     struct adjust_part part = { 0 };
     for (int32_t i = 0; i < call->policy->limit_count; i++) {
         const struct limit *limit = &call->policy->limits[i];
-        /* Numbers grow: of a limit that is younger than the call it has no part. */
-        if (limit->counts == COUNT_COST && strcmp(limit->name, name) == 0
-            && call->hold_id > limit->limit_id) {
+        const bool named = strcmp(limit->name, name) == 0
+                           || (limit->was && strcmp(limit->was, name) == 0);
+        /* Of a limit that is younger than the call it has no part. By their numbers it cannot be told: those of
+         * another gateway grow beside ours. */
+        if (limit->counts == COUNT_COST && named && call->started_ms >= limit->since_ms) {
             part.limit_id = limit->limit_id;
         }
     }
@@ -95,6 +97,7 @@ take_row(void *user, const struct ledger_row *row)
         memcpy(adjust->model, row->model, sizeof(adjust->model));
         memcpy(adjust->provider, row->provider, sizeof(adjust->provider));
         memcpy(adjust->upstream_model, row->upstream_model, sizeof(adjust->upstream_model));
+        call->started_ms = row->started_ms;
         take_parts(call, row->inputs);
     }
     call->found = true;

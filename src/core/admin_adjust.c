@@ -146,6 +146,14 @@ adjust_ledger(struct core *core, const struct admin_event *admin, int64_t accoun
 
 #define MOVED_BYTES ((NAME_MAX_BYTES + 128) * HOLD_PARTS_MAX)
 
+/* What is no sum of what was used has nothing to correct: rates drain, calls in flight end, reports are others'. */
+static bool
+limit_sums_up(const struct limit *limit)
+{
+    return limit->window != WINDOW_BUCKET && limit->window != WINDOW_CONCURRENCY
+           && limit->window != WINDOW_REPORTED;
+}
+
 static enum status_of_admin
 adjust_call(struct core *core, const struct admin_event *admin)
 {
@@ -160,7 +168,7 @@ adjust_call(struct core *core, const struct admin_event *admin)
         const struct adjust_part *part = &adjust->parts[i];
         const struct limit *limit = policy_limit_by_id(core->policy, part->limit_id);
         int64_t subject_id = 0;
-        if (!limit || limit->counts != COUNT_COST
+        if (!limit || limit->counts != COUNT_COST || !limit_sums_up(limit)
             || !part_subject(core, adjust, part, NULL, &subject_id)) {
             continue;
         }
@@ -180,14 +188,6 @@ adjust_call(struct core *core, const struct admin_event *admin)
     }
     adjust_ledger(core, admin, adjust->account_id, adjust->delta, buf_slice(&moved));
     return ADMIN_DONE;
-}
-
-/* What is no sum of what was used has nothing to correct: rates drain, calls in flight end, reports are others'. */
-static bool
-limit_sums_up(const struct limit *limit)
-{
-    return limit->window != WINDOW_BUCKET && limit->window != WINDOW_CONCURRENCY
-           && limit->window != WINDOW_REPORTED;
 }
 
 static enum status_of_admin

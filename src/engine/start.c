@@ -105,6 +105,7 @@ limit_id_of(struct engine *engine, struct limit *limit, struct engine_error *err
         row.since_ms = engine_now_ms(engine);
     }
     limit->limit_id = row.limit_id;
+    limit->since_ms = row.since_ms;
     return same_limit_def(&row, &known) ? STATUS_OK : store_limit_def_put(engine->store, &row);
 }
 

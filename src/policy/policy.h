@@ -122,6 +122,7 @@ enum estimator { ESTIMATOR_LEARNED, ESTIMATOR_BYTES, ESTIMATOR_COUNTED };
 struct limit {
     const char *name;
     int64_t limit_id;        /* stable across restarts; given by the engine before the policy is used */
+    int64_t since_ms;        /* likewise: when it got that number, which calls of before do not have */
     char fingerprint[HASH_HEX + 1];
     const char *was;         /* the name it had before; NULL = this is its first */
     enum count_kind counts;

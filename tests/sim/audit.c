@@ -324,7 +324,7 @@ adjust_done(struct audit *audit, const struct admin_event *admin, const struct v
     for (int i = 0; i < writes->committed; i++) {
         struct write *write = &writes->items[i];
         if (write->kind == WRITE_LEDGER && write->told && !write->matched && write->row.ledger.kind == LEDGER_ADJUST
-            && write->about.subject_id == verdict->new_id && write->about.delta == admin->adjust.delta) {
+            && write->row.ledger.hold_id == 0 && write->about.subject_id == verdict->new_id && write->about.delta == admin->adjust.delta) {
             write->matched = true;
             audit_adjust(audit, write);
             return;
@@ -351,10 +351,48 @@ caps_moved(struct audit *audit, const struct verdict *verdicts, int count)
     return moved;
 }
 
+static void unasked(struct audit *audit, struct write *write);
+static const struct ledger_row *last_row(const struct audit *audit, int64_t hold_id);
+
+/* What was lost may have been booked in this very turn, before it was corrected. */
+static void
+orphan_first(struct audit *audit, int64_t hold_id)
+{
+    struct writes *writes = &audit->node->writes;
+    for (int pass = 0; pass < 2; pass++) {
+        for (int i = 0; i < writes->committed; i++) {
+            struct write *write = &writes->items[i];
+            const bool row = write->kind == WRITE_LEDGER && write->row.ledger.hold_id == hold_id
+                             && write->row.ledger.kind != LEDGER_ADJUST;
+            const bool gone = write->kind == WRITE_HOLD_GONE && write->id == hold_id;
+            if (!write->matched && ((row && pass == 0) || (gone && pass == 1))) {
+                unasked(audit, write);
+            }
+        }
+    }
+}
+
+static void
+call_corrected(struct audit *audit, const struct admin_event *admin, const struct verdict *verdict)
+{
+    const struct ledger_row *last = last_row(audit, admin->adjust.hold_id);
+    if (verdict->kind != VERDICT_ALLOWED) {
+        return;
+    }
+    if (verdict->admin == ADMIN_DONE && last && last->kind == LEDGER_ORPHAN) {
+        orphan_first(audit, admin->adjust.hold_id);
+    }
+    audit_adjust_call(audit, admin, verdict);
+}
+
 static void
 admin_done(struct audit *audit, const struct sim_call *call, const struct verdict *verdict)
 {
     const struct admin_event *admin = &call->event.admin;
+    if (admin->verb == ADMIN_ADJUST && admin->adjust.hold_id) {
+        call_corrected(audit, admin, verdict);
+        return;
+    }
     if (verdict->kind != VERDICT_ALLOWED || verdict->admin != ADMIN_DONE) {
         return;
     }
@@ -462,7 +500,7 @@ unasked_ledger(struct audit *audit, struct write *write)
     const struct ledger_row *row = &write->row.ledger;
     write->matched = true;
     if (row->kind == LEDGER_ADJUST) {
-        audit_adjust(audit, write);
+        audit_adjust_untold(audit, write);
         return;
     }
     if (row->kind == LEDGER_REFUSAL || row->kind == LEDGER_ADMIN || row->kind == LEDGER_SHADOW || row->kind == LEDGER_WARN) {
@@ -487,7 +525,7 @@ last_row(const struct audit *audit, int64_t hold_id)
     const struct ledger_row *last = NULL;
     for (int i = 0; i < audit->node->writes.committed; i++) {
         const struct write *write = &audit->node->writes.items[i];
-        if (write->kind == WRITE_LEDGER && write->row.ledger.hold_id == hold_id) {
+        if (write->kind == WRITE_LEDGER && write->row.ledger.hold_id == hold_id && write->row.ledger.kind != LEDGER_ADJUST) {
             last = &write->row.ledger;
         }
     }
@@ -656,6 +694,7 @@ audit_adopted(struct world *world, struct sim_adopted *adopted)
         }
         memcpy(known->name, limit->name, sizeof known->name);
     }
+    audit->adopted_turn = audit->turn + 1;
     audit_rebase(audit);
 }
 
@@ -781,6 +820,7 @@ audit_free(struct world *world)
     free_all(&audit->limits, true);
     free_all(&audit->ids, false);
     free_all(&audit->warned, false);
+    free_all(&audit->corrected, false);
     free(audit);
     world->audit = NULL;
 }

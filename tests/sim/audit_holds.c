@@ -323,10 +323,8 @@ audit_hold_gone(struct audit *audit, struct audit_hold *hold, bool refund, const
     }
 }
 
-/* Where a part was charged. A rolling window may have forgotten that moment, since nothing was held of it: then it
- * is there again, as long as something is stored behind it. */
-static struct audit_meter *
-meter_late(struct audit *audit, struct audit_subject *subject, const struct hold_part *part)
+struct audit_meter *
+audit_meter_late(struct audit *audit, struct audit_subject *subject, const struct hold_part *part)
 {
     const struct sim_limit *limit = audit_means(audit, part->limit_id);
     bool behind = false;
@@ -354,6 +352,7 @@ audit_hold_row(struct audit *audit, struct audit_hold *hold, const struct ledger
         broken(audit->world, "the ledger's row %lld is of somebody else than its hold", (long long)row->id);
     }
     hold->rows_seen |= bit;
+    hold->orphaned = row->kind == LEDGER_ORPHAN;
     for (int32_t i = 0; i < own->part_count; i++) {
         const struct hold_part *part = &own->parts[i];
         const struct sim_limit *limit = audit_means(audit, part->limit_id);
@@ -361,7 +360,7 @@ audit_hold_row(struct audit *audit, struct audit_hold *hold, const struct ledger
         const bool counts = limit && in_steps(limit) && !part_is_bucket(audit, part);
         const int64_t used = counts ? used_of(limit, row) : 0;
         const bool rolled_on = counts && has_rolled_on(audit, hold, part, row);
-        struct audit_meter *meter = used > 0 && !rolled_on ? meter_late(audit, subject, part) : NULL;
+        struct audit_meter *meter = used > 0 && !rolled_on ? audit_meter_late(audit, subject, part) : NULL;
         if (meter) {
             meter->settled += used;
             audit_slack_of(audit, subject, meter)->slack +=
@@ -489,7 +488,8 @@ take_rows(struct audit *audit, struct audit_hold *hold, int32_t attempts)
     for (int i = 0; i < writes->count; i++) {
         struct write *write = &writes->items[i];
         if (write->kind == WRITE_LEDGER && !write->matched && write->told
-            && write->row.ledger.hold_id == hold->row.hold_id && write->row.ledger.attempt < attempts) {
+            && write->row.ledger.hold_id == hold->row.hold_id && write->row.ledger.kind != LEDGER_ADJUST
+            && write->row.ledger.attempt < attempts) {
             write->matched = true;
             last = &write->row.ledger;
             audit_hold_row(audit, hold, last);

@@ -55,6 +55,7 @@ struct audit_hold {
     uint32_t rows_seen;  /* bit i: attempt i is on the ledger */
     bool open;
     bool claimed;        /* somebody was told that it is there */
+    bool orphaned;       /* booked by another than its gateway, or its gateway's next life */
     bool stream;
 };
 
@@ -78,6 +79,8 @@ struct audit {
     int64_t turn, caps_turn;        /* caps_turn: in which caps were set, at a moment that is not told */
     int tree_asks;                  /* calls of this turn that ask for less for their tree */
     struct map warned;
+    struct map corrected;           /* calls, by source */
+    int64_t adopted_turn;           /* in which a configuration was taken: by which a turn decides is not told */
     struct audit_told told[AUDIT_ACCOUNTS + 1];
     int told_count;
     /* Of the turn that is looked at: */
@@ -174,12 +177,25 @@ int64_t audit_cost(const struct sim_config *config, const struct hold_row *hold,
 int64_t audit_price(const struct sim_config *config, const struct hold_row *hold, int64_t input, int64_t output);
 
 /* --- audit_calls.c */
-/* A correction of what a subject has used. */
-void audit_adjust(struct audit *audit, struct write *write);
-void audit_warn(struct audit *audit, const struct write *write);
 void audit_call(struct audit *audit, const struct sim_call *call, const struct verdict *verdict);
 
+/* --- audit_adjust.c */
+/* A correction of what a subject has used. */
+void audit_adjust(struct audit *audit, struct write *write);
+/* Of a call. */
+void audit_adjust_call(struct audit *audit, const struct admin_event *admin, const struct verdict *verdict);
+/* That nobody was told of. */
+void audit_adjust_untold(struct audit *audit, struct write *write);
+
+/* --- audit_warn.c */
+void audit_warn(struct audit *audit, const struct write *write);
+/* Names come back for other limits: the newest of this gateway, of warnings the newest that may have told it. */
+int64_t audit_limit_named(struct audit *audit, const struct told_limit *about);
+
 /* --- audit_holds.c */
+/* Where a part was charged. A rolling window may have forgotten that moment, since nothing was held of it: then it
+ * is there again, as long as something is stored behind it. */
+struct audit_meter *audit_meter_late(struct audit *audit, struct audit_subject *subject, const struct hold_part *part);
 const struct sim_config *audit_config_of(struct audit *audit, const struct hold_row *hold);
 /* A hold that is there from now on, with its parts. */
 struct audit_hold *audit_hold_made(struct audit *audit, const struct hold_row *row, bool claimed);

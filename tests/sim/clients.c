@@ -97,11 +97,22 @@ call_hears(struct world *world, struct sim_node *node, struct sim_call *call, co
     }
 }
 
+void
+client_booked(struct world *world, int64_t hold_id)
+{
+    if (hold_id != 0) {
+        world->booked[world->booked_count++ % SIM_ISSUED] = hold_id;
+    }
+}
+
 static void
 settled(struct world *world, struct sim_node *node, struct sim_call *call, const struct verdict *verdict)
 {
     const bool done = verdict->kind == VERDICT_ALLOWED;
     world->lost_holds += !done;
+    if (done && verdict->booked && !call->twice) {
+        client_booked(world, call->hold_id);
+    }
     if (done && verdict->booked && call->issued && verdict->billed) {
         const int model = call->model;
         world->issued[world->issued_count++ % SIM_ISSUED] = (struct sim_issued){
@@ -179,6 +190,9 @@ clients_lose(struct world *world, struct sim_node *node)
 {
     for (int i = 0; i < SIM_CALLS; i++) {
         if (world->calls[i].node == node->index) {
+            if (world->calls[i].state == CALL_OPEN) {
+                world->lost[world->lost_count++ % (int64_t)countof(world->lost)] = world->calls[i].hold_id;
+            }
             world->calls[i].state = CALL_NONE;
         }
     }

@@ -156,7 +156,10 @@ draw_at_cap(struct rng *rng, struct sim_limit *limit)
         AT_CAP_QUEUE, AT_CAP_DOWNGRADE, AT_CAP_REROUTE };
     _Static_assert(countof(kinds) == countof(reported), "drawn alike");
     const int64_t kind = draw_below(rng, countof(kinds));
-    limit->at_cap = sim_forms[limit->form].counts == COUNT_REPORTED ? reported[kind] : kinds[kind];
+    const bool elsewhere = sim_forms[limit->form].counts == COUNT_IN_FLIGHT && draw_chance(rng, 1500);
+    limit->at_cap = elsewhere ? AT_CAP_REROUTE
+                    : sim_forms[limit->form].counts == COUNT_REPORTED ? reported[kind]
+                                                                            : kinds[kind];
     limit->substitute = -1;
     if (limit->at_cap == AT_CAP_QUEUE) {
         limit->queue_ms = draw_between(rng, 500, 9000);

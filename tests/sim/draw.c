@@ -488,6 +488,8 @@ act(struct world *world, struct sim_node *node)
     const int64_t kind = draw_below(&world->rng, 1000);
     if (draw_chance(&world->rng, 150) && !(world->left_out & LEAVE_ADMIN)) {
         act_caps(world, node);
+    } else if (draw_chance(&world->rng, 40) && !(world->left_out & LEAVE_ADMIN)) {
+        act_correct(world, node);
     } else if (kind < 430) {
         act_call(world, node);
     } else if (kind < 580) {

@@ -414,29 +414,27 @@ PUT(hold_insert, FAULT_HOLD_NEW, WRITE_HOLD_NEW, hold_row, const, row->hold_id)
 PUT(hold_update, FAULT_HOLD, WRITE_HOLD, hold_row, const, row->hold_id)
 PUT(limit_def_put, FAULT_LIMIT, WRITE_LIMIT, limit_def_row, const, row->limit_id)
 
-static int64_t
-number_in(struct slice text, const char *name)
-{
-    char wanted[32];
-    snprintf(wanted, sizeof wanted, "\"%s\":", name);
-    const char *at = memmem(text.ptr, text.len, wanted, strlen(wanted));
-    return at ? strtoll(at + strlen(wanted), NULL, 10) : 0;
-}
-
 /* While its inputs are there. */
 static void
-read_inputs(const struct ledger_row *row, struct told_limit *about)
+read_inputs(struct write *write)
 {
-    static const char name[] = "\"limit\":\"";
-    const char *at = memmem(row->inputs.ptr, row->inputs.len, name, strlen(name));
-    *about = (struct told_limit){ .subject_id = number_in(row->inputs, "subject"),
-        .window_ms = number_in(row->inputs, row->kind == LEDGER_WARN ? "window_start_ms" : "window"),
-        .delta = number_in(row->inputs, "delta"),
-        .pct = number_in(row->inputs, "pct"),
-        .settled = number_in(row->inputs, "settled"),
-        .cap = number_in(row->inputs, "cap") };
-    if (at) {
-        sscanf(at + strlen(name), "%23[^\"]", about->limit);
+    const struct ledger_row *row = &write->row.ledger;
+    struct slice rest = inputs_limits(row->inputs), item;
+    write->about = (struct told_limit){ .subject_id = inputs_number(row->inputs, "subject"),
+        .window_ms = inputs_number(row->inputs, row->kind == LEDGER_WARN ? "window_start_ms" : "window"),
+        .delta = inputs_number(row->inputs, "delta"),
+        .pct = inputs_number(row->inputs, "pct"),
+        .settled = inputs_number(row->inputs, "settled"),
+        .cap = inputs_number(row->inputs, "cap"),
+        .hold_id = inputs_number(row->inputs, "hold") };
+    inputs_limit(row->inputs, write->about.limit);
+    write->moved_count = 0;
+    while (row->kind == LEDGER_ADJUST && write->moved_count < HOLD_PARTS_MAX && inputs_next(&rest, &item)) {
+        struct moved_meter *moved = &write->moved[write->moved_count++];
+        *moved = (struct moved_meter){ .subject_id = inputs_number(item, "subject"),
+            .window_ms = inputs_number(item, "window"),
+            .delta = inputs_number(item, "delta") };
+        inputs_limit(item, moved->limit);
     }
 }
 
@@ -447,8 +445,8 @@ faulty_ledger_add(struct store *store, const struct ledger_row *row)
     status = status == STATUS_OK ? real_of(store)->rows->ledger_add(real_of(store), row) : status;
     if (status == STATUS_OK) {
         struct write *write = record(store, WRITE_LEDGER, row->id, row, sizeof *row);
-        if (row->kind == LEDGER_WARN || row->kind == LEDGER_ADJUST) {
-            read_inputs(row, &write->about);
+        if (row->kind == LEDGER_WARN || row->kind == LEDGER_ADJUST || row->kind == LEDGER_SHADOW) {
+            read_inputs(write);
         }
     }
     return status;

@@ -312,6 +312,12 @@ tell_caps(void)
     cell("cap", "raised for a while", coverage.by_raise);
     cell("told", "a percentage of a cap", coverage.warned);
     cell("told", "a correction", coverage.corrections);
+    cell("corrected", "a call, upwards", coverage.corrected_up);
+    cell("corrected", "a call, downwards", coverage.corrected_down);
+    cell("corrected", "an orphan", coverage.corrected_orphans);
+    cell("corrected", "where its window was over", coverage.corrected_late);
+    cell("corrected", "a call in flight: refused", coverage.corrected_open);
+    cell("corrected", "by a source that did so before: refused", coverage.corrected_twice);
     cell("substitute", "another model", coverage.substituted_model);
     cell("rolling", "charges that are counted together", coverage.merged);
     cell("edge", "29 February", coverage.leap_days);

@@ -3,7 +3,8 @@
  *
  *   main.c     worlds in a row, what they covered, how to repeat one      world.c   gateways, time, crashes
  *   draw.c     what clients and operators do                              clients.c what becomes of their calls
- *   reports.c  what providers say is used
+ *   reports.c  what providers say is used                                 inputs.c  what the ledger says of itself
+ *   corrections.c  later truths about calls
  *   config.c   configurations: every form of limit, edited                faulty.c  the store that fails on purpose
  *   audit*.c   the auditor                                                calendar.c his calendar
  *   clock.c    the clock door, of simulated time                          server.c  a real PostgreSQL below it
@@ -83,7 +84,7 @@ struct sim_adopted {
     struct sim_config config;
     struct policy *policy; /* a reference, while calls may name it; else NULL */
     int64_t version;
-    int64_t limit_ids[SIM_LIMITS_MAX];
+    int64_t limit_ids[SIM_LIMITS_MAX], since_ms[SIM_LIMITS_MAX];
     int node;
 };
 struct sim_price {
@@ -200,16 +201,27 @@ enum write_kind {
     WRITE_HOLD_GONE, WRITE_LEDGER, WRITE_REFUSAL, WRITE_ISSUED, WRITE_LIMIT, WRITE_IDENTITY
 };
 /* What a row of the ledger says in its inputs: of a warning, of a correction. */
+#define SIM_NAME 24
 struct told_limit {
-    char limit[24];
-    int64_t subject_id, window_ms, delta, pct, settled, cap;
+    char limit[SIM_NAME];
+    int64_t subject_id, window_ms, delta, pct, settled, cap, hold_id;
 };
+struct moved_meter {
+    char limit[SIM_NAME];
+    int64_t subject_id, window_ms, delta;
+};
+int64_t inputs_number(struct slice text, const char *name); /* 0 = it says nothing */
+void inputs_limit(struct slice text, char limit[SIM_NAME]);
+struct slice inputs_limits(struct slice text); /* its list of them */
+bool inputs_next(struct slice *rest, struct slice *item);
 struct write {
     enum write_kind kind;
     bool told;    /* the engine was told that it is committed */
     bool matched; /* the auditor found out why it was made */
     int64_t id;
     struct told_limit about;
+    int moved_count; /* of a correction */
+    struct moved_meter moved[HOLD_PARTS_MAX];
     union {
         struct account_row account;
         struct key_row key;
@@ -269,6 +281,7 @@ void writes_free(struct writes *writes);
 #define SIM_NODES        3
 #define SIM_ISSUED       16
 #define SIM_THREADS      8 /* names that an account's clients use */
+#define SIM_CORRECTS_TWICE false /* also at the gate */
 
 struct sim_account {
     char name[24];
@@ -352,6 +365,10 @@ struct world {
         struct call_event call;
         int model;
     } missing;
+    int64_t booked[SIM_ISSUED]; /* holds that are settled */
+    int64_t lost[SIM_ISSUED / 4]; /* and those that were lost with their gateway */
+    int64_t lost_count;
+    int64_t booked_count, corrected; /* corrected: the last one that was */
     struct sim_report reports[8]; /* the last ones */
     int64_t report_count;
     int64_t lost_holds; /* whose settlement was refused: their rows were called damaged */
@@ -410,6 +427,8 @@ void act_settle(struct world *world, struct sim_node *node, struct sim_call *cal
 void act_admin(struct world *world, struct sim_node *node);
 void act_caps(struct world *world, struct sim_node *node); /* caps, raises, corrections */
 void act_ask(struct world *world, struct sim_node *node); /* identify, issued */
+void act_correct(struct world *world, struct sim_node *node);
+void client_booked(struct world *world, int64_t hold_id);
 void act_report(struct world *world, struct sim_node *node);
 void hash_of(char hash[HASH_HEX + 1], char kind, int64_t number);
 
@@ -437,6 +456,7 @@ enum reported_cell { REPORTED_CELLS(CELL_ENUM) REPORTED_CELL_COUNT };
 #undef CELL_ENUM
 struct coverage {
     int64_t reported[REPORTED_CELL_COUNT];
+    int64_t corrected_open, corrected_orphans, corrected_late, corrected_up, corrected_down, corrected_twice;
     int64_t events, turns, restarts, worlds;
     int64_t forms[COUNT_KIND_COUNT][WINDOW_KIND_COUNT][AT_CAP_KIND_COUNT][FORM_CELL_COUNT];
     int64_t pers[PER_KIND_COUNT][FORM_CELL_COUNT], modes[SIM_MODES][FORM_CELL_COUNT];

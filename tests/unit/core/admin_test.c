@@ -325,6 +325,24 @@ a_settled_call_is_corrected_where_it_was_charged(void **state)
     assert_int_equal(settled_of(gate, DAY), 0); /* the new day's */
 }
 
+/* Its level is in units a period, and drains by itself. */
+static void
+a_rate_of_money_has_nothing_to_correct(void **state)
+{
+    struct gate *gate = *state;
+    struct limit *rate = add_bucket(gate->policy, "spending", PER_ACCOUNT, 1000, MINUTE_MS, 5000);
+    rate->counts = COUNT_COST;
+    const struct event call = a_call(MODEL_PAID, 100, 0);
+    const struct verdict allowed = gate_decide(gate, &call);
+    const struct event settle = a_settle(allowed.hold_id, 100, 0);
+    (void)gate_decide(gate, &settle);
+    const int64_t level = settled_of(gate, rate->limit_id);
+    struct event correction = a_correction(gate, allowed.hold_id, -100);
+    assert_int_equal(correction.admin.adjust.part_count, 1);
+    assert_int_equal(gate_decide(gate, &correction).admin, ADMIN_DONE);
+    assert_int_equal(settled_of(gate, rate->limit_id), level);
+}
+
 static const struct CMUnitTest tests[] = {
 #define GATE(name, function) CASE_WITH(name, function, gate_make, gate_end)
     GATE("which caps can be set", which_caps_can_be_set),
@@ -334,5 +352,6 @@ static const struct CMUnitTest tests[] = {
     GATE("what has expired is nothing to take back", what_has_expired_is_nothing_to_take_back),
     GATE("a subject has room for so many caps", a_subject_has_room_for_so_many),
     GATE("a settled call is corrected where it was charged", a_settled_call_is_corrected_where_it_was_charged),
+    GATE("a rate of money has nothing to correct", a_rate_of_money_has_nothing_to_correct),
 };
 UNIT_MAIN(tests)

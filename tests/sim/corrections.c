@@ -1,0 +1,149 @@
+/* tests/sim/corrections.c: an admin corrects a call, as `tidegate ledger adjust` does: what the call counted for is
+ * read from its row of the ledger, whoever settled it; of one that is in flight, of an orphan, of one whose windows
+ * are over, and a second time with the same source. */
+#include <stdio.h>
+#include <string.h>
+
+#include "sim.h"
+
+struct booked {
+    const struct sim_adopted *adopted;
+    struct admin_adjust *adjust;
+    const char *source;
+    int64_t hold_id, started_ms, cost_micros;
+    bool found, done_before;
+};
+
+/* By its name, or the one it had before; a limit that is younger than the call is another one. */
+static int64_t
+limit_of(const struct booked *call, const char *name)
+{
+    for (int i = 0; i < call->adopted->config.limit_count; i++) {
+        const struct sim_limit *limit = &call->adopted->config.limits[i];
+        const bool named = strcmp(limit->name, name) == 0 || (limit->was[0] && strcmp(limit->was, name) == 0);
+        if (named && sim_forms[limit->form].counts == COUNT_COST && call->adopted->since_ms[i] <= call->started_ms) {
+            return call->adopted->limit_ids[i];
+        }
+    }
+    return 0;
+}
+
+static void
+take_parts(struct booked *call, struct slice inputs)
+{
+    struct admin_adjust *adjust = call->adjust;
+    struct slice rest = inputs_limits(inputs), item;
+    char name[SIM_NAME];
+    while (adjust->part_count < HOLD_PARTS_MAX && inputs_next(&rest, &item)) {
+        inputs_limit(item, name);
+        const int64_t limit_id = limit_of(call, name);
+        if (limit_id != 0) {
+            adjust->parts[adjust->part_count++] = (struct adjust_part){ .limit_id = limit_id,
+                .window_ms = inputs_number(item, "window"),
+                .subject_id = inputs_number(item, "subject") };
+        }
+    }
+}
+
+static bool
+on_row(void *user, const struct ledger_row *row)
+{
+    struct booked *call = user;
+    struct admin_adjust *adjust = call->adjust;
+    if (row->hold_id != call->hold_id) {
+        return true;
+    }
+    call->cost_micros += row->cost_micros;
+    if (row->kind == LEDGER_ADJUST) {
+        call->done_before = call->done_before || strcmp(row->source, call->source) == 0;
+        return true;
+    }
+    if (!call->found) { /* the newest comes first */
+        adjust->account_id = row->account_id;
+        adjust->key_id = row->key_id;
+        adjust->thread_id = row->thread_id;
+        adjust->root_id = row->root_id;
+        memcpy(adjust->model, row->model, sizeof adjust->model);
+        memcpy(adjust->provider, row->provider, sizeof adjust->provider);
+        memcpy(adjust->upstream_model, row->upstream_model, sizeof adjust->upstream_model);
+        call->started_ms = row->started_ms;
+        take_parts(call, row->inputs);
+    }
+    call->found = true;
+    return true;
+}
+
+static void
+read_call(struct world *world, struct booked *call)
+{
+    const struct ledger_filter filter = { .kind = -1, .limit = 1000, .id = call->hold_id };
+    struct store_reader *reader = NULL;
+    struct store_error error;
+    if (store_reader_open(world->base.real, &reader, &error) != STATUS_OK
+        || store_read_ledger(reader, &filter, on_row, call) != STATUS_OK) {
+        broken(world, "the ledger cannot be read: %s", reader ? store_reader_error(reader) : error.text);
+    }
+    store_reader_close(reader);
+}
+
+static int64_t
+hold_drawn(struct world *world, const struct sim_node *node)
+{
+    if (world->corrected != 0 && draw_chance(&world->rng, 1500)) {
+        return world->corrected;
+    }
+    if (draw_chance(&world->rng, 1500)) {
+        return world->lost[draw_below(&world->rng, countof(world->lost))];
+    }
+    const struct sim_call *open = draw_chance(&world->rng, 1000) ? client_open(world, (struct sim_node *)node) : NULL;
+    return open ? open->hold_id : world->booked[draw_below(&world->rng, countof(world->booked))];
+}
+
+/* The control plane of a gateway makes them one after the other. */
+static bool
+is_correcting(const struct world *world, const struct sim_node *node)
+{
+    for (int i = 0; i < SIM_CALLS; i++) {
+        const struct sim_call *call = &world->calls[i];
+        if (call->state == CALL_OTHER && call->node == node->index && call->event.kind == EVENT_ADMIN
+            && call->event.admin.verb == ADMIN_ADJUST && call->event.admin.adjust.hold_id != 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void
+act_correct(struct world *world, struct sim_node *node)
+{
+    static const char *const sources[] = { "admin:invoice", "admin:support", "admin:monthly" };
+    struct rng *rng = &world->rng;
+    const int64_t hold_id = hold_drawn(world, node);
+    const bool free = hold_id != 0 && node->adopted >= 0 && !is_correcting(world, node);
+    struct sim_call *call = free ? client_new(world, node, CALL_OTHER) : NULL;
+    if (!call) {
+        return;
+    }
+    struct admin_event *admin = &call->event.admin;
+    struct booked booked = { .adopted = &world->adopted[node->adopted],
+        .adjust = &admin->adjust,
+        .source = sources[draw_below(rng, countof(sources))],
+        .hold_id = hold_id };
+    call->event.kind = EVENT_ADMIN;
+    admin->verb = ADMIN_ADJUST;
+    admin->adjust.hold_id = hold_id;
+    slice_to_cstr(slice_str(booked.source), admin->actor, sizeof admin->actor);
+    read_call(world, &booked);
+    const bool lowers = booked.cost_micros > 0 && draw_chance(rng, 5000);
+    admin->adjust.delta = lowers ? -draw_between(rng, 1, booked.cost_micros) : draw_between(rng, 1, 6000);
+    admin->note = SLICE("{\"why\":1}");
+    world->corrected = hold_id;
+    if (booked.done_before) { /* the control plane refuses it; two at once meet the gate */
+        coverage.corrected_twice++;
+        if (!SIM_CORRECTS_TWICE) {
+            call->state = CALL_NONE;
+            return;
+        }
+    }
+    client_submit(world, node, call);
+}
