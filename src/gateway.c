@@ -526,12 +526,16 @@ fill_sandbox(struct gateway *gateway)
 {
     struct buf out = { 0 };
     struct json_value key;
-    const int made = api_do(gateway->api, "sandbox", "POST", SLICE("/api/admin/accounts"),
-        SLICE("{\"name\":\"sandbox\"}"), &out);
+    const struct api_call add_account = { .method = "POST",
+        .target = SLICE("/api/admin/accounts"),
+        .body = SLICE("{\"name\":\"sandbox\"}") };
+    const struct api_call add_key = { .method = "POST",
+        .target = SLICE("/api/admin/keys"),
+        .body = SLICE("{\"account\":\"sandbox\",\"label\":\"first start\"}") };
+    const int made = api_do(gateway->api, "sandbox", &add_account, &out);
     buf_clear(&out);
     if (made == 201) {
-        const int status = api_do(gateway->api, "sandbox", "POST", SLICE("/api/admin/keys"),
-            SLICE("{\"account\":\"sandbox\",\"label\":\"first start\"}"), &out);
+        const int status = api_do(gateway->api, "sandbox", &add_key, &out);
         if (status != 201 || !json_get(buf_slice(&out), "key", &key)
             || !json_to_cstr(key, gateway->sandbox_key, sizeof(gateway->sandbox_key))) {
             (void)cli_fail("the sandbox's key cannot be made: %s", buf_cstr(&out));

@@ -46,13 +46,16 @@ command_mock(struct cli *cli, int argc, char **argv)
 
 /* A command while no gateway runs (cli.h). */
 static enum status
-without_gateway(struct policy *policy, const char *method, struct slice target, struct slice body,
-    int *http_status, struct buf *out, int64_t *orphans, struct cli_error *error)
+without_gateway(struct policy *policy, const struct cli_request *request, int *http_status,
+    struct buf *out, int64_t *orphans, struct cli_error *error)
 {
     struct api_error why;
+    const struct api_call call = {
+        request->method, request->target, request->body, request->once_key
+    };
     log_open(LOG_ERROR, false); /* what is done here is told by the command */
     const enum status status =
-        api_do_once(policy, "cli", method, target, body, http_status, out, orphans, &why);
+        api_do_once(policy, "cli", &call, http_status, out, orphans, &why);
     if (status != STATUS_OK) {
         (void)slice_to_cstr(slice_str(why.text), error->text, sizeof(error->text));
     }

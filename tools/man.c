@@ -188,7 +188,7 @@ put_endpoints(void)
         ".SH ENDPOINTS\n"
         "Model endpoints are also served without their\n.BR /v1 .\n"
         "Who may ask: anyone; this machine (or a key that may read); a key; an admin's key.");
-#define ENDPOINT_PUT(id, method, path, owner, access, dispatches, help)                            \
+#define ENDPOINT_PUT(id, method, path, owner, access, dispatches, repeat, help)                    \
     put_tag(#method " " path);                                                                     \
     put(help);                                                                                     \
     (void)fputs(strcmp(#access, "OPEN") == 0    ? " (anyone)\n"                                    \

@@ -104,12 +104,12 @@ plan_is_known(struct api_worker *worker, struct ask *ask, const char *plan)
     return known;
 }
 
-/* Sends the event with its note; answers all but "done". */
-static bool
-change_account(struct api_worker *worker, struct ask *ask, struct event *event, const char *what,
-    struct verdict *verdict)
+/* Sends the event with its note; the answer to "done" stands already, all others are answered. */
+static void
+change_account(struct api_worker *worker, struct ask *ask, struct event *event, const char *what)
 {
     struct buf note = { 0 };
+    struct verdict verdict;
     put_open(&note, NULL, '{');
     put_text(&note, "verb", what);
     put_text(&note, "account", event->admin.account.name);
@@ -117,30 +117,25 @@ change_account(struct api_worker *worker, struct ask *ask, struct event *event, 
     put_text_or_null(&note, "organisation", event->admin.account.organisation);
     put_close(&note, '}');
     event->admin.note = buf_slice(&note);
-    const bool came = !note.failed && worker_gate(worker, ask, event, verdict);
+    const bool came = !note.failed && change_once(worker, ask, event, (struct slice){ 0 }, &verdict);
     if (note.failed) {
         answer_fault(ask, API_FAULT_MEMORY, NULL);
     }
     buf_free(&note); /* the engine has its copy */
     if (!came) {
-        return false;
+        return;
     }
-    if (verdict->kind != VERDICT_ALLOWED) {
-        answer_reason(ask, verdict->refusal.reason);
-        return false;
-    }
-    switch (verdict->admin) {
+    switch (verdict.admin) {
     case ADMIN_DONE:
         log_line(LOG_INFO, "admin", "%s by %s: account '%s'", what, ask->actor,
             event->admin.account.name);
-        return true;
+        break;
     case ADMIN_NOT_FOUND: answer_reason(ask, REASON_ACCOUNT_UNKNOWN); break;
     case ADMIN_EXISTS:
         answer_fault(ask, API_FAULT_ACCOUNT_EXISTS, event->admin.account.name);
         break;
     default: answer_fault(ask, API_FAULT_FIELD, NULL); break;
     }
-    return false;
 }
 
 void
@@ -148,7 +143,6 @@ post_account(struct api_worker *worker, struct ask *ask)
 {
     struct event event = admin_event(ask, ADMIN_ACCOUNT_PUT);
     struct account_row *row = &event.admin.account;
-    struct verdict verdict;
     const struct field fields[] = {
         { "name", FIELD_NAME, row->name, .required = true },
         { "plan", FIELD_NAME, row->plan },
@@ -162,18 +156,16 @@ post_account(struct api_worker *worker, struct ask *ask)
         answer_field(ask, API_FAULT_FIELD, "name", "is empty");
         return;
     }
-    if (!change_account(worker, ask, &event, "account_add", &verdict)) {
-        return;
-    }
     struct policy *policy = engine_policy(worker->api->options.engine);
     struct buf *out = answer_begin(ask, 201);
-    put_id(out, "id", "acc_", verdict.new_id);
+    put_new_id(out, "id", "acc_");
     put_text(out, "name", row->name);
     put_text_or_null(out, "plan", row->plan[0] ? row->plan : policy->default_plan);
     put_text_or_null(out, "organisation", row->organisation);
     put_text(out, "state", account_state_word(ACCOUNT_OK));
     answer_end(ask);
     engine_policy_unref(worker->api->options.engine, policy);
+    change_account(worker, ask, &event, "account_add");
 }
 
 void
@@ -182,18 +174,15 @@ post_account_ban(struct api_worker *worker, struct ask *ask)
     const bool ban = ask->endpoint == ENDPOINT_ACCOUNT_BAN;
     struct event event = admin_event(ask, ADMIN_ACCOUNT_PUT);
     struct account_row *row = &event.admin.account;
-    struct verdict verdict;
     row->state = ban ? ACCOUNT_BANNED : ACCOUNT_OK;
     if (!api_percent_decode(ask->segment, false, row->name, sizeof(row->name))) {
         answer_reason(ask, REASON_ACCOUNT_UNKNOWN);
         return;
     }
-    if (!change_account(worker, ask, &event, ban ? "account_ban" : "account_unban", &verdict)) {
-        return;
-    }
     struct buf *out = answer_begin(ask, 200);
-    put_id(out, "id", "acc_", verdict.new_id);
+    put_new_id(out, "id", "acc_");
     put_text(out, "name", row->name);
     put_text(out, "state", account_state_word(row->state));
     answer_end(ask);
+    change_account(worker, ask, &event, ban ? "account_ban" : "account_unban");
 }

@@ -1,6 +1,6 @@
-/* api/adjust.c: corrections by an admin: of a call that was booked, once for each source, or of what an account
- * has used of a limit. */
-#include "api/api_priv.h"
+/* api/adjust.c: corrections by an admin: of a call that was booked, once for each source, or of what somebody has
+ * used of a limit (adjust_use.c). */
+#include "api/adjust_priv.h"
 
 #include <stdio.h>
 
@@ -8,12 +8,7 @@
 #include "wire/json.h"
 
 #define CALL_ROWS_MAX 1000
-
-struct adjust_body {
-    int64_t request, delta_micros, delta;
-    char account[NAME_MAX_BYTES + 1], limit[NAME_MAX_BYTES + 1], note[NAME_MAX_BYTES + 1],
-        source[NAME_MAX_BYTES + 1];
-};
+#define STALE_TRIES   5
 
 /* --- The call as it is on the books. */
 
@@ -21,7 +16,7 @@ struct booked_call {
     const struct policy *policy;
     struct admin_adjust *adjust;
     const char *source;
-    int64_t hold_id, started_ms, cost_micros;
+    int64_t hold_id, started_ms, cost_micros, adjust_count;
     bool found, done_before;
 };
 
@@ -85,6 +80,7 @@ take_row(void *user, const struct ledger_row *row)
     }
     call->cost_micros = money_add(call->cost_micros, row->cost_micros);
     if (row->kind == LEDGER_ADJUST) {
+        call->adjust_count++;
         call->done_before |= strcmp(row->source, call->source) == 0;
         return true;
     }
@@ -127,12 +123,20 @@ read_call(struct api_worker *worker, struct ask *ask, struct booked_call *call, 
             ask, API_FAULT_FIELD, "delta_micros", "would make the call cost less than nothing");
         return false;
     }
+    call->adjust->after_count = call->adjust_count;
     return true;
 }
 
 /* --- The change. */
 
-static bool
+void
+adjust_source(struct ask *ask, const struct adjust_body *body, struct event *event)
+{
+    (void)snprintf(event->admin.actor, sizeof(event->admin.actor), "admin:%.25s",
+        body->source[0] ? body->source : ask->actor);
+}
+
+bool
 adjust_ask_gate(struct api_worker *worker, struct ask *ask, struct event *event,
     const struct adjust_body *body, struct verdict *verdict)
 {
@@ -144,26 +148,55 @@ adjust_ask_gate(struct api_worker *worker, struct ask *ask, struct event *event,
     put_text_or_null(&note, "limit", body->limit);
     put_close(&note, '}');
     event->admin.note = buf_slice(&note);
-    const bool came = !note.failed && worker_gate(worker, ask, event, verdict);
+    const bool came =
+        !note.failed && change_once(worker, ask, event, (struct slice){ 0 }, verdict);
     if (note.failed) {
         answer_fault(ask, API_FAULT_MEMORY, NULL);
     }
     buf_free(&note);
-    if (!came) {
-        return false;
+    return came;
+}
+
+static void
+render_call(struct ask *ask, const struct booked_call *call, int64_t delta_micros)
+{
+    struct buf *out = answer_begin(ask, 200);
+    put_id(out, "request", "req_", call->hold_id);
+    put_text(out, "source", call->source);
+    put_i64(out, "delta_micros", delta_micros);
+    put_i64(out, "cost_micros", money_add(call->cost_micros, delta_micros));
+    answer_end(ask);
+}
+
+/* Reads the call, and corrects it if nobody else does so meanwhile, here or at another gateway: then it is read
+ * again. */
+static void
+correct_call(struct api_worker *worker, struct ask *ask, const struct policy *policy,
+    const struct adjust_body *body, struct event *event)
+{
+    struct verdict verdict = { .admin = ADMIN_STALE };
+    for (int tries = 0; tries < STALE_TRIES && verdict.admin == ADMIN_STALE; tries++) {
+        struct booked_call call = { .policy = policy,
+            .adjust = &event->admin.adjust,
+            .source = event->admin.actor,
+            .hold_id = body->request };
+        if (!read_call(worker, ask, &call, body->delta_micros)) {
+            return;
+        }
+        render_call(ask, &call, body->delta_micros);
+        if (!adjust_ask_gate(worker, ask, event, body, &verdict)) {
+            return;
+        }
     }
-    if (verdict->kind != VERDICT_ALLOWED) {
-        answer_reason(ask, verdict->refusal.reason);
-        return false;
-    }
-    switch (verdict->admin) {
-    case ADMIN_DONE: return true;
+    switch (verdict.admin) {
+    case ADMIN_DONE:
+        log_line(LOG_INFO, "admin", "adjust by %s: req_%lld, %lld micro-USD", ask->actor,
+            (long long)body->request, (long long)body->delta_micros);
+        break;
     case ADMIN_OPEN: answer_fault(ask, API_FAULT_REQUEST_OPEN, NULL); break;
-    case ADMIN_NOT_FOUND: answer_reason(ask, REASON_ACCOUNT_UNKNOWN); break;
-    case ADMIN_FULL: answer_fault(ask, API_FAULT_CAPS_FULL, NULL); break;
+    case ADMIN_STALE: answer_fault(ask, API_FAULT_REQUEST_CORRECTED, NULL); break;
     default: answer_fault(ask, API_FAULT_CAP_MISPLACED, NULL); break;
     }
-    return false;
 }
 
 static void
@@ -171,85 +204,20 @@ adjust_call(struct api_worker *worker, struct ask *ask, const struct policy *pol
     const struct adjust_body *body)
 {
     struct event event = admin_event(ask, ADMIN_ADJUST);
-    struct verdict verdict;
     if (body->delta_micros == 0) {
         answer_field(
             ask, API_FAULT_FIELD, "delta_micros", "is missing: what the call cost more or less");
         return;
     }
-    if (body->account[0] || body->limit[0] || body->delta) {
+    if (adjust_names_somebody(body) || body->limit[0] || body->delta) {
         answer_field(ask, API_FAULT_FIELD, "request",
             "stands alone: a call counts for its own account and limits");
         return;
     }
-    (void)snprintf(event.admin.actor, sizeof(event.admin.actor), "admin:%.25s",
-        body->source[0] ? body->source : ask->actor);
+    adjust_source(ask, body, &event);
     event.admin.adjust.hold_id = body->request;
     event.admin.adjust.delta = body->delta_micros;
-    struct booked_call call = { .policy = policy,
-        .adjust = &event.admin.adjust,
-        .source = event.admin.actor,
-        .hold_id = body->request };
-    /* One at a time, so that two of one source are not both the first. */
-    (void)pthread_mutex_lock(&worker->api->adjusting);
-    const bool done = read_call(worker, ask, &call, body->delta_micros)
-                      && adjust_ask_gate(worker, ask, &event, body, &verdict);
-    (void)pthread_mutex_unlock(&worker->api->adjusting);
-    if (!done) {
-        return;
-    }
-    log_line(LOG_INFO, "admin", "adjust by %s: req_%lld, %lld micro-USD", ask->actor,
-        (long long)body->request, (long long)body->delta_micros);
-    struct buf *out = answer_begin(ask, 200);
-    put_id(out, "request", "req_", body->request);
-    put_text(out, "source", event.admin.actor);
-    put_i64(out, "delta_micros", body->delta_micros);
-    put_i64(out, "cost_micros", money_add(call.cost_micros, body->delta_micros));
-    answer_end(ask);
-}
-
-static void
-adjust_use(struct api_worker *worker, struct ask *ask, const struct policy *policy,
-    const struct adjust_body *body)
-{
-    struct event event = admin_event(ask, ADMIN_ADJUST);
-    struct verdict verdict;
-    int64_t account_id = 0;
-    const struct limit *limit = caps_limit(ask, policy, body->limit);
-    if (!limit) {
-        return;
-    }
-    if (body->delta_micros && (body->delta || limit->counts != COUNT_COST)) {
-        answer_field(ask, API_FAULT_FIELD, "delta_micros",
-            "is of limits that count cost; of others say 'delta'");
-        return;
-    }
-    event.admin.adjust.delta = body->delta_micros ? body->delta_micros : body->delta;
-    if (event.admin.adjust.delta == 0) {
-        answer_field(ask, API_FAULT_FIELD, limit->counts == COUNT_COST ? "delta_micros" : "delta",
-            "is missing");
-        return;
-    }
-    if (!names_id_of(worker, ask, body->account, &account_id)) {
-        return;
-    }
-    (void)snprintf(event.admin.actor, sizeof(event.admin.actor), "admin:%.25s",
-        body->source[0] ? body->source : ask->actor);
-    (void)slice_to_cstr(
-        slice_str(body->account), event.admin.account.name, sizeof(event.admin.account.name));
-    event.admin.cap.limit_id = limit->limit_id;
-    event.admin.cap.kind = body->account[0] ? SUBJECT_ACCOUNT : SUBJECT_GATEWAY;
-    if (!adjust_ask_gate(worker, ask, &event, body, &verdict)) {
-        return;
-    }
-    log_line(LOG_INFO, "admin", "adjust by %s: limit '%s' of '%s', %lld", ask->actor, limit->name,
-        body->account, (long long)event.admin.adjust.delta);
-    struct buf *out = answer_begin(ask, 200);
-    put_text_or_null(out, "account", body->account);
-    put_text(out, "limit", limit->name);
-    put_text(out, "source", event.admin.actor);
-    put_i64(out, limit->counts == COUNT_COST ? "delta_micros" : "delta", event.admin.adjust.delta);
-    answer_end(ask);
+    correct_call(worker, ask, policy, body, &event);
 }
 
 void
@@ -260,10 +228,18 @@ post_adjust(struct api_worker *worker, struct ask *ask)
         { "request", FIELD_ID, &body.request, .prefix = "req_" },
         { "delta_micros", FIELD_DELTA, &body.delta_micros },
         { "delta", FIELD_DELTA, &body.delta },
-        { "account", FIELD_NAME, body.account },
         { "limit", FIELD_NAME, body.limit },
         { "note", FIELD_NAME, body.note },
         { "source", FIELD_NAME, body.source },
+        { "account", FIELD_NAME, body.account },
+        { "key", FIELD_ID, &body.key, .prefix = "key_" },
+        { "thread", FIELD_ID, &body.thread, .prefix = "thr_" },
+        { "model", FIELD_NAME, body.names[ADJUST_MODEL] },
+        { "tier", FIELD_NAME, body.names[ADJUST_TIER] },
+        { "plan", FIELD_NAME, body.names[ADJUST_PLAN] },
+        { "group", FIELD_NAME, body.names[ADJUST_GROUP] },
+        { "organisation", FIELD_NAME, body.names[ADJUST_ORGANISATION] },
+        { "tag", FIELD_NAME, body.names[ADJUST_TAG] },
     };
     if (!fields_of_body(ask, fields, countof(fields))) {
         return;

@@ -28,7 +28,7 @@ static void
 ask_clear(struct ask *ask)
 {
     if (ask->endpoint == ENDPOINT_KEY_ADD && ask->out.ptr) {
-        secret_wipe(ask->out.ptr, ask->out.len);
+        secret_wipe(ask->out.ptr, ask->out.cap);
     }
     list_remove(&ask->node);
     buf_free(&ask->target);
@@ -171,8 +171,9 @@ next_ask(struct api_plane *api)
 static void
 work_on(struct api_worker *worker, struct ask *ask)
 {
-    if (auth_allow(worker, ask)) {
+    if (auth_allow(worker, ask) && !receipt_answers(worker, ask)) {
         ask_handle(worker, ask);
+        receipt_answers_refusal(worker, ask);
     }
     if (ask->out.failed || ask->headers.failed) {
         ask->out.limit_bytes = 0;
@@ -242,6 +243,9 @@ ask_send(struct ask *ask)
         const struct slice body = buf_slice(&ask->out);
         answer_header(ask, "Content-Type", ask->media_type ? ask->media_type : "application/json");
         answer_header(ask, "Cache-Control", "no-store");
+        if (ask->replayed) {
+            answer_header(ask, "Idempotent-Replayed", "true");
+        }
         net_send_head(exchange, ask->status, buf_slice(&ask->headers), (int64_t)body.len);
         (void)net_send(exchange, &body, 1);
         net_end(exchange);
@@ -330,6 +334,11 @@ ask_judge(struct ask *ask, const struct http_head *head)
     if (!ask_target(ask, head->method, head->path, head->query)
         || health_answers(api, ask, net_stopping(net_loop_net(ask->loop->loop)))
         || !auth_at_the_door(ask)) {
+        return false;
+    }
+    const struct http_header *once = http_find(head, SLICE("idempotency-key"));
+    if (once && endpoint_row(ask->endpoint)->repeat == ENDPOINT_REPEAT_ONCE
+        && !receipt_key_take(ask, once->value)) {
         return false;
     }
     if (head->body_kind == HTTP_BODY_LENGTH && head->content_length > API_BODY_BYTES_MAX) {
@@ -441,7 +450,6 @@ api_open(const struct api_options *options, struct api_plane **out, struct api_e
     api->started_mono_ms = clock_mono_ms();
     list_init(&api->queue);
     check(pthread_mutex_init(&api->lock, NULL) == 0);
-    check(pthread_mutex_init(&api->adjusting, NULL) == 0);
     check(pthread_cond_init(&api->work_came, NULL) == 0);
     const int threads = options->threads ? API_THREADS : 0;
     enum status status = worker_open(api, API_THREADS, error);
@@ -501,7 +509,6 @@ api_free(struct api_plane *api)
         worker_free(&api->workers[i]);
     }
     (void)pthread_cond_destroy(&api->work_came);
-    (void)pthread_mutex_destroy(&api->adjusting);
     (void)pthread_mutex_destroy(&api->lock);
     free(api);
 }
@@ -515,18 +522,20 @@ api_wake(struct api_plane *api, uint32_t loop)
 }
 
 int
-api_do(struct api_plane *api, const char *actor, const char *method, struct slice target,
-    struct slice body, struct buf *out)
+api_do(struct api_plane *api, const char *actor, const struct api_call *call, struct buf *out)
 {
     struct ask ask = { .control = true, .local = true, .now_ms = clock_wall_ms() };
     list_init(&ask.node);
     (void)slice_to_cstr(slice_str(actor), ask.actor, sizeof(ask.actor));
-    struct slice query = target;
+    struct slice query = call->target;
     struct slice path = { 0 };
     (void)slice_split(&query, '?', &path);
-    buf_add_slice(&ask.body, body);
-    if (ask_target(&ask, http_method_of(slice_str(method)), path, query)
-        && !health_answers(api, &ask, false)) {
+    buf_add_slice(&ask.body, call->body);
+    const bool found = ask_target(&ask, http_method_of(slice_str(call->method)), path, query)
+                       && !health_answers(api, &ask, false);
+    const bool once = found && call->once_key
+                      && endpoint_row(ask.endpoint)->repeat == ENDPOINT_REPEAT_ONCE;
+    if (found && (!once || receipt_key_take(&ask, slice_str(call->once_key)))) {
         work_on(&api->workers[API_THREADS], &ask);
     }
     buf_add_slice(out, buf_slice(&ask.out));

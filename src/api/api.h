@@ -67,15 +67,19 @@ void api_deliver(struct api_loop *loop);
  * user pointer. */
 void api_request(struct api_loop *loop, struct net_exchange *exchange, const struct http_head *head);
 
+struct api_call {
+    const char *method;
+    struct slice target, body;
+    const char *once_key; /* Idempotency-Key; NULL = none */
+};
 /* Does one request on the calling thread, as the control socket would, with `actor` on the ledger; not from
  * two threads at once. The answer's status; its body is appended to `out`. For start-up. */
-int api_do(struct api_plane *api, const char *actor, const char *method, struct slice target, struct slice body,
-    struct buf *out);
+int api_do(
+    struct api_plane *api, const char *actor, const struct api_call *call, struct buf *out);
 
 /* The same where no gateway runs: opens the store of the policy, if nobody holds it, with an engine that has
  * an epoch of its own (and so books what a gateway that died has left open), and closes all again. Takes
  * over one reference; *orphans is how many calls that was. STATUS_BUSY: a gateway holds the store; its
  * process id is in the text. */
-MUST_USE enum status api_do_once(struct policy *policy, const char *actor, const char *method,
-    struct slice target, struct slice body, int *http_status, struct buf *out, int64_t *orphans,
-    struct api_error *error);
+MUST_USE enum status api_do_once(struct policy *policy, const char *actor, const struct api_call *call,
+    int *http_status, struct buf *out, int64_t *orphans, struct api_error *error);

@@ -16,6 +16,7 @@ _Static_assert(API_REPLY_LOOPS == API_THREADS + 1, "one more is api_do's");
 #define API_QUEUE_MAX 256                       /* requests waiting for a thread */
 #define API_BODY_BYTES_MAX ((int64_t)64 << 10)
 #define API_ANSWER_BYTES_MAX ((size_t)32 << 20)
+#define IDEMPOTENCY_KEY_BYTES_MAX 255
 #define API_VERDICT_WAIT_MS 30000               /* then the client is told that we do not know */
 
 enum api_fault {
@@ -35,13 +36,17 @@ enum api_fault {
     API_FAULT_LIMIT_NONE,
     API_FAULT_TREE_LIMIT_NONE,
     API_FAULT_GROUP_UNKNOWN,
+    API_FAULT_SUBJECT_UNKNOWN,
     API_FAULT_CAP_NONE,
     API_FAULT_CAP_MISPLACED,
     API_FAULT_CAP_HIGHER,
     API_FAULT_CAPS_FULL,
     API_FAULT_THREAD_UNKNOWN,
+    API_FAULT_IDEMPOTENCY_KEY,
+    API_FAULT_IDEMPOTENCY_REUSED,
     API_FAULT_ADJUSTED,
     API_FAULT_REQUEST_OPEN,
+    API_FAULT_REQUEST_CORRECTED,
     API_FAULT_THRESHOLD_NONE,
     API_FAULT_READ_FAILED,
     API_FAULT_NO_VERDICT,
@@ -69,6 +74,9 @@ struct ask {
     char key_hash[HASH_HEX + 1];
     char act_for[NAME_MAX_BYTES + 1]; /* x-tidegate-account; "" = none. For endpoints of an account */
     struct buf body;
+    char once_key[IDEMPOTENCY_KEY_BYTES_MAX + 1]; /* Idempotency-Key; "" = none, or the endpoint takes none */
+    struct receipt_ask receipt; /* that it leads to */
+    bool replayed;              /* the answer is that of an earlier request */
 
     struct identity identity;   /* of a key */
     char actor[32];             /* for the ledger */
@@ -116,7 +124,6 @@ struct api_plane {
     struct list queue;
     int queued;
     bool stopping;
-    pthread_mutex_t adjusting; /* one correction at a time */
     struct attempts attempts; /* under the lock */
     struct api_loop *loops;   /* all that ever were */
 };
@@ -185,6 +192,8 @@ void put_bool(struct buf *out, const char *key, bool value);
 void put_null(struct buf *out, const char *key);
 void put_time(struct buf *out, const char *key, int64_t at_ms); /* 0 is null */
 void put_id(struct buf *out, const char *key, const char *prefix, int64_t id); /* 0 is null */
+/* That of what a change makes: known once it is done (change_once). */
+void put_new_id(struct buf *out, const char *key, const char *prefix);
 void put_json(struct buf *out, const char *key, struct slice json); /* as it is; a text where it is none */
 
 /* The answer begins: an open JSON object. */
@@ -215,6 +224,20 @@ const struct account_name *names_by_id(const struct names *names, int64_t accoun
 const struct account_name *names_by_name(const struct names *names, const char *name);
 /* As above, but an unknown name is answered too. "" gives 0. */
 MUST_USE bool names_id_of(struct api_worker *worker, struct ask *ask, const char *name, int64_t *account_id);
+
+/* --- receipts.c: changes that are made once, however often they are asked for */
+/* Takes the Idempotency-Key of a request whose endpoint takes one; false: it is none, and that is answered. */
+MUST_USE bool receipt_key_take(struct ask *ask, struct slice key);
+/* Names the receipt once it is known who asks, and answers by the one that is there: true. */
+MUST_USE bool receipt_answers(struct api_worker *worker, struct ask *ask);
+/* A refusal may only mean that the same was done meanwhile: then that is the answer. */
+void receipt_answers_refusal(struct api_worker *worker, struct ask *ask);
+/* Sends a change to the gate. How it is answered when it is done stands in the ask already, as answer_begin to
+ * answer_end, or answer_nothing, have left it, with put_new_id where the verdict's new_id belongs; nothing (status
+ * 0): as things stand. A receipt keeps it, or `kept` in its place where it must not stay anywhere; kept.ptr NULL =
+ * as it is. False: answered otherwise. *verdict that is not ADMIN_DONE is for the caller to answer. */
+MUST_USE bool change_once(struct api_worker *worker, struct ask *ask, struct event *event,
+    struct slice kept, struct verdict *verdict);
 
 /* --- auth.c */
 /* What can be said without waiting: false, and answered. */
@@ -268,8 +291,9 @@ const struct limit *caps_limit(struct ask *ask, const struct policy *policy, con
 const struct limit *caps_limit_of_accounts(const struct policy *policy);
 /* NULL: answered. */
 const struct limit *caps_limit_by_name(struct ask *ask, const struct policy *policy, const char *name);
-/* Sends a change of a cap of `limit` with its note; false: answered. `what`: for the ledger and the log. */
-MUST_USE bool caps_change(struct api_worker *worker, struct ask *ask, struct event *event,
+/* Sends a change of a cap of `limit` with its note, as change_once does; false: it is not done, which is answered.
+ * `what`: for the ledger and the log. */
+bool caps_change(struct api_worker *worker, struct ask *ask, struct event *event,
     const struct limit *limit, const char *what);
 /* Under the name of the limit's unit; null = unlimited. */
 void put_cap_amount(struct buf *out, const struct limit *limit, int64_t cap);

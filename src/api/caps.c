@@ -28,7 +28,14 @@ caps_limit_by_name(struct ask *ask, const struct policy *policy, const char *nam
 {
     const struct limit *limit = limit_by_name(policy, name);
     if (!limit) {
-        answer_fault(ask, API_FAULT_LIMIT_UNKNOWN, NULL);
+        struct buf text = { 0 };
+        buf_addf(&text, "'%.100s'; there are", name);
+        for (int32_t i = 0; i < policy->limit_count; i++) {
+            buf_addf(&text, "%s %s", i ? "," : "", policy->limits[i].name);
+        }
+        buf_add_str(&text, policy->limit_count ? "." : " none.");
+        answer_fault(ask, API_FAULT_LIMIT_UNKNOWN, buf_cstr(&text));
+        buf_free(&text);
     }
     return limit;
 }
@@ -110,18 +117,12 @@ answer_not_found(struct ask *ask, const struct event *event)
 static bool
 answer_verdict(struct ask *ask, const struct event *event, const struct verdict *verdict)
 {
-    if (verdict->kind != VERDICT_ALLOWED) {
-        answer_reason(ask, verdict->refusal.reason);
-        return false;
-    }
     switch (verdict->admin) {
     case ADMIN_DONE: return true;
     case ADMIN_NOT_FOUND: answer_not_found(ask, event); break;
     case ADMIN_FULL: answer_fault(ask, API_FAULT_CAPS_FULL, NULL); break;
     case ADMIN_NOT_LOWER: answer_fault(ask, API_FAULT_CAP_HIGHER, NULL); break;
-    case ADMIN_INVALID:
-    case ADMIN_EXISTS:
-    case ADMIN_OPEN: answer_fault(ask, API_FAULT_CAP_MISPLACED, NULL); break;
+    default: answer_fault(ask, API_FAULT_CAP_MISPLACED, NULL); break;
     }
     return false;
 }
@@ -135,7 +136,7 @@ caps_change(struct api_worker *worker, struct ask *ask, struct event *event,
     event->admin.cap.limit_id = limit->limit_id;
     write_note(&note, event, limit, what);
     event->admin.note = buf_slice(&note);
-    const bool came = !note.failed && worker_gate(worker, ask, event, &verdict);
+    const bool came = !note.failed && change_once(worker, ask, event, (struct slice){ 0 }, &verdict);
     if (note.failed) {
         answer_fault(ask, API_FAULT_MEMORY, NULL);
     }
@@ -265,9 +266,9 @@ override_put(struct api_worker *worker, struct ask *ask, const struct policy *po
         return;
     }
     event.admin.cap.expires_ms = body.expires_ms;
-    if (named_by_path(worker, ask, policy, kind, &event)
-        && caps_change(worker, ask, &event, limit, set == SET_RAISE ? "cap_raise" : "cap_set")) {
+    if (named_by_path(worker, ask, policy, kind, &event)) {
         answer_cap(ask, policy, limit, &event);
+        (void)caps_change(worker, ask, &event, limit, set == SET_RAISE ? "cap_raise" : "cap_set");
     }
 }
 
@@ -283,10 +284,10 @@ override_delete(struct api_worker *worker, struct ask *ask, const struct policy 
         return;
     }
     const struct limit *limit = caps_limit(ask, policy, name);
-    if (limit && named_by_path(worker, ask, policy, kind, &event)
-        && caps_change(
-            worker, ask, &event, limit, set == SET_RAISE ? "cap_raise_delete" : "cap_delete")) {
+    if (limit && named_by_path(worker, ask, policy, kind, &event)) {
         answer_nothing(ask);
+        (void)caps_change(
+            worker, ask, &event, limit, set == SET_RAISE ? "cap_raise_delete" : "cap_delete");
     }
 }
 
@@ -356,14 +357,13 @@ default_put(struct api_worker *worker, struct ask *ask, const struct policy *pol
     if (!off && !body_amount(ask, limit, &body, "spend_limit_micros", &event.admin.cap.amount)) {
         return;
     }
-    if (caps_change(worker, ask, &event, limit, "cap_default_set")) {
-        struct buf *out = answer_begin(ask, 200);
-        put_cap_amount(out, limit, event.admin.cap.amount);
-        put_text(out, "period", window_word(limit->window));
-        put_text(out, "limit", limit->name);
-        put_time(out, "updated_at", ask->now_ms);
-        answer_end(ask);
-    }
+    struct buf *out = answer_begin(ask, 200);
+    put_cap_amount(out, limit, event.admin.cap.amount);
+    put_text(out, "period", window_word(limit->window));
+    put_text(out, "limit", limit->name);
+    put_time(out, "updated_at", ask->now_ms);
+    answer_end(ask);
+    (void)caps_change(worker, ask, &event, limit, "cap_default_set");
 }
 
 static void
@@ -377,8 +377,9 @@ default_delete(struct api_worker *worker, struct ask *ask, const struct policy *
         return;
     }
     const struct limit *limit = caps_limit(ask, policy, name);
-    if (limit && caps_change(worker, ask, &event, limit, "cap_default_delete")) {
+    if (limit) {
         answer_nothing(ask);
+        (void)caps_change(worker, ask, &event, limit, "cap_default_delete");
     }
 }
 

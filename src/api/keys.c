@@ -88,11 +88,12 @@ get_keys(struct api_worker *worker, struct ask *ask)
 
 /* --- Making. */
 
-/* Sends the event with its note; answers all but "done". */
-static bool
+/* Sends the event with its note; the answer to "done" stands already, all others are answered. */
+static void
 change_key(struct api_worker *worker, struct ask *ask, struct event *event, const char *what,
-    struct verdict *verdict)
+    struct slice kept)
 {
+    struct verdict verdict;
     const struct key_row *row = &event->admin.key;
     struct buf note = { 0 };
     put_open(&note, NULL, '{');
@@ -108,28 +109,22 @@ change_key(struct api_worker *worker, struct ask *ask, struct event *event, cons
     }
     put_close(&note, '}');
     event->admin.note = buf_slice(&note);
-    const bool came = !note.failed && worker_gate(worker, ask, event, verdict);
+    const bool came = !note.failed && change_once(worker, ask, event, kept, &verdict);
     if (note.failed) {
         answer_fault(ask, API_FAULT_MEMORY, NULL);
     }
     buf_free(&note); /* the engine has its copy */
     if (!came) {
-        return false;
+        return;
     }
-    if (verdict->kind != VERDICT_ALLOWED) {
-        answer_reason(ask, verdict->refusal.reason);
-        return false;
+    if (verdict.admin == ADMIN_DONE) {
+        log_line(
+            LOG_INFO, "admin", "%s by %s: key_%lld", what, ask->actor, (long long)verdict.new_id);
+    } else if (event->admin.verb == ADMIN_KEY_PUT) {
+        answer_reason(ask, REASON_ACCOUNT_UNKNOWN);
+    } else {
+        answer_fault(ask, API_FAULT_KEY_UNKNOWN, NULL);
     }
-    if (verdict->admin != ADMIN_DONE) {
-        if (event->admin.verb == ADMIN_KEY_PUT) {
-            answer_reason(ask, REASON_ACCOUNT_UNKNOWN);
-        } else {
-            answer_fault(ask, API_FAULT_KEY_UNKNOWN, NULL);
-        }
-        return false;
-    }
-    log_line(LOG_INFO, "admin", "%s by %s: key_%lld", what, ask->actor, (long long)verdict->new_id);
-    return true;
 }
 
 static bool
@@ -155,21 +150,42 @@ key_makes_sense(struct ask *ask, const struct event *event)
     return true;
 }
 
+/* `secret` NULL: as a receipt keeps it. */
 static void
-answer_key(
-    struct ask *ask, const struct event *event, const struct verdict *verdict, const char *secret)
+put_made(struct buf *out, const struct event *event, const char *secret)
 {
     const struct key_row *row = &event->admin.key;
-    struct buf *out = answer_begin(ask, 201);
-    put_id(out, "id", "key_", verdict->new_id);
-    put_text(out, "key", secret);
+    put_new_id(out, "id", "key_");
+    put_text_or_null(out, "key", secret);
+    if (!secret) {
+        put_text(out, "note",
+            "The key was made before, and its secret was in the first answer alone. If that was lost, revoke "
+            "this key and make another.");
+    }
     put_text(out, "account", event->admin.account.name);
     put_text(out, "role", role_word(row->role));
     put_text_or_null(out, "label", row->label);
     put_time(out, "expires_at", row->expires_ms);
     put_text_or_null(out, "may_act_for", row->may_act_for);
     put_bool(out, "thread_required", row->thread_required);
+}
+
+/* The answer has the secret; what is kept of it has not. */
+static void
+make_key(struct api_worker *worker, struct ask *ask, struct event *event, const char *secret)
+{
+    struct buf kept = { 0 };
+    put_made(answer_begin(ask, 201), event, secret);
     answer_end(ask);
+    buf_add_char(&kept, '{');
+    put_made(&kept, event, NULL);
+    buf_add_str(&kept, "}\n");
+    if (kept.failed) {
+        answer_fault(ask, API_FAULT_MEMORY, NULL);
+    } else {
+        change_key(worker, ask, event, "key_add", buf_slice(&kept));
+    }
+    buf_free(&kept);
 }
 
 void
@@ -177,7 +193,6 @@ post_key(struct api_worker *worker, struct ask *ask)
 {
     struct event event = admin_event(ask, ADMIN_KEY_PUT);
     struct key_row *row = &event.admin.key;
-    struct verdict verdict;
     const struct field fields[] = {
         { "account", FIELD_NAME, event.admin.account.name, .required = true },
         { "role", FIELD_ROLE, &row->role },
@@ -198,9 +213,7 @@ post_key(struct api_worker *worker, struct ask *ask)
     secret_mint(KEY_PREFIX, secret, sizeof(secret));
     secret_hash_hex(slice_str(secret), row->hash_hex);
     (void)slice_to_cstr(slice_of(secret, KEY_SHOWN_BYTES), row->shown, sizeof(row->shown));
-    if (change_key(worker, ask, &event, "key_add", &verdict)) {
-        answer_key(ask, &event, &verdict, secret);
-    }
+    make_key(worker, ask, &event, secret);
     secret_wipe(secret, sizeof(secret));
 }
 
@@ -208,16 +221,13 @@ void
 post_key_revoke(struct api_worker *worker, struct ask *ask)
 {
     struct event event = admin_event(ask, ADMIN_KEY_REVOKE);
-    struct verdict verdict;
     if (!api_id_parse(ask->segment, SLICE("key_"), &event.admin.key.key_id)) {
         answer_fault(ask, API_FAULT_KEY_UNKNOWN, NULL);
         return;
     }
-    if (!change_key(worker, ask, &event, "key_revoke", &verdict)) {
-        return;
-    }
     struct buf *out = answer_begin(ask, 200);
-    put_id(out, "id", "key_", verdict.new_id);
+    put_new_id(out, "id", "key_");
     put_text(out, "state", "revoked");
     answer_end(ask);
+    change_key(worker, ask, &event, "key_revoke", (struct slice){ 0 });
 }

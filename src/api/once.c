@@ -53,8 +53,8 @@ open_all(struct once *once, struct policy *policy, struct api_error *error)
 }
 
 enum status
-api_do_once(struct policy *policy, const char *actor, const char *method, struct slice target,
-    struct slice body, int *http_status, struct buf *out, int64_t *orphans, struct api_error *error)
+api_do_once(struct policy *policy, const char *actor, const struct api_call *call,
+    int *http_status, struct buf *out, int64_t *orphans, struct api_error *error)
 {
     struct once once = { 0 };
     const enum status status = open_all(&once, policy, error);
@@ -62,7 +62,7 @@ api_do_once(struct policy *policy, const char *actor, const char *method, struct
         struct engine_state state;
         engine_state(once.engine, &state);
         *orphans = state.orphans_closed;
-        *http_status = api_do(once.api, actor, method, target, body, out);
+        *http_status = api_do(once.api, actor, call, out);
     }
     api_stop(once.api);
     engine_close(once.engine);

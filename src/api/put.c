@@ -106,6 +106,13 @@ put_id(struct buf *out, const char *key, const char *prefix, int64_t id)
 }
 
 void
+put_new_id(struct buf *out, const char *key, const char *prefix)
+{
+    put_key(out, key);
+    buf_addf(out, "\"%s%c\"", prefix, RECEIPT_NUMBER);
+}
+
+void
 put_json(struct buf *out, const char *key, struct slice json)
 {
     struct json_value value;

@@ -507,19 +507,19 @@ thresholds_exist(struct api_worker *worker, struct ask *ask, const struct thresh
 }
 
 static void
+put_set(struct buf *out, const struct thresholds *thresholds)
+{
+    put_pct_or_null(out, threshold_fields[0], thresholds->session_pct);
+    put_pct_or_null(out, threshold_fields[1], thresholds->week_pct);
+}
+
+static void
 put_note(struct buf *note, const struct subject *subject, const struct thresholds *thresholds)
 {
-    const int64_t pcts[] = { thresholds->session_pct, thresholds->week_pct };
     put_open(note, NULL, '{');
     put_text(note, "verb", "thresholds_put");
     put_text(note, "account", subject->account);
-    for (size_t i = 0; i < countof(pcts); i++) {
-        if (pcts[i] == CAP_UNLIMITED) {
-            put_null(note, threshold_fields[i]);
-        } else {
-            put_i64(note, threshold_fields[i], pcts[i]);
-        }
-    }
+    put_set(note, thresholds);
     put_close(note, '}');
 }
 
@@ -530,20 +530,20 @@ change_thresholds(
     struct verdict verdict;
     struct buf note = { 0 };
     memcpy(event->admin.account.name, subject->account, sizeof(event->admin.account.name));
+    put_set(answer_begin(ask, 200), &event->admin.thresholds);
+    answer_end(ask);
     put_note(&note, subject, &event->admin.thresholds);
     event->admin.note = buf_slice(&note);
-    const bool came = !note.failed && worker_gate(worker, ask, event, &verdict);
+    const bool came =
+        !note.failed && change_once(worker, ask, event, (struct slice){ 0 }, &verdict);
     if (note.failed) {
         answer_fault(ask, API_FAULT_MEMORY, NULL);
-    } else if (came && verdict.kind != VERDICT_ALLOWED) {
-        answer_reason(ask, verdict.refusal.reason);
     } else if (came && verdict.admin == ADMIN_NOT_FOUND) {
         answer_reason(ask, REASON_ACCOUNT_UNKNOWN);
     } else if (came && verdict.admin != ADMIN_DONE) {
         answer_fault(ask, API_FAULT_FIELD, "the account has as many caps of its own as fit.");
     } else if (came) {
         log_line(LOG_INFO, "admin", "thresholds by %s: %s", ask->actor, buf_cstr(&note));
-        show_thresholds(worker, ask, subject->account_id);
     }
     buf_free(&note);
 }
@@ -572,16 +572,15 @@ submit_report(struct api_worker *worker, struct ask *ask, const struct reported_
     event.report = (struct report_event){
         .account_id = report->account_id, .whole = true, .windows = buf_slice(&packed)
     };
-    const bool came = !packed.failed && worker_gate(worker, ask, &event, &verdict);
+    const bool came =
+        !packed.failed && change_once(worker, ask, &event, (struct slice){ 0 }, &verdict);
     if (packed.failed) {
         answer_fault(ask, API_FAULT_MEMORY, NULL);
-    } else if (came && verdict.kind != VERDICT_ALLOWED) {
-        answer_reason(ask, verdict.refusal.reason);
     } else if (came && verdict.admin != ADMIN_DONE) {
         answer_fault(ask, API_FAULT_FIELD, NULL);
     }
     buf_free(&packed);
-    return came && verdict.kind == VERDICT_ALLOWED && verdict.admin == ADMIN_DONE;
+    return came && verdict.admin == ADMIN_DONE;
 }
 
 void

@@ -172,19 +172,12 @@ post_webhook_test(struct api_worker *worker, struct ask *ask)
     buf_add_json(&text, slice_str(event.admin.hook));
     buf_add_char(&text, '}');
     event.admin.note = text.failed ? SLICE("{\"verb\":\"webhook_test\"}") : buf_slice(&text);
-    if (!worker_gate(worker, ask, &event, &verdict)) {
-        return;
-    }
-    if (verdict.kind == VERDICT_REFUSED) {
-        answer_reason(ask, verdict.refusal.reason);
-        return;
-    }
-    if (verdict.admin != ADMIN_DONE) {
-        answer_fault(ask, API_FAULT_WEBHOOK_UNKNOWN, NULL);
-        return;
-    }
     struct buf *out = answer_begin(ask, 202);
     put_text(out, "webhook", event.admin.hook);
-    put_id(out, "delivery", "dlv_", verdict.new_id);
+    put_new_id(out, "delivery", "dlv_");
     answer_end(ask);
+    if (change_once(worker, ask, &event, (struct slice){ 0 }, &verdict)
+        && verdict.admin != ADMIN_DONE) {
+        answer_fault(ask, API_FAULT_WEBHOOK_UNKNOWN, NULL);
+    }
 }

@@ -33,6 +33,12 @@ struct cli_error {
     char text[4096]; /* one or two sentences */
 };
 
+struct cli_request {
+    const char *method;
+    struct slice target, body;
+    const char *once_key; /* Idempotency-Key; NULL = none */
+};
+
 struct cli {
     const char *program;          /* as it was called, for what a person should type next */
     const struct command *commands;
@@ -41,8 +47,8 @@ struct cli {
     /* One request to a control plane opened here over the policy's store. Takes over one reference. On
      * STATUS_OK *http_status, the body, and how many calls of a gateway that died were closed on the way;
      * else a sentence. */
-    enum status (*without_gateway)(struct policy *policy, const char *method, struct slice target,
-        struct slice body, int *http_status, struct buf *out, int64_t *orphans, struct cli_error *error);
+    enum status (*without_gateway)(struct policy *policy, const struct cli_request *request, int *http_status,
+        struct buf *out, int64_t *orphans, struct cli_error *error);
 };
 
 /* The command that argv begins with, and how many words it took. NULL: none; *among is how many begin with

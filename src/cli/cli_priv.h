@@ -6,9 +6,9 @@
 #include "cli/cli.h"
 
 /* --- client.c: one request over a unix socket, blocking. */
-/* NOT_FOUND: nobody answers at that path. */
-MUST_USE enum status client_ask(const char *socket_path, const char *method, struct slice target,
-    struct slice body, int *http_status, struct buf *out, struct cli_error *error);
+/* NOT_FOUND: nobody answers at that path. CLOSED: the connection broke off, so it may be done or not. */
+MUST_USE enum status client_ask(const char *socket_path, const struct cli_request *asked,
+    int *http_status, struct buf *out, struct cli_error *error);
 
 /* --- door.c: the control plane, wherever it is. */
 struct door {

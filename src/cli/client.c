@@ -116,13 +116,16 @@ parse_answer(struct slice bytes, const char *method, int *http_status, struct bu
 }
 
 static bool
-build_request(struct buf *request, const char *method, struct slice target, struct slice body)
+build_request(struct buf *request, const struct cli_request *asked)
 {
-    if (!http_write_request_line(request, slice_str(method), target)
+    const struct slice body = asked->body;
+    if (!http_write_request_line(request, slice_str(asked->method), asked->target)
         || !http_write_header(request, SLICE("Host"), SLICE("tidegate"))
         || !http_write_header(request, SLICE("Connection"), SLICE("close"))
         || (body.len > 0
             && !http_write_header(request, SLICE("Content-Type"), SLICE("application/json")))
+        || (asked->once_key
+            && !http_write_header(request, SLICE("Idempotency-Key"), slice_str(asked->once_key)))
         || !http_write_header_i64(request, SLICE("Content-Length"), (int64_t)body.len)) {
         return false;
     }
@@ -132,23 +135,28 @@ build_request(struct buf *request, const char *method, struct slice target, stru
 }
 
 enum status
-client_ask(const char *socket_path, const char *method, struct slice target, struct slice body,
-    int *http_status, struct buf *out, struct cli_error *error)
+client_ask(const char *socket_path, const struct cli_request *asked, int *http_status,
+    struct buf *out, struct cli_error *error)
 {
     struct buf request = { 0 };
     struct buf answer = { 0 };
     int fd = -1;
-    if (!build_request(&request, method, target, body)) {
+    if (!build_request(&request, asked)) {
         buf_free(&request);
         return fail(
             error, STATUS_INVALID, socket_path, "what was asked cannot be put into a request");
     }
     enum status status = connect_to(socket_path, &fd, error);
     if (status == STATUS_OK && (!send_all(fd, buf_slice(&request)) || !read_all(fd, &answer))) {
-        status = fail(error, STATUS_IO, socket_path,
-            errno == EAGAIN ? "it did not answer in time" : "the connection broke off");
+        status = errno == EAGAIN
+                     ? fail(error, STATUS_IO, socket_path, "it did not answer in time")
+                     : fail(error, STATUS_CLOSED, socket_path, "the connection broke off");
     }
-    if (status == STATUS_OK && !parse_answer(buf_slice(&answer), method, http_status, out)) {
+    if (status == STATUS_OK && answer.len == 0) {
+        status = fail(error, STATUS_CLOSED, socket_path, "the connection broke off");
+    }
+    if (status == STATUS_OK
+        && !parse_answer(buf_slice(&answer), asked->method, http_status, out)) {
         status = fail(error, STATUS_IO, socket_path,
             "its answer is no HTTP; is this the socket of a gateway?");
     }

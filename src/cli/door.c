@@ -3,12 +3,16 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/place.h"
+#include "base/secret.h"
 
 #define ENV_CONTROL "TIDEGATE_CONTROL"
 #define PATH_BYTES  4096
+#define LOST_PAUSE_S 1
+#define ONCE_KEY_BYTES (sizeof("cli-") + 43)
 #define ANY_PORT    1 /* of a simulated provider that is not called */
 
 /* --- Texts of requests. */
@@ -115,8 +119,7 @@ json_item(struct json_object *array, size_t index)
 /* One request on its way, and what came of it. */
 struct asking {
     struct door *door;
-    const char *method;
-    struct slice target, body;
+    struct cli_request request;
     int http_status;
     struct buf out;
     struct cli_error error;
@@ -172,11 +175,20 @@ policy_here(const struct door *door, struct policy **policy, struct cli_error *e
     return status;
 }
 
+/* A change whose connection is lost may be done or not: asked for once more under the same key it is done once. */
 static enum status
 ask_at(struct asking *asking, const char *path)
 {
-    return client_ask(path, asking->method, asking->target, asking->body, &asking->http_status,
-        &asking->out, &asking->error);
+    const struct timespec pause = { .tv_sec = LOST_PAUSE_S };
+    enum status status =
+        client_ask(path, &asking->request, &asking->http_status, &asking->out, &asking->error);
+    if (status == STATUS_CLOSED && asking->request.once_key) {
+        (void)nanosleep(&pause, NULL); /* it may be starting again */
+        buf_clear(&asking->out);
+        status =
+            client_ask(path, &asking->request, &asking->http_status, &asking->out, &asking->error);
+    }
+    return status;
 }
 
 /* Why the books of this store are not opened here; NULL: they are. */
@@ -208,8 +220,8 @@ ask_books(struct asking *asking, struct policy *policy, const char *path)
         (void)slice_to_cstr(slice_str(why_not), why.text, sizeof(why.text));
         policy_unref(policy);
     } else {
-        status = door->cli->without_gateway(policy, asking->method, asking->target, asking->body,
-            &asking->http_status, &asking->out, &orphans, &why);
+        status = door->cli->without_gateway(policy, &asking->request, &asking->http_status,
+             &asking->out, &orphans, &why);
     }
     if (status != STATUS_OK) {
         const bool sandbox = !door->config && !file_exists(CONFIG_FILE_DEFAULT);
@@ -272,7 +284,7 @@ ask(struct asking *asking)
 static bool
 store_of_gateway(struct door *door, const char *socket_path, struct buf *url)
 {
-    struct asking asking = { .door = door, .method = "GET", .target = SLICE("/api/v1/status") };
+    struct asking asking = { .door = door, .request = { "GET", SLICE("/api/v1/status"), { 0 }, NULL } };
     const enum status status = ask_at(&asking, socket_path);
     struct json_object *answer = status == STATUS_OK && asking.http_status == 200
                                      ? json_tokener_parse(buf_cstr(&asking.out))
@@ -430,8 +442,13 @@ int
 door_ask(struct door *door, const char *method, struct slice target, struct slice body,
     struct json_object **answer)
 {
-    struct asking asking = { .door = door, .method = method, .target = target, .body = body };
+    char once_key[ONCE_KEY_BYTES];
+    struct asking asking = { .door = door, .request = { method, target, body, NULL } };
     *answer = NULL;
+    if (strcmp(method, "GET") != 0) {
+        secret_mint("cli-", once_key, sizeof(once_key));
+        asking.request.once_key = once_key;
+    }
     const int exit_status = ask(&asking) == STATUS_OK
                                 ? take_answer(door, asking.http_status, &asking.out, answer)
                                 : cli_fail("%s", asking.error.text);

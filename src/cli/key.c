@@ -35,11 +35,16 @@ key_body(const struct key_options *options, struct buf *body)
     return true;
 }
 
-static void
+static int
 print_key(struct json_object *answer)
 {
     char expires[32];
     text_time(json_text(answer, "expires_at"), expires);
+    if (!json_has(answer, "key")) { /* asked for again after the connection was lost */
+        return cli_fail("%s was made for account '%s', but the answer with its secret was lost: "
+                        "revoke it and make another",
+            json_text(answer, "id"), json_text(answer, "account"));
+    }
     (void)printf("%s\n", json_text(answer, "key"));
     (void)fflush(stdout);
     /* Beside the secret, so that `$(tidegate key add ...)` is the secret alone. */
@@ -47,6 +52,7 @@ print_key(struct json_object *answer)
         "This is %s of account '%s' (role %s%s%s). It is shown this once: keep it now.\n",
         json_text(answer, "id"), json_text(answer, "account"), json_text(answer, "role"),
         expires[0] ? ", until " : "", expires);
+    return EXIT_OK;
 }
 
 int
@@ -75,7 +81,7 @@ command_key_add(struct cli *cli, int argc, char **argv)
     }
     exit_status = door_ask(&door, "POST", SLICE("/api/admin/keys"), buf_slice(&body), &answer);
     if (answer) {
-        print_key(answer);
+        exit_status = print_key(answer);
     }
     json_object_put(answer);
     buf_free(&body);

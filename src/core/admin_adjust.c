@@ -77,6 +77,7 @@ need_admin_adjust(struct core *core, const struct admin_event *admin, struct nee
         return;
     }
     need_id(needs, NEED_HOLD, work_hold(core->work, adjust->hold_id), adjust->hold_id);
+    need_correction(core, adjust, needs);
     need_warn_correction(core, adjust->account_id, needs);
     for (int32_t i = 0; i < adjust->part_count; i++) {
         if (part_subject(core, adjust, &adjust->parts[i], needs, &subject_id)) {
@@ -161,6 +162,9 @@ adjust_call(struct core *core, const struct admin_event *admin)
     const struct hold_slot *hold = work_hold(core->work, adjust->hold_id);
     if (hold && hold->slot.state != SLOT_ABSENT && hold->slot.state != SLOT_DELETED) {
         return ADMIN_OPEN;
+    }
+    if (!correction_take(core, adjust)) {
+        return ADMIN_STALE;
     }
     char room[MOVED_BYTES];
     struct buf moved = buf_over(room, sizeof room);

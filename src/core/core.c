@@ -167,6 +167,7 @@ static void
 need_admin(struct core *core, const struct admin_event *admin, struct needs *needs)
 {
     struct work *work = core->work;
+    need_receipt(core, &admin->receipt, needs);
     if (admin->account.name[0]) {
         need_text(needs, NEED_ACCOUNT_NAME, 0, work_account_name(work, admin->account.name), 0,
             admin->account.name);

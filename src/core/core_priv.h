@@ -286,6 +286,16 @@ void decide_issued(struct core *core, const struct issued_event *ask, struct ver
 /* Whose the ids of a settled answer are from now on. */
 void issued_give(struct core *core, const struct hold_row *hold, struct slice ids);
 
+/* --- receipts.c */
+void need_receipt(struct core *core, const struct receipt_ask *ask, struct needs *needs);
+/* Whether it was done before: then the verdict says so, and nothing is to be changed. */
+bool receipt_stops(struct core *core, const struct receipt_ask *ask, struct verdict *verdict);
+/* What the verdict says was done is not done again. */
+void receipt_leave(struct core *core, const struct receipt_ask *ask, struct verdict *verdict);
+/* The correction of a call behind so many others: there is one. */
+void need_correction(struct core *core, const struct admin_adjust *adjust, struct needs *needs);
+bool correction_take(struct core *core, const struct admin_adjust *adjust);
+
 /* --- warn.c */
 /* After `settled` of a part's meter moved: tells each percentage of the part's cap that it has reached now, once
  * a window. `limit` NULL: it is configured no more. */

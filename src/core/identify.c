@@ -230,12 +230,9 @@ admin_webhook_test(struct core *core, const struct admin_event *admin, struct ve
     verdict->new_id = row ? outbox_test(core, admin->hook, row) : 0;
 }
 
-void
-decide_admin(struct core *core, const struct event *event, struct verdict *verdict)
+static void
+decide_verb(struct core *core, const struct admin_event *admin, struct verdict *verdict)
 {
-    const struct admin_event *admin = &event->admin;
-    verdict->kind = VERDICT_ALLOWED;
-    verdict->admin = ADMIN_DONE;
     switch (admin->verb) {
     case ADMIN_ACCOUNT_PUT: admin_account(core, admin, verdict); return;
     case ADMIN_KEY_PUT: admin_key_put(core, admin, verdict); return;
@@ -247,5 +244,17 @@ decide_admin(struct core *core, const struct event *event, struct verdict *verdi
     case ADMIN_WEBHOOK_TEST: admin_webhook_test(core, admin, verdict); return;
     case ADMIN_THRESHOLDS_PUT: decide_admin_thresholds(core, admin, verdict); return;
     default: verdict->admin = ADMIN_INVALID;
+    }
+}
+
+void
+decide_admin(struct core *core, const struct event *event, struct verdict *verdict)
+{
+    const struct admin_event *admin = &event->admin;
+    verdict->kind = VERDICT_ALLOWED;
+    verdict->admin = ADMIN_DONE;
+    if (!receipt_stops(core, &admin->receipt, verdict)) {
+        decide_verb(core, admin, verdict);
+        receipt_leave(core, &admin->receipt, verdict);
     }
 }

@@ -361,6 +361,7 @@ reported_merge(
 void
 need_report(struct core *core, const struct report_event *report, struct needs *needs)
 {
+    need_receipt(core, &report->receipt, needs);
     if (!work_reported(core->work, report->account_id)) {
         needs_add_id(needs, NEED_REPORTED, report->account_id);
     }
@@ -372,10 +373,14 @@ decide_report(struct core *core, const struct report_event *report, struct verdi
     struct reported_row told = { .account_id = report->account_id };
     verdict->kind = VERDICT_ALLOWED;
     verdict->admin = ADMIN_DONE;
+    if (receipt_stops(core, &report->receipt, verdict)) {
+        return;
+    }
     if (!unpack_reported(report->windows, &told) || !reported_valid(&told)) {
         verdict->admin = ADMIN_INVALID;
         return;
     }
+    receipt_leave(core, &report->receipt, verdict);
     struct reported_slot *slot = work_reported(core->work, report->account_id);
     const bool absent = !slot || slot->slot.state == SLOT_ABSENT;
     struct reported_row row = { .account_id = report->account_id };

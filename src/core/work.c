@@ -35,6 +35,7 @@ static const struct {
     [NEED_HOLD] = FORM(SLOTS_HOLD, hold_slot),
     [NEED_REPORTED] = FORM(SLOTS_REPORTED, reported_slot),
     [NEED_ISSUED] = FORM(SLOTS_ISSUED, issued_slot),
+    [NEED_RECEIPT] = FORM(SLOTS_RECEIPT, receipt_slot),
 #undef FORM
 };
 
@@ -207,6 +208,10 @@ index_row(struct work *work, enum slot_kind kind, struct slot *slot)
     case SLOTS_ISSUED:
         index_set(work, NEED_ISSUED, 0, 0, ((struct issued_slot *)(void *)slot)->row.id_hash, slot);
         return;
+    case SLOTS_RECEIPT:
+        index_set(
+            work, NEED_RECEIPT, 0, 0, ((struct receipt_slot *)(void *)slot)->row.name, slot);
+        return;
     default: check(!"a kind of slot without names");
     }
 }
@@ -374,6 +379,12 @@ work_issued(struct work *work, const char *id_hash)
     return slot_find(work, NEED_ISSUED, 0, 0, id_hash);
 }
 
+struct receipt_slot *
+work_receipt(struct work *work, const char *name)
+{
+    return slot_find(work, NEED_RECEIPT, 0, 0, name);
+}
+
 struct account_slot *
 work_new_account(struct work *work, const struct account_row *row)
 {
@@ -429,6 +440,12 @@ work_new_issued(struct work *work, const struct issued_row *row)
     if (!known || known->state == SLOT_ABSENT) { /* an id belongs to whom it was given first */
         slot_new(work, NEED_ISSUED, known, row);
     }
+}
+
+void
+work_new_receipt(struct work *work, const struct receipt_row *row)
+{
+    slot_new(work, NEED_RECEIPT, slot_find(work, NEED_RECEIPT, 0, 0, row->name), row);
 }
 
 struct slice

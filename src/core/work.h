@@ -51,6 +51,11 @@ struct issued_slot {
     struct issued_row row;
 };
 
+struct receipt_slot {
+    struct slot slot;
+    struct receipt_row row;
+};
+
 enum slot_kind {
     SLOTS_ACCOUNT,
     SLOTS_KEY,
@@ -59,7 +64,8 @@ enum slot_kind {
     SLOTS_METER,
     SLOTS_HOLD,
     SLOTS_REPORTED,
-    SLOTS_ISSUED,
+    SLOTS_ISSUED, /* this one and those behind it are not kept from batch to batch */
+    SLOTS_RECEIPT,
     SLOT_KIND_COUNT,
 };
 struct slot_list {
@@ -118,6 +124,7 @@ struct meter_slot *work_meter(struct work *work, int64_t subject_id);
 struct reported_slot *work_reported(struct work *work, int64_t account_id);
 struct hold_slot *work_hold(struct work *work, int64_t hold_id);
 struct issued_slot *work_issued(struct work *work, const char *id_hash);
+struct receipt_slot *work_receipt(struct work *work, const char *name);
 
 /* Adds what the store answered; `row` NULL = the store has none (then the slot is ABSENT under the
  * need's name). A row that is there already under another name (an account by id and by name)
@@ -133,6 +140,7 @@ struct meter_slot *work_new_meter(struct work *work, int64_t subject_id);
 struct reported_slot *work_new_reported(struct work *work, int64_t account_id);
 struct hold_slot *work_new_hold(struct work *work, const struct hold_row *row);
 void work_new_issued(struct work *work, const struct issued_row *row);
+void work_new_receipt(struct work *work, const struct receipt_row *row);
 /* A copy of text that lives as long as the rows; empty when memory ran out. */
 struct slice work_keep(struct work *work, struct slice text);
 /* Zeroed rows to fill in; NULL when memory ran out. */

@@ -225,6 +225,8 @@ write_slot(struct store *store, enum slot_kind kind, struct slot *slot)
                                        : store_hold_update(store, row);
     }
     case SLOTS_ISSUED: return store_issued_put(store, &((struct issued_slot *)(void *)slot)->row);
+    case SLOTS_RECEIPT:
+        return store_receipt_add(store, &((struct receipt_slot *)(void *)slot)->row);
     default: check(!"a kind of slot nobody writes");
     }
 }
@@ -258,11 +260,14 @@ write_rows(struct engine *engine)
     return told_write(engine);
 }
 
-/* Providers keep what their ids stand for a month; who may use them is remembered for three. */
+/* Providers keep what their ids stand for a month; who may use them is remembered for three. What was done under
+ * an idempotency key is for a day: nobody asks again later than that. */
 enum status
 batch_sweep(struct engine *engine)
 {
-    return store_issued_sweep(engine->store, engine->core.now_ms - 90 * DAY_MS);
+    const int64_t now_ms = engine->core.now_ms;
+    const enum status status = store_issued_sweep(engine->store, now_ms - 90 * DAY_MS);
+    return status == STATUS_OK ? store_receipt_sweep(engine->store, now_ms - DAY_MS) : status;
 }
 
 static enum status

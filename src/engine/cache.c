@@ -90,7 +90,7 @@ static const struct {
     [SLOTS_REPORTED] = { sizeof(struct reported_row), 2,
         { FROM_TO(reported_row, account_id, window_count),
             ARRAY(reported_row, windows, window_count) } },
-    /* SLOTS_ISSUED: not kept */
+    /* SLOTS_ISSUED, SLOTS_RECEIPT: not kept */
 };
 
 static size_t
@@ -248,10 +248,11 @@ asked_of(const struct need *need, enum slot_kind *kind, enum name *name)
         [NEED_HOLD] = { SLOTS_HOLD, NAME_ID },
         [NEED_REPORTED] = { SLOTS_REPORTED, NAME_ID },
         [NEED_ISSUED] = { SLOTS_ISSUED, NAME_TEXT },
+        [NEED_RECEIPT] = { SLOTS_RECEIPT, NAME_TEXT },
     };
     *kind = asked[need->kind].kind;
     *name = asked[need->kind].name;
-    return *kind != SLOTS_ISSUED;
+    return *kind < SLOTS_ISSUED;
 }
 
 /* Hashes may be equal by chance; rows are what they say themselves. */

@@ -11,7 +11,7 @@
 #include "engine/engine.h"
 
 struct queued {
-    char *note; /* owned copy of what the event borrowed: admin.note, ids */
+    char *note; /* owned copy of what the event borrowed: notes, ids, answers */
     int64_t queued_mono_ms;
     struct waiter *waiter; /* not NULL: it comes from a waiting line */
     struct event event;    /* last: most kinds are moved in part, see event_bytes */

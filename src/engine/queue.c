@@ -87,16 +87,25 @@ wakes(const struct engine *engine, const struct queued *item)
            || item->queued_mono_ms + ENGINE_COMPANY_MS < engine->sleep_until_mono_ms;
 }
 
-/* What an event borrows from its sender; NULL = nothing. */
-static struct slice *
-borrowed_by(struct event *event)
+#define BORROWED_MAX 2
+
+/* What an event borrows from its sender; how many texts. */
+static int
+borrowed_by(struct event *event, struct slice *texts[BORROWED_MAX])
 {
+    texts[1] = NULL;
     switch (event->kind) {
-    case EVENT_ADMIN: return &event->admin.note;
-    case EVENT_ISSUED: return &event->issued.ids;
-    case EVENT_SETTLE: return &event->settle.issued;
-    case EVENT_REPORT: return &event->report.windows;
-    default: return NULL;
+    case EVENT_ADMIN:
+        texts[0] = &event->admin.note;
+        texts[1] = &event->admin.receipt.answer;
+        return 2;
+    case EVENT_ISSUED: texts[0] = &event->issued.ids; return 1;
+    case EVENT_SETTLE: texts[0] = &event->settle.issued; return 1;
+    case EVENT_REPORT:
+        texts[0] = &event->report.windows;
+        texts[1] = &event->report.receipt.answer;
+        return 2;
+    default: return 0;
     }
 }
 
@@ -104,23 +113,34 @@ borrowed_by(struct event *event)
 static bool
 keep_borrowed(struct queued *item)
 {
-    struct slice *text = borrowed_by(&item->event);
-    if (!text || text->len == 0) {
+    struct slice *texts[BORROWED_MAX];
+    size_t bytes = 0;
+    const int count = borrowed_by(&item->event, texts);
+    for (int i = 0; i < count; i++) {
+        bytes += texts[i]->len;
+    }
+    if (bytes == 0) {
         return true;
     }
-    item->note = malloc(text->len);
+    item->note = malloc(bytes);
     if (!item->note && item->event.kind == EVENT_SETTLE) {
         log_line(LOG_ERROR, "engine",
             "no memory to keep the ids that the answer to req_%lld brought",
             (long long)item->event.settle.hold_id);
-        *text = slice_of(NULL, 0); /* what it cost is booked all the same */
+        *texts[0] = slice_of(NULL, 0); /* what it cost is booked all the same */
         return true;
     }
     if (!item->note) {
         return false;
     }
-    memcpy(item->note, text->ptr, text->len);
-    text->ptr = item->note;
+    char *at = item->note;
+    for (int i = 0; i < count; i++) {
+        if (texts[i]->len > 0) {
+            memcpy(at, texts[i]->ptr, texts[i]->len);
+            texts[i]->ptr = at;
+            at += texts[i]->len;
+        }
+    }
     return true;
 }
 

@@ -128,8 +128,8 @@ foresee(struct engine *engine, const struct need *need)
 {
     /* Not so a thread: taken for absent here it would hide the one that a call of the batch finds by its
      * signal, and the batch would conflict with itself at each try. */
-    const bool leads_on =
-        need->kind != NEED_METER && need->kind != NEED_ISSUED && need->kind != NEED_REPORTED;
+    const bool leads_on = need->kind != NEED_METER && need->kind != NEED_ISSUED
+                          && need->kind != NEED_RECEIPT && need->kind != NEED_REPORTED;
     if (!leads_on) { /* what is in it names no other row */
         work_load(&engine->work, need, NULL);
         wish(&engine->shared.wants, need);

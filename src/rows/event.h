@@ -109,11 +109,20 @@ struct issued_event {
     struct slice ids;        /* HASH_HEX bytes each, end to end; at most ISSUED_IDS_MAX */
 };
 
+/* A change that is made once, however often it is asked for: under which name, and how it is answered. The answer
+ * has RECEIPT_NUMBER where the number of what was made stands. */
+struct receipt_ask {
+    char name[HASH_HEX + 1], asked[HASH_HEX + 1]; /* as in its row; name "" = it is made as often as it is asked for */
+    int32_t status;
+    struct slice answer;
+};
+
 /* What was reported of an account's credentials, or of the company's. Nobody need wait for it. */
 struct report_event {
     int64_t account_id;      /* 0 = the company */
     bool whole;              /* it tells all there is of these credentials: what else was known of them goes */
     struct slice windows;    /* as pack_reported writes them; captured_ms 0 = now */
+    struct receipt_ask receipt;
 };
 
 /* A message to a webhook was sent, or is given up. */
@@ -162,6 +171,7 @@ struct adjust_part {
 struct admin_adjust {
     int64_t hold_id; /* of the call; 0 = of what the subject in `cap` has used in the window that is open */
     int64_t delta;   /* is added: micro-USD, or units of the limit */
+    int64_t after_count; /* of a call: how many corrections of it were known when this one was judged */
     int64_t account_id, key_id, thread_id, root_id;
     char model[NAME_MAX_BYTES + 1], provider[64], upstream_model[NAME_MAX_BYTES + 1];
     int32_t part_count;
@@ -182,6 +192,7 @@ struct admin_event {
     struct admin_cap cap;
     struct admin_adjust adjust;
     struct thresholds thresholds;
+    struct receipt_ask receipt;
 };
 
 #define TRACE_ID_HEX 32
@@ -309,6 +320,9 @@ struct verdict {
         ADMIN_FULL,      /* no room for one more */
         ADMIN_NOT_LOWER, /* only_lower, and it is not */
         ADMIN_OPEN,      /* its call is still in flight */
+        ADMIN_STALE,     /* another correction of the call came first: look again */
+        ADMIN_REPEATED,  /* nothing: it was done before, as its receipt says */
+        ADMIN_REUSED,    /* under this name something else was done before */
     } admin;
     int64_t new_id, new_id_2;
 };

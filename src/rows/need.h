@@ -16,6 +16,7 @@ enum need_kind {
     NEED_HOLD,         /* id */
     NEED_REPORTED,     /* id = account, 0 = the company */
     NEED_ISSUED,       /* text */
+    NEED_RECEIPT,      /* text */
     NEED_TREE, /* as THREAD_SIG: the subject that is the tree of that thread; the engine's alone */
     NEED_KIND_COUNT,
 };
@@ -42,6 +43,7 @@ union need_row {
     struct hold_row hold;
     struct reported_row reported;
     struct issued_row issued;
+    struct receipt_row receipt;
 };
 
 void needs_add_id(struct needs *needs, enum need_kind kind, int64_t id);

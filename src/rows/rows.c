@@ -1,6 +1,8 @@
 /* rows/rows.c: the words of the rows' enums, and what a row must obey. */
 #include "rows/rows.h"
 
+#include "base/buf.h"
+
 /* --- Words. */
 
 static const char *const role_words[] = {
@@ -586,6 +588,32 @@ issued_valid(const struct issued_row *row)
 {
     return is_hash(row->id_hash) && is_id(row->account_id) && is_wall_ms(row->at_ms)
            && TERMINATED(row->provider);
+}
+
+bool
+receipt_valid(const struct receipt_row *row)
+{
+    return TERMINATED(row->name) && row->name[0] && (row->asked[0] == '\0' || is_hash(row->asked))
+           && is_wall_ms(row->at_ms) && (row->status == 0 || (row->status > 199 && row->status < 300))
+           && TERMINATED(row->answer);
+}
+
+bool
+receipt_answer(struct slice answer, int64_t number, char out[RECEIPT_ANSWER_BYTES])
+{
+    size_t len = 0;
+    for (size_t i = 0; i < answer.len; i++) {
+        if (len + I64_TEXT_BYTES >= RECEIPT_ANSWER_BYTES) {
+            return false;
+        }
+        if (answer.ptr[i] == RECEIPT_NUMBER) {
+            len += i64_text(number, out + len);
+        } else {
+            out[len++] = answer.ptr[i];
+        }
+    }
+    out[len] = '\0';
+    return true;
 }
 
 bool

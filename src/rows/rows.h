@@ -265,6 +265,17 @@ struct issued_row {
     char provider[64];
 };
 
+/* What was done under an idempotency key, and how that was answered: asked for again, it is the answer. */
+#define RECEIPT_ANSWER_BYTES 2048
+#define RECEIPT_NUMBER '\x1a' /* stands in an answer for the number that the change gives out */
+struct receipt_row {
+    char name[HASH_HEX + 1];  /* hash of who asked, and of the key; or what there is only one of (core/receipts.c) */
+    char asked[HASH_HEX + 1]; /* hash of method, path and body; "" = nobody asks for it again */
+    int64_t at_ms;
+    int32_t status; /* of HTTP; 0 = the answer is how things stand when it is asked for again */
+    char answer[RECEIPT_ANSWER_BYTES]; /* without secrets */
+};
+
 /* A message that waits until a webhook took it, or it is given up. */
 #define HOOK_NAME_MAX_BYTES 63
 #define HOOK_ERROR_MAX_BYTES 159
@@ -312,6 +323,9 @@ bool issued_valid(const struct issued_row *row);
 bool reported_valid(const struct reported_row *row);
 /* The length of a window by its name, "5h" or "7d_opus"; 0 = it is no such name. */
 int64_t reported_span_ms(const char *window);
+bool receipt_valid(const struct receipt_row *row);
+/* The answer with the number in the place that is left for it; false: there is no room. */
+MUST_USE bool receipt_answer(struct slice answer, int64_t number, char out[RECEIPT_ANSWER_BYTES]);
 bool outbox_valid(const struct outbox_row *row);
 bool limit_def_valid(const struct limit_def_row *row);
 void meter_row_check(const struct meter_row *row);

@@ -260,6 +260,17 @@ row_issued(struct columns *columns, struct issued_row *row)
 }
 
 bool
+row_receipt(struct columns *columns, struct receipt_row *row)
+{
+    column_text(columns, row->name, sizeof(row->name));
+    column_text(columns, row->asked, sizeof(row->asked));
+    row->at_ms = column_i64(columns);
+    row->status = column_range(columns, 0, 599);
+    column_text(columns, row->answer, sizeof(row->answer));
+    return !columns->damaged && receipt_valid(row);
+}
+
+bool
 row_ledger_mark(struct columns *columns, struct ledger_mark *mark)
 {
     mark->id = column_i64(columns);
@@ -312,6 +323,7 @@ row_needed(struct columns *columns, enum need_kind kind, union need_row *row)
     case NEED_METER: return row_meter(columns, &row->meter);
     case NEED_HOLD: return row_hold(columns, &row->hold);
     case NEED_ISSUED: return row_issued(columns, &row->issued);
+    case NEED_RECEIPT: return row_receipt(columns, &row->receipt);
     case NEED_REPORTED: return row_reported(columns, &row->reported);
     default: check(!"a need that no row answers");
     }

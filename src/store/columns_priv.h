@@ -43,6 +43,7 @@ MUST_USE bool row_hold(struct columns *columns, struct hold_row *row);
 MUST_USE bool row_ledger(struct columns *columns, struct ledger_row *row);
 MUST_USE bool row_refusal(struct columns *columns, struct refusal_row *row);
 MUST_USE bool row_issued(struct columns *columns, struct issued_row *row);
+MUST_USE bool row_receipt(struct columns *columns, struct receipt_row *row);
 MUST_USE bool row_ledger_mark(struct columns *columns, struct ledger_mark *mark);
 MUST_USE bool row_outbox(struct columns *columns, struct outbox_row *row); /* its body is borrowed */
 MUST_USE bool row_limit_def(struct columns *columns, struct limit_def_row *row);
@@ -107,6 +108,8 @@ void put_ledger(struct put *put, const struct ledger_row *row);
 void put_refusal(struct put *put, const struct refusal_row *row);
 void put_issued(struct put *put, const struct issued_row *row);
 void put_issued_sweep(struct put *put, int64_t before_ms);
+void put_receipt(struct put *put, const struct receipt_row *row);
+void put_receipt_sweep(struct put *put, int64_t before_ms);
 void put_ledger_drop(struct put *put, int64_t after_id, int64_t until_id, int64_t before_ms);
 void put_refusal_rows_drop(struct put *put, int64_t before_ms, int32_t max);
 void put_refusals_drop(struct put *put, int64_t before_ms, int32_t max);

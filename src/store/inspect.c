@@ -16,6 +16,7 @@ const struct inspect_table inspect_tables[INSPECT_TABLE_COUNT] = {
     [INSPECT_HOLDS] = { STATEMENT_READ_HOLDS, "hold" },
     [INSPECT_REFUSALS] = { STATEMENT_READ_ALL_REFUSALS, "refusal" },
     [INSPECT_ISSUED] = { STATEMENT_READ_ALL_ISSUED, "issued" },
+    [INSPECT_RECEIPTS] = { STATEMENT_READ_ALL_RECEIPTS, "receipt" },
     [INSPECT_OUTBOX] = { STATEMENT_READ_ALL_OUTBOX, "outbox" },
     [INSPECT_LEDGER] = { STATEMENT_READ_LEDGER_AFTER, "ledger" },
 };
@@ -37,6 +38,7 @@ take_row(
         struct hold_row hold;
         struct refusal_row refusal;
         struct issued_row issued;
+        struct receipt_row receipt;
         struct outbox_row outbox;
         struct ledger_row ledger;
     } row;
@@ -62,6 +64,7 @@ take_row(
         TAKE(LEDGER, ledger, id);
     case INSPECT_REFUSALS: *id = 0; return row_refusal(columns, &row.refusal);
     case INSPECT_ISSUED: *id = 0; return row_issued(columns, &row.issued);
+    case INSPECT_RECEIPTS: *id = 0; return row_receipt(columns, &row.receipt);
     case INSPECT_OUTBOX:
         good = row_outbox(columns, &row.outbox);
         *id = row.outbox.id;

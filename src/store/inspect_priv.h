@@ -51,6 +51,7 @@ enum inspect_table_id {
     INSPECT_HOLDS,
     INSPECT_REFUSALS,
     INSPECT_ISSUED,
+    INSPECT_RECEIPTS,
     INSPECT_OUTBOX,
     INSPECT_LEDGER, /* after all others */
     INSPECT_TABLE_COUNT

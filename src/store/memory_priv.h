@@ -29,6 +29,7 @@ enum memory_table_id {
     TABLE_LEDGER,
     TABLE_REFUSAL,
     TABLE_ISSUED,
+    TABLE_RECEIPT,
     TABLE_OUTBOX,
     TABLE_LIMIT_DEF,
     TABLE_COUNT,

@@ -114,6 +114,10 @@ get_named(struct store *store, const struct need *need, union need_row *row)
         return slice_to_cstr(text, like.issued.id_hash, sizeof(like.issued.id_hash))
                    ? find_row(store, TABLE_ISSUED, &like.issued, &row->issued)
                    : STATUS_NOT_FOUND;
+    case NEED_RECEIPT:
+        return slice_to_cstr(text, like.receipt.name, sizeof(like.receipt.name))
+                   ? find_row(store, TABLE_RECEIPT, &like.receipt, &row->receipt)
+                   : STATUS_NOT_FOUND;
     default: check(!"a need that no row answers");
     }
 }
@@ -337,16 +341,16 @@ issued_put(struct store *store, const struct issued_row *row)
     return insert_row(store, TABLE_ISSUED, ++memory_store_of(store)->next_row_id, row);
 }
 
-/* In the order they came, which is their age. */
+/* In the order they came, which is their age; `at_ms` is where in a row that stands. */
 static enum status
-issued_sweep(struct store *store, int64_t before_ms)
+sweep(struct store *store, enum memory_table_id id, size_t at_ms, int64_t before_ms)
 {
-    struct memory_table *table = table_of(store, TABLE_ISSUED);
+    struct memory_table *table = table_of(store, id);
     struct list *link = table->rows.next;
     for (int swept = 0; link != &table->rows && swept < STORE_SWEEP_ROWS;) {
         const struct memory_row *stored = list_entry(link, struct memory_row, link);
         link = link->next;
-        if (((const struct issued_row *)stored->row)->at_ms < before_ms) {
+        if (*(const int64_t *)(const void *)((const char *)stored->row + at_ms) < before_ms) {
             const enum status status =
                 table_remove(table, stored->id, &memory_store_of(store)->undo);
             if (status != STATUS_OK) {
@@ -356,6 +360,27 @@ issued_sweep(struct store *store, int64_t before_ms)
         }
     }
     return STATUS_OK;
+}
+
+static enum status
+issued_sweep(struct store *store, int64_t before_ms)
+{
+    return sweep(store, TABLE_ISSUED, offsetof(struct issued_row, at_ms), before_ms);
+}
+
+static enum status
+receipt_add(struct store *store, const struct receipt_row *row)
+{
+    if (table_find(table_of(store, TABLE_RECEIPT), row)) {
+        return store_fail(store->last_error, STATUS_EXISTS, "table receipt has '%s' already", row->name);
+    }
+    return insert_row(store, TABLE_RECEIPT, ++memory_store_of(store)->next_row_id, row);
+}
+
+static enum status
+receipt_sweep(struct store *store, int64_t before_ms)
+{
+    return sweep(store, TABLE_RECEIPT, offsetof(struct receipt_row, at_ms), before_ms);
 }
 
 /* --- Retention. */
@@ -531,6 +556,8 @@ const struct store_row_ops memory_row_ops = {
     .refusal_add = refusal_add,
     .issued_put = issued_put,
     .issued_sweep = issued_sweep,
+    .receipt_add = receipt_add,
+    .receipt_sweep = receipt_sweep,
     .ledger_marks = ledger_marks,
     .ledger_drop = ledger_drop,
     .refusals_old = refusals_old,

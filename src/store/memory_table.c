@@ -108,6 +108,20 @@ issued_same(const void *row, const void *other)
 }
 
 static uint64_t
+receipt_hash(const void *row)
+{
+    return hash_text(((const struct receipt_row *)row)->name);
+}
+
+static bool
+receipt_same(const void *row, const void *other)
+{
+    const struct receipt_row *a = row;
+    const struct receipt_row *b = other;
+    return strcmp(a->name, b->name) == 0;
+}
+
+static uint64_t
 limit_def_hash(const void *row)
 {
     return hash_text(((const struct limit_def_row *)row)->name);
@@ -134,6 +148,7 @@ static const struct memory_kind kinds[] = {
         NULL, NULL },
     [TABLE_REFUSAL] = { "refusal", sizeof(struct refusal_row), 0, refusal_hash, refusal_same },
     [TABLE_ISSUED] = { "issued", sizeof(struct issued_row), 0, issued_hash, issued_same },
+    [TABLE_RECEIPT] = { "receipt", sizeof(struct receipt_row), 0, receipt_hash, receipt_same },
     [TABLE_OUTBOX] = { "outbox", sizeof(struct outbox_row), offsetof(struct outbox_row, body), NULL,
         NULL },
     [TABLE_LIMIT_DEF] = { "limit_def", sizeof(struct limit_def_row), 0, limit_def_hash,

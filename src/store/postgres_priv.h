@@ -211,6 +211,7 @@ enum write_rank {
     WRITE_LEDGER,
     WRITE_REFUSAL,
     WRITE_ISSUED,
+    WRITE_RECEIPT,
     WRITE_OUTBOX,
     WRITE_LIMIT,
     WRITE_META,

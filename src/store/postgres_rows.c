@@ -330,6 +330,23 @@ issued_sweep(struct store *store, int64_t before_ms)
     return queue_put(store, &put, (struct write_order){ .rank = WRITE_SWEEP, .text = "" });
 }
 
+static enum status
+receipt_add(struct store *store, const struct receipt_row *row)
+{
+    struct put put;
+    put_receipt(&put, row);
+    return queue_put(store, &put, (struct write_order){ .rank = WRITE_RECEIPT, .text = row->name });
+}
+
+static enum status
+receipt_sweep(struct store *store, int64_t before_ms)
+{
+    struct put put;
+    put_receipt_sweep(&put, before_ms);
+    put.statement = STATEMENT_PG_RECEIPT_SWEEP;
+    return queue_put(store, &put, (struct write_order){ .rank = WRITE_SWEEP, .text = "" });
+}
+
 /* --- Retention: one gateway's job. */
 
 /* The rows of a statement that reads in a transaction that writes; borrowed until the next way there and back. */
@@ -518,6 +535,8 @@ const struct store_row_ops postgres_row_ops = {
     .refusal_add = refusal_add,
     .issued_put = issued_put,
     .issued_sweep = issued_sweep,
+    .receipt_add = receipt_add,
+    .receipt_sweep = receipt_sweep,
     .ledger_marks = ledger_marks,
     .ledger_drop = ledger_drop,
     .refusals_old = refusals_old,

@@ -365,6 +365,26 @@ put_issued_sweep(struct put *put, int64_t before_ms)
     param_i64(params, STORE_SWEEP_ROWS);
 }
 
+void
+put_receipt(struct put *put, const struct receipt_row *row)
+{
+    struct params *params =
+        put_start(put, STATEMENT_RECEIPT_ADD, STATUS_EXISTS, "receipt", row->at_ms);
+    param_text(params, row->name);
+    param_text(params, row->asked);
+    param_i64(params, row->at_ms);
+    param_i64(params, row->status);
+    param_text(params, row->answer);
+}
+
+void
+put_receipt_sweep(struct put *put, int64_t before_ms)
+{
+    struct params *params = put_start(put, STATEMENT_RECEIPT_SWEEP, STATUS_OK, "receipt", 0);
+    param_i64(params, before_ms);
+    param_i64(params, STORE_SWEEP_ROWS);
+}
+
 /* --- Retention. */
 
 /* What the statements name by their numbers. */
@@ -490,6 +510,7 @@ need_statement(const struct need *need, struct params *params)
     case NEED_ACCOUNT_NAME: param_text(params, need->text); return STATEMENT_ACCOUNT_BY_NAME;
     case NEED_KEY_HASH: param_text(params, need->text); return STATEMENT_KEY_BY_HASH;
     case NEED_ISSUED: param_text(params, need->text); return STATEMENT_ISSUED_GET;
+    case NEED_RECEIPT: param_text(params, need->text); return STATEMENT_RECEIPT_GET;
     default: break;
     }
     param_i64(params, need->id);
@@ -527,6 +548,7 @@ need_table(enum need_kind kind)
         [NEED_HOLD] = "hold",
         [NEED_REPORTED] = "reported",
         [NEED_ISSUED] = "issued",
+        [NEED_RECEIPT] = "receipt",
         [NEED_TREE] = "subject",
     };
     _Static_assert(countof(tables) == NEED_KIND_COUNT, "a table each");

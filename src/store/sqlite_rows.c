@@ -192,10 +192,13 @@ read_hold(struct sqlite_store *sqlite, struct query *query, struct hold_row *row
     return status;
 }
 
-/* Each row begins with its number, but for an id that was issued, which has none. */
+/* Each row begins with its number, but for those that have none. */
 static const int64_t *
 number_of(enum need_kind kind, const union need_row *row)
 {
+    if (kind == NEED_RECEIPT) {
+        return &row->receipt.at_ms;
+    }
     return kind == NEED_ISSUED ? &row->issued.account_id : &row->account.account_id;
 }
 
@@ -282,6 +285,22 @@ issued_sweep(struct store *store, int64_t before_ms)
 {
     struct put put;
     put_issued_sweep(&put, before_ms);
+    return run_put(db_of(store), &put);
+}
+
+static enum status
+receipt_add(struct store *store, const struct receipt_row *row)
+{
+    struct put put;
+    put_receipt(&put, row);
+    return run_put(db_of(store), &put);
+}
+
+static enum status
+receipt_sweep(struct store *store, int64_t before_ms)
+{
+    struct put put;
+    put_receipt_sweep(&put, before_ms);
     return run_put(db_of(store), &put);
 }
 
@@ -420,6 +439,8 @@ const struct store_row_ops sqlite_row_ops = {
     .refusal_add = refusal_add,
     .issued_put = issued_put,
     .issued_sweep = issued_sweep,
+    .receipt_add = receipt_add,
+    .receipt_sweep = receipt_sweep,
     .ledger_marks = ledger_marks,
     .ledger_drop = ledger_drop,
     .refusals_old = refusals_old,

@@ -33,6 +33,7 @@
     "policy_ver, price_ver, inputs"
 #define COLUMNS_REFUSAL   "account_id, key_id, model, limit_id, reason, minute_ms, count, ledger_id"
 #define COLUMNS_ISSUED    "id_hash, account_id, provider, at_ms"
+#define COLUMNS_RECEIPT   "name, asked, at_ms, status, answer"
 #define COLUMNS_OUTBOX                                                                             \
     "id, ledger_id, at_ms, topic, hook, next_ms, attempts, last_error, body"
 #define COLUMNS_LIMIT_DEF "limit_id, name, fingerprint, since_ms, counts, per, win, span_ms"
@@ -127,6 +128,11 @@
                   "ON CONFLICT DO NOTHING")                                                        \
     X(ISSUED_SWEEP, "DELETE FROM issued WHERE id_hash IN (SELECT id_hash FROM issued "             \
                     "WHERE at_ms < $1 ORDER BY at_ms LIMIT $2)")                                   \
+    X(RECEIPT_GET, "SELECT " COLUMNS_RECEIPT " FROM receipt WHERE name = $1")                      \
+    X(RECEIPT_ADD, "INSERT INTO receipt (" COLUMNS_RECEIPT ") VALUES ($1, $2, $3, $4, $5) "        \
+                   "ON CONFLICT DO NOTHING")                                                       \
+    X(RECEIPT_SWEEP, "DELETE FROM receipt WHERE name IN (SELECT name FROM receipt "                \
+                     "WHERE at_ms < $1 ORDER BY at_ms LIMIT $2)")                                  \
     /* Retention. Kinds are those of ledger_kind_ages; the ledger has no index but its ids. */     \
     X(LEDGER_MARKS, "SELECT id, at_ms, kind FROM ledger WHERE id > $1 ORDER BY id LIMIT $2")       \
     X(LEDGER_DROP, "DELETE FROM ledger WHERE id > $1 AND id <= $2 AND at_ms < $3 "                 \
@@ -193,6 +199,7 @@
     X(READ_ALL_METERS, "SELECT " COLUMNS_METER " FROM meter ORDER BY subject_id, node_id")         \
     X(READ_ALL_REPORTED, "SELECT " COLUMNS_REPORTED " FROM reported ORDER BY account_id")          \
     X(READ_ALL_ISSUED, "SELECT " COLUMNS_ISSUED " FROM issued ORDER BY id_hash")                   \
+    X(READ_ALL_RECEIPTS, "SELECT " COLUMNS_RECEIPT " FROM receipt ORDER BY name")                  \
     X(READ_ALL_REFUSALS, "SELECT " COLUMNS_REFUSAL " FROM refusal "                                \
                          "ORDER BY account_id, minute_ms, key_id, limit_id, model, reason")        \
     X(READ_ALL_OUTBOX, "SELECT " COLUMNS_OUTBOX " FROM outbox ORDER BY id")                        \
@@ -246,6 +253,8 @@
         "UPDATE meta SET value = $1 WHERE name = 'identity_version' AND value = $2")               \
     X(PG_ISSUED_SWEEP, "DELETE FROM issued WHERE id_hash IN (SELECT id_hash FROM issued "          \
                        "WHERE at_ms < $1 ORDER BY at_ms LIMIT $2 FOR UPDATE SKIP LOCKED)")         \
+    X(PG_RECEIPT_SWEEP, "DELETE FROM receipt WHERE name IN (SELECT name FROM receipt "             \
+                        "WHERE at_ms < $1 ORDER BY at_ms LIMIT $2 FOR UPDATE SKIP LOCKED)")        \
     X(PG_TELL, "SELECT pg_notify('tidegate', $1)")
 
 /* Each engine's own follow on those of all. */

@@ -508,6 +508,23 @@ store_issued_sweep(struct store *store, int64_t before_ms)
 }
 
 enum status
+store_receipt_add(struct store *store, const struct receipt_row *row)
+{
+    check_writes(store);
+    if (!receipt_valid(row)) {
+        return refuse_row(store, "receipt", row->at_ms);
+    }
+    return store->rows->receipt_add(store, row);
+}
+
+enum status
+store_receipt_sweep(struct store *store, int64_t before_ms)
+{
+    check_writes(store);
+    return store->rows->receipt_sweep(store, before_ms);
+}
+
+enum status
 store_outbox_add(struct store *store, const struct outbox_row *row)
 {
     check_writes(store);

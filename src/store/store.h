@@ -168,6 +168,10 @@ MUST_USE enum status store_issued_put(struct store *store, const struct issued_r
 #define STORE_SWEEP_ROWS 5000
 MUST_USE enum status store_issued_sweep(struct store *store, int64_t before_ms);
 
+/* What was done under an idempotency key; never changed. Swept as issued ids are. */
+MUST_USE enum status store_receipt_add(struct store *store, const struct receipt_row *row);
+MUST_USE enum status store_receipt_sweep(struct store *store, int64_t before_ms);
+
 /* Retention: rows of calls and refusals that are older than they are kept go, a few at a time; what people did
  * (admin rows, adjustments) stays. Meters are not touched: they depend on no row of the ledger. */
 #define STORE_PRUNE_ROWS 256

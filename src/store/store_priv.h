@@ -91,6 +91,8 @@ struct store_row_ops {
     enum status (*refusal_add)(struct store *, const struct refusal_row *);
     enum status (*issued_put)(struct store *, const struct issued_row *);
     enum status (*issued_sweep)(struct store *, int64_t before_ms);
+    enum status (*receipt_add)(struct store *, const struct receipt_row *);
+    enum status (*receipt_sweep)(struct store *, int64_t before_ms);
     enum status (*ledger_marks)(
         struct store *, int64_t after_id, struct ledger_mark *marks, int32_t max, int32_t *count);
     enum status (*ledger_drop)(

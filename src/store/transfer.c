@@ -20,6 +20,7 @@ const struct transfer_table transfer_tables[] = {
     { "hold", "hold_id" },
     { "refusal", "account_id, minute_ms, key_id, limit_id, model, reason" },
     { "issued", "id_hash" },
+    { "receipt", "name" },
     { "outbox", "id" },
     { "ledger", "id" },
 };

@@ -19,14 +19,18 @@
     X(LIMIT_NONE, "limit_not_found", 404, "No limit on what an account may spend is configured: add one, such as `limits: {month-spend: {counts: cost, per: account, window: month, cap: {default: 50 USD}}}`.") \
     X(TREE_LIMIT_NONE, "limit_not_found", 404, "No limit on what a tree of threads may spend is configured: add one, such as `limits: {chat-lifetime: {counts: cost, per: thread_tree, window: lifetime, cap: {set: spend_limit_micros}}}`.") \
     X(GROUP_UNKNOWN, "group_not_found", 404, "There is no such group in the configuration.")                     \
+    X(SUBJECT_UNKNOWN, "subject_not_found", 404, "The limit counts for nobody of this name.") \
     X(CAP_NONE, "override_not_found", 404, "Nothing is set there that could be taken back.")                     \
     X(CAP_MISPLACED, "cap_misplaced", 400, "This limit does not count for whom this would set it, or the amount is beyond what there is.") \
     X(CAP_HIGHER, "cap_not_lower", 403, "Whom a thread belongs to may lower what its tree may spend, not raise it or take it away; an admin may.") \
     X(CAPS_FULL, "caps_full", 409, "There is no room for one more; take back what is set there and not needed.")  \
     X(THREAD_UNKNOWN, "thread_not_found", 404, "There is no such thread.")                                       \
+    X(IDEMPOTENCY_KEY, "idempotency_key_invalid", 400, "An Idempotency-Key is 1 to 255 printable ASCII characters; a random one for each change, such as a UUID.") \
+    X(IDEMPOTENCY_REUSED, "idempotency_key_reused", 422, "Under this Idempotency-Key something else was asked for before, and done; a key is for one change.") \
     X(ADJUSTED, "adjusted_before", 409, "The call was corrected by this source before.")                         \
     X(REQUEST_OPEN, "request_in_flight", 409, "The call is still in flight; it can be corrected once it is booked.") \
+    X(REQUEST_CORRECTED, "request_corrected", 409, "Others correct this call just now; look at what it cost, and try again.") \
     X(THRESHOLD_NONE, "threshold_none", 409, "This gateway has no such threshold.")                              \
     X(READ_FAILED, "ledger_unreadable", 503, "The ledger cannot be read.")                                       \
-    X(NO_VERDICT, "gateway_overloaded", 503, "The gate did not answer in time; look whether it was done before you try again.") \
+    X(NO_VERDICT, "gateway_overloaded", 503, "The gate did not answer in time; ask again under the same Idempotency-Key, or look whether it was done.") \
     X(MEMORY, "gateway_overloaded", 503, "This gateway has no memory for the answer.")

@@ -473,6 +473,18 @@ faulty_issued_sweep(struct store *store, int64_t before_ms)
 }
 
 static enum status
+faulty_receipt_add(struct store *store, const struct receipt_row *row)
+{
+    return real_of(store)->rows->receipt_add(real_of(store), row);
+}
+
+static enum status
+faulty_receipt_sweep(struct store *store, int64_t before_ms)
+{
+    return real_of(store)->rows->receipt_sweep(real_of(store), before_ms);
+}
+
+static enum status
 faulty_ledger_marks(
     struct store *store, int64_t after_id, struct ledger_mark *marks, int32_t max, int32_t *count)
 {
@@ -563,6 +575,8 @@ static const struct store_row_ops faulty_rows = {
     .refusal_add = faulty_refusal_add,
     .issued_put = faulty_issued_put,
     .issued_sweep = faulty_issued_sweep,
+    .receipt_add = faulty_receipt_add,
+    .receipt_sweep = faulty_receipt_sweep,
     .ledger_marks = faulty_ledger_marks,
     .ledger_drop = faulty_ledger_drop,
     .refusals_old = faulty_refusals_old,

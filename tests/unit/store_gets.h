@@ -77,4 +77,6 @@ STORE_GET(hold_get, hold, (struct store * store, int64_t id, struct hold_row *ro
     (store, NEED_HOLD, 0, id, "", &got))
 STORE_GET(issued_get, issued, (struct store * store, const char *hash, struct issued_row *row),
     (store, NEED_ISSUED, 0, 0, hash, &got))
+STORE_GET(receipt_get, receipt, (struct store * store, const char *name, struct receipt_row *row),
+    (store, NEED_RECEIPT, 0, 0, name, &got))
 #undef STORE_GET

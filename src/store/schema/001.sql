@@ -206,6 +206,16 @@ CREATE TABLE outbox (
     body TEXT NOT NULL
 );
 
+-- What was done under an idempotency key, and how that was answered; swept by age.
+CREATE TABLE receipt (
+    name TEXT NOT NULL PRIMARY KEY,
+    asked TEXT NOT NULL,
+    at_ms BIGINT NOT NULL,
+    status BIGINT NOT NULL,
+    answer TEXT NOT NULL
+);
+CREATE INDEX receipt_by_age ON receipt (at_ms);
+
 CREATE TABLE thread (
     thread_id BIGINT PRIMARY KEY,
     account_id BIGINT NOT NULL,

@@ -15,6 +15,7 @@ static struct {
     struct engine *engine;
     struct api_plane *api;
     struct buf out;
+    const char *once_key;
 } world;
 
 static void
@@ -27,7 +28,7 @@ static struct policy *
 plain_policy(void)
 {
     static const char *plans[] = { "free", "pro" };
-    static struct limit limits[1];
+    static struct limit limits[2];
     limits[0] = (struct limit){ .name = "premium-runs",
         .fingerprint = "f",
         .counts = COUNT_IN_FLIGHT,
@@ -35,6 +36,13 @@ plain_policy(void)
         .window = WINDOW_CONCURRENCY,
         .cap_default = 3,
         .of_tier = TIER_PREMIUM };
+    limits[1] = (struct limit){ .name = "spend",
+        .fingerprint = "g",
+        .counts = COUNT_COST,
+        .per = PER_ACCOUNT,
+        .window = WINDOW_DAY,
+        .cap_default = 1000,
+        .of_tier = -1 };
     struct policy *policy = policy_new();
     assert_non_null(policy);
     policy->plans = plans;
@@ -81,9 +89,10 @@ static int
 request(const char *method, const char *target, const char *body)
 {
     buf_clear(&world.out);
-    const int status = api_do(world.api, "tester", method, slice_str(target), slice_str(body), &world.out);
+    const struct api_call call = { method, slice_str(target), slice_str(body), world.once_key };
+    const int status = api_do(world.api, "tester", &call, &world.out);
     struct json_value whole;
-    assert_true(json_check(buf_slice(&world.out), &whole)); /* whatever it is, it is JSON */
+    assert_true(status == 204 || json_check(buf_slice(&world.out), &whole)); /* whatever it is, it is JSON */
     return status;
 }
 
@@ -303,7 +312,128 @@ guessing_keys_is_limited(void **state)
     }
 }
 
+/* Rows of kind admin and adjust, and of accounts: what a repetition must not add to. */
+static int64_t
+things_done(void)
+{
+    static const char *const lists[] = { "/api/admin/ledger?kind=admin", "/api/admin/ledger?kind=adjust",
+        "/api/admin/accounts", "/api/admin/keys" };
+    static const char *const names[] = { "rows", "rows", "accounts", "keys" };
+    int64_t count = 0;
+    for (size_t i = 0; i < countof(lists); i++) {
+        struct json_value list;
+        struct json_value item;
+        struct json_cursor cursor;
+        assert_int_equal(request("GET", lists[i], ""), 200);
+        assert_true(json_get(buf_slice(&world.out), names[i], &list));
+        json_start(&cursor, list.text);
+        assert_true(json_enter(&cursor, '['));
+        while (json_next_item(&cursor) && json_take(&cursor, &item)) {
+            count++;
+        }
+    }
+    return count;
+}
+
+/* Every change that takes a key, in an order in which each has something to change. */
+static const struct {
+    const char *method, *target, *body;
+    int status;
+    bool secret; /* the answer again is not the same: it has none */
+} changes[] = {
+    { "POST", "/api/admin/accounts", "{\"name\":\"ada\"}", 201, false },
+    { "POST", "/api/admin/accounts/ada/ban", "", 200, false },
+    { "POST", "/api/admin/accounts/ada/unban", "", 200, false },
+    { "POST", "/api/admin/keys", "{\"account\":\"ada\"}", 201, true },
+    { "POST", "/api/admin/adjust", "{\"account\":\"ada\",\"limit\":\"spend\",\"delta_micros\":5}", 200, false },
+    { "PUT", "/api/v1/usage-limits", "{\"spend_limit_micros\":7,\"period\":\"day\"}", 200, false },
+    { "DELETE", "/api/v1/usage-limits", "", 204, false },
+    { "PUT", "/api/v1/usage-limits/overrides/ada", "{\"spend_limit_micros\":8}", 200, false },
+    { "DELETE", "/api/v1/usage-limits/overrides/ada", "", 204, false },
+    { "PUT", "/api/v1/usage-limits/raises/ada", "{\"raise_micros\":8,\"expires\":\"2900-01-01T00:00:00Z\"}", 200, false },
+    { "DELETE", "/api/v1/usage-limits/raises/ada", "", 204, false },
+    { "PUT", "/api/account/thresholds?account=ada", "{\"session_pct\":null,\"week_pct\":null}", 200, false },
+    { "PUT", "/api/account/usage-report?account=ada", "{\"five_hour\":{\"utilization\":3,\"resets_at\":null}}", 200, false },
+};
+
+static void
+what_is_asked_again_under_its_key_is_done_once(void **state)
+{
+    struct buf first = { 0 };
+    for (size_t i = 0; i < countof(changes); i++) {
+        char key[32];
+        (void)snprintf(key, sizeof(key), "key number %zu", i);
+        world.once_key = key;
+        int status = request(changes[i].method, changes[i].target, changes[i].body);
+        if (status != changes[i].status) {
+            fail_msg("change %zu: %d %s", i, status, buf_cstr(&world.out));
+        }
+        buf_clear(&first);
+        buf_add_slice(&first, buf_slice(&world.out));
+        const int64_t done = things_done();
+        status = request(changes[i].method, changes[i].target, changes[i].body);
+        assert_int_equal(status, changes[i].status);
+        if (changes[i].secret) {
+            assert_string_equal(answer("key"), "null");
+            assert_true(strstr(answer("note"), "revoke") != NULL);
+            assert_true(strstr(buf_cstr(&first), answer("id")) != NULL);
+        } else {
+            assert_string_equal(buf_cstr(&world.out), buf_cstr(&first));
+        }
+        status = request(changes[i].method, changes[i].target, "{\"name\":\"another\"}");
+        assert_int_equal(status, 422);
+        assert_string_equal(answer("error.code"), "idempotency_key_reused");
+        assert_int_equal(things_done(), done);
+    }
+    buf_free(&first);
+}
+
+static void
+every_change_takes_a_key_or_may_be_repeated(void **state)
+{
+    for (int i = 0; i < ENDPOINT_COUNT; i++) {
+        const struct endpoint_row *row = endpoint_row((enum endpoint)i);
+        const bool reads = strcmp(row->method, "GET") == 0 || strcmp(row->method, "HEAD") == 0;
+        const bool relays = row->owner == ENDPOINT_OWNER_RELAY;
+        const bool again = i == ENDPOINT_RELOAD || i == ENDPOINT_LEDGER_PRUNE;
+        if (reads || i == ENDPOINT_EXPLAIN) {
+            assert_int_equal(row->repeat, ENDPOINT_REPEAT_READ);
+        } else if (!relays) {
+            assert_int_equal(row->repeat, again ? ENDPOINT_REPEAT_ANEW : ENDPOINT_REPEAT_ONCE);
+        }
+    }
+}
+
+static void
+an_idempotency_key_is_printable(void **state)
+{
+    char longest[IDEMPOTENCY_KEY_BYTES_MAX + 2];
+    memset(longest, 'k', sizeof(longest) - 1);
+    longest[sizeof(longest) - 1] = '\0';
+    const struct {
+        const char *key;
+        int status;
+    } rows[] = {
+        { "", 400 },
+        { longest, 400 },
+        { longest + 1, 409 }, /* it is taken: the account is there */
+        { "a\tb", 400 },
+        { "\xc3\xa9", 400 },
+        { " ~", 409 },
+    };
+    assert_int_equal(request("POST", "/api/admin/accounts", "{\"name\":\"ada\"}"), 201);
+    for (size_t i = 0; i < countof(rows); i++) {
+        world.once_key = rows[i].key;
+        assert_int_equal(request("POST", "/api/admin/accounts", "{\"name\":\"ada\"}"), rows[i].status);
+    }
+}
+
 static const struct CMUnitTest tests[] = {
+    CASE_WITH("what is asked again under its idempotency key is done once, and answered alike",
+        what_is_asked_again_under_its_key_is_done_once, open_world, close_world),
+    CASE_WITH("every change takes an idempotency key, or may be repeated", every_change_takes_a_key_or_may_be_repeated,
+        open_world, close_world),
+    CASE_WITH("an idempotency key is printable, and not too long", an_idempotency_key_is_printable, open_world, close_world),
     CASE_WITH("requests are answered, refusals with their code", requests_are_answered, open_world, close_world),
     CASE_WITH("a key is shown once and found by its hash", a_key_is_shown_once_and_found_by_its_hash, open_world, close_world),
     CASE_WITH("roles decide who may ask what", roles_decide_who_may_ask_what, open_world, close_world),

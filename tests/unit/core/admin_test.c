@@ -320,6 +320,9 @@ a_settled_call_is_corrected_where_it_was_charged(void **state)
     const struct verdict next = gate_decide(gate, &call);
     assert_int_equal(next.kind, VERDICT_ALLOWED);
     correction.admin.adjust.delta = -30;
+    assert_int_equal(gate_decide(gate, &correction).admin, ADMIN_STALE); /* it knows of none, and there is one */
+    assert_int_equal(settled_of(gate, TREE), 130);
+    correction.admin.adjust.after_count = 1;
     assert_int_equal(gate_decide(gate, &correction).admin, ADMIN_DONE);
     assert_int_equal(settled_of(gate, TREE), 100);
     assert_int_equal(settled_of(gate, DAY), 0); /* the new day's */
@@ -343,7 +346,60 @@ a_rate_of_money_has_nothing_to_correct(void **state)
     assert_int_equal(settled_of(gate, rate->limit_id), level);
 }
 
+static struct receipt_ask
+an_ask(const char *name, char asked, const char *answer)
+{
+    struct receipt_ask ask = { .status = 200, .answer = slice_str(answer) };
+    (void)slice_to_cstr(slice_str(name), ask.name, sizeof ask.name);
+    memset(ask.asked, asked, HASH_HEX);
+    return ask;
+}
+
+static void
+a_change_under_a_key_is_made_once(void **state)
+{
+    static const struct {
+        const char *name;
+        char asked;
+        int64_t limit_id;
+        enum status_of_admin admin;
+    } rows[] = {
+        { "first", 'a', DAY, ADMIN_DONE },
+        { "first", 'a', DAY, ADMIN_REPEATED },
+        { "first", 'b', DAY, ADMIN_REUSED },
+        { "second", 'a', DAY, ADMIN_DONE },
+        { "third", 'a', RATE, ADMIN_INVALID }, /* nothing was changed, */
+        { "third", 'a', RATE, ADMIN_INVALID }, /* so it is judged anew, */
+        { "third", 'b', DAY, ADMIN_DONE },     /* and may go another way */
+        { "", 'a', DAY, ADMIN_DONE },
+        { "", 'a', DAY, ADMIN_DONE },
+    };
+    struct gate *gate = *state;
+    int64_t settled = 0;
+    int receipts = 0;
+    add_limits(gate);
+    for (size_t i = 0; i < countof(rows); i++) {
+        struct event event = an_admin(ADMIN_ADJUST, rows[i].limit_id, SUBJECT_ACCOUNT, "ann");
+        event.admin.adjust.delta = 7;
+        event.admin.receipt = an_ask(rows[i].name, rows[i].asked, "{\"id\":\"\x1a\"}");
+        const struct verdict verdict = gate_decide(gate, &event);
+        if (verdict.admin != rows[i].admin) {
+            fail_msg("row %zu: %d", i, verdict.admin);
+        }
+        settled += verdict.admin == ADMIN_DONE ? 7 : 0;
+        receipts += verdict.admin == ADMIN_DONE && rows[i].name[0];
+        assert_int_equal(settled_of(gate, DAY), settled);
+        assert_int_equal(gate->bank.receipt_count, receipts);
+        if (i == 0) {
+            char want[64];
+            (void)snprintf(want, sizeof want, "{\"id\":\"%lld\"}", (long long)verdict.new_id);
+            assert_string_equal(gate->bank.receipts[0].answer, want);
+        }
+    }
+}
+
 static const struct CMUnitTest tests[] = {
+    CASE_WITH("a change under an idempotency key is made once", a_change_under_a_key_is_made_once, gate_make, gate_end),
 #define GATE(name, function) CASE_WITH(name, function, gate_make, gate_end)
     GATE("which caps can be set", which_caps_can_be_set),
     GATE("a cap rules from the next call on, a raise until it is over", a_cap_rules_from_the_next_call_on),

@@ -292,6 +292,8 @@ bank_row(const struct bank *bank, const struct need *need)
         FIND(bank->reported, bank->reported_count, bank->reported[i].account_id == need->id);
     case NEED_ISSUED:
         FIND(bank->issued, bank->issued_count, strcmp(bank->issued[i].id_hash, need->text) == 0);
+    case NEED_RECEIPT:
+        FIND(bank->receipts, bank->receipt_count, strcmp(bank->receipts[i].name, need->text) == 0);
     default:
         fail_msg("a need of a kind nobody knows");
     }
@@ -412,6 +414,13 @@ write_slot(struct gate *gate, enum slot_kind kind, struct slot *slot)
     case SLOTS_HOLD:
         write_hold(gate, (struct hold_slot *)(void *)slot);
         return;
+    case SLOTS_RECEIPT: {
+        const struct receipt_row row = ((struct receipt_slot *)(void *)slot)->row;
+        assert_true(receipt_valid(&row));
+        assert_true((size_t)bank->receipt_count < countof(bank->receipts));
+        bank->receipts[bank->receipt_count++] = row;
+        return;
+    }
     default: {
         const struct issued_row row = ((struct issued_slot *)(void *)slot)->row;
         assert_true(issued_valid(&row));
@@ -453,10 +462,11 @@ batch_write(struct gate *gate)
 
 static const size_t row_sizes[SLOT_KIND_COUNT] = { sizeof(struct account_row), sizeof(struct key_row),
     sizeof(struct thread_row), sizeof(struct subject_row), sizeof(struct meter_row), sizeof(struct hold_row),
-    sizeof(struct reported_row), sizeof(struct issued_row) };
+    sizeof(struct reported_row), sizeof(struct issued_row), sizeof(struct receipt_row) };
 static const size_t row_offsets[SLOT_KIND_COUNT] = { offsetof(struct account_slot, row), offsetof(struct key_slot, row),
     offsetof(struct thread_slot, row), offsetof(struct subject_slot, row), offsetof(struct meter_slot, row),
-    offsetof(struct hold_slot, row), offsetof(struct reported_slot, row), offsetof(struct issued_slot, row) };
+    offsetof(struct hold_slot, row), offsetof(struct reported_slot, row), offsetof(struct issued_slot, row),
+    offsetof(struct receipt_slot, row) };
 
 /* A copy of all rows of the working set, one behind the other. */
 static size_t

@@ -25,7 +25,7 @@ enum model_of_test { MODEL_FREE, MODEL_HIDDEN, MODEL_PAID, MODEL_TWO, MODEL_UNPR
 
 /* What the store would hold. */
 struct bank {
-    int account_count, key_count, thread_count, subject_count, meter_count, reported_count, hold_count, issued_count, ledger_count,
+    int account_count, key_count, thread_count, subject_count, meter_count, reported_count, hold_count, issued_count, receipt_count, ledger_count,
         refusal_count;
     struct account_row accounts[64];
     struct key_row keys[64];
@@ -35,6 +35,7 @@ struct bank {
     struct reported_row reported[8];
     struct hold_row holds[512];
     struct issued_row issued[64];
+    struct receipt_row receipts[64];
     struct ledger_row ledger[ROWS_MAX];
     struct refusal_row refusals[64];
 };

@@ -341,6 +341,12 @@ good_refusal(void)
     return (struct refusal_row){ .minute_ms = 60000, .count = 1, .reason = REASON_RATE };
 }
 
+static struct receipt_row
+good_receipt(void)
+{
+    return (struct receipt_row){ .name = "x", .status = 204 };
+}
+
 static struct outbox_row
 good_message(void)
 {
@@ -375,6 +381,12 @@ the_small_rows(void **state)
     SPOILT(good_issued, issued_valid, row.id_hash[0] = '\0', false);
     SPOILT(good_issued, issued_valid, row.account_id = 0, false);
     SPOILT(good_issued, issued_valid, FILL(row.provider), false);
+    SPOILT(good_receipt, receipt_valid, row.name[0] = '\0', false);
+    SPOILT(good_receipt, receipt_valid, row.asked[0] = 'a', false);
+    SPOILT(good_receipt, receipt_valid, row.status = 199, false);
+    SPOILT(good_receipt, receipt_valid, row.status = 300, false);
+    SPOILT(good_receipt, receipt_valid, row.status = 0, true);
+    SPOILT(good_receipt, receipt_valid, FILL(row.answer), false);
     SPOILT(good_message, outbox_valid, row.id = 0, false);
     SPOILT(good_message, outbox_valid, row.hook[0] = '\0', false);
     SPOILT(good_message, outbox_valid, row.topic = TOPIC_COUNT, false);

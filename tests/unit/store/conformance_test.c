@@ -601,6 +601,54 @@ issued_ids_are_swept_by_age_in_short_batches(void **state)
     world_commit(world);
 }
 
+static void
+a_receipt_is_given_once(void **state)
+{
+    struct world *world = *state;
+    struct store *store = world->store;
+    const struct receipt_row row = a_receipt(1, NOW_MS);
+    struct receipt_row other = a_receipt(1, NOW_MS + 5);
+    struct receipt_row back = { 0 };
+    struct node_row before = world->node;
+    (void)snprintf(other.answer, sizeof(other.answer), "another");
+    world_begin(world);
+    EXPECT(world, store_receipt_get(store, row.name, &back), STATUS_NOT_FOUND);
+    OK(world, store_receipt_add(store, &row));
+    world_commit(world);
+    world_begin(world); /* on a shared store it is told at the end */
+    const enum status added = store_receipt_add(store, &other);
+    const enum status committed = added == STATUS_OK ? store_commit(store) : added;
+    assert_true(committed == STATUS_EXISTS || committed == STATUS_CONFLICT);
+    store_rollback(store);
+    world->node = before;
+    OK(world, store_begin_read(store));
+    OK(world, store_receipt_get(store, row.name, &back));
+    store_rollback(store);
+    assert_string_equal(back.asked, row.asked);
+    assert_string_equal(back.answer, row.answer);
+    assert_int_equal(back.status, row.status);
+    assert_int_equal(back.at_ms, row.at_ms);
+}
+
+static void
+receipts_are_swept_by_age(void **state)
+{
+    struct world *world = *state;
+    struct store *store = world->store;
+    struct receipt_row back = { 0 };
+    world_begin(world);
+    for (int i = 0; i < 10; i++) {
+        const struct receipt_row row = a_receipt(i, NOW_MS + i);
+        OK(world, store_receipt_add(store, &row));
+    }
+    world_commit(world);
+    world_begin(world);
+    OK(world, store_receipt_sweep(store, NOW_MS + 4));
+    EXPECT(world, store_receipt_get(store, a_receipt(3, 0).name, &back), STATUS_NOT_FOUND);
+    OK(world, store_receipt_get(store, a_receipt(4, 0).name, &back)); /* not before it */
+    world_commit(world);
+}
+
 /* --- Events and messages. */
 
 static bool
@@ -770,6 +818,7 @@ a_rollback_leaves_nothing(void **state)
     OK(world, store_hold_delete(world->store, 204)); /* one of this very transaction */
     OK(world, store_refusal_add(world->store, &refusal));
     OK(world, store_issued_sweep(world->store, NOW_MS + 1));
+    OK(world, store_receipt_sweep(world->store, NOW_MS + 1));
     const struct limit_def_row renamed = a_limit_def(106, "renamed");
     OK(world, store_limit_def_put(world->store, &renamed));
     store_rollback(world->store);
@@ -779,6 +828,8 @@ a_rollback_leaves_nothing(void **state)
     struct issued_row issued;
     OK(world, store_begin_read(world->store));
     OK(world, store_issued_get(world->store, an_issued(100, 0).id_hash, &issued));
+    struct receipt_row receipt;
+    OK(world, store_receipt_get(world->store, a_receipt(100, 0).name, &receipt));
     OK(world, store_account_by_name(world->store, "name-100", &account));
     EXPECT(world, store_account_by_name(world->store, "elsewhere", &account), STATUS_NOT_FOUND);
     store_rollback(world->store);
@@ -868,6 +919,7 @@ a_row_that_breaks_a_rule_is_refused(void **state)
     struct subject_row subject = a_subject(4, 0);
     struct refusal_row refusal = a_refusal(1, -1);
     struct issued_row issued = an_issued(1, -1);
+    const struct receipt_row receipt = a_receipt(1, -1);
     struct outbox_row message = an_outbox_row(0, "ops", NOW_MS);
     struct limit_def_row limit = a_limit_def(0, "x");
     world_begin(world);
@@ -878,6 +930,7 @@ a_row_that_breaks_a_rule_is_refused(void **state)
     EXPECT(world, store_subject_put(store, &subject), STATUS_INVALID);
     EXPECT(world, store_refusal_add(store, &refusal), STATUS_INVALID);
     EXPECT(world, store_issued_put(store, &issued), STATUS_INVALID);
+    EXPECT(world, store_receipt_add(store, &receipt), STATUS_INVALID);
     EXPECT(world, store_outbox_add(store, &message), STATUS_INVALID);
     EXPECT(world, store_limit_def_put(store, &limit), STATUS_INVALID);
     store_rollback(store);
@@ -904,6 +957,8 @@ static const struct CMUnitTest tests[] = {
     ALL("an issued id stays with who had it first", an_issued_id_stays_with_who_had_it_first),
     ALL("issued ids are swept by age in short batches",
         issued_ids_are_swept_by_age_in_short_batches),
+    ALL("a receipt is given once", a_receipt_is_given_once),
+    ALL("receipts are swept by age", receipts_are_swept_by_age),
     ALL("events are read newest first among all rows", events_are_read_newest_first_among_all_rows),
     ALL("messages wait until they are delivered", messages_wait_until_they_are_delivered),
     ALL("a limit keeps its number or its name", a_limit_keeps_its_number_or_its_name),

@@ -82,6 +82,13 @@ read_issued(struct world *world)
 }
 
 static enum status
+read_receipt(struct world *world)
+{
+    struct receipt_row row;
+    return store_receipt_get(world->store, a_receipt(100, 0).name, &row);
+}
+
+static enum status
 read_limit_def(struct world *world)
 {
     struct limit_def_row row;
@@ -144,6 +151,8 @@ a_damaged_row_is_told_by_table_and_id(void **state)
         { "UPDATE hold SET inputs = 7.5e3", read_hold, NULL }, /* text by affinity */
         { "UPDATE hold SET inputs = x'7b7d'", read_hold, "table hold" },
         { "UPDATE issued SET account_id = 0", read_issued, "table issued" },
+        { "UPDATE receipt SET status = 404", read_receipt, "table receipt" },
+        { "UPDATE receipt SET asked = 'short'", read_receipt, "table receipt" },
         { "UPDATE limit_def SET name = ''", read_limit_def, "table limit_def, row 106" },
         { "UPDATE limit_def SET counts = 99", read_limit_def, "table limit_def, row 106" },
         { "UPDATE limit_def SET win = -1", read_limit_def, "table limit_def, row 106" },

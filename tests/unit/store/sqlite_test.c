@@ -382,6 +382,8 @@ a_store_of_schema_1_is_opened_with_all_it_has(void **state)
     assert_int_equal(orphan.hold_id, 104);
     struct issued_row issued;
     OK(world, store_issued_get(world->store, an_issued(100, 0).id_hash, &issued));
+    struct receipt_row receipt;
+    OK(world, store_receipt_get(world->store, a_receipt(100, 0).name, &receipt));
     struct thread_row thread;
     OK(world, store_thread_find(world->store, 100, THREAD_CLAUDE_CODE, "name-100", &thread));
     store_rollback(world->store);

@@ -412,6 +412,16 @@ an_issued(int number, int64_t at_ms)
     return row;
 }
 
+struct receipt_row
+a_receipt(int number, int64_t at_ms)
+{
+    struct receipt_row row = {
+        .asked = HASH, .at_ms = at_ms, .status = 201, .answer = "{\"id\":\"acc_7\"}\n"
+    };
+    (void)snprintf(row.name, sizeof(row.name), "%064x", (unsigned)number);
+    return row;
+}
+
 struct outbox_row
 an_outbox_row(int64_t id, const char *hook, int64_t next_ms)
 {
@@ -471,6 +481,8 @@ put_one_of_each(struct world *world, int64_t base_id)
     OK(world, store_refusal_add(store, &refusal));
     struct issued_row issued = an_issued((int)base_id, NOW_MS);
     OK(world, store_issued_put(store, &issued));
+    const struct receipt_row receipt = a_receipt((int)base_id, NOW_MS);
+    OK(world, store_receipt_add(store, &receipt));
     const struct outbox_row message = an_outbox_row(base_id + 7, "ops", NOW_MS);
     OK(world, store_outbox_add(store, &message));
     struct limit_def_row limit = a_limit_def(base_id + 6, name);

@@ -79,6 +79,7 @@ struct hold_row a_hold(int64_t hold_id, const struct node_row *node);
 struct ledger_row a_ledger_row(int64_t id);
 struct refusal_row a_refusal(int64_t account_id, int64_t minute_ms);
 struct issued_row an_issued(int number, int64_t at_ms);
+struct receipt_row a_receipt(int number, int64_t at_ms);
 struct outbox_row an_outbox_row(int64_t id, const char *hook, int64_t next_ms);
 struct limit_def_row a_limit_def(int64_t limit_id, const char *name);
 
