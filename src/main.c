@@ -50,12 +50,10 @@ without_gateway(struct policy *policy, const struct cli_request *request, int *h
     struct buf *out, int64_t *orphans, struct cli_error *error)
 {
     struct api_error why;
-    const struct api_call call = {
-        request->method, request->target, request->body, request->once_key
-    };
+    const struct api_call call = { request->method, request->target, request->body,
+        request->once_key };
     log_open(LOG_ERROR, false); /* what is done here is told by the command */
-    const enum status status =
-        api_do_once(policy, "cli", &call, http_status, out, orphans, &why);
+    const enum status status = api_do_once(policy, "cli", &call, http_status, out, orphans, &why);
     if (status != STATUS_OK) {
         (void)slice_to_cstr(slice_str(why.text), error->text, sizeof(error->text));
     }

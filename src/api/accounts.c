@@ -117,7 +117,8 @@ change_account(struct api_worker *worker, struct ask *ask, struct event *event, 
     put_text_or_null(&note, "organisation", event->admin.account.organisation);
     put_close(&note, '}');
     event->admin.note = buf_slice(&note);
-    const bool came = !note.failed && change_once(worker, ask, event, (struct slice){ 0 }, &verdict);
+    const bool came =
+        !note.failed && change_once(worker, ask, event, (struct slice){ 0 }, &verdict);
     if (note.failed) {
         answer_fault(ask, API_FAULT_MEMORY, NULL);
     }

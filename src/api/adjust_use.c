@@ -100,7 +100,9 @@ know_name(struct known_names *known, const char *name)
 {
     char quoted[NAME_MAX_BYTES + 8];
     known->found |= strcmp(known->wanted, name) == 0;
-    struct buf text = { .ptr = quoted, .cap = sizeof(quoted) - 1, .limit_bytes = sizeof(quoted) - 1 };
+    struct buf text = {
+        .ptr = quoted, .cap = sizeof(quoted) - 1, .limit_bytes = sizeof(quoted) - 1
+    };
     buf_addf(&text, "'%s'", name);
     quoted[text.len] = '\0';
     if (name[0] == '\0' || slice_find(buf_slice(&known->listed), slice_str(quoted)) >= 0) {
@@ -207,7 +209,8 @@ row_is_there(struct api_worker *worker, struct ask *ask, enum need_kind kind, in
     union need_row row;
     const enum status status = id ? store_read_row(worker->reader, &need, &row) : STATUS_OK;
     if (status == STATUS_NOT_FOUND) {
-        answer_fault(ask, kind == NEED_KEY ? API_FAULT_KEY_UNKNOWN : API_FAULT_THREAD_UNKNOWN, NULL);
+        answer_fault(
+            ask, kind == NEED_KEY ? API_FAULT_KEY_UNKNOWN : API_FAULT_THREAD_UNKNOWN, NULL);
     } else if (status != STATUS_OK) {
         worker_read_failed(worker, ask);
     }
@@ -316,8 +319,7 @@ adjust_use(struct api_worker *worker, struct ask *ask, const struct policy *poli
     }
     const struct limit *limit = caps_limit(ask, policy, body->limit);
     if (!limit || !take_delta(ask, limit, body, &event.admin.adjust.delta)
-        || !names_fit(ask, limit, body)
-        || !find_whose(worker, ask, policy, limit, body, &event)) {
+        || !names_fit(ask, limit, body) || !find_whose(worker, ask, policy, limit, body, &event)) {
         return;
     }
     adjust_source(ask, body, &event);

@@ -533,8 +533,8 @@ api_do(struct api_plane *api, const char *actor, const struct api_call *call, st
     buf_add_slice(&ask.body, call->body);
     const bool found = ask_target(&ask, http_method_of(slice_str(call->method)), path, query)
                        && !health_answers(api, &ask, false);
-    const bool once = found && call->once_key
-                      && endpoint_row(ask.endpoint)->repeat == ENDPOINT_REPEAT_ONCE;
+    const bool once =
+        found && call->once_key && endpoint_row(ask.endpoint)->repeat == ENDPOINT_REPEAT_ONCE;
     if (found && (!once || receipt_key_take(&ask, slice_str(call->once_key)))) {
         work_on(&api->workers[API_THREADS], &ask);
     }

@@ -136,7 +136,8 @@ caps_change(struct api_worker *worker, struct ask *ask, struct event *event,
     event->admin.cap.limit_id = limit->limit_id;
     write_note(&note, event, limit, what);
     event->admin.note = buf_slice(&note);
-    const bool came = !note.failed && change_once(worker, ask, event, (struct slice){ 0 }, &verdict);
+    const bool came =
+        !note.failed && change_once(worker, ask, event, (struct slice){ 0 }, &verdict);
     if (note.failed) {
         answer_fault(ask, API_FAULT_MEMORY, NULL);
     }

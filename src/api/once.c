@@ -53,8 +53,8 @@ open_all(struct once *once, struct policy *policy, struct api_error *error)
 }
 
 enum status
-api_do_once(struct policy *policy, const char *actor, const struct api_call *call,
-    int *http_status, struct buf *out, int64_t *orphans, struct api_error *error)
+api_do_once(struct policy *policy, const char *actor, const struct api_call *call, int *http_status,
+    struct buf *out, int64_t *orphans, struct api_error *error)
 {
     struct once once = { 0 };
     const enum status status = open_all(&once, policy, error);

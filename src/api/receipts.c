@@ -162,7 +162,8 @@ ask_gate(struct api_worker *worker, struct ask *ask, struct event *event, struct
     *receipt = ask->receipt;
     receipt->status = ask->status;
     receipt->answer = kept.ptr ? kept : buf_slice(&ask->out);
-    if (ask->out.failed || (receipt->name[0] && !receipt_answer(receipt->answer, INT64_MAX, room))) {
+    if (ask->out.failed
+        || (receipt->name[0] && !receipt_answer(receipt->answer, INT64_MAX, room))) {
         answer_fault(ask, API_FAULT_MEMORY, NULL);
         return false;
     }
@@ -181,9 +182,7 @@ change_once(struct api_worker *worker, struct ask *ask, struct event *event, str
         return false;
     }
     switch (verdict->admin) {
-    case ADMIN_DONE:
-        fill_number(ask, verdict->new_id);
-        return true;
+    case ADMIN_DONE: fill_number(ask, verdict->new_id); return true;
     case ADMIN_REUSED: answer_fault(ask, API_FAULT_IDEMPOTENCY_REUSED, NULL); return false;
     case ADMIN_REPEATED:
         if (ask->status != 0) {

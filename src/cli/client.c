@@ -155,8 +155,7 @@ client_ask(const char *socket_path, const struct cli_request *asked, int *http_s
     if (status == STATUS_OK && answer.len == 0) {
         status = fail(error, STATUS_CLOSED, socket_path, "the connection broke off");
     }
-    if (status == STATUS_OK
-        && !parse_answer(buf_slice(&answer), asked->method, http_status, out)) {
+    if (status == STATUS_OK && !parse_answer(buf_slice(&answer), asked->method, http_status, out)) {
         status = fail(error, STATUS_IO, socket_path,
             "its answer is no HTTP; is this the socket of a gateway?");
     }

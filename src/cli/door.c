@@ -9,11 +9,11 @@
 #include "base/place.h"
 #include "base/secret.h"
 
-#define ENV_CONTROL "TIDEGATE_CONTROL"
-#define PATH_BYTES  4096
-#define LOST_PAUSE_S 1
+#define ENV_CONTROL    "TIDEGATE_CONTROL"
+#define PATH_BYTES     4096
+#define LOST_PAUSE_S   1
 #define ONCE_KEY_BYTES (sizeof("cli-") + 43)
-#define ANY_PORT    1 /* of a simulated provider that is not called */
+#define ANY_PORT       1 /* of a simulated provider that is not called */
 
 /* --- Texts of requests. */
 
@@ -220,8 +220,8 @@ ask_books(struct asking *asking, struct policy *policy, const char *path)
         (void)slice_to_cstr(slice_str(why_not), why.text, sizeof(why.text));
         policy_unref(policy);
     } else {
-        status = door->cli->without_gateway(policy, &asking->request, &asking->http_status,
-             &asking->out, &orphans, &why);
+        status = door->cli->without_gateway(
+            policy, &asking->request, &asking->http_status, &asking->out, &orphans, &why);
     }
     if (status != STATUS_OK) {
         const bool sandbox = !door->config && !file_exists(CONFIG_FILE_DEFAULT);
@@ -284,7 +284,8 @@ ask(struct asking *asking)
 static bool
 store_of_gateway(struct door *door, const char *socket_path, struct buf *url)
 {
-    struct asking asking = { .door = door, .request = { "GET", SLICE("/api/v1/status"), { 0 }, NULL } };
+    struct asking asking = { .door = door,
+        .request = { "GET", SLICE("/api/v1/status"), { 0 }, NULL } };
     const enum status status = ask_at(&asking, socket_path);
     struct json_object *answer = status == STATUS_OK && asking.http_status == 200
                                      ? json_tokener_parse(buf_cstr(&asking.out))

@@ -1,12 +1,17 @@
-/* cli/ledger_adjust.c: tidegate ledger adjust: what a call cost, or what an account has used, put right. */
+/* cli/ledger_adjust.c: tidegate ledger adjust: what a call cost, or what somebody has used of a limit, put right. */
 #include "cli/cli_priv.h"
 
 #include <stdio.h>
 
 #include "base/money.h"
 
+/* Whom a limit may count for, by the names of options and of members of the body. */
+static const char *const whose[] = { "account", "key", "thread", "model", "tier", "plan", "group",
+    "organisation", "tag" };
+
 struct adjust_options {
-    const char *request, *account, *limit, *by, *note, *source;
+    const char *request, *limit, *by, *note, *source;
+    const char *whose[countof(whose)];
 };
 
 /* "+5 USD", "-0.20 USD", "-3": false where it is neither. */
@@ -32,8 +37,26 @@ print_adjusted(struct json_object *answer)
             delta, json_text(answer, "source"), cost);
         return;
     }
+    struct buf who = { 0 };
+    for (size_t i = 0; i < countof(whose); i++) {
+        const char *name = json_text(answer, whose[i]);
+        if (name[0]) {
+            buf_addf(&who, "%s%s %s", who.len ? ", " : "", whose[i], name);
+        }
+    }
     (void)printf("The limit '%s' counts %s more for %s from now on.\n", json_text(answer, "limit"),
-        delta, json_has(answer, "account") ? json_text(answer, "account") : "the gateway");
+        delta, who.len ? buf_cstr(&who) : "the gateway");
+    buf_free(&who);
+}
+
+static bool
+names_somebody(const struct adjust_options *options)
+{
+    bool named = options->limit != NULL;
+    for (size_t i = 0; i < countof(whose); i++) {
+        named |= options->whose[i] != NULL;
+    }
+    return named;
 }
 
 int
@@ -44,7 +67,15 @@ command_ledger_adjust(struct cli *cli, int argc, char **argv)
     int exit_status = EXIT_OK;
     const struct argument arguments[] = {
         { "REQUEST", ARGUMENT_WORD, &options.request, false },
-        { "--account", ARGUMENT_TEXT, &options.account, false },
+        { "--account", ARGUMENT_TEXT, &options.whose[0], false },
+        { "--key", ARGUMENT_TEXT, &options.whose[1], false },
+        { "--thread", ARGUMENT_TEXT, &options.whose[2], false },
+        { "--model", ARGUMENT_TEXT, &options.whose[3], false },
+        { "--tier", ARGUMENT_TEXT, &options.whose[4], false },
+        { "--plan", ARGUMENT_TEXT, &options.whose[5], false },
+        { "--group", ARGUMENT_TEXT, &options.whose[6], false },
+        { "--organisation", ARGUMENT_TEXT, &options.whose[7], false },
+        { "--tag", ARGUMENT_TEXT, &options.whose[8], false },
         { "--limit", ARGUMENT_TEXT, &options.limit, false },
         { "--by", ARGUMENT_TEXT, &options.by, true },
         { "--note", ARGUMENT_TEXT, &options.note, false },
@@ -54,9 +85,10 @@ command_ledger_adjust(struct cli *cli, int argc, char **argv)
     if (!arguments_parse(cli, argc, argv, arguments, countof(arguments), &exit_status)) {
         return exit_status;
     }
-    if (!options.by || (options.request != NULL) == (options.account || options.limit)) {
+    if (!options.by || (options.request != NULL) == names_somebody(&options)) {
         (void)cli_fail(
-            "ledger adjust: wanted is --by AMOUNT with a REQUEST, or with --account NAME");
+            "ledger adjust: wanted is --by AMOUNT with a REQUEST, or with --account NAME, or "
+            "with --limit LIMIT and whom it counts for");
         return EXIT_USAGE;
     }
     struct buf body = { 0 };
@@ -66,7 +98,9 @@ command_ledger_adjust(struct cli *cli, int argc, char **argv)
         return EXIT_USAGE;
     }
     body_add(&body, "request", options.request);
-    body_add(&body, "account", options.account);
+    for (size_t i = 0; i < countof(whose); i++) {
+        body_add(&body, whose[i], options.whose[i]);
+    }
     body_add(&body, "limit", options.limit);
     body_add(&body, "note", options.note);
     body_add(&body, "source", options.source);

@@ -209,8 +209,7 @@ index_row(struct work *work, enum slot_kind kind, struct slot *slot)
         index_set(work, NEED_ISSUED, 0, 0, ((struct issued_slot *)(void *)slot)->row.id_hash, slot);
         return;
     case SLOTS_RECEIPT:
-        index_set(
-            work, NEED_RECEIPT, 0, 0, ((struct receipt_slot *)(void *)slot)->row.name, slot);
+        index_set(work, NEED_RECEIPT, 0, 0, ((struct receipt_slot *)(void *)slot)->row.name, slot);
         return;
     default: check(!"a kind of slot without names");
     }

@@ -594,7 +594,8 @@ bool
 receipt_valid(const struct receipt_row *row)
 {
     return TERMINATED(row->name) && row->name[0] && (row->asked[0] == '\0' || is_hash(row->asked))
-           && is_wall_ms(row->at_ms) && (row->status == 0 || (row->status > 199 && row->status < 300))
+           && is_wall_ms(row->at_ms)
+           && (row->status == 0 || (row->status > 199 && row->status < 300))
            && TERMINATED(row->answer);
 }
 

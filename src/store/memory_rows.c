@@ -372,7 +372,8 @@ static enum status
 receipt_add(struct store *store, const struct receipt_row *row)
 {
     if (table_find(table_of(store, TABLE_RECEIPT), row)) {
-        return store_fail(store->last_error, STATUS_EXISTS, "table receipt has '%s' already", row->name);
+        return store_fail(
+            store->last_error, STATUS_EXISTS, "table receipt has '%s' already", row->name);
     }
     return insert_row(store, TABLE_RECEIPT, ++memory_store_of(store)->next_row_id, row);
 }

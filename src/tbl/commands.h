@@ -140,10 +140,14 @@
         "--ndjson          a JSON object a line\n"                                                               \
         COMMAND_DOOR_LINES)                                                                                      \
     X(ledger_adjust, "ledger adjust",                                                                            \
-        "[REQUEST] [--account NAME] [--limit LIMIT] --by AMOUNT [--note TEXT] [--source NAME]",                  \
-        "correct what a call cost, or what an account has used of a limit",                                      \
+        "[REQUEST] --by AMOUNT [--limit LIMIT] [--account NAME] [--key ID] [--thread ID] [--model NAME]\n"        \
+        "                  [--tier TIER] [--plan NAME] [--group NAME] [--organisation NAME] [--tag VALUE]\n"    \
+        "                  [--note TEXT] [--source NAME]",                                                       \
+        "correct what a call cost, or what somebody has used of a limit",                                        \
         "REQUEST           a call that is booked, by its x-request-id\n"                                         \
-        "--account NAME    instead: what it has used in the window that is open\n"                               \
+        "--account NAME    instead: what it has used in the window that is open; so too --key ID, --thread ID\n"  \
+        "                  (its tree), --model, --tier, --plan, --group, --organisation NAME and --tag VALUE,\n" \
+        "                  whatever the limit counts per; --account with --model where it counts per both\n"     \
         "--limit LIMIT     of which limit; default: the first on what an account may spend a day, week or month\n" \
         "--by AMOUNT       '+5 USD' or '-0.20 USD'; of limits on something else a number\n"                      \
         "--note TEXT       why; it stays on the ledger\n"                                                        \

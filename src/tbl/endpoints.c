@@ -2,7 +2,7 @@
 #include "tbl/endpoints.h"
 
 static const struct endpoint_row rows[] = {
-#define ENDPOINT_ROW(id, method, path, owner, access, dispatches, repeat, help)                            \
+#define ENDPOINT_ROW(id, method, path, owner, access, dispatches, repeat, help)                    \
     [ENDPOINT_##id] = { #method, path, ENDPOINT_OWNER_##owner, ENDPOINT_ACCESS_##access,           \
         dispatches, ENDPOINT_REPEAT_##repeat, help },
     ENDPOINTS(ENDPOINT_ROW)

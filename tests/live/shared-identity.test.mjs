@@ -5,7 +5,7 @@ import assert from 'node:assert/strict';
 import net from 'node:net';
 import { after, before, beforeEach, describe, test } from 'node:test';
 
-import { Mock, SLOW, callOf, modelsOn, ownLimit, providersOn, run, until } from './harness.mjs';
+import { Mock, SLOW, ask as question, callOf, modelsOn, ownLimit, providersOn, run, until } from './harness.mjs';
 import { Postgres } from './postgres.mjs';
 import { assertRefusal } from './refusal.mjs';
 import { Fleet, numberOf, sendKept } from './shared.mjs';
@@ -76,6 +76,9 @@ beforeEach(async () => {
 
 const ask = (gateway, key, model = 'quick', headers = {}) =>
   sendKept(gateway, key, callOf('chat', model, { limit: model === 'quick' ? ownLimit() : 100 }), { headers });
+
+/** A correction at one gateway: the whole answer. */
+const adjust = (gateway, body, headers = {}) => question({ socketPath: gateway.control, path: '/api/admin/adjust' }, { body, headers });
 
 async function assertServed(gateway, key, model, headers) {
   const answer = await ask(gateway, key, model, headers);
@@ -156,6 +159,40 @@ describe('what an admin does at one gateway holds at the next call of the other'
     await b.admin('/api/admin/adjust', 'POST', { account: name, limit: 'month', delta_micros: -6 * CALL_MICROS });
     await assertServed(a, secret, 'monthly');
     await fleet.booked();
+  });
+
+  test('a change under an idempotency key, asked for at both at once and again later', async () => {
+    a.addAccount('once');
+    const change = (gateway, delta_micros, key) =>
+      adjust(gateway, { account: 'once', limit: 'month', delta_micros }, { 'idempotency-key': key });
+    for (let trial = 1; trial <= TRIALS; trial++) {
+      const answers = await Promise.all(Array.from({ length: 10 }, (_, i) => change(i % 2 ? a : b, trial, `trial-${trial}`)));
+      assert.deepEqual([...new Set(answers.map((answer) => `${answer.status} ${answer.text}`))].length, 1);
+      assert.equal(answers[0].status, 200, answers[0].text);
+      assert.equal(answers.filter((answer) => !answer.headers['idempotent-replayed']).length, 1);
+      for (const gateway of [a, b]) {
+        assert.equal((await change(gateway, trial, `trial-${trial}`)).text, answers[0].text);
+        assert.equal((await change(gateway, trial + 1, `trial-${trial}`)).status, 422);
+      }
+    }
+    assert.equal((await a.ledger({ kind: 'adjust', account: 'once' })).length, TRIALS);
+  });
+
+  test('a call that both correct in the same instant: once a source, and never to less than nothing', async () => {
+    const { secret, name } = await member('corrected');
+    for (let trial = 0; trial < TRIALS; trial++) {
+      const { request_id: request } = await assertServed(a, secret);
+      await fleet.booked();
+      const invoice = { request, delta_micros: 10, source: 'invoice' };
+      const told = await Promise.all([a, b, a, b].map((gateway) => adjust(gateway, invoice)));
+      assert.deepEqual(told.map((answer) => answer.status).sort(), [200, 409, 409, 409], told.map((answer) => answer.text).join());
+      const { cost_micros } = told.find((answer) => answer.status === 200).json;
+      const all = { request, delta_micros: -cost_micros };
+      const back = await Promise.all([a, b, b].map((gateway, i) => adjust(gateway, { ...all, source: `given back ${i}` })));
+      assert.deepEqual(back.map((answer) => answer.status).sort(), [200, 400, 400], back.map((answer) => answer.text).join());
+      assert.equal(back.find((answer) => answer.status === 200).json.cost_micros, 0);
+    }
+    assert.equal((await a.ledger({ kind: 'adjust', account: name })).length, 2 * TRIALS);
   });
 
   test('an account that both meet for the first time is one account', async () => {

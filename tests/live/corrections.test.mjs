@@ -1,0 +1,139 @@
+// Goal: what anybody has used of a limit can be corrected, whoever it counts for, and the next call honours it; what
+// names nobody is refused with the names there are.
+// Method: a limit per each kind of subject, corrected up to its cap and back again between calls.
+import assert from 'node:assert/strict';
+import { after, before, describe, test } from 'node:test';
+
+import { Gateway, Mock, ask, callOf, modelsOn, run, send } from './harness.mjs';
+
+const CAP_MICROS = 1_000_000;
+const PERS = ['gateway', 'account', 'key', 'thread_tree', 'model', 'account_model', 'plan', 'group', 'organisation', 'tier', 'tag'];
+
+const limitOf = (per) => `by-${per.replace('_', '-')}`;
+
+let mock;
+let gateway;
+let secret;
+let key;
+before(async () => {
+  mock = await Mock.start();
+  const models = Object.fromEntries(PERS.map((per) => [`m-${per}`, 'openai']));
+  gateway = await Gateway.start(mock, {
+    models: { ...modelsOn(models, { tier: 'free' }), ...modelsOn({ 'm-rate': 'openai', 'm-other': 'openai' }, { tier: 'premium' }) },
+    plans: { free: {}, pro: {} },
+    groups: { research: { members: ['ada'], organisation: 'acme' } },
+    tags: { team: { header: 'x-team' } },
+    limits: {
+      ...Object.fromEntries(
+        PERS.map((per) => [
+          limitOf(per),
+          {
+            counts: 'cost', per, window: per === 'thread_tree' ? 'lifetime' : 'month', cap: `${CAP_MICROS} micros`,
+            of: { model: `m-${per}` }, ...(per === 'tag' && { tag: 'team' }),
+          },
+        ]),
+      ),
+      rate: { counts: 'requests', per: 'model', window: { rate: '60/min', burst: 10 }, of: { model: 'm-rate' } },
+    },
+  });
+  gateway.addAccount('ada', '--plan', 'pro', '--organisation', 'acme');
+  ({ secret, id: key } = gateway.addKey('ada'));
+});
+after(async () => {
+  await gateway?.stop();
+  await mock?.stop();
+});
+
+const call = (per) => {
+  const asked = callOf('chat', `m-${per}`, { limit: 20 });
+  return send(gateway, secret, { ...asked, headers: { ...asked.headers, 'x-team': 'search', 'x-tidegate-thread': 'run' } });
+};
+const adjust = (body) => ask({ socketPath: gateway.control, path: '/api/admin/adjust' }, { body });
+
+describe('a correction', () => {
+  test('reaches whoever a limit counts for', async () => {
+    let thread;
+    const named = {
+      gateway: () => ({}),
+      account: () => ({ account: 'ada' }),
+      key: () => ({ key }),
+      thread_tree: () => ({ thread }),
+      model: () => ({ model: 'm-model' }),
+      account_model: () => ({ account: 'ada', model: 'm-account_model' }),
+      plan: () => ({ plan: 'pro' }),
+      group: () => ({ group: 'research' }),
+      organisation: () => ({ organisation: 'acme' }),
+      tier: () => ({ tier: 'free' }),
+      tag: () => ({ tag: 'search' }),
+    };
+    for (const per of PERS) {
+      const first = await call(per);
+      assert.equal(first.status, 200, first.text);
+      await gateway.booked();
+      thread = (await gateway.admin('/api/v1/threads')).threads[0].id;
+      const body = { limit: limitOf(per), ...named[per]() };
+      const before = (await gateway.admin('/api/admin/limits')).meters.find((meter) => meter.limit === body.limit);
+      const up = await adjust({ ...body, delta_micros: CAP_MICROS });
+      assert.equal(up.status, 200, `${per}: ${up.text}`);
+      const { meters } = await gateway.admin('/api/admin/limits');
+      const own = meters.filter((meter) => meter.limit === body.limit);
+      assert.deepEqual(own.map((meter) => meter.used), [before.used + CAP_MICROS], `${per} has one meter: ${JSON.stringify(own)}`);
+      for (const [name, value] of Object.entries(named[per]())) {
+        assert.equal(up.json[name], name === 'tag' ? `team=${value}` : value);
+      }
+      const refused = await call(per);
+      assert.equal(refused.status, 402, `${per}: ${refused.text}`);
+      assert.equal((await adjust({ ...body, delta_micros: -CAP_MICROS })).status, 200);
+      assert.equal((await call(per)).status, 200, per);
+    }
+  });
+
+  test('of nobody says who there is, and changes nothing', async () => {
+    const rows = (await gateway.ledger({ kind: 'adjust' })).length;
+    const micros = { delta_micros: 5 };
+    for (const [body, status, code, words] of [
+      [{ limit: 'by-modle', ...micros }, 404, 'limit_not_found', /'by-modle'; there are by-gateway, by-account, .*rate\./],
+      [{ limit: 'by-model', model: 'm-modle', ...micros }, 404, 'subject_not_found', /'m-modle'; there are 'm-account', .*'m-tier'\./],
+      [{ limit: 'by-plan', plan: 'gold', ...micros }, 404, 'subject_not_found', /'gold'; there are 'free', 'pro'\./],
+      [{ limit: 'by-group', group: 'sales', ...micros }, 404, 'subject_not_found', /'sales'; there is 'research'\./],
+      [{ limit: 'by-organisation', organisation: 'acne', ...micros }, 404, 'subject_not_found', /'acne'; there is 'acme'\./],
+      [{ limit: 'by-tier', tier: 'gold', ...micros }, 404, 'subject_not_found', /'gold'; there are 'free', 'premium'\./],
+      [{ limit: 'by-tag', tag: 'team=sales', ...micros }, 404, 'subject_not_found', /'team=sales'; there is 'team=search'\./],
+      [{ limit: 'by-account', account: 'bob', ...micros }, 404, 'account_unknown', /account/],
+      [{ limit: 'by-key', key: 'key_1', ...micros }, 404, 'key_not_found', /no such key/],
+      [{ limit: 'by-thread-tree', thread: 'thr_1', ...micros }, 404, 'thread_not_found', /no such thread/],
+      [{ limit: 'by-key', account: 'ada', ...micros }, 400, 'body_field_invalid', /'account' is too much: the limit 'by-key' counts per key/],
+      [{ limit: 'by-account-model', account: 'ada', ...micros }, 400, 'body_field_invalid', /'model' is missing/],
+      [{ limit: 'by-account', ...micros }, 400, 'body_field_invalid', /'account' is missing/],
+      [{ limit: 'by-gateway', plan: 'pro', ...micros }, 400, 'body_field_invalid', /'plan' is too much/],
+      [{ group: 'research', ...micros }, 400, 'body_field_invalid', /'limit' is missing/],
+      [{ request: 'req_5', key, ...micros }, 400, 'body_field_invalid', /'request' stands alone/],
+      [{ limit: 'rate', model: 'm-rate', ...micros }, 400, 'body_field_invalid', /of others say 'delta'/],
+      [{ limit: 'rate', model: 'm-rate', delta: 5 }, 400, 'cap_misplaced', /does not count/],
+    ]) {
+      const answer = await adjust(body);
+      assert.deepEqual([answer.status, answer.json?.error.code], [status, code], `${JSON.stringify(body)}: ${answer.text}`);
+      assert.match(answer.json.error.message, words);
+    }
+    assert.equal((await gateway.ledger({ kind: 'adjust' })).length, rows);
+  });
+
+  test('is a command', () => {
+    const words = (...more) => run(['ledger', 'adjust', '--by', '0.10 USD', ...more, '--control', gateway.control]);
+    assert.match(words('--limit', 'by-group', '--group', 'research').out, /'by-group' counts \$0\.10 more for group research/);
+    assert.match(words('--limit', 'by-key', '--key', key).out, /for key key_\d+ from now on/);
+    assert.match(words('--limit', 'by-account-model', '--account', 'ada', '--model', 'm-account_model').out, /account ada, model m-account_model/);
+    const wrong = words('--limit', 'by-group', '--group', 'sales');
+    assert.equal(wrong.code, 1);
+    assert.match(wrong.err, /there is 'research'/);
+    assert.equal(words().code, 2);
+  });
+
+  test('leaves books that agree', async () => {
+    await gateway.booked();
+    await gateway.program.end('SIGTERM');
+    const audit = run(['check', '--store', '--config', gateway.file], { cwd: gateway.dir });
+    assert.equal(audit.code, 0, audit.out + audit.err);
+    await gateway.launch();
+  });
+});
