@@ -187,6 +187,10 @@ audit_adjust_call(struct audit *audit, const struct admin_event *admin, const st
         }
         return;
     }
+    if (verdict->admin == ADMIN_STALE) { /* nothing is to be found of it */
+        coverage.corrected_stale++;
+        return;
+    }
     for (int i = 0; i < writes->committed; i++) {
         struct write *write = &writes->items[i];
         const struct ledger_row *row = &write->row.ledger;

@@ -55,6 +55,7 @@ on_row(void *user, const struct ledger_row *row)
     }
     call->cost_micros += row->cost_micros;
     if (row->kind == LEDGER_ADJUST) {
+        adjust->after_count++;
         call->done_before = call->done_before || strcmp(row->source, call->source) == 0;
         return true;
     }
@@ -99,27 +100,12 @@ hold_drawn(struct world *world, const struct sim_node *node)
     return open ? open->hold_id : world->booked[draw_below(&world->rng, countof(world->booked))];
 }
 
-/* The control plane of a gateway makes them one after the other. */
-static bool
-is_correcting(const struct world *world, const struct sim_node *node)
-{
-    for (int i = 0; i < SIM_CALLS; i++) {
-        const struct sim_call *call = &world->calls[i];
-        if (call->state == CALL_OTHER && call->node == node->index && call->event.kind == EVENT_ADMIN
-            && call->event.admin.verb == ADMIN_ADJUST && call->event.admin.adjust.hold_id != 0) {
-            return true;
-        }
-    }
-    return false;
-}
-
-void
-act_correct(struct world *world, struct sim_node *node)
+static void
+correct(struct world *world, struct sim_node *node, int64_t hold_id, bool second)
 {
     static const char *const sources[] = { "admin:invoice", "admin:support", "admin:monthly" };
     struct rng *rng = &world->rng;
-    const int64_t hold_id = hold_drawn(world, node);
-    const bool free = hold_id != 0 && node->adopted >= 0 && !is_correcting(world, node);
+    const bool free = hold_id != 0 && node->adopted >= 0;
     struct sim_call *call = free ? client_new(world, node, CALL_OTHER) : NULL;
     if (!call) {
         return;
@@ -134,11 +120,15 @@ act_correct(struct world *world, struct sim_node *node)
     admin->adjust.hold_id = hold_id;
     slice_to_cstr(slice_str(booked.source), admin->actor, sizeof admin->actor);
     read_call(world, &booked);
+    if (second && !booked.found) { /* the control plane knows no such call */
+        call->state = CALL_NONE;
+        return;
+    }
     const bool lowers = booked.cost_micros > 0 && draw_chance(rng, 5000);
     admin->adjust.delta = lowers ? -draw_between(rng, 1, booked.cost_micros) : draw_between(rng, 1, 6000);
     admin->note = SLICE("{\"why\":1}");
     world->corrected = hold_id;
-    if (booked.done_before) { /* the control plane refuses it; two at once meet the gate */
+    if (booked.done_before) { /* the control plane refuses it; of two at once the gate does */
         coverage.corrected_twice++;
         if (!SIM_CORRECTS_TWICE) {
             call->state = CALL_NONE;
@@ -146,4 +136,17 @@ act_correct(struct world *world, struct sim_node *node)
         }
     }
     client_submit(world, node, call);
+}
+
+/* Now and then two admins at once, at one gateway or two. */
+void
+act_correct(struct world *world, struct sim_node *node)
+{
+    const int64_t hold_id = hold_drawn(world, node);
+    correct(world, node, hold_id, false);
+    if (draw_chance(&world->rng, 2000)) {
+        struct sim_node *other = &world->nodes[draw_below(&world->rng, world->node_count)];
+        const bool takes = other->engine && !other->dead && other->paused_until_ms <= world->time_ms;
+        correct(world, takes ? other : node, hold_id, true);
+    }
 }

@@ -318,6 +318,7 @@ tell_caps(void)
     cell("corrected", "where its window was over", coverage.corrected_late);
     cell("corrected", "a call in flight: refused", coverage.corrected_open);
     cell("corrected", "by a source that did so before: refused", coverage.corrected_twice);
+    cell("corrected", "when another correction came first: refused", coverage.corrected_stale);
     cell("substitute", "another model", coverage.substituted_model);
     cell("rolling", "charges that are counted together", coverage.merged);
     cell("edge", "29 February", coverage.leap_days);

@@ -456,7 +456,7 @@ enum reported_cell { REPORTED_CELLS(CELL_ENUM) REPORTED_CELL_COUNT };
 #undef CELL_ENUM
 struct coverage {
     int64_t reported[REPORTED_CELL_COUNT];
-    int64_t corrected_open, corrected_orphans, corrected_late, corrected_up, corrected_down, corrected_twice;
+    int64_t corrected_open, corrected_orphans, corrected_late, corrected_up, corrected_down, corrected_twice, corrected_stale;
     int64_t events, turns, restarts, worlds;
     int64_t forms[COUNT_KIND_COUNT][WINDOW_KIND_COUNT][AT_CAP_KIND_COUNT][FORM_CELL_COUNT];
     int64_t pers[PER_KIND_COUNT][FORM_CELL_COUNT], modes[SIM_MODES][FORM_CELL_COUNT];
