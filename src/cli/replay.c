@@ -26,6 +26,13 @@ struct reading {
 };
 
 static void
+on_limit_def(void *user, const struct limit_def_row *row)
+{
+    struct reading *reading = user;
+    reading->failed = reading->failed || !replay_limit(reading->replay, row);
+}
+
+static void
 on_account(void *user, const struct account_row *row)
 {
     struct reading *reading = user;
@@ -37,6 +44,13 @@ on_key(void *user, const struct key_row *row)
 {
     struct reading *reading = user;
     reading->failed = reading->failed || !replay_key(reading->replay, row);
+}
+
+static void
+on_subject(void *user, const struct subject_row *row)
+{
+    struct reading *reading = user;
+    reading->failed = reading->failed || !replay_subject(reading->replay, row);
 }
 
 static void
@@ -135,6 +149,59 @@ print_groups(const struct replay_report *report)
     table_print(&table, output_is_terminal());
 }
 
+static const struct column ended_columns[] = {
+    { "ACCOUNT", COLUMN_LEFT },
+    { "ENDED BY", COLUMN_LEFT },
+    { "CALLS", COLUMN_RIGHT },
+    { "NOT SPENT", COLUMN_RIGHT },
+    { "FIRST (UTC)", COLUMN_LEFT },
+    { "LAST (UTC)", COLUMN_LEFT },
+};
+
+static void
+print_ended_groups(const struct replay_report *report)
+{
+    struct table table;
+    table_start(&table, ended_columns, countof(ended_columns));
+    for (int32_t i = 0; i < report->ended_group_count; i++) {
+        const struct replay_group *group = &report->ended_groups[i];
+        char first[32];
+        char last[32];
+        minute_text(group->first_ms, first);
+        minute_text(group->last_ms, last);
+        table_cell(&table, group->account);
+        table_cell(&table, group->limit);
+        table_cell_i64(&table, group->count);
+        table_cell_money(&table, group->cost_micros);
+        table_cell(&table, first);
+        table_cell(&table, last);
+    }
+    (void)fflush(stdout);
+    table_print(&table, output_is_terminal());
+}
+
+/* What the report does not stand on. */
+static void
+print_gaps(const struct replay_report *report, const struct store_scan *scan)
+{
+    if (report->asks_unknown > 0) {
+        (void)printf("%lld more were left out: too little is recorded of them.\n",
+            (long long)report->asks_unknown);
+    }
+    if (report->reports_unknown > 0) {
+        (void)printf(
+            "Not replayed: what providers reported is not recorded for %lld calls; limits on "
+            "it stopped none of them.\n",
+            (long long)report->reports_unknown);
+    }
+    if (scan->kept_from_ms > report->since_ms) {
+        char kept[32];
+        minute_text(scan->kept_from_ms, kept);
+        (void)printf(
+            "The ledger is whole from %s on; what was deleted before is not counted.\n", kept);
+    }
+}
+
 static void
 print_report(const struct replay_report *report, const struct store_scan *scan)
 {
@@ -146,29 +213,31 @@ print_report(const struct replay_report *report, const struct store_scan *scan)
         (long long)report->refused);
     (void)printf("; %lld would wait first, %lld get a lower output limit, %lld another model.\n",
         (long long)report->waited, (long long)report->lowered, (long long)report->rerouted);
+    if (report->ended_early > 0) {
+        (void)printf("  %lld of those allowed would have ended early, with shorter answers.\n",
+            (long long)report->ended_early);
+    }
     (void)printf("%lld kinds of refusals of then, asked once each: %lld would pass now.\n",
         (long long)report->asks_refused, (long long)report->asks_allowed);
-    if (report->asks_unknown > 0) {
-        (void)printf("%lld more were left out: too little is recorded of them.\n",
-            (long long)report->asks_unknown);
-    }
-    if (scan->kept_from_ms > report->since_ms) {
-        char kept[32];
-        minute_text(scan->kept_from_ms, kept);
-        (void)printf(
-            "The ledger is whole from %s on; what was deleted before is not counted.\n", kept);
-    }
+    print_gaps(report, scan);
     (void)printf("\nMoney\n");
     print_money("booked for these calls", report->cost_before_micros);
     print_money("of it, for calls that would be refused", report->cost_refused_micros);
     print_money("at the prices of that configuration", report->cost_after_micros);
     print_money("the difference", report->cost_after_micros - report->cost_before_micros);
+    if (report->ended_early > 0) {
+        print_money("not spent, by answers that end early", report->cost_unspent_micros);
+    }
     if (report->asks_allowed > 0) {
         print_money("beside it, refusals that would pass (estimated)", report->cost_asks_micros);
     }
     if (report->group_count > 0) {
         (void)printf("\nWho would be refused\n");
         print_groups(report);
+    }
+    if (report->ended_group_count > 0) {
+        (void)printf("\nWhose answers would end early\n");
+        print_ended_groups(report);
     }
 }
 
@@ -229,6 +298,26 @@ json_groups(struct buf *out, const struct replay_report *report)
 }
 
 static void
+json_ended_groups(struct buf *out, const struct replay_report *report)
+{
+    buf_add_str(out, ",\"ended_early\":[");
+    for (int32_t i = 0; i < report->ended_group_count; i++) {
+        const struct replay_group *group = &report->ended_groups[i];
+        buf_add_str(out, i ? ",{\"account\":" : "{\"account\":");
+        buf_add_json(out, slice_str(group->account));
+        buf_add_str(out, ",\"limit\":");
+        buf_add_json(out, slice_str(group->limit));
+        json_number_of(out, "calls", group->count);
+        json_number_of(out, "unspent_micros", group->cost_micros);
+        json_time(out, "first_at", group->first_ms);
+        json_time(out, "last_at", group->last_ms);
+        buf_addf(out, ",\"first_request\":\"req_%lld\",\"last_request\":\"req_%lld\"}",
+            (long long)group->first_request, (long long)group->last_request);
+    }
+    buf_add_char(out, ']');
+}
+
+static void
 json_report(struct buf *out, const struct replay_report *report, const struct store_scan *scan)
 {
     buf_addf(out, "{\"calls\":%lld", (long long)report->calls);
@@ -239,16 +328,20 @@ json_report(struct buf *out, const struct replay_report *report, const struct st
     json_number_of(out, "waited", report->waited);
     json_number_of(out, "output_lowered", report->lowered);
     json_number_of(out, "other_model", report->rerouted);
+    json_number_of(out, "ended_early_calls", report->ended_early);
     json_number_of(out, "refusals_asked_again", report->asks_refused);
     json_number_of(out, "refusals_that_pass", report->asks_allowed);
     json_number_of(out, "left_out", report->asks_unknown);
+    json_number_of(out, "reports_not_recorded", report->reports_unknown);
     json_number_of(out, "cost_before_micros", report->cost_before_micros);
     json_number_of(out, "cost_refused_micros", report->cost_refused_micros);
     json_number_of(out, "cost_after_micros", report->cost_after_micros);
     json_number_of(
         out, "difference_micros", report->cost_after_micros - report->cost_before_micros);
+    json_number_of(out, "cost_unspent_micros", report->cost_unspent_micros);
     json_number_of(out, "cost_refusals_that_pass_micros", report->cost_asks_micros);
     json_groups(out, report);
+    json_ended_groups(out, report);
     buf_add_str(out, "}\n");
 }
 
@@ -302,8 +395,10 @@ replay_store(const struct replay_options *options, struct replay *replay, const 
     }
     reading->replay = replay;
     struct store_scan scan = { .user = reading,
+        .limit_def = on_limit_def,
         .account = on_account,
         .key = on_key,
+        .subject = on_subject,
         .ledger = on_ledger,
         .progress = on_reading };
     progress_start(&reading->progress, "reading");

@@ -317,8 +317,11 @@ size_hold(struct call_state *state, const struct route *route)
     const struct estimate *estimate = &state->estimate;
     state->bound_output = estimate->output_bound;
     for (int32_t i = 0; i < state->limits.count; i++) {
-        state->bound_output =
-            min_i64(state->bound_output, output_within(state, &state->limits.items[i], route));
+        const int64_t output = output_within(state, &state->limits.items[i], route);
+        if (output < state->bound_output) {
+            state->bound_output = output;
+            state->lowered_by = state->limits.items[i].limit;
+        }
     }
     if (state->bound_output < estimate->output_bound) {
         state->output_limit = state->bound_output / answers;

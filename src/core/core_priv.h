@@ -178,6 +178,7 @@ struct call_state {
         foreign; /* routes, bit by bit: not to be asked; of these, they do not know the id */
     int64_t output_limit; /* of one answer, -1 = as the request has it */
     bool lowered;
+    const struct limit *lowered_by; /* which leaves so little room; NULL = none */
     int64_t held_output, bound_output, held_micros, bound_micros, est_micros;
     const struct limit *substituted; /* the limit whose substitute is tried; NULL = none */
 };

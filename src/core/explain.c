@@ -354,6 +354,7 @@ add_hold(struct buf *out, const struct call_state *state)
     } else {
         buf_add_str(out, "null");
     }
+    add_text(out, "output_limit_lowered_by", state->lowered_by ? state->lowered_by->name : NULL);
     buf_add_char(out, '}');
 }
 

@@ -248,7 +248,8 @@ write_reported(const struct limit *limit, const struct reported_answer *answer, 
         buf_add_number(out, "resets_at_ms", answer->window->resets_at_ms);
         buf_add_number(out, "captured_ms", answer->window->captured_ms);
     }
-    buf_add_char(out, '}');
+    buf_add_number(out, "span_ms", limit->span_ms);
+    buf_add_str(out, limit->per == PER_GATEWAY ? ",\"company\":true}" : "}");
 }
 
 void

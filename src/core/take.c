@@ -400,6 +400,7 @@ allow_call(struct call_state *state, struct verdict *verdict)
     verdict->payer = hold.payer;
     verdict->output_limit = state->lowered ? state->output_limit : -1;
     verdict->output_lowered = state->lowered;
+    verdict->lowered_by = state->lowered_by ? state->lowered_by->limit_id : 0;
     verdict->output_allowed = hold.held_output >= hold.bound_output
                                   ? INT64_MAX
                                   : hold.held_output - state->policy->step_tokens * answers;

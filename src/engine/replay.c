@@ -33,6 +33,10 @@ replay_open(struct policy *policy, struct replay **out, struct replay_error *err
         replay_free(replay);
         return status;
     }
+    replay->engine->ids = (struct ids){ EPOCH_MAX, 1 }; /* none that the books may have */
+    for (int32_t i = 0; i < policy->limit_count; i++) {
+        replay->by_reports |= policy->limits[i].counts == COUNT_REPORTED;
+    }
     *out = replay;
     return STATUS_OK;
 }
@@ -50,12 +54,13 @@ replay_free(struct replay *replay)
     map_free(&replay->calls_by_id);
     map_free(&replay->accounts);
     map_free(&replay->threads);
-    map_free(&replay->groups_by_hash);
+    map_free(&replay->limits);
+    groups_free(&replay->refused_groups);
+    groups_free(&replay->ended_groups);
     arena_free(&replay->arena);
+    buf_free(&replay->packed);
     free(replay->calls);
-    free(replay->endings);
-    free(replay->groups);
-    free(replay->sorted);
+    free(replay->moments);
     free(replay->refusals);
     free(replay->at_caps);
     policy_unref(replay->policy);
@@ -64,8 +69,9 @@ replay_free(struct replay *replay)
 
 /* --- One event through the core, at its own time. */
 
-static enum status
-decide_at(struct replay *replay, const struct event *event, int64_t at_ms, struct verdict *verdict)
+enum status
+replay_decide(
+    struct replay *replay, const struct event *event, int64_t at_ms, struct verdict *verdict)
 {
     struct engine *engine = replay->engine;
     enum status status = batch_begin(engine);
@@ -113,41 +119,7 @@ fill_call(const struct replay *replay, const struct past_call *past, struct call
     }
 }
 
-/* --- Groups of refusals. */
-
-static struct replay_group *
-group_of(struct replay *replay, const struct past_call *past, const struct refusal *refusal)
-{
-    const uint64_t hash =
-        hash_pair(hash_pair((uint64_t)past->account_id, (uint64_t)refusal->reason),
-            hash_bytes(slice_str(refusal->limit_name)));
-    struct replay_group *group = map_get(&replay->groups_by_hash, hash);
-    if (group) {
-        return group;
-    }
-    if (replay->group_count == replay->group_cap) {
-        const int32_t cap = replay->group_cap ? replay->group_cap * 2 : 64;
-        struct replay_group **grown = realloc(replay->groups, (size_t)cap * sizeof(*grown));
-        if (!grown) {
-            return NULL;
-        }
-        replay->groups = grown;
-        replay->group_cap = cap;
-    }
-    group = arena_alloc(&replay->arena, sizeof(*group));
-    if (!group || !map_put(&replay->groups_by_hash, hash, group)) {
-        return NULL;
-    }
-    const char *name = map_get(&replay->accounts, (uint64_t)past->account_id);
-    *group = (struct replay_group){ .account_id = past->account_id,
-        .account = name ? name : "",
-        .reason = refusal->reason,
-        .first_ms = past->started_ms,
-        .first_request = past->request };
-    (void)slice_to_cstr(slice_str(refusal->limit_name), group->limit, sizeof(group->limit));
-    replay->groups[replay->group_count++] = group;
-    return group;
-}
+/* --- What comes of a call. */
 
 static void
 note_refused(struct replay *replay, const struct past_call *past, const struct refusal *refusal)
@@ -161,72 +133,17 @@ note_refused(struct replay *replay, const struct past_call *past, const struct r
     }
     report->refused++;
     report->cost_refused_micros = money_add(report->cost_refused_micros, past->cost_micros);
-    struct replay_group *group = group_of(replay, past, refusal);
+    const struct replay_group *group = groups_count(replay, &replay->refused_groups, past,
+        refusal->limit_name, refusal->reason, past->cost_micros);
     if (!group) {
         replay->status = STATUS_FULL;
         return;
     }
-    group->count++;
-    group->cost_micros = money_add(group->cost_micros, past->cost_micros);
-    group->last_ms = past->started_ms;
-    group->last_request = past->request;
     if (replay->refusal_count < REPLAY_REFUSALS_MAX) {
         replay->refusals[replay->refusal_count++] = (struct replay_refusal){ past->started_ms,
             past->account_id, past->request, past->cost_micros, past->model, group };
     }
 }
-
-/* --- Open calls, by when they end. */
-
-static bool
-push_ending(struct replay *replay, int64_t at_ms, size_t call)
-{
-    if (replay->ending_count == replay->ending_cap) {
-        const size_t cap = replay->ending_cap ? replay->ending_cap * 2 : 256;
-        struct ending *grown = realloc(replay->endings, cap * sizeof(*grown));
-        if (!grown) {
-            return false;
-        }
-        replay->endings = grown;
-        replay->ending_cap = cap;
-    }
-    size_t at = replay->ending_count++;
-    while (at > 0 && replay->endings[(at - 1) / 2].at_ms > at_ms) {
-        replay->endings[at] = replay->endings[(at - 1) / 2];
-        at = (at - 1) / 2;
-    }
-    replay->endings[at] = (struct ending){ at_ms, call };
-    return true;
-}
-
-static struct ending
-pop_ending(struct replay *replay)
-{
-    const struct ending first = replay->endings[0];
-    const struct ending last = replay->endings[--replay->ending_count];
-    size_t at = 0;
-    for (;;) {
-        size_t child = 2 * at + 1;
-        if (child >= replay->ending_count) {
-            break;
-        }
-        if (child + 1 < replay->ending_count
-            && replay->endings[child + 1].at_ms < replay->endings[child].at_ms) {
-            child++;
-        }
-        if (replay->endings[child].at_ms >= last.at_ms) {
-            break;
-        }
-        replay->endings[at] = replay->endings[child];
-        at = child;
-    }
-    if (replay->ending_count > 0) {
-        replay->endings[at] = last;
-    }
-    return first;
-}
-
-/* --- Begin, wait, end. */
 
 static void
 note_allowed(struct replay *replay, struct past_call *past, const struct verdict *verdict)
@@ -244,20 +161,30 @@ note_allowed(struct replay *replay, struct past_call *past, const struct verdict
     report->rerouted += verdict->model_index != past->model;
 }
 
-/* What it used; of one that was refused then, what it was estimated at. Never more than it may use now. */
-static struct usage
-usage_of(const struct past_call *past, const struct verdict *verdict)
+static void
+note_ended_early(struct replay *replay, const struct past_call *past, int64_t unspent_micros)
 {
-    struct usage usage = past->usage;
-    if (past->refused) {
-        usage.input = min_i64(TOKENS_MAX, verdict->est_input);
-        usage.output = min_i64(TOKENS_MAX, verdict->held_output);
-        usage.known = USAGE_INPUT | USAGE_OUTPUT | USAGE_ESTIMATED;
+    struct replay_report *report = &replay->report;
+    const char *limit = past->bound_by >= 0 ? replay->policy->limits[past->bound_by].name : "";
+    report->ended_early++;
+    report->cost_unspent_micros = money_add(report->cost_unspent_micros, unspent_micros);
+    if (!groups_count(replay, &replay->ended_groups, past, limit, REASON_OK, unspent_micros)) {
+        replay->status = STATUS_FULL;
     }
-    usage.output = min_i64(usage.output, max_i64(0, verdict->bound_output));
-    usage.reasoning = min_i64(usage.reasoning, usage.output);
-    usage.cost_micros = -1; /* the prices given decide */
-    return usage;
+}
+
+/* --- Begin, wait, end. */
+
+/* One that was refused then uses what it is estimated at. */
+static void
+estimate_usage(struct past_call *past, const struct verdict *verdict)
+{
+    if (past->refused) {
+        past->usage = USAGE_NONE;
+        past->usage.input = min_i64(TOKENS_MAX, verdict->est_input);
+        past->usage.output = min_i64(TOKENS_MAX, verdict->held_output);
+        past->usage.known = USAGE_INPUT | USAGE_OUTPUT | USAGE_ESTIMATED;
+    }
 }
 
 static bool
@@ -266,15 +193,16 @@ try_call(struct replay *replay, size_t index, int64_t at_ms, struct verdict *ver
     struct past_call *past = &replay->calls[index];
     struct event event = { .kind = EVENT_CALL, .reply.loop = ENGINE_NO_REPLY };
     fill_call(replay, past, &event.call);
-    replay->status = decide_at(replay, &event, at_ms, verdict);
+    if (reports_tell(replay, past, at_ms)) {
+        replay->status = replay_decide(replay, &event, at_ms, verdict);
+    }
+    reports_forget(replay);
     if (replay->status != STATUS_OK || verdict->kind != VERDICT_ALLOWED) {
         return false;
     }
     note_allowed(replay, past, verdict);
-    past->hold_id = verdict->hold_id;
-    past->usage = usage_of(past, verdict);
-    const int64_t took_ms = max_i64(0, past->ended_ms - past->started_ms);
-    if (!push_ending(replay, at_ms + took_ms, index)) {
+    estimate_usage(past, verdict);
+    if (!play_begin(replay, index, verdict, at_ms) && replay->status == STATUS_OK) {
         replay->status = STATUS_FULL;
     }
     return true;
@@ -313,8 +241,11 @@ begin_call(struct replay *replay, size_t index)
         report->cost_before_micros =
             money_add(report->cost_before_micros, past->refused ? 0 : past->cost_micros);
     }
-    if (cannot_be_asked(replay, past) || try_call(replay, index, past->started_ms, &verdict)
-        || replay->status != STATUS_OK) {
+    if (cannot_be_asked(replay, past)) {
+        return;
+    }
+    report->reports_unknown += past->counts && reports_are_missing(replay, past);
+    if (try_call(replay, index, past->started_ms, &verdict) || replay->status != STATUS_OK) {
         return;
     }
     if (verdict.kind == VERDICT_WAIT && replay->wait_count < WAITS_MAX) {
@@ -344,38 +275,49 @@ serve_waits(struct replay *replay, int64_t at_ms, bool room)
 }
 
 static void
-end_call(struct replay *replay, const struct ending *ending)
+end_call(struct replay *replay, const struct moment *moment)
 {
-    struct past_call *past = &replay->calls[ending->call];
+    struct past_call *past = &replay->calls[moment->call];
     struct replay_report *report = &replay->report;
     struct verdict verdict;
+    bool early = false;
+    int64_t unspent_micros = 0;
     struct event event = { .kind = EVENT_SETTLE, .reply.loop = ENGINE_NO_REPLY };
     event.settle.hold_id = past->hold_id;
     event.settle.dispatched = past->dispatched || past->refused;
     event.settle.unbilled = !past->billed && !past->refused;
-    event.settle.usage = past->usage;
+    event.settle.usage = play_end(replay, past, &early, &unspent_micros);
     event.settle.multiplier_pct = past->price_pct;
     event.settle.input_tokens_seen =
         past->billed && past->usage.known & USAGE_INPUT ? usage_input_total(&past->usage) : -1;
-    replay->status = decide_at(replay, &event, ending->at_ms, &verdict);
+    replay->status = replay_decide(replay, &event, moment->at_ms, &verdict);
     past->hold_id = 0;
     if (replay->status == STATUS_OK && past->counts && past->refused) {
         report->cost_asks_micros = money_add(report->cost_asks_micros, verdict.cost_micros);
     } else if (replay->status == STATUS_OK && past->counts) {
         report->cost_after_micros = money_add(report->cost_after_micros, verdict.cost_micros);
+        /* What an orphan used nobody knows: it is booked at its bound, and has no answer to be cut. */
+        if (early && past->billed && !past->orphaned) {
+            note_ended_early(replay, past, unspent_micros);
+        }
     }
     if (replay->status == STATUS_OK) {
-        serve_waits(replay, ending->at_ms, true);
+        serve_waits(replay, moment->at_ms, true);
     }
 }
 
+/* All that is due before. */
 static void
-end_until(struct replay *replay, int64_t at_ms)
+play_until(struct replay *replay, int64_t at_ms)
 {
-    while (replay->status == STATUS_OK && replay->ending_count > 0
-           && replay->endings[0].at_ms <= at_ms) {
-        const struct ending ending = pop_ending(replay);
-        end_call(replay, &ending);
+    while (replay->status == STATUS_OK && replay->moment_count > 0
+           && replay->moments[0].at_ms <= at_ms) {
+        const struct moment moment = moments_pop(replay);
+        if (!play_goes_on(&replay->calls[moment.call])) {
+            end_call(replay, &moment);
+        } else if (!play_on(replay, &moment) && replay->status == STATUS_OK) {
+            replay->status = STATUS_FULL;
+        }
     }
     if (replay->status == STATUS_OK) {
         serve_waits(replay, at_ms, false);
@@ -393,17 +335,6 @@ by_time(const void *left, const void *right)
         return a->started_ms < b->started_ms ? -1 : 1;
     }
     return a->request < b->request ? -1 : a->request > b->request;
-}
-
-static int
-by_count(const void *left, const void *right)
-{
-    const struct replay_group *a = left;
-    const struct replay_group *b = right;
-    if (a->count != b->count) {
-        return a->count > b->count ? -1 : 1;
-    }
-    return a->first_ms < b->first_ms ? -1 : a->first_ms > b->first_ms;
 }
 
 /* Before the report begins limits count, and refuse nobody: so it was, as far as this configuration goes. */
@@ -425,20 +356,17 @@ let_loose(struct replay *replay)
     for (int32_t i = 0; i < replay->policy->limit_count; i++) {
         replay->policy->limits[i].at_cap = replay->at_caps[i];
     }
+    replay->loose = true;
 }
 
 static void
 finish(struct replay *replay, struct replay_report *report)
 {
-    for (int32_t i = 0; i < replay->group_count; i++) {
-        replay->sorted[i] = *replay->groups[i];
-    }
-    if (replay->group_count > 1) {
-        qsort(replay->sorted, (size_t)replay->group_count, sizeof(*replay->sorted), by_count);
-    }
     *report = replay->report;
-    report->group_count = replay->group_count;
-    report->groups = replay->sorted;
+    report->group_count = replay->refused_groups.count;
+    report->groups = replay->refused_groups.sorted;
+    report->ended_group_count = replay->ended_groups.count;
+    report->ended_groups = replay->ended_groups.sorted;
     report->refusal_count = replay->refusal_count;
     report->refusals = replay->refusals;
 }
@@ -457,7 +385,6 @@ replay_run(struct replay *replay, int64_t since_ms, int64_t until_ms,
     bool (*progress)(void *user, int64_t done, int64_t total), void *user,
     struct replay_report *report, struct replay_error *error)
 {
-    bool loose = false;
     replay->report.since_ms = since_ms;
     replay->report.until_ms = until_ms;
     replay->refusals = calloc(REPLAY_REFUSALS_MAX, sizeof(*replay->refusals));
@@ -469,13 +396,12 @@ replay_run(struct replay *replay, int64_t since_ms, int64_t until_ms,
     }
     for (size_t i = 0; replay->status == STATUS_OK && i < replay->call_count; i++) {
         struct past_call *past = &replay->calls[i];
-        if (!loose && past->started_ms >= since_ms) {
+        if (!replay->loose && past->started_ms >= since_ms) {
             let_loose(replay);
-            loose = true;
         }
         past->counts = past->started_ms >= since_ms && past->started_ms < until_ms;
-        end_until(replay, past->started_ms);
-        if (replay->status == STATUS_OK && (loose || !past->refused)) {
+        play_until(replay, past->started_ms);
+        if (replay->status == STATUS_OK && (replay->loose || !past->refused)) {
             begin_call(replay, i);
         }
         if (i % LOOK_EVENTS == 0 && progress
@@ -483,9 +409,9 @@ replay_run(struct replay *replay, int64_t since_ms, int64_t until_ms,
             return STATUS_CLOSED;
         }
     }
-    end_until(replay, INT64_MAX - DAY_MS);
-    replay->sorted = calloc((size_t)replay->group_count + 1, sizeof(*replay->sorted));
-    if (replay->status != STATUS_OK || !replay->sorted) {
+    play_until(replay, INT64_MAX - DAY_MS);
+    const bool sorted = groups_sort(&replay->refused_groups) && groups_sort(&replay->ended_groups);
+    if (replay->status != STATUS_OK || !sorted) {
         return fail(replay, replay->status != STATUS_OK ? replay->status : STATUS_FULL, error);
     }
     finish(replay, report);

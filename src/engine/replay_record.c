@@ -33,6 +33,42 @@ replay_account(struct replay *replay, const struct account_row *row)
            && put_begin(replay) && put_end(replay, store_account_put(replay->store, &own));
 }
 
+/* By its name, also by the one it had before. */
+bool
+replay_limit(struct replay *replay, const struct limit_def_row *row)
+{
+    const struct policy *policy = replay->policy;
+    for (int32_t i = 0; i < policy->limit_count; i++) {
+        const struct limit *limit = &policy->limits[i];
+        if (strcmp(limit->name, row->name) == 0
+            || (limit->was && strcmp(limit->was, row->name) == 0)) {
+            return map_put(&replay->limits, (uint64_t)row->limit_id, (void *)(uintptr_t)(i + 1));
+        }
+    }
+    return true;
+}
+
+bool
+replay_subject(struct replay *replay, const struct subject_row *row)
+{
+    struct subject_row own = *row;
+    own.version = 0;
+    own.set_count = 0;
+    for (int32_t i = 0; i < row->set_count; i++) {
+        const uintptr_t known =
+            (uintptr_t)map_get(&replay->limits, (uint64_t)row->sets[i].limit_id);
+        if (known) {
+            own.sets[own.set_count] = row->sets[i];
+            own.sets[own.set_count++].limit_id = replay->policy->limits[known - 1].limit_id;
+        }
+    }
+    if (own.set_count == 0) {
+        return true;
+    }
+    own.subject_id = ids_take(&replay->engine->ids);
+    return put_begin(replay) && put_end(replay, store_subject_put(replay->store, &own));
+}
+
 bool
 replay_key(struct replay *replay, const struct key_row *row)
 {
@@ -145,6 +181,7 @@ take_inputs(struct replay *replay, struct past_call *past, const struct ledger_r
     past->answers = max_i64(1, call->answers);
     past->price_pct = min_i64(max_i64(1, call->price_pct), MULTIPLIER_PCT_MAX);
     past->labels = labels_of(replay, call);
+    past->reports = reports_take(replay, row, call);
     past->est_micros = row->est_micros;
 }
 
@@ -166,12 +203,19 @@ add_usage(struct usage *sum, const struct usage *usage)
     sum->known |= usage->known;
 }
 
+static bool
+is_of_a_call(enum ledger_kind kind)
+{
+    return kind == LEDGER_SETTLE || kind == LEDGER_UNBILLED || kind == LEDGER_RELEASE
+           || kind == LEDGER_ORPHAN || kind == LEDGER_REFUSAL;
+}
+
 bool
 replay_row(struct replay *replay, const struct ledger_row *row, const struct recorded_call *call)
 {
     const bool refusal = row->kind == LEDGER_REFUSAL;
-    if (!ledger_kind_ages(row->kind) || (!refusal && row->hold_id == 0)) {
-        return true; /* what people did is no call */
+    if (!is_of_a_call(row->kind) || (!refusal && row->hold_id == 0)) {
+        return true; /* what people did, and what was told, is no call */
     }
     struct past_call *past = call_of(replay, refusal ? row->id : row->hold_id);
     if (!past || !know_thread(replay, row)) {

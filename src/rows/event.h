@@ -295,6 +295,7 @@ struct verdict {
     enum payer payer;
     int64_t output_limit;        /* to put into the request; -1 = leave the request as it is */
     bool output_lowered;
+    int64_t lowered_by;          /* the limit that left no more room for output; 0 = none */
     int64_t output_allowed;      /* tokens that may be relayed now; INT64_MAX = the whole answer is held */
     int64_t est_input;
     int64_t held_output, bound_output; /* tokens that are held, and that it cannot pass; EXTEND, REROUTE too */

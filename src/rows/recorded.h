@@ -12,6 +12,14 @@ struct recorded_limit {
     int64_t cap;          /* CAP_UNLIMITED */
     int64_t raised, window_ms, units;
 };
+/* What a limit on a provider's window went by. */
+#define RECORDED_REPORTS_MAX 8
+struct recorded_report {
+    int64_t span_ms;      /* of the window */
+    bool company;         /* of the company's credentials, not the account's */
+    bool any;             /* something was reported */
+    int64_t used_milli_pct, resets_at_ms, captured_ms;
+};
 struct recorded_call {
     char api[16];         /* "" = not told */
     bool stream;
@@ -25,4 +33,7 @@ struct recorded_call {
     int32_t limit_count;  /* of a call that was allowed; a refusal has at most the one that refused */
     struct recorded_limit limits[HOLD_PARTS_MAX];
     int64_t ask;          /* of a refusal: what it asked of its limit */
+    int64_t resets_at_ms; /* of a refusal: when its window ends; 0 = never, or not told */
+    int32_t report_count; /* of a call that was allowed */
+    struct recorded_report reports[RECORDED_REPORTS_MAX];
 };

@@ -43,6 +43,20 @@ on_key(void *user, const struct key_row *row)
 }
 
 static void
+on_limit_def(void *user, const struct limit_def_row *row)
+{
+    struct store_scan *scan = ((struct scanning *)user)->scan;
+    scan->limit_def(scan->user, row);
+}
+
+static void
+on_subject(void *user, const struct subject_row *row)
+{
+    struct store_scan *scan = ((struct scanning *)user)->scan;
+    scan->subject(scan->user, row);
+}
+
+static void
 on_ledger(void *user, const struct ledger_row *row)
 {
     struct scanning *scanning = user;
@@ -59,9 +73,7 @@ on_ledger(void *user, const struct ledger_row *row)
     }
 PASS(own, inspected)
 PASS(node, node_row)
-PASS(limit_def, limit_def_row)
 PASS(thread, thread_row)
-PASS(subject, subject_row)
 PASS(meter, meter_row)
 PASS(reported, reported_row)
 PASS(hold, hold_row)
@@ -78,11 +90,11 @@ store_scan(const char *url, struct store_scan *scan, struct store_error *error)
         .progress = on_progress,
         .own = pass_own,
         .node = pass_node,
-        .limit_def = pass_limit_def,
+        .limit_def = on_limit_def,
         .account = on_account,
         .key = on_key,
         .thread = pass_thread,
-        .subject = pass_subject,
+        .subject = on_subject,
         .meter = pass_meter,
         .reported = pass_reported,
         .hold = pass_hold,

@@ -184,7 +184,9 @@
         "--json            the same with the first 1000 refusals one by one\n"                                   \
         "Reads beside a running gateway and changes nothing. Each call is asked for with what its row recorded,\n" \
         "decided by the real rules at its own time, and ends when and with what it used, at the new prices.\n"   \
-        "How streams grow, and what providers reported, is not replayed.\n")                                     \
+        "A stream grows as it did, and ends early where a limit leaves it no more room. Caps that people set are\n" \
+        "those of now. What providers reported counts where the call's row recorded it, else limits on that stop\n" \
+        "nothing, and it is said of how many calls. All routes are open: which were left alone is not replayed.\n") \
     X(prices_import, "prices import", "FILE [--out FILE] [--config FILE] [--dry-run] [--yes] [--json]",          \
         "check a price book (ours or LiteLLM's), compare it, and write it in our form",                          \
         "--out FILE        where to; default: standard output, without a comparison. What is compared is the\n"   \

@@ -55,6 +55,37 @@ read_limits(struct json_value list, struct recorded_call *call)
     }
 }
 
+/* Rows of before tell no span: nothing of theirs can be found again. */
+static void
+read_reports(struct slice inputs, struct recorded_call *call)
+{
+    struct json_value list;
+    struct json_cursor cursor;
+    if (!json_get(inputs, "reported", &list)) {
+        return;
+    }
+    json_start(&cursor, list.text);
+    if (!json_enter(&cursor, '[')) {
+        return;
+    }
+    while (call->report_count < RECORDED_REPORTS_MAX && json_next_item(&cursor)) {
+        struct json_value item;
+        struct json_value value;
+        if (!json_take(&cursor, &item)) {
+            return;
+        }
+        const struct recorded_report report = { .span_ms = number_of(item.text, "span_ms", 0),
+            .company = json_get(item.text, "company", &value) && value.type == JSON_TRUE,
+            .any = json_get(item.text, "captured_ms", &value),
+            .used_milli_pct = number_of(item.text, "used_milli_pct", 0),
+            .resets_at_ms = number_of(item.text, "resets_at_ms", 0),
+            .captured_ms = number_of(item.text, "captured_ms", 0) };
+        if (report.span_ms > 0) {
+            call->reports[call->report_count++] = report;
+        }
+    }
+}
+
 static void
 read_tags(struct slice inputs, struct recorded_call *call)
 {
@@ -90,6 +121,7 @@ read_refused(struct slice inputs, struct recorded_call *call)
     limit->settled = number_of(inputs, "used", 0);
     call->limit_count = limit->name[0] ? 1 : 0;
     call->ask = number_of(inputs, "ask", 0);
+    call->resets_at_ms = number_of(inputs, "resets_at_ms", 0);
 }
 
 bool
@@ -127,5 +159,6 @@ recorded_read(struct slice inputs, struct recorded_call *call)
     call->answers = number_of(inputs, "answers", 1);
     call->price_pct = number_of(inputs, "price_pct", 100);
     read_tags(inputs, call);
+    read_reports(inputs, call);
     return true;
 }

@@ -117,3 +117,33 @@ test('people read it, spreadsheets too, and wrong usage is told', () => {
   assert.equal(replay('wrong', { limits: { few: { counts: 'luck' } } }).code, 1);
   assert.equal(run(['replay'], { cwd: gateway.dir }).code, 2);
 });
+
+test('a stream that would find no room ends early, by that limit, and what is not spent is told', async () => {
+  await mock.models({ 'gpt-live': 'tokens=3000,per_event=100' });
+  const key = gateway.member('flo');
+  const answer = await send(gateway, key, callOf('chat', 'gpt-live', { limit: 4000, stream: true }));
+  assert.equal(answer.status, 200, answer.text);
+  await gateway.booked();
+  const [row] = (await gateway.ledger({ account: 'flo' })).filter((each) => each.kind === 'settle');
+  const tight = { limits: { tight: { counts: 'cost', per: 'account', window: 'day', cap: '30000 micros' } } };
+  const told = replayed('tight', tight);
+  assert.deepEqual([told.refused, told.ended_early_calls], [0, 1], JSON.stringify(told));
+  const [ended] = told.ended_early;
+  assert.deepEqual([ended.account, ended.limit, ended.calls, ended.first_request], ['flo', 'tight', 1, row.request]);
+  assert.equal(ended.unspent_micros, told.cost_unspent_micros);
+  assert.equal(told.difference_micros, -told.cost_unspent_micros);
+  const left = row.cost_micros - told.cost_unspent_micros;
+  assert.ok(left <= 30_000 && left > 29_000, `${left}`);
+  assert.match(replay('tight-shown', tight).out, /1 of those allowed would have ended early[^]*flo\s+tight\s+1/);
+});
+
+test('a cap that was set for an account rules in the replay too, and what was not reported is said', () => {
+  gateway.command('account', 'limit', 'flo', '--limit', 'day', '--set', '0.001 USD');
+  const told = replayed('set', { limits: { day: { ...gateway.config.limits.day } } });
+  assert.deepEqual([told.refused, told.groups[0]?.account], [1, 'flo'], JSON.stringify(told));
+  const pace = { counts: 'reported 5h', per: 'account', cap: 80, at_cap: 'pause' };
+  const paced = replayed('reported', { limits: { pace } });
+  assert.deepEqual([paced.refused, paced.reports_not_recorded], [0, paced.calls + paced.refusals_asked_again]);
+  const shown = replay('reported-shown', { limits: { pace } });
+  assert.match(shown.out, /Not replayed: what providers reported is not recorded for \d+ calls/);
+});

@@ -360,7 +360,7 @@ an_allowed_call_tells_its_hold_and_every_limit(void **state)
                 "\"first_slice\":200,\"least_output\":50,\"held_whole\":false}");
     TELLS(told, "{\"provider\":\"bills\",\"model\":\"upstream\",\"open\":true,\"priced\":true,\"taken\":true}");
     TELLS(told, "\"hold\":{\"held_micros\":500,\"bound_micros\":1300,\"estimated_micros\":500,\"held_output\":200,"
-                "\"bound_output\":600,\"output_limit_lowered_to\":null}");
+                "\"bound_output\":600,\"output_limit_lowered_to\":null,\"output_limit_lowered_by\":null}");
     TELLS(told, "{\"limit\":\"day\",\"counts\":\"cost\",\"per\":\"account\",\"window\":\"day\",\"at_cap\":\"refuse\","
                 "\"mode\":\"stream\",\"unit\":\"micro_usd\",\"subject_kind\":\"account\",\"subject\":null,"
                 "\"enforced\":true,\"cap_from\":\"default\",\"cap_group\":null,\"settled\":0,\"held\":0,\"cap\":5000,"
@@ -391,7 +391,7 @@ an_output_limit_that_is_lowered_is_told(void **state)
     add_limit(gate->policy, "day", COUNT_COST, PER_ACCOUNT, WINDOW_DAY, 900);
     const struct event event = a_call(MODEL_PAID, 100, 4000);
     explain(gate, &event, true, told);
-    TELLS(told, "\"output_limit_lowered_to\":400}");
+    TELLS(told, "\"output_limit_lowered_to\":400,\"output_limit_lowered_by\":\"day\"}");
     test_free(told);
 }
 

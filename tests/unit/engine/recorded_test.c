@@ -71,6 +71,36 @@ an_allowed_call_is_read_back(void **state)
 }
 
 static void
+what_was_reported_is_read_back(void **state)
+{
+    struct gate *gate = *state;
+    struct limit *mine = add_limit(gate->policy, "session", COUNT_REPORTED, PER_ACCOUNT, WINDOW_REPORTED, 90);
+    struct limit *all = add_limit(gate->policy, "company", COUNT_REPORTED, PER_GATEWAY, WINDOW_REPORTED, 95);
+    mine->span_ms = 5 * HOUR_MS;
+    all->span_ms = 7 * DAY_MS;
+    struct reported_row *row = &gate->bank.reported[gate->bank.reported_count++];
+    *row = (struct reported_row){ .account_id = 0, .version = 1, .window_count = 1 };
+    row->windows[0] = (struct reported_window){
+        .window = "7d", .used_milli_pct = 50001, .resets_at_ms = NOON_MS + DAY_MS, .captured_ms = NOON_MS - 5
+    };
+    const struct event event = a_call(MODEL_FREE, 1, 0);
+    const struct recorded_call call = read_back(bank_hold(gate, expect_allowed(gate, &event).hold_id)->inputs);
+    assert_int_equal(call.report_count, 2);
+    assert_int_equal(call.reports[0].span_ms, 5 * HOUR_MS);
+    assert_false(call.reports[0].any || call.reports[0].company); /* nothing had been */
+    assert_int_equal(call.reports[1].span_ms, 7 * DAY_MS);
+    assert_true(call.reports[1].any && call.reports[1].company);
+    assert_int_equal(call.reports[1].used_milli_pct, 50001);
+    assert_int_equal(call.reports[1].resets_at_ms, NOON_MS + DAY_MS);
+    assert_int_equal(call.reports[1].captured_ms, NOON_MS - 5);
+    static const char *const before[] = { "{\"v\":1,\"limits\":[],\"reported\":[{\"limit\":\"a\",\"captured_ms\":5}]}",
+        "{\"v\":1,\"limits\":[],\"reported\":7}", "{\"v\":1,\"limits\":[],\"reported\":[7]}" };
+    for (size_t i = 0; i < countof(before); i++) { /* it does not tell of which window */
+        assert_int_equal(read_back(slice_str(before[i])).report_count, 0);
+    }
+}
+
+static void
 a_refusal_is_read_back(void **state)
 {
     struct gate *gate = *state;
@@ -166,6 +196,7 @@ strange_values_do_no_harm(void **state)
 
 static const struct CMUnitTest tests[] = {
     AT_GATE("an allowed call is read back as it was written", an_allowed_call_is_read_back),
+    AT_GATE("what was reported is read back as it was written", what_was_reported_is_read_back),
     AT_GATE("a refusal is read back as it was written", a_refusal_is_read_back),
     CASE("what is not there has its usual value", what_is_not_there_has_its_usual_value),
     CASE("what tells of no decision is none", what_tells_of_no_decision_is_none),
