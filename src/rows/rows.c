@@ -425,9 +425,8 @@ meter_valid(const struct meter *meter)
 bool
 meter_row_valid(const struct meter_row *row)
 {
-    if (!is_id(row->subject_id) || !is_id_or_none(row->node_id) || row->meter_count < 0
-        || row->meter_count > METERS_MAX || !is_wall_ms(row->seen_ms)
-        || !is_version(row->version)) {
+    if (!is_id(row->subject_id) || row->meter_count < 0 || row->meter_count > METERS_MAX
+        || !is_wall_ms(row->seen_ms) || !is_version(row->version)) {
         return false;
     }
     for (int32_t i = 0; i < row->meter_count; i++) {

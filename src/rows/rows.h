@@ -127,8 +127,8 @@ struct meter {
 };
 #define METERS_MAX 64 /* of one subject, older windows with open holds included */
 struct meter_row {
-    int64_t subject_id, node_id; /* node_id 0 = shared by all gateways */
-    int64_t seen_ms, version;    /* version 0 = not stored yet */
+    int64_t subject_id;
+    int64_t seen_ms, version; /* version 0 = not stored yet */
     int32_t meter_count;
     struct meter meters[METERS_MAX]; /* last: what is not used of it need not be copied */
 };

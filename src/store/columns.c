@@ -147,7 +147,6 @@ bool
 row_meter(struct columns *columns, struct meter_row *row)
 {
     row->subject_id = column_i64(columns);
-    row->node_id = column_i64(columns);
     columns->damaged |= !unpack_meters(column_slice(columns), row);
     row->seen_ms = column_i64(columns);
     row->version = column_i64(columns);

@@ -190,19 +190,36 @@ identity_bump(struct store *store, int64_t version)
 
 /* --- Threads, subjects, meters. */
 
+/* What one is never changes, so that a row of that number which is another was not this one. */
+static bool
+is_other_thread(const struct thread_row *stored, const struct thread_row *row)
+{
+    return stored
+           && (stored->account_id != row->account_id || stored->kind != row->kind
+               || strcmp(stored->sig_hash, row->sig_hash) != 0);
+}
+
+static bool
+is_other_subject(const struct subject_row *stored, const struct subject_row *row)
+{
+    return stored
+           && (stored->account_id != row->account_id || stored->kind != row->kind
+               || strcmp(stored->name, row->name) != 0);
+}
+
 static enum status
 thread_put(struct store *store, struct thread_row *row)
 {
-    const struct thread_row *stored = table_get(table_of(store, TABLE_THREAD), row->thread_id);
+    const struct memory_table *table = table_of(store, TABLE_THREAD);
+    const struct thread_row *stored = table_get(table, row->thread_id);
     enum status status = version_status(store, TABLE_THREAD, row->thread_id, stored,
         stored ? stored->version : 0, row->version, STATUS_EXISTS);
+    if (status == STATUS_OK && is_other_thread(stored, row)) {
+        status = fail_row(store, STATUS_CONFLICT, table, row->thread_id);
+    }
     if (status == STATUS_OK) {
-        struct thread_row next =
-            stored ? *stored : *row; /* what it is stays; what it did changes */
-        next.root_id = row->root_id;
-        next.last_ms = row->last_ms;
-        next.last_input = row->last_input;
-        next.last_input_bytes = row->last_input_bytes;
+        struct thread_row next = *row;
+        next.created_ms = stored ? stored->created_ms : row->created_ms;
         next.version = row->version + 1;
         status = set_row(store, TABLE_THREAD, row->thread_id, &next);
     }
@@ -213,13 +230,15 @@ thread_put(struct store *store, struct thread_row *row)
 static enum status
 subject_put(struct store *store, struct subject_row *row)
 {
-    const struct subject_row *stored = table_get(table_of(store, TABLE_SUBJECT), row->subject_id);
+    const struct memory_table *table = table_of(store, TABLE_SUBJECT);
+    const struct subject_row *stored = table_get(table, row->subject_id);
     enum status status = version_status(store, TABLE_SUBJECT, row->subject_id, stored,
         stored ? stored->version : 0, row->version, STATUS_EXISTS);
+    if (status == STATUS_OK && is_other_subject(stored, row)) {
+        status = fail_row(store, STATUS_CONFLICT, table, row->subject_id);
+    }
     if (status == STATUS_OK) {
-        struct subject_row next = stored ? *stored : *row; /* whose it is stays */
-        next.set_count = row->set_count;
-        memcpy(next.sets, row->sets, sizeof(next.sets));
+        struct subject_row next = *row;
         next.version = row->version + 1;
         status = set_row(store, TABLE_SUBJECT, row->subject_id, &next);
     }

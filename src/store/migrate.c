@@ -68,19 +68,31 @@ schema_judge(struct sqlite_db *db, bool may_migrate, int64_t *version)
 /* A BIGINT key would stand beside the rows in an index of its own; INTEGER makes it the rows'
  * own. */
 static void
-add_script(struct buf *sql, struct slice script)
+add_line(struct buf *sql, struct slice line)
 {
     const struct slice portable = SLICE("BIGINT PRIMARY KEY");
-    for (;;) {
-        const ptrdiff_t at = slice_find(script, portable);
-        if (at < 0) {
-            buf_add_slice(sql, script);
-            return;
-        }
-        buf_add(sql, script.ptr, (size_t)at);
+    for (ptrdiff_t at = 0; (at = slice_find(line, portable)) >= 0;) {
+        buf_add(sql, line.ptr, (size_t)at);
         buf_add_str(sql, "INTEGER PRIMARY KEY");
         const size_t taken = (size_t)at + portable.len;
-        script = slice_of(script.ptr + taken, script.len - taken);
+        line = slice_of(line.ptr + taken, line.len - taken);
+    }
+    buf_add_slice(sql, line);
+    buf_add_char(sql, '\n');
+}
+
+/* So would a key of several columns, which ends a table: without row ids the rows are kept in the
+ * order of it, and what is found by it costs the pages of one tree, not of two. */
+static void
+add_script(struct buf *sql, struct slice script)
+{
+    bool is_keyed = false;
+    for (struct slice line; slice_split(&script, '\n', &line);) {
+        if (is_keyed && slice_eq(line, SLICE(");"))) {
+            line = SLICE(") WITHOUT ROWID;");
+        }
+        is_keyed = slice_starts(line, SLICE("    PRIMARY KEY ("));
+        add_line(sql, line);
     }
 }
 

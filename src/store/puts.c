@@ -104,6 +104,9 @@ put_thread_update(struct put *put, const struct thread_row *row)
     param_i64(params, row->last_input);
     param_i64(params, row->last_input_bytes);
     param_i64(params, row->version + 1);
+    param_i64(params, row->account_id); /* the rows are kept in the order of these three */
+    param_i64(params, row->kind);
+    param_text(params, row->sig_hash);
     param_i64(params, row->thread_id);
     param_i64(params, row->version);
 }
@@ -141,6 +144,9 @@ put_subject(struct put *put, const struct subject_row *row, struct buf *sets)
     param_slice(params, buf_slice(sets));
     param_i64(params, row->version + 1);
     if (!insert) {
+        param_i64(params, row->account_id); /* as of a thread */
+        param_i64(params, row->kind);
+        param_text(params, row->name);
         param_i64(params, row->subject_id);
         param_i64(params, row->version);
     }
@@ -163,14 +169,12 @@ put_meter(struct put *put, const struct meter_row *row, struct buf *packed)
                : put_start(put, STATEMENT_METER_UPDATE, STATUS_CONFLICT, "meter", row->subject_id);
     if (insert) {
         param_i64(params, row->subject_id);
-        param_i64(params, row->node_id);
     }
     param_slice(params, buf_slice(packed));
     param_i64(params, row->seen_ms);
     param_i64(params, row->version + 1);
     if (!insert) {
         param_i64(params, row->subject_id);
-        param_i64(params, row->node_id);
         param_i64(params, row->version);
     }
     return true;

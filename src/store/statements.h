@@ -18,7 +18,7 @@
     "thread_id, account_id, root_id, kind, sig_hash, created_ms, last_ms, last_input, "            \
     "last_input_bytes, version"
 #define COLUMNS_SUBJECT "subject_id, kind, account_id, name, sets, version"
-#define COLUMNS_METER   "subject_id, node_id, packed, seen_ms, version"
+#define COLUMNS_METER   "subject_id, packed, seen_ms, version"
 #define COLUMNS_REPORTED "account_id, packed, version"
 #define COLUMNS_HOLD                                                                               \
     "hold_id, node_id, epoch, account_id, key_id, thread_id, root_id, payer, state, on_abort, "    \
@@ -75,7 +75,8 @@
                      "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT DO NOTHING")    \
     X(THREAD_UPDATE, "UPDATE thread SET root_id = $1, last_ms = $2, last_input = $3, "             \
                      "last_input_bytes = $4, version = $5 "                                        \
-                     "WHERE thread_id = $6 AND version = $7")                                      \
+                     "WHERE account_id = $6 AND kind = $7 AND sig_hash = $8 "                      \
+                     "AND thread_id = $9 AND version = $10")                                       \
     X(SUBJECT_FIND, "SELECT " COLUMNS_SUBJECT " FROM subject "                                     \
                     "WHERE account_id = $1 AND kind = $2 AND name = $3")                           \
     X(TREE_FIND, "SELECT s.subject_id, s.kind, s.account_id, s.name, s.sets, s.version "            \
@@ -85,12 +86,13 @@
     X(SUBJECT_INSERT, "INSERT INTO subject (" COLUMNS_SUBJECT ") VALUES ($1, $2, $3, $4, $5, $6) " \
                       "ON CONFLICT DO NOTHING")                                                    \
     X(SUBJECT_UPDATE, "UPDATE subject SET sets = $1, version = $2 "                                \
-                      "WHERE subject_id = $3 AND version = $4")                                    \
-    X(METER_GET, "SELECT " COLUMNS_METER " FROM meter WHERE subject_id = $1 AND node_id = 0")      \
-    X(METER_INSERT, "INSERT INTO meter (" COLUMNS_METER ") VALUES ($1, $2, $3, $4, $5) "           \
+                      "WHERE account_id = $3 AND kind = $4 AND name = $5 "                         \
+                      "AND subject_id = $6 AND version = $7")                                      \
+    X(METER_GET, "SELECT " COLUMNS_METER " FROM meter WHERE subject_id = $1")                      \
+    X(METER_INSERT, "INSERT INTO meter (" COLUMNS_METER ") VALUES ($1, $2, $3, $4) "               \
                     "ON CONFLICT DO NOTHING")                                                      \
     X(METER_UPDATE, "UPDATE meter SET packed = $1, seen_ms = $2, version = $3 "                    \
-                    "WHERE subject_id = $4 AND node_id = $5 AND version = $6")                     \
+                    "WHERE subject_id = $4 AND version = $5")                                      \
     X(REPORTED_GET, "SELECT " COLUMNS_REPORTED " FROM reported WHERE account_id = $1")             \
     X(REPORTED_INSERT, "INSERT INTO reported (" COLUMNS_REPORTED ") VALUES ($1, $2, $3) "          \
                        "ON CONFLICT DO NOTHING")                                                   \
@@ -169,13 +171,13 @@
     X(READ_KEYS, "SELECT " COLUMNS_KEY " FROM key ORDER BY key_id")                                \
     X(READ_KEYS_OF, "SELECT " COLUMNS_KEY " FROM key WHERE account_id = $1 ORDER BY key_id")       \
     X(READ_METERS, "SELECT s.subject_id, s.kind, s.account_id, s.name, s.sets, s.version, "        \
-                   "m.subject_id, m.node_id, m.packed, m.seen_ms, m.version "                      \
+                   "m.subject_id, m.packed, m.seen_ms, m.version "                                 \
                    "FROM subject s JOIN meter m ON m.subject_id = s.subject_id "                   \
-                   "ORDER BY s.subject_id, m.node_id")                                             \
+                   "ORDER BY s.subject_id")                                                        \
     X(READ_METERS_OF, "SELECT s.subject_id, s.kind, s.account_id, s.name, s.sets, s.version, "     \
-                      "m.subject_id, m.node_id, m.packed, m.seen_ms, m.version "                   \
+                      "m.subject_id, m.packed, m.seen_ms, m.version "                              \
                       "FROM subject s JOIN meter m ON m.subject_id = s.subject_id "                \
-                      "WHERE s.account_id = $1 ORDER BY s.subject_id, m.node_id")                  \
+                      "WHERE s.account_id = $1 ORDER BY s.subject_id")                             \
     X(READ_SUBJECTS_OF, "SELECT " COLUMNS_SUBJECT " FROM subject WHERE account_id = $1 "           \
                         "ORDER BY subject_id")                                                     \
     X(READ_SUBJECTS_WITH_CAPS, "SELECT " COLUMNS_SUBJECT " FROM subject "                          \
@@ -196,7 +198,7 @@
     X(READ_ALL_LIMIT_DEFS, "SELECT " COLUMNS_LIMIT_DEF " FROM limit_def ORDER BY limit_id")        \
     X(READ_ALL_THREADS, "SELECT " COLUMNS_THREAD " FROM thread ORDER BY thread_id")                \
     X(READ_ALL_SUBJECTS, "SELECT " COLUMNS_SUBJECT " FROM subject ORDER BY subject_id")            \
-    X(READ_ALL_METERS, "SELECT " COLUMNS_METER " FROM meter ORDER BY subject_id, node_id")         \
+    X(READ_ALL_METERS, "SELECT " COLUMNS_METER " FROM meter ORDER BY subject_id")                  \
     X(READ_ALL_REPORTED, "SELECT " COLUMNS_REPORTED " FROM reported ORDER BY account_id")          \
     X(READ_ALL_ISSUED, "SELECT " COLUMNS_ISSUED " FROM issued ORDER BY id_hash")                   \
     X(READ_ALL_RECEIPTS, "SELECT " COLUMNS_RECEIPT " FROM receipt ORDER BY name")                  \

@@ -114,9 +114,9 @@ MUST_USE enum status store_key_put(struct store *store, struct key_row *row);
 MUST_USE enum status store_identity_version(struct store *store, int64_t *version);
 MUST_USE enum status store_identity_bump(struct store *store, int64_t version);
 
+/* What a thread is (account, kind, hash) and whose a subject is (account, kind, name) never changes: an update of
+ * another by that number is STATUS_CONFLICT. Of a subject the caps set for it are written. */
 MUST_USE enum status store_thread_put(struct store *store, struct thread_row *row);
-
-/* Writes the caps set for it; what it is stays as it was inserted. */
 MUST_USE enum status store_subject_put(struct store *store, struct subject_row *row); /* version 0 = insert */
 
 MUST_USE enum status store_meter_put(struct store *store, struct meter_row *row);

@@ -14,7 +14,7 @@ const struct transfer_table transfer_tables[] = {
     { "thread", "thread_id" },
     { "thread_day", "account_id, pool, thread_id, day_ms" },
     { "subject", "subject_id" },
-    { "meter", "subject_id, node_id" },
+    { "meter", "subject_id" },
     { "reported", "account_id" },
     { "meter_log", "limit_id, subject_id, at_ms, id" },
     { "hold", "hold_id" },

@@ -41,7 +41,7 @@ CREATE TABLE account_group (
     group_name TEXT NOT NULL,
     account_id BIGINT NOT NULL,
     PRIMARY KEY (group_name, account_id)
-);
+) WITHOUT ROWID;
 CREATE TABLE key (
     key_id INTEGER PRIMARY KEY,
     account_id BIGINT NOT NULL,
@@ -69,25 +69,23 @@ CREATE TABLE limit_def (
 );
 INSERT INTO limit_def VALUES(106,'name-100','0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef',1790000000000,1,4,6,18000000);
 CREATE TABLE subject (
-    subject_id INTEGER PRIMARY KEY,
+    subject_id BIGINT NOT NULL UNIQUE,
     kind BIGINT NOT NULL,
     account_id BIGINT NOT NULL,
     name TEXT NOT NULL,
     sets TEXT NOT NULL,
     version BIGINT NOT NULL,
-    UNIQUE (account_id, kind, name)
-);
+    PRIMARY KEY (account_id, kind, name)
+) WITHOUT ROWID;
 CREATE INDEX subject_with_caps ON subject (kind) WHERE sets <> '';
 INSERT INTO subject VALUES(103,1,100,'','106,0,0,0,1790000000000;106,1,2305843009213693951,1790086400000,1790000000000;107,0,-1,0,1790000000000;',1);
 CREATE TABLE meter (
-    subject_id BIGINT NOT NULL,
-    node_id BIGINT NOT NULL,
+    subject_id INTEGER PRIMARY KEY,
     packed TEXT NOT NULL,
     seen_ms BIGINT NOT NULL,
-    version BIGINT NOT NULL,
-    PRIMARY KEY (subject_id, node_id)
+    version BIGINT NOT NULL
 );
-INSERT INTO meter VALUES(103,0,'1,1790000000000,1000000,20,30,0;2,0,-5,0,2305843009213693951,-9223372036854775808;',1790000000000,1);
+INSERT INTO meter VALUES(103,'1,1790000000000,1000000,20,30,0;2,0,-5,0,2305843009213693951,-9223372036854775808;',1790000000000,1);
 CREATE TABLE reported (
     account_id INTEGER PRIMARY KEY,
     packed TEXT NOT NULL,
@@ -101,7 +99,7 @@ CREATE TABLE meter_log (
     id BIGINT NOT NULL,
     amount BIGINT NOT NULL,
     PRIMARY KEY (limit_id, subject_id, at_ms, id)
-);
+) WITHOUT ROWID;
 CREATE TABLE hold (
     hold_id INTEGER PRIMARY KEY,
     node_id BIGINT NOT NULL,
@@ -178,7 +176,7 @@ CREATE TABLE refusal (
     count BIGINT NOT NULL,
     ledger_id BIGINT NOT NULL,
     PRIMARY KEY (account_id, minute_ms, key_id, limit_id, model, reason)
-);
+) WITHOUT ROWID;
 INSERT INTO refusal VALUES(100,12,'glm-5.2',1,'budget_spent',1790000000000,1,99);
 CREATE TABLE outbox (
     id INTEGER PRIMARY KEY,
@@ -193,7 +191,7 @@ CREATE TABLE outbox (
 );
 INSERT INTO outbox VALUES(107,99,1790000000000,1,'ops',1790000000000,0,'','{"event":"warn"}');
 CREATE TABLE thread (
-    thread_id INTEGER PRIMARY KEY,
+    thread_id BIGINT NOT NULL UNIQUE,
     account_id BIGINT NOT NULL,
     root_id BIGINT NOT NULL,
     kind BIGINT NOT NULL,
@@ -203,8 +201,8 @@ CREATE TABLE thread (
     last_input BIGINT NOT NULL,
     last_input_bytes BIGINT NOT NULL,
     version BIGINT NOT NULL,
-    UNIQUE (account_id, kind, sig_hash)
-);
+    PRIMARY KEY (account_id, kind, sig_hash)
+) WITHOUT ROWID;
 INSERT INTO thread VALUES(102,100,102,1,'name-100',1790000000000,1790000000001,1200,4800,1);
 CREATE TABLE thread_day (
     account_id BIGINT NOT NULL,
@@ -214,7 +212,7 @@ CREATE TABLE thread_day (
     payer BIGINT NOT NULL,
     hold_id BIGINT NOT NULL,
     PRIMARY KEY (account_id, pool, thread_id, day_ms)
-);
+) WITHOUT ROWID;
 CREATE TABLE issued (
     id_hash TEXT NOT NULL PRIMARY KEY,
     account_id BIGINT NOT NULL,

@@ -97,7 +97,7 @@ test('all is carried, sums agree, and the source stays as it was', async () => {
 const TABLES = {
   limit_def: 'limit_id', account: 'account_id', account_group: 'group_name, account_id', key: 'key_id',
   thread: 'thread_id', thread_day: 'account_id, pool, thread_id, day_ms',
-  subject: 'subject_id', meter: 'subject_id, node_id', reported: 'account_id', meter_log: 'limit_id, subject_id, at_ms, id', hold: 'hold_id',
+  subject: 'subject_id', meter: 'subject_id', reported: 'account_id', meter_log: 'limit_id, subject_id, at_ms, id', hold: 'hold_id',
   refusal: 'account_id, minute_ms, key_id, limit_id, model, reason', issued: 'id_hash', ledger: 'id',
 };
 const META = `SELECT name, value FROM meta WHERE name IN ('epoch', 'identity_version', 'signal_key') ORDER BY name`;

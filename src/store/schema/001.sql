@@ -1,6 +1,7 @@
 -- Schema 1. BIGINT and TEXT only; money in micro-USD, times in milliseconds UTC, hashes in hex, enums
 -- by the numbers of rows/rows.h, reasons by code. A released file never changes: the next is 002.sql.
--- On SQLite a "BIGINT PRIMARY KEY" is made the table's own integer key (store/migrate.c).
+-- On SQLite a "BIGINT PRIMARY KEY" is made the table's own integer key, and a table whose last line is its
+-- PRIMARY KEY is kept in the order of it (store/migrate.c): what is found by it is found in one place.
 
 CREATE TABLE meta (
     name TEXT NOT NULL PRIMARY KEY,
@@ -71,24 +72,22 @@ CREATE TABLE limit_def (
 
 -- Whose meters there are, and the caps that people set for them, packed.
 CREATE TABLE subject (
-    subject_id BIGINT PRIMARY KEY,
+    subject_id BIGINT NOT NULL UNIQUE,
     kind BIGINT NOT NULL,
     account_id BIGINT NOT NULL,
     name TEXT NOT NULL,
     sets TEXT NOT NULL,
     version BIGINT NOT NULL,
-    UNIQUE (account_id, kind, name)
+    PRIMARY KEY (account_id, kind, name)
 );
 CREATE INDEX subject_with_caps ON subject (kind) WHERE sets <> '';
 
--- One row a subject: all its meters packed, the unit of locking and of writing. node_id 0 = shared.
+-- One row a subject: all its meters packed, the unit of locking and of writing.
 CREATE TABLE meter (
-    subject_id BIGINT NOT NULL,
-    node_id BIGINT NOT NULL,
+    subject_id BIGINT PRIMARY KEY,
     packed TEXT NOT NULL,
     seen_ms BIGINT NOT NULL,
-    version BIGINT NOT NULL,
-    PRIMARY KEY (subject_id, node_id)
+    version BIGINT NOT NULL
 );
 
 -- One row an account: what percentage of their own windows providers say its credentials have used.
@@ -217,7 +216,7 @@ CREATE TABLE receipt (
 CREATE INDEX receipt_by_age ON receipt (at_ms);
 
 CREATE TABLE thread (
-    thread_id BIGINT PRIMARY KEY,
+    thread_id BIGINT NOT NULL UNIQUE,
     account_id BIGINT NOT NULL,
     root_id BIGINT NOT NULL,
     kind BIGINT NOT NULL,
@@ -227,7 +226,7 @@ CREATE TABLE thread (
     last_input BIGINT NOT NULL,
     last_input_bytes BIGINT NOT NULL,
     version BIGINT NOT NULL,
-    UNIQUE (account_id, kind, sig_hash)
+    PRIMARY KEY (account_id, kind, sig_hash)
 );
 
 CREATE TABLE thread_day (

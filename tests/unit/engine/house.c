@@ -100,8 +100,7 @@ is_as_stored(struct store *store, enum slot_kind kind, const void *kept)
     case SLOTS_METER: {
 #define ROW meter
         const struct meter_row *row = kept;
-        return SAME(node_id)
-               && SAME(meter_count) && SAME(seen_ms) && SAME(version)
+        return SAME(meter_count) && SAME(seen_ms) && SAME(version)
                && memcmp(row->meters, stored.meter.meters, (size_t)row->meter_count * sizeof row->meters[0]) == 0;
 #undef ROW
     }

@@ -279,7 +279,6 @@ static void
 meters(void **state)
 {
     SPOILT(good_meters, meter_row_valid, row.subject_id = 0, false);
-    SPOILT(good_meters, meter_row_valid, row.node_id = -1, false);
     SPOILT(good_meters, meter_row_valid, row.meter_count = 0, true);
     SPOILT(good_meters, meter_row_valid, row.meter_count = -1, false);
     SPOILT(good_meters, meter_row_valid, row.meter_count = METERS_MAX + 1, false);

@@ -514,6 +514,35 @@ no_statement_of_a_call_scans(void **state)
     }
 }
 
+/* A row costs the pages of one tree; an index beside the table would cost those of two, which a million
+ * accounts have on the disk. */
+static void
+rows_of_a_call_are_found_in_one_tree(void **state)
+{
+    static const enum statement_id ids[] = { STATEMENT_ACCOUNT_GET, STATEMENT_KEY_GET,
+        STATEMENT_THREAD_FIND, STATEMENT_THREAD_UPDATE, STATEMENT_SUBJECT_FIND, STATEMENT_TREE_FIND,
+        STATEMENT_METER_GET, STATEMENT_METER_UPDATE, STATEMENT_HOLD_GET, STATEMENT_HOLD_UPDATE };
+    static const char *const texts[] = {
+#define TEXT_OF(name, sql) sql,
+        STATEMENTS(TEXT_OF)
+#undef TEXT_OF
+    };
+    struct world *world = *state;
+    struct sqlite_db *db = &sqlite_store_of(world->store)->db;
+    for (size_t i = 0; i < countof(ids); i++) {
+        struct buf sql = { 0 };
+        struct buf plan = { 0 };
+        buf_addf(&sql, "EXPLAIN QUERY PLAN %s", texts[ids[i]]);
+        assert_int_equal(
+            sqlite3_exec(db->handle, buf_cstr(&sql), note_plan, &plan, NULL), SQLITE_OK);
+        if (strstr(buf_cstr(&plan), "USING INDEX") || !strstr(buf_cstr(&plan), "PRIMARY KEY")) {
+            fail_msg("%s: %s", texts[ids[i]], buf_cstr(&plan));
+        }
+        buf_free(&sql);
+        buf_free(&plan);
+    }
+}
+
 static void
 the_ledger_has_one_tree_but_for_rare_rows(void **state)
 {
@@ -587,6 +616,7 @@ static const struct CMUnitTest tests[] = {
     OPENED("parameters are numbered in order of first use",
         parameters_are_numbered_in_order_of_first_use),
     OPENED("no statement of a call scans", no_statement_of_a_call_scans),
+    OPENED("rows of a call are found in one tree", rows_of_a_call_are_found_in_one_tree),
     OPENED("the ledger has one tree but for rare rows", the_ledger_has_one_tree_but_for_rare_rows),
     CLOSED("a read ends with its time", a_read_ends_with_its_time),
 };

@@ -542,7 +542,7 @@ void
 text_meters(struct buf *out, const struct meter_row *row)
 {
     buf_add_str(out, "meter");
-    NUMBER(subject_id), NUMBER(node_id), NUMBER(seen_ms), NUMBER(version);
+    NUMBER(subject_id), NUMBER(seen_ms), NUMBER(version);
     buf_add_char(out, ' ');
     pack_meters(row, out);
     buf_add_char(out, '\n');
