@@ -105,7 +105,10 @@ a_refusal_is_read_back(void **state)
 {
     struct gate *gate = *state;
     add_limit(gate->policy, "day", COUNT_COST, PER_ACCOUNT, WINDOW_DAY, 50);
-    struct event event = a_call(MODEL_PAID, 100, 0);
+    struct event event = a_call(MODEL_PAID, 30, 0);
+    const struct event settle = a_settle(expect_allowed(gate, &event).hold_id, 30, 0);
+    expect_allowed(gate, &settle);
+    event = a_call(MODEL_PAID, 100, 0);
     strcpy(event.call.organisation, "acme");
     struct verdict verdict;
     struct refused refused;
@@ -121,8 +124,10 @@ a_refusal_is_read_back(void **state)
     const struct recorded_call call = read_back(row->inputs);
     assert_int_equal(call.limit_count, 1);
     assert_string_equal(call.limits[0].name, "day");
+    assert_int_equal(call.limits[0].settled, 30);
     assert_int_equal(call.limits[0].cap, 50);
     assert_int_equal(call.ask, 100);
+    assert_int_equal(call.resets_at_ms, NOON_MS + 12 * HOUR_MS);
     assert_string_equal(call.api, "chat");
     assert_int_equal(call.input_bytes, 100);
     assert_int_equal(call.body_bytes, 1000000);

@@ -345,13 +345,14 @@ whom_the_books_do_not_know_any_more_is_refused_and_does_no_harm(void **state)
     call.key_id = 998;
     tell(tape, &call);
     call.key_id = 0;
-    call.thread_id = EPOCH_ID + 2; /* that a replay would give next, were its ids those of the books */
-    tell(tape, &call);
+    for (int i = 1; i <= 40; i++) { /* such as a replay would give next, were its ids those of the books */
+        call.thread_id = EPOCH_ID + i;
+        tell(tape, &call);
+    }
     const struct told_call refusal = { .kind = LEDGER_REFUSAL, .input = 10, .plain = true };
     tell(tape, &refusal); /* in no thread that is known */
-    tell(tape, &call);
     const struct replay_report *report = play(tape, 0);
-    assert_int_equal(report->allowed, 2);
+    assert_int_equal(report->allowed, 40);
     assert_int_equal(report->refused, 2);
     assert_int_equal(report->asks_allowed, 1);
     assert_int_equal(report->group_count, 2);
@@ -474,8 +475,8 @@ an_answer_under_a_lower_output_limit_ends_early(void **state)
     for (size_t i = 0; i < countof(rows); i++) {
         struct tape *tape = NULL;
         tape_make((void **)&tape);
-        add_limit(tape->policy, "wide", COUNT_COST, PER_GATEWAY, WINDOW_DAY, 100000);
-        add_limit(tape->policy, "money", COUNT_COST, PER_ACCOUNT, WINDOW_DAY, 1300);
+        add_limit(tape->policy, "wide", COUNT_COST, PER_ACCOUNT, WINDOW_DAY, 100000); /* asked first */
+        add_limit(tape->policy, "money", COUNT_COST, PER_GATEWAY, WINDOW_DAY, 1300);
         tape_open(tape);
         const struct told_call call = {
             .took_ms = SECOND_MS, .input = 100, .output = rows[i].output, .output_limit = 1000
@@ -613,6 +614,25 @@ what_was_reported_then_decides_now(void **state)
 }
 
 static void
+what_is_not_known_of_one_call_stops_no_other_rule(void **state)
+{
+    struct tape *tape = *state;
+    static const struct recorded_report full = { 5 * HOUR_MS, false, true, 95000, NOON_MS + DAY_MS, NOON_MS };
+    a_threshold(tape, "session", PER_ACCOUNT, 90);
+    tape_open(tape);
+    struct told_call call = *PLAIN(0, 100, 50);
+    for (int i = 0; i < 4; i++) { /* not known, full, not known, full */
+        call.at_ms = i * MINUTE_MS;
+        call.reports = i % 2 ? &full : NULL;
+        tell(tape, &call);
+    }
+    const struct replay_report *report = play(tape, 0);
+    assert_int_equal(report->allowed, 2);
+    assert_int_equal(report->refused, 2);
+    assert_int_equal(report->reports_unknown, 2);
+}
+
+static void
 a_refusal_by_a_report_is_asked_again_by_what_it_saw(void **state)
 {
     static const struct {
@@ -700,6 +720,7 @@ static const struct CMUnitTest tests[] = {
     CASE("an input that was named takes the place of its estimate", an_input_that_was_named_takes_the_place_of_its_estimate),
     TAPE("an orphan has no answer to be cut", an_orphan_has_no_answer_to_be_cut),
     CASE("what was reported then decides now", what_was_reported_then_decides_now),
+    TAPE("what is not known of one call stops the limit for that call alone", what_is_not_known_of_one_call_stops_no_other_rule),
     CASE("a refusal by a report is asked again by what it saw", a_refusal_by_a_report_is_asked_again_by_what_it_saw),
     CASE("caps that people set rule by the name of their limit", caps_that_people_set_rule_by_the_name_of_their_limit),
 };
