@@ -27,6 +27,9 @@ ask_make(struct api_loop *loop)
 static void
 ask_clear(struct ask *ask)
 {
+    if (ask->follows) {
+        stream_leave(ask->loop->api);
+    }
     if (ask->endpoint == ENDPOINT_KEY_ADD && ask->out.ptr) {
         secret_wipe(ask->out.ptr, ask->out.cap);
     }
@@ -37,7 +40,7 @@ ask_clear(struct ask *ask)
     buf_free(&ask->out);
 }
 
-static void
+void
 ask_free(struct ask *ask)
 {
     ask_clear(ask);
@@ -213,10 +216,10 @@ worker_thread(void *arg)
     return NULL;
 }
 
-/* False: too many wait already; the ask is answered and stays the loop's. */
-static bool
-hand_over(struct api_plane *api, struct ask *ask)
+bool
+ask_queue(struct ask *ask)
 {
+    struct api_plane *api = ask->loop->api;
     (void)pthread_mutex_lock(&api->lock);
     const bool room = api->queued < API_QUEUE_MAX && !api->stopping;
     if (room) {
@@ -225,10 +228,6 @@ hand_over(struct api_plane *api, struct ask *ask)
         (void)pthread_cond_signal(&api->work_came);
     }
     (void)pthread_mutex_unlock(&api->lock);
-    if (!room) {
-        answer_reason(ask, REASON_OVERLOADED);
-        answer_header(ask, "Retry-After", "1");
-    }
     return room;
 }
 
@@ -239,9 +238,15 @@ static void
 ask_send(struct ask *ask)
 {
     struct net_exchange *exchange = ask->exchange;
+    ask->with_thread = false;
+    if (ask->follows && (ask->status == 200 || !exchange || net_head_sent(exchange))) {
+        stream_send(ask);
+        return;
+    }
     if (exchange) {
         const struct slice body = buf_slice(&ask->out);
-        answer_header(ask, "Content-Type", ask->media_type ? ask->media_type : "application/json");
+        const bool plain = !ask->media_type || ask->status != 200;
+        answer_header(ask, "Content-Type", plain ? "application/json" : ask->media_type);
         answer_header(ask, "Cache-Control", "no-store");
         if (ask->replayed) {
             answer_header(ask, "Idempotent-Replayed", "true");
@@ -257,11 +262,12 @@ ask_send(struct ask *ask)
 static void
 ask_submit(struct ask *ask)
 {
-    struct api_loop *loop = ask->loop;
     list_remove(&ask->node); /* it may have been among those that are read */
     ask->with_thread = true;
-    if (!hand_over(loop->api, ask)) {
+    if (!ask_queue(ask)) {
         ask->with_thread = false;
+        answer_reason(ask, REASON_OVERLOADED);
+        answer_header(ask, "Retry-After", "1");
         ask_send(ask);
     }
 }
@@ -326,6 +332,20 @@ ask_is_local(const struct net_exchange *exchange, const struct http_head *head)
     return true;
 }
 
+/* What does not fit is none of ours, and told to be none. */
+static void
+ask_stream(struct ask *ask, const struct http_head *head)
+{
+    const struct http_header *accept = http_find(head, SLICE("accept"));
+    const struct http_header *last = http_find(head, SLICE("last-event-id"));
+    ask->may_stream = head->method == HTTP_METHOD_GET;
+    ask->wants_stream = accept && slice_find(accept->value, SLICE("text/event-stream")) >= 0;
+    if (last && last->value.len > 0
+        && !slice_to_cstr(last->value, ask->last_event_id, sizeof(ask->last_event_id))) {
+        (void)slice_to_cstr(SLICE("?"), ask->last_event_id, sizeof(ask->last_event_id));
+    }
+}
+
 /* Whether the ask goes on to a thread; else it is answered. */
 static bool
 ask_judge(struct ask *ask, const struct http_head *head)
@@ -367,6 +387,7 @@ api_request(struct api_loop *loop, struct net_exchange *exchange, const struct h
     ask->peer_block = net_exchange_peer_block(exchange);
     (void)slice_to_cstr(SLICE("control"), ask->actor, sizeof(ask->actor));
     ask_key(ask, head);
+    ask_stream(ask, head);
     if (!ask_judge(ask, head)) {
         ask_send(ask);
     } else if (method_has_body(head->method)) {
@@ -389,9 +410,12 @@ api_deliver(struct api_loop *loop)
         }
         (void)pthread_mutex_unlock(&loop->lock);
         if (!ask) {
-            return;
+            break;
         }
         ask_send(ask);
+    }
+    if (net_stopping(net_loop_net(loop->loop))) {
+        streams_end(loop);
     }
 }
 
@@ -405,6 +429,7 @@ api_loop_start(struct api_plane *api, struct net_loop *net_loop)
         check(pthread_mutex_init(&loop->lock, NULL) == 0);
         list_init(&loop->done);
         list_init(&loop->reading);
+        streams_start(loop);
         (void)pthread_mutex_lock(&api->lock);
         loop->next = api->loops; /* a thread may come back to it later than it ends */
         api->loops = loop;
@@ -432,6 +457,8 @@ api_loop_stop(struct api_loop *loop)
     (void)pthread_mutex_unlock(&loop->lock);
     free_all(&loop->done); /* their exchanges end with the loop */
     free_all(&loop->reading);
+    streams_stop(loop);
+    free_all(&loop->following);
 }
 
 /* --- Opening and closing. */

@@ -54,6 +54,18 @@ enum api_fault {
     API_FAULT_COUNT
 };
 
+/* How far somebody has read the events: the last id of each epoch that may still write, ascending (cursor.c). */
+#define CURSOR_EPOCHS_MAX 32
+#define CURSOR_OVER_LOOKS 60 /* so often an epoch is seen to be over before it is left out */
+#define CURSOR_TEXT_BYTES (CURSOR_EPOCHS_MAX * 20 + 8)
+struct cursor {
+    int32_t count;
+    struct cursor_epoch {
+        int64_t last_id;
+        int32_t over_looks;
+    } at[CURSOR_EPOCHS_MAX];
+};
+
 /* One request. The loop's until it is handed to a thread, then the thread's, then the loop's again; but
  * `exchange` is the loop's alone all the time: the client may leave meanwhile. */
 struct ask {
@@ -77,6 +89,15 @@ struct ask {
     char once_key[IDEMPOTENCY_KEY_BYTES_MAX + 1]; /* Idempotency-Key; "" = none, or the endpoint takes none */
     struct receipt_ask receipt; /* that it leads to */
     bool replayed;              /* the answer is that of an earlier request */
+
+    /* Of events that are followed (follow.c, streams.c): */
+    bool may_stream;            /* a GET over a connection; */
+    bool wants_stream;          /* it accepts text/event-stream */
+    bool follows;               /* its answer goes on: the thread gives what is new, again and again */
+    bool more;                  /* there is more right now */
+    char last_event_id[CURSOR_TEXT_BYTES]; /* Last-Event-ID; "" = none */
+    struct cursor cursor;
+    int64_t sent_mono_ms;       /* when it was sent something last */
 
     struct identity identity;   /* of a key */
     char actor[32];             /* for the ledger */
@@ -125,6 +146,7 @@ struct api_plane {
     int queued;
     bool stopping;
     struct attempts attempts; /* under the lock */
+    int followers;            /* under the lock */
     struct api_loop *loops;   /* all that ever were */
 };
 
@@ -135,6 +157,8 @@ struct api_loop {
     pthread_mutex_t lock;
     struct list done;     /* answered, not sent; under the lock */
     struct list reading;  /* their body is coming */
+    struct list following; /* events, and have all there is */
+    struct net_timer look;  /* for news */
     bool stopped;         /* under the lock: nobody sends any more */
 };
 
@@ -255,6 +279,26 @@ void post_explain(struct api_worker *worker, struct ask *ask);
 void post_ledger_prune(struct api_worker *worker, struct ask *ask);
 void get_limits(struct api_worker *worker, struct ask *ask);
 void get_events(struct api_worker *worker, struct ask *ask);
+/* --- events.c, follow.c: an object as in messages to webhooks */
+void put_event_object(const struct names *names, bool all, struct buf *out, const struct ledger_row *row);
+/* The first time: `backlog` events of before come first. Then ask->follows, and each further call gives what is new. */
+void follow_events(struct api_worker *worker, struct ask *ask, int64_t account_id, int64_t backlog);
+
+/* --- streams.c: on the loop */
+void streams_start(struct api_loop *loop);
+void streams_stop(struct api_loop *loop);
+/* What a thread gave of an ask that follows goes out, and it waits for more. */
+void stream_send(struct ask *ask);
+/* The gateway stops: all end. */
+void streams_end(struct api_loop *loop);
+bool stream_enter(struct api_plane *api); /* false: there are too many */
+void stream_leave(struct api_plane *api);
+
+/* --- api.c */
+void ask_free(struct ask *ask);
+/* Hands it to a thread; false: too many wait. */
+MUST_USE bool ask_queue(struct ask *ask);
+
 void get_webhooks(struct api_worker *worker, struct ask *ask);
 void post_webhook_test(struct api_worker *worker, struct ask *ask);
 void post_reload(struct api_worker *worker, struct ask *ask);

@@ -16,26 +16,25 @@ struct listing {
 
 /* What others have used of a limit that is watched is nobody's but theirs who may read all. */
 static void
-put_data(const struct listing *listing, const struct ledger_row *row)
+put_data(struct buf *out, bool all, const struct ledger_row *row)
 {
     struct json_value limit;
-    if (listing->all || row->kind == LEDGER_WARN) {
-        put_json(listing->out, "data", row->inputs);
+    if (all || row->kind == LEDGER_WARN) {
+        put_json(out, "data", row->inputs);
         return;
     }
-    put_open(listing->out, "data", '{');
+    put_open(out, "data", '{');
     if (json_get(row->inputs, "limit", &limit)) {
-        put_json(listing->out, "limit", limit.text);
+        put_json(out, "limit", limit.text);
     }
-    put_close(listing->out, '}');
+    put_close(out, '}');
 }
 
-static bool
-put_event(void *user, const struct ledger_row *row)
+void
+put_event_object(
+    const struct names *names, bool all, struct buf *out, const struct ledger_row *row)
 {
-    struct listing *listing = user;
-    struct buf *out = listing->out;
-    const struct account_name *account = names_by_id(listing->names, row->account_id);
+    const struct account_name *account = names_by_id(names, row->account_id);
     put_open(out, NULL, '{');
     put_id(out, "id", "evt_", row->id);
     put_text(out, "event", topic_word(row->kind == LEDGER_WARN ? TOPIC_WARN : TOPIC_SHADOW));
@@ -44,18 +43,43 @@ put_event(void *user, const struct ledger_row *row)
     put_id(out, "key", "key_", row->key_id);
     put_text_or_null(out, "model", row->model);
     put_text_or_null(out, "reason", row->reason == REASON_OK ? "" : reason_row(row->reason)->code);
-    put_data(listing, row);
+    put_data(out, all, row);
     put_close(out, '}');
+}
+
+static bool
+put_event(void *user, const struct ledger_row *row)
+{
+    struct listing *listing = user;
+    put_event_object(listing->names, listing->all, listing->out, row);
     listing->last_id = row->id;
     listing->count++;
-    return !out->failed;
+    return !listing->out->failed;
+}
+
+/* Whether it is to be followed; false with *good false: answered. */
+static bool
+is_followed(struct ask *ask, const char *told, bool *good)
+{
+    const bool follow = strcmp(told, "1") == 0 || strcmp(told, "true") == 0;
+    *good = false;
+    if (told[0] && !follow) {
+        answer_field(ask, API_FAULT_PARAMETER, "follow", "must be 1");
+    } else if (follow && !ask->may_stream) {
+        answer_field(ask, API_FAULT_PARAMETER, "follow", "is for a GET over a connection to a gateway");
+    } else {
+        *good = true;
+    }
+    return *good && (follow || (ask->may_stream && ask->wants_stream));
 }
 
 void
 get_events(struct api_worker *worker, struct ask *ask)
 {
     char account[NAME_MAX_BYTES + 1] = "";
-    int64_t limit = EVENTS_DEFAULT;
+    int64_t limit = 0;
+    char follow[NAME_MAX_BYTES + 1] = "";
+    bool good = true;
     struct event_filter filter = { 0 };
     struct listing listing = { .names = &worker->names, .all = ask->may_read_all };
     const struct field fields[] = {
@@ -63,6 +87,7 @@ get_events(struct api_worker *worker, struct ask *ask)
         { "before", FIELD_ID, &filter.before_id, .prefix = "evt_" },
         { "after", FIELD_ID, &filter.after_id, .prefix = "evt_" },
         { "limit", FIELD_COUNT, &limit, .max = EVENTS_MAX },
+        { "follow", FIELD_NAME, follow },
     };
     if (!fields_of_query(ask, fields, countof(fields)) || !names_ready(worker, ask)) {
         return;
@@ -72,7 +97,17 @@ get_events(struct api_worker *worker, struct ask *ask)
     } else if (!names_id_of(worker, ask, account, &filter.account_id)) {
         return;
     }
-    worker_catch_up(worker, ask);
+    if (!ask->follows) {
+        worker_catch_up(worker, ask);
+    }
+    if (is_followed(ask, follow, &good)) {
+        follow_events(worker, ask, filter.account_id, limit);
+        return;
+    }
+    if (!good) {
+        return;
+    }
+    limit = limit ? limit : EVENTS_DEFAULT;
     filter.limit = (int32_t)limit;
     listing.out = answer_begin(ask, 200);
     put_open(listing.out, "events", '[');

@@ -10,13 +10,29 @@
 MUST_USE enum status client_ask(const char *socket_path, const struct cli_request *asked,
     int *http_status, struct buf *out, struct cli_error *error);
 
+MUST_USE enum status client_connect(const char *socket_path, int *fd, struct cli_error *error);
+MUST_USE bool client_send(int fd, struct slice bytes);
+
+/* --- stream.c: events as they come. */
+struct stream {
+    void (*on_event)(void *user, struct json_object *event); /* borrowed */
+    void *user;
+    char last_id[1024]; /* of the last one; whoever asks again goes on behind it. "" = from now on */
+};
+/* OK: the stream has ended, as one does when its gateway stops. NOT_FOUND: nobody answers at that path. INVALID: it
+ * is refused, *error says why. */
+MUST_USE enum status stream_read(
+    const char *socket_path, struct slice target, struct stream *stream, struct cli_error *error);
+
 /* --- door.c: the control plane, wherever it is. */
+#define DOOR_PATH_BYTES 4096
 struct door {
     struct cli *cli;
     const char *control; /* --control */
     const char *config;  /* --config */
     bool json;
     bool gateway_only;   /* a gateway that runs is asked, or none */
+    char socket[DOOR_PATH_BYTES]; /* of the one that has answered last; "" = none has */
 };
 /* The three rows of DOOR_ARGUMENTS for this door. */
 #define DOOR_ARGUMENTS(door)                                                                       \

@@ -20,8 +20,8 @@ fail(struct cli_error *error, enum status status, const char *socket_path, const
     return status;
 }
 
-static enum status
-connect_to(const char *socket_path, int *fd, struct cli_error *error)
+enum status
+client_connect(const char *socket_path, int *fd, struct cli_error *error)
 {
     struct sockaddr_un address = { .sun_family = AF_UNIX };
     if (!slice_to_cstr(slice_str(socket_path), address.sun_path, sizeof(address.sun_path))) {
@@ -48,8 +48,8 @@ connect_to(const char *socket_path, int *fd, struct cli_error *error)
     return fail(error, STATUS_IO, socket_path, strerror(why));
 }
 
-static bool
-send_all(int fd, struct slice bytes)
+bool
+client_send(int fd, struct slice bytes)
 {
     while (bytes.len > 0) {
         const ssize_t sent = send(fd, bytes.ptr, bytes.len, MSG_NOSIGNAL);
@@ -146,8 +146,8 @@ client_ask(const char *socket_path, const struct cli_request *asked, int *http_s
         return fail(
             error, STATUS_INVALID, socket_path, "what was asked cannot be put into a request");
     }
-    enum status status = connect_to(socket_path, &fd, error);
-    if (status == STATUS_OK && (!send_all(fd, buf_slice(&request)) || !read_all(fd, &answer))) {
+    enum status status = client_connect(socket_path, &fd, error);
+    if (status == STATUS_OK && (!client_send(fd, buf_slice(&request)) || !read_all(fd, &answer))) {
         status = errno == EAGAIN
                      ? fail(error, STATUS_IO, socket_path, "it did not answer in time")
                      : fail(error, STATUS_CLOSED, socket_path, "the connection broke off");

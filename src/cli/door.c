@@ -10,7 +10,7 @@
 #include "base/secret.h"
 
 #define ENV_CONTROL    "TIDEGATE_CONTROL"
-#define PATH_BYTES     4096
+#define PATH_BYTES DOOR_PATH_BYTES
 #define LOST_PAUSE_S   1
 #define ONCE_KEY_BYTES (sizeof("cli-") + 43)
 #define ANY_PORT       1 /* of a simulated provider that is not called */
@@ -187,6 +187,9 @@ ask_at(struct asking *asking, const char *path)
         buf_clear(&asking->out);
         status =
             client_ask(path, &asking->request, &asking->http_status, &asking->out, &asking->error);
+    }
+    if (status == STATUS_OK) {
+        (void)slice_to_cstr(slice_str(path), asking->door->socket, sizeof(asking->door->socket));
     }
     return status;
 }

@@ -6,8 +6,9 @@
 
 #include "base/money.h"
 
+#define BACKLOG_ROWS   "100" /* that are shown first */
 #define FOLLOW_PAUSE_S 1
-#define PAGE_ROWS      "1000" /* of news at once */
+#define FOLLOW_TRIES   30 /* that a gateway may be gone */
 
 struct events_options {
     const char *account, *limit, *before;
@@ -74,71 +75,92 @@ print_event(struct json_object *event, struct table *table)
     buf_free(&what);
 }
 
+static void
+events_target(const struct events_options *options, struct buf *target)
+{
+    buf_add_str(target, "/api/v1/events");
+    query_add(target, "account", options->account);
+    query_add(target, "limit", options->limit);
+    query_add(target, "before", options->before);
+}
+
 static int
-ask_events(struct door *door, const struct events_options *options, const char *after,
-    struct json_object **answer)
+ask_events(
+    struct door *door, const struct events_options *options, struct json_object **answer)
 {
     struct buf target = { 0 };
-    buf_add_str(&target, "/api/v1/events");
-    query_add(&target, "account", options->account);
-    query_add(&target, "limit", after ? PAGE_ROWS : options->limit);
-    query_add(&target, "before", after ? NULL : options->before);
-    query_add(&target, "after", after);
+    events_target(options, &target);
     const int exit_status = door_ask(door, "GET", buf_slice(&target), (struct slice){ 0 }, answer);
     buf_free(&target);
     return exit_status;
 }
 
-/* Oldest first, a line each, as they come. */
+/* --- As they come. */
+
+/* A line, as JSON or as a row of the table. */
 static void
-print_news(struct json_object *events, bool json, char after[32])
+print_news(void *user, struct json_object *event)
 {
-    for (size_t i = json_count(events); i-- > 0;) {
-        struct json_object *event = json_item(events, i);
-        struct table table;
-        struct buf line = { 0 };
-        if (json) {
-            (void)printf("%s\n", json_object_to_json_string_ext(event,
-                                     JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE));
-        } else {
-            table_start(&table, events_columns, countof(events_columns));
-            print_event(event, &table);
-            table_render_plain(&table, &line);
-            buf_free(&table.cells);
-            const ptrdiff_t head = slice_find(buf_slice(&line), SLICE("\n"));
-            const struct slice all = buf_slice(&line);
-            if (head >= 0) { /* without the names of the columns */
-                (void)fwrite(all.ptr + head + 1, 1, all.len - (size_t)head - 1, stdout);
-            }
-            buf_free(&line);
-        }
-        (void)slice_to_cstr(slice_str(json_text(event, "id")), after, 32);
+    const bool *json = user;
+    struct table table;
+    struct buf line = { 0 };
+    if (*json) {
+        (void)printf("%s\n", json_object_to_json_string_ext(event,
+                                 JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE));
+        (void)fflush(stdout);
+        return;
+    }
+    table_start(&table, events_columns, countof(events_columns));
+    print_event(event, &table);
+    table_render_plain(&table, &line);
+    buf_free(&table.cells);
+    const ptrdiff_t head = slice_find(buf_slice(&line), SLICE("\n"));
+    const struct slice all = buf_slice(&line);
+    if (head >= 0) { /* without the names of the columns */
+        (void)fwrite(all.ptr + head + 1, 1, all.len - (size_t)head - 1, stdout);
     }
     (void)fflush(stdout);
+    buf_free(&line);
 }
 
+/* Where the gateway is: a question that any answers. */
+static bool
+find_gateway(struct door *door)
+{
+    struct json_object *answer = NULL;
+    const bool json = door->json;
+    door->json = false; /* not for the one who asks */
+    door->gateway_only = true;
+    const int exit_status =
+        door_ask(door, "GET", SLICE("/readyz"), (struct slice){ 0 }, &answer);
+    json_object_put(answer);
+    door->json = json;
+    return exit_status == EXIT_OK;
+}
+
+/* A gateway that stops ends the stream: it may come back, and the stream goes on where it was. */
 static int
 follow(struct door *door, const struct events_options *options)
 {
-    char after[32] = "";
-    const bool json = door->json;
-    door->json = false; /* events are taken out of their pages */
-    for (;;) {
-        struct json_object *answer = NULL;
-        const int exit_status = ask_events(door, options, after[0] ? after : NULL, &answer);
-        if (exit_status != EXIT_OK) {
-            return exit_status;
-        }
-        print_news(json_member(answer, "events"), json, after);
-        json_object_put(answer);
-        if (!after[0]) { /* nothing happened yet: whatever comes is news */
-            (void)slice_to_cstr(SLICE("evt_1"), after, sizeof(after));
-        }
-        if (ferror(stdout)) {
-            return EXIT_OK; /* whoever read it is gone */
-        }
+    struct buf target = { 0 };
+    struct cli_error error = { .text = "" };
+    struct stream stream = { .on_event = print_news, .user = &door->json };
+    enum status status = STATUS_OK;
+    if (!find_gateway(door)) {
+        return EXIT_FAILED;
+    }
+    events_target(options, &target);
+    if (!options->limit) {
+        query_add(&target, "limit", BACKLOG_ROWS);
+    }
+    query_add(&target, "follow", "1");
+    for (int missed = 0; missed < FOLLOW_TRIES && status != STATUS_INVALID && !ferror(stdout);) {
+        status = stream_read(door->socket, buf_slice(&target), &stream, &error);
+        missed = status == STATUS_OK ? 0 : missed + 1;
         (void)sleep(FOLLOW_PAUSE_S);
     }
+    buf_free(&target);
+    return ferror(stdout) ? EXIT_OK : cli_fail("%s", error.text); /* whoever read it is gone */
 }
 
 int
@@ -161,7 +183,7 @@ command_events(struct cli *cli, int argc, char **argv)
         return follow(&door, &options);
     }
     struct json_object *answer = NULL;
-    exit_status = ask_events(&door, &options, NULL, &answer);
+    exit_status = ask_events(&door, &options, &answer);
     if (answer) {
         struct json_object *events = json_member(answer, "events");
         struct table table;

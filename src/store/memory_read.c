@@ -117,7 +117,9 @@ read_events(struct store_reader *reader, const struct event_filter *filter,
     }
     int32_t left = filter->limit > 0 ? filter->limit : LEDGER_READ_ROWS_DEFAULT;
     const struct list *rows = &table_of(reader, TABLE_LEDGER)->rows;
-    for (struct list *link = rows->prev; link != rows && left > 0; link = link->prev) {
+    const bool up = filter->oldest_first;
+    for (struct list *link = up ? rows->next : rows->prev; link != rows && left > 0;
+         link = up ? link->next : link->prev) {
         const struct ledger_row *row = row_at(link);
         const bool wanted = (row->kind == LEDGER_WARN || row->kind == LEDGER_SHADOW)
                             && (filter->before_id <= 0 || row->id < filter->before_id)

@@ -260,7 +260,8 @@ read_events(struct store_reader *reader, const struct event_filter *filter,
     param_i64(&params, filter->after_id);
     param_i64(&params, filter->account_id);
     param_i64(&params, filter->limit > 0 ? filter->limit : LEDGER_READ_ROWS_DEFAULT);
-    struct read read = read_start(reader, STATEMENT_READ_EVENTS, &params);
+    struct read read = read_start(reader,
+        filter->oldest_first ? STATEMENT_READ_EVENTS_UP : STATEMENT_READ_EVENTS, &params);
     struct ledger_row row;
     while (read_next(&read)) {
         if (!row_ledger(read.columns, &row)) {

@@ -147,7 +147,8 @@ static enum status
 read_events(struct store_reader *reader, const struct event_filter *filter,
     ledger_callback *callback, void *user)
 {
-    struct read read = read_start(reader, STATEMENT_READ_EVENTS);
+    struct read read =
+        read_start(reader, filter->oldest_first ? STATEMENT_READ_EVENTS_UP : STATEMENT_READ_EVENTS);
     query_i64(&read.query, filter->before_id > 0 ? filter->before_id : INT64_MAX);
     query_i64(&read.query, filter->after_id);
     query_i64(&read.query, filter->account_id);

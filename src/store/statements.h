@@ -165,6 +165,9 @@
     X(READ_EVENTS, "SELECT " COLUMNS_LEDGER " FROM ledger WHERE kind IN (7, 8) "                   \
                    "AND id < $1 AND id > $2 AND (account_id = $3 OR $3 = 0) "                      \
                    "ORDER BY id DESC LIMIT $4")                                                    \
+    X(READ_EVENTS_UP, "SELECT " COLUMNS_LEDGER " FROM ledger WHERE kind IN (7, 8) "                \
+                      "AND id < $1 AND id > $2 AND (account_id = $3 OR $3 = 0) "                   \
+                      "ORDER BY id LIMIT $4")                                                      \
     X(READ_OUTBOX, "SELECT " COLUMNS_OUTBOX " FROM outbox WHERE (hook = $1 OR $1 = '') "           \
                    "ORDER BY next_ms, id LIMIT $2")                                                \
     X(READ_ACCOUNTS, "SELECT " COLUMNS_ACCOUNT " FROM account ORDER BY account_id")                \

@@ -225,6 +225,7 @@ MUST_USE enum status store_read_ledger(struct store_reader *reader, const struct
 struct event_filter {
     int64_t account_id;          /* 0 = any */
     int64_t before_id, after_id; /* only ids below, above; 0 = any */
+    bool oldest_first;
     int32_t limit;               /* rows at most; 0 = 100 */
 };
 MUST_USE enum status store_read_events(struct store_reader *reader, const struct event_filter *filter,

@@ -54,7 +54,7 @@
     X(THREADS, GET, "/api/v1/threads", API, KEY, 0, READ, "threads, newest first")                                           \
     X(THREAD, GET, "/api/v1/threads/{id}", API, KEY, 0, READ, "a thread, and what its tree has spent and may spend")         \
     X(THREAD_LIMIT_SET, PUT, "/api/v1/threads/{id}/spend-limit", API, KEY, 0, ONCE, "set what its tree may spend; whom it belongs to may only lower it") \
-    X(EVENTS, GET, "/api/v1/events", API, KEY, 0, READ, "warnings, and what limits that are only watched would have refused") \
+    X(EVENTS, GET, "/api/v1/events", API, KEY, 0, READ, "warnings, and what limits that are only watched would have refused; as they come with follow=1 or for who accepts text/event-stream") \
     X(WEBHOOKS, GET, "/api/admin/webhooks", API, ADMIN, 0, READ, "webhooks, and what waits for each")                      \
     X(WEBHOOK_TEST, POST, "/api/admin/webhooks/{name}/test", API, ADMIN, 0, ONCE, "send a message to try it")              \
     X(RELOAD, POST, "/api/admin/reload", API, ADMIN, 0, ANEW, "read the configuration again; a wrong one changes nothing, nor, without \"mixed\", one that other gateways on the store do not have")

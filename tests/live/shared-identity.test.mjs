@@ -52,7 +52,7 @@ before(async () => {
       limits: {
         tree: { counts: 'cost', per: 'thread_tree', window: 'lifetime', cap: `${2 * CALL_MICROS} micros`, of: { model: 'treed' } },
         paced: { counts: 'requests', per: 'account', window: { rate: '1/min', burst: 1 }, of: { model: 'paced' } },
-        month: { counts: 'cost', per: 'account', window: 'month', cap: `${3 * CALL_MICROS - 100} micros`, of: { model: 'monthly' } },
+        month: { counts: 'cost', per: 'account', window: 'month', cap: `${3 * CALL_MICROS - 100} micros`, of: { model: 'monthly' }, warn: [10, 20, 30, 40, 50, 60] },
         day: roomFor(2),
         everybody: { counts: 'in_flight', per: 'gateway', cap: 1000 },
       },
@@ -193,6 +193,31 @@ describe('what an admin does at one gateway holds at the next call of the other'
       assert.equal(back.find((answer) => answer.status === 200).json.cost_micros, 0);
     }
     assert.equal((await a.ledger({ kind: 'adjust', account: name })).length, 2 * TRIALS);
+  });
+
+  test('events, told at both: whoever follows them at one has them all, and goes on at the other', async () => {
+    const { secret } = (a.addAccount('told'), a.addKey('told'));
+    const follow = (gateway, last, count) =>
+      question(`${gateway.url}/api/v1/events`, {
+        method: 'GET',
+        key: secret,
+        headers: { accept: 'text/event-stream', ...(last && { 'last-event-id': last }) },
+        onEvent: (events, request) => events.list.length >= count && request.destroy(),
+      });
+    const reach = (gateway) => adjust(gateway, { account: 'told', limit: 'month', delta_micros: 530 });
+    const pcts = (answer) => answer.events.list.map((event) => event.json.data.pct).sort();
+    const idOf = (answer) => [...answer.text.matchAll(/^id: (\S+)$/gm)].at(-1)[1];
+    const begun = Promise.all([follow(a, null, 3), follow(b, null, 3)]);
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    for (const gateway of [b, a, b]) {
+      await reach(gateway);
+    }
+    const first = await begun;
+    assert.deepEqual(first.map(pcts), [[10, 20, 30], [10, 20, 30]], first.map((answer) => answer.text).join());
+    await reach(a);
+    await reach(b);
+    const again = await Promise.all([follow(b, idOf(first[0]), 2), follow(a, idOf(first[1]), 2)]);
+    assert.deepEqual(again.map(pcts), [[40, 50], [40, 50]], again.map((answer) => answer.text).join());
   });
 
   test('an account that both meet for the first time is one account', async () => {

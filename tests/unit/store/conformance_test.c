@@ -691,6 +691,8 @@ events_are_read_newest_first_among_all_rows(void **state)
         { { .account_id = 11 }, "5 3 2 " },
         { { .account_id = 12, .before_id = 9, .after_id = 7 }, "8 " },
         { { .account_id = 13 }, "" },
+        { { .oldest_first = true, .limit = 3 }, "2 3 5 " },
+        { { .oldest_first = true, .after_id = 3, .before_id = 9, .account_id = 11 }, "5 " },
     };
     struct store_reader *reader = world_reader(world);
     for (size_t i = 0; i < countof(rows); i++) {
