@@ -37,7 +37,8 @@ cursor_move(struct cursor *cursor, int64_t id)
         cursor->count--;
         at -= at > 0;
     }
-    memmove(&cursor->at[at + 1], &cursor->at[at], sizeof(cursor->at[0]) * (size_t)(cursor->count - at));
+    memmove(
+        &cursor->at[at + 1], &cursor->at[at], sizeof(cursor->at[0]) * (size_t)(cursor->count - at));
     cursor->at[at] = (struct cursor_epoch){ .last_id = id };
     cursor->count++;
 }

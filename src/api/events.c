@@ -31,8 +31,7 @@ put_data(struct buf *out, bool all, const struct ledger_row *row)
 }
 
 void
-put_event_object(
-    const struct names *names, bool all, struct buf *out, const struct ledger_row *row)
+put_event_object(const struct names *names, bool all, struct buf *out, const struct ledger_row *row)
 {
     const struct account_name *account = names_by_id(names, row->account_id);
     put_open(out, NULL, '{');
@@ -66,7 +65,8 @@ is_followed(struct ask *ask, const char *told, bool *good)
     if (told[0] && !follow) {
         answer_field(ask, API_FAULT_PARAMETER, "follow", "must be 1");
     } else if (follow && !ask->may_stream) {
-        answer_field(ask, API_FAULT_PARAMETER, "follow", "is for a GET over a connection to a gateway");
+        answer_field(
+            ask, API_FAULT_PARAMETER, "follow", "is for a GET over a connection to a gateway");
     } else {
         *good = true;
     }

@@ -32,7 +32,8 @@ put_event(struct following *following, struct buf *out, const struct ledger_row 
     struct buf *object = &following->object;
     buf_clear(object);
     put_event_object(following->names, following->ask->may_read_all, object, row);
-    buf_addf(out, "event: %s\ndata: ", topic_word(row->kind == LEDGER_WARN ? TOPIC_WARN : TOPIC_SHADOW));
+    buf_addf(
+        out, "event: %s\ndata: ", topic_word(row->kind == LEDGER_WARN ? TOPIC_WARN : TOPIC_SHADOW));
     buf_add_slice(out, buf_slice(object));
     buf_add_str(out, "\n\n");
     following->failed |= object->failed || out->failed;

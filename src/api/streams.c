@@ -5,9 +5,10 @@
 
 #include "base/clock.h"
 
-#define LOOK_EVERY_MS   SECOND_MS
-#define COMMENT_AFTER_MS (15 * SECOND_MS) /* without an event, so that nobody takes the connection for dead */
-#define FOLLOWERS_MAX   64                /* of a gateway: each looks once a second */
+#define LOOK_EVERY_MS SECOND_MS
+#define COMMENT_AFTER_MS                                                                           \
+    (15 * SECOND_MS)     /* without an event, so that nobody takes the connection for dead */
+#define FOLLOWERS_MAX 64 /* of a gateway: each looks once a second */
 
 bool
 stream_enter(struct api_plane *api)

@@ -10,7 +10,7 @@
 #include "base/secret.h"
 
 #define ENV_CONTROL    "TIDEGATE_CONTROL"
-#define PATH_BYTES DOOR_PATH_BYTES
+#define PATH_BYTES     DOOR_PATH_BYTES
 #define LOST_PAUSE_S   1
 #define ONCE_KEY_BYTES (sizeof("cli-") + 43)
 #define ANY_PORT       1 /* of a simulated provider that is not called */

@@ -85,8 +85,7 @@ events_target(const struct events_options *options, struct buf *target)
 }
 
 static int
-ask_events(
-    struct door *door, const struct events_options *options, struct json_object **answer)
+ask_events(struct door *door, const struct events_options *options, struct json_object **answer)
 {
     struct buf target = { 0 };
     events_target(options, &target);
@@ -105,8 +104,8 @@ print_news(void *user, struct json_object *event)
     struct table table;
     struct buf line = { 0 };
     if (*json) {
-        (void)printf("%s\n", json_object_to_json_string_ext(event,
-                                 JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE));
+        (void)printf("%s\n", json_object_to_json_string_ext(
+                                 event, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE));
         (void)fflush(stdout);
         return;
     }
@@ -131,8 +130,7 @@ find_gateway(struct door *door)
     const bool json = door->json;
     door->json = false; /* not for the one who asks */
     door->gateway_only = true;
-    const int exit_status =
-        door_ask(door, "GET", SLICE("/readyz"), (struct slice){ 0 }, &answer);
+    const int exit_status = door_ask(door, "GET", SLICE("/readyz"), (struct slice){ 0 }, &answer);
     json_object_put(answer);
     door->json = json;
     return exit_status == EXIT_OK;

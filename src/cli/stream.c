@@ -141,8 +141,8 @@ tell_refusal(struct streaming *streaming, struct cli_error *error)
 }
 
 enum status
-stream_read(const char *socket_path, struct slice target, struct stream *stream,
-    struct cli_error *error)
+stream_read(
+    const char *socket_path, struct slice target, struct stream *stream, struct cli_error *error)
 {
     struct buf request = { 0 };
     struct streaming streaming = { .stream = stream,

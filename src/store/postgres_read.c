@@ -211,7 +211,8 @@ filter_params(struct params *params, const struct ledger_filter *filter)
 {
     params->count = 0;
     param_i64(params, filter->before_id > 0 ? filter->before_id - 1 : INT64_MAX);
-    param_i64(params, filter->id); /* a hold's rows have greater ids than the hold */
+    param_i64(params,
+        filter->id); /* a hold's rows have greater ids than the hold, but for those of others */
     param_i64(params, filter->account_id);
     param_i64(params, filter->key_id);
     param_i64(params, filter->thread_id);
@@ -233,22 +234,42 @@ account_params(int64_t account_id)
     return params;
 }
 
+/* *left counts down; 0: the callback wants no more, or has had as many as it asked for. */
 static enum status
-read_ledger(struct store_reader *reader, const struct ledger_filter *filter,
-    ledger_callback *callback, void *user)
+read_ledger_by(struct store_reader *reader, enum statement_id statement,
+    const struct ledger_filter *filter, int32_t *left, ledger_callback *callback, void *user)
 {
     struct params params;
     filter_params(&params, filter);
-    struct read read = read_start(reader, STATEMENT_READ_LEDGER, &params);
+    struct read read = read_start(reader, statement, &params);
     struct ledger_row row;
     while (read_next(&read)) {
         if (!row_ledger(read.columns, &row)) {
             read_damaged(&read, "ledger", row.id);
-        } else if (!callback(user, &row)) {
+            continue;
+        }
+        --*left;
+        if (!callback(user, &row)) {
+            *left = 0;
             read_stop(&read);
         }
     }
     return read_finish(&read);
+}
+
+static enum status
+read_ledger(struct store_reader *reader, const struct ledger_filter *filter,
+    ledger_callback *callback, void *user)
+{
+    struct ledger_filter rest = *filter;
+    int32_t left = filter->limit > 0 ? filter->limit : LEDGER_READ_ROWS_DEFAULT;
+    const enum status status =
+        read_ledger_by(reader, STATEMENT_READ_LEDGER, filter, &left, callback, user);
+    if (status != STATUS_OK || filter->id == 0 || left <= 0) {
+        return status;
+    }
+    rest.limit = left; /* what others wrote of it under lower numbers */
+    return read_ledger_by(reader, STATEMENT_READ_LEDGER_OF_OTHERS, &rest, &left, callback, user);
 }
 
 static enum status
@@ -260,8 +281,8 @@ read_events(struct store_reader *reader, const struct event_filter *filter,
     param_i64(&params, filter->after_id);
     param_i64(&params, filter->account_id);
     param_i64(&params, filter->limit > 0 ? filter->limit : LEDGER_READ_ROWS_DEFAULT);
-    struct read read = read_start(reader,
-        filter->oldest_first ? STATEMENT_READ_EVENTS_UP : STATEMENT_READ_EVENTS, &params);
+    struct read read = read_start(
+        reader, filter->oldest_first ? STATEMENT_READ_EVENTS_UP : STATEMENT_READ_EVENTS, &params);
     struct ledger_row row;
     while (read_next(&read)) {
         if (!row_ledger(read.columns, &row)) {

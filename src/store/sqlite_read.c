@@ -115,7 +115,8 @@ static void
 bind_filter(struct query *query, const struct ledger_filter *filter)
 {
     query_i64(query, filter->before_id > 0 ? filter->before_id - 1 : INT64_MAX);
-    query_i64(query, filter->id); /* a hold's rows have greater ids than the hold */
+    query_i64(query,
+        filter->id); /* a hold's rows have greater ids than the hold, but for those of others */
     query_i64(query, filter->account_id);
     query_i64(query, filter->key_id);
     query_i64(query, filter->thread_id);
@@ -126,21 +127,41 @@ bind_filter(struct query *query, const struct ledger_filter *filter)
     query_i64(query, filter->limit > 0 ? filter->limit : LEDGER_READ_ROWS_DEFAULT);
 }
 
+/* *left counts down; 0: the callback wants no more, or has had as many as it asked for. */
 static enum status
-read_ledger(struct store_reader *reader, const struct ledger_filter *filter,
-    ledger_callback *callback, void *user)
+read_ledger_by(struct store_reader *reader, enum statement_id statement,
+    const struct ledger_filter *filter, int32_t *left, ledger_callback *callback, void *user)
 {
-    struct read read = read_start(reader, STATEMENT_READ_LEDGER);
+    struct read read = read_start(reader, statement);
     bind_filter(&read.query, filter);
     struct ledger_row row;
     while (read_next(&read)) {
         if (!row_ledger(read.query.columns, &row)) {
             read_damaged(&read, "ledger", row.id);
-        } else if (!callback(user, &row)) {
+            continue;
+        }
+        --*left;
+        if (!callback(user, &row)) {
+            *left = 0;
             read_stop(&read);
         }
     }
     return read_finish(&read);
+}
+
+static enum status
+read_ledger(struct store_reader *reader, const struct ledger_filter *filter,
+    ledger_callback *callback, void *user)
+{
+    struct ledger_filter rest = *filter;
+    int32_t left = filter->limit > 0 ? filter->limit : LEDGER_READ_ROWS_DEFAULT;
+    const enum status status =
+        read_ledger_by(reader, STATEMENT_READ_LEDGER, filter, &left, callback, user);
+    if (status != STATUS_OK || filter->id == 0 || left <= 0) {
+        return status;
+    }
+    rest.limit = left; /* what others wrote of it under lower numbers */
+    return read_ledger_by(reader, STATEMENT_READ_LEDGER_OF_OTHERS, &rest, &left, callback, user);
 }
 
 static enum status

@@ -162,6 +162,12 @@
                    "AND (thread_id = $5 OR $5 = 0) AND at_ms >= $6 "                               \
                    "AND at_ms < $7 AND (kind = $8 OR $8 < 0) AND (model = $9 OR $9 = '') "         \
                    "AND (id = $2 OR hold_id = $2 OR $2 = 0) ORDER BY id DESC LIMIT $10")           \
+    X(READ_LEDGER_OF_OTHERS,                                                                       \
+        "SELECT " COLUMNS_LEDGER " FROM ledger WHERE id <= $1 AND hold_id = $2 AND hold_id > id "  \
+        "AND (account_id = $3 OR $3 = 0) AND (key_id = $4 OR $4 = 0) "                             \
+        "AND (thread_id = $5 OR $5 = 0) AND at_ms >= $6 "                                          \
+        "AND at_ms < $7 AND (kind = $8 OR $8 < 0) AND (model = $9 OR $9 = '') "                    \
+        "ORDER BY id DESC LIMIT $10")                                                              \
     X(READ_EVENTS, "SELECT " COLUMNS_LEDGER " FROM ledger WHERE kind IN (7, 8) "                   \
                    "AND id < $1 AND id > $2 AND (account_id = $3 OR $3 = 0) "                      \
                    "ORDER BY id DESC LIMIT $4")                                                    \

@@ -214,7 +214,7 @@ struct ledger_filter {
     int64_t account_id, key_id, thread_id, since_ms, until_ms; /* 0 = any; at or after since, before until */
     char model[NAME_MAX_BYTES + 1];                            /* "" = any */
     int32_t kind;                                              /* -1 = any */
-    int64_t id;                                                /* row or hold id; 0 = any */
+    int64_t id;                                                /* row or hold id, whoever wrote of it; 0 = any */
     int64_t before_id;                                         /* page: only ids below; 0 = newest first from the end */
     int32_t limit;                                             /* rows at most; 0 = 100 */
 };

@@ -233,5 +233,6 @@ CREATE INDEX receipt_by_age ON receipt (at_ms);
 CREATE INDEX key_of_account ON key (account_id);
 CREATE INDEX refusal_by_age ON refusal (minute_ms, ledger_id);
 CREATE INDEX ledger_events ON ledger (id) WHERE kind IN (7, 8);
+CREATE INDEX ledger_of_others ON ledger (hold_id) WHERE hold_id > id;
 CREATE INDEX issued_by_age ON issued (at_ms);
 COMMIT;

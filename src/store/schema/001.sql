@@ -179,6 +179,9 @@ CREATE TABLE ledger (
 -- Warnings, and what limits that are only watched would have refused: rare among all the others.
 CREATE INDEX ledger_events ON ledger (id) WHERE kind IN (7, 8);
 
+-- What one gateway wrote of a call that another one allowed: its ids may be below the call's.
+CREATE INDEX ledger_of_others ON ledger (hold_id) WHERE hold_id > id;
+
 CREATE TABLE refusal (
     account_id BIGINT NOT NULL,
     key_id BIGINT NOT NULL,

@@ -704,6 +704,43 @@ events_are_read_newest_first_among_all_rows(void **state)
     world_reader_close(world);
 }
 
+/* Numbers of gateways grow side by side: what one writes of another's call may be numbered below it. */
+static void
+a_call_is_found_whoever_wrote_of_it(void **state)
+{
+    struct world *world = *state;
+    static const struct {
+        int64_t id, hold_id;
+    } written[] = { { 3, 50 }, { 4, 51 }, { 7, 50 }, { 50, 0 }, { 52, 50 }, { 53, 51 } };
+    static const struct {
+        struct ledger_filter filter;
+        const char *want;
+    } rows[] = {
+        { { .kind = -1, .id = 50 }, "52 50 7 3 " },
+        { { .kind = -1, .id = 50, .limit = 3 }, "52 50 7 " },
+        { { .kind = -1, .id = 50, .limit = 2 }, "52 50 " },
+        { { .kind = -1, .id = 50, .before_id = 7 }, "3 " },
+        { { .kind = -1, .id = 51 }, "53 4 " },
+        { { .kind = -1, .id = 7 }, "7 " },
+        { { .kind = LEDGER_ADJUST, .id = 50 }, "" },
+    };
+    world_begin(world);
+    for (size_t i = 0; i < countof(written); i++) {
+        struct ledger_row row = a_ledger_row(written[i].id);
+        row.hold_id = written[i].hold_id;
+        OK(world, store_ledger_add(world->store, &row));
+    }
+    world_commit(world);
+    struct store_reader *reader = world_reader(world);
+    for (size_t i = 0; i < countof(rows); i++) {
+        struct buf out = { 0 };
+        OK(world, store_read_ledger(reader, &rows[i].filter, take_id, &out));
+        assert_string_equal(buf_cstr(&out), rows[i].want);
+        buf_free(&out);
+    }
+    world_reader_close(world);
+}
+
 static bool
 take_message(void *user, const struct outbox_row *row)
 {
@@ -972,6 +1009,7 @@ static const struct CMUnitTest tests[] = {
     ALL("a receipt is given once", a_receipt_is_given_once),
     ALL("receipts are swept by age", receipts_are_swept_by_age),
     ALL("events are read newest first among all rows", events_are_read_newest_first_among_all_rows),
+    ALL("a call is found whoever wrote of it", a_call_is_found_whoever_wrote_of_it),
     ALL("messages wait until they are delivered", messages_wait_until_they_are_delivered),
     ALL("a limit keeps its number or its name", a_limit_keeps_its_number_or_its_name),
     ALL("a rollback leaves nothing", a_rollback_leaves_nothing),

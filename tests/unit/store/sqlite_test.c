@@ -553,7 +553,7 @@ the_ledger_has_one_tree_but_for_rare_rows(void **state)
                          "SELECT name FROM sqlite_master WHERE tbl_name IN ('ledger', 'hold')",
                          note_plan, &found, NULL),
         SQLITE_OK);
-    assert_string_equal(buf_cstr(&found), "hold\nledger\nledger_events\n");
+    assert_string_equal(buf_cstr(&found), "hold\nledger\nledger_events\nledger_of_others\n");
     buf_free(&found);
 }
 
