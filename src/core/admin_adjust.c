@@ -69,7 +69,7 @@ need_admin_adjust(struct core *core, const struct admin_event *admin, struct nee
         need_admin_cap(core, admin, needs);
         if (whose_find(core, admin, &whose)) {
             subject_id = whose_row(core, &whose).subject_id;
-            need_warn_correction(core, whose.account_id, needs);
+            need_warn_correction(core, whose.account_id, adjust, needs);
         }
         if (subject_id) {
             need_meter(core, subject_id, needs);
@@ -78,7 +78,7 @@ need_admin_adjust(struct core *core, const struct admin_event *admin, struct nee
     }
     need_id(needs, NEED_HOLD, work_hold(core->work, adjust->hold_id), adjust->hold_id);
     need_correction(core, adjust, needs);
-    need_warn_correction(core, adjust->account_id, needs);
+    need_warn_correction(core, adjust->account_id, adjust, needs);
     for (int32_t i = 0; i < adjust->part_count; i++) {
         if (part_subject(core, adjust, &adjust->parts[i], needs, &subject_id)) {
             need_meter(core, subject_id, needs);
@@ -87,13 +87,13 @@ need_admin_adjust(struct core *core, const struct admin_event *admin, struct nee
 }
 
 static void
-move_settled(struct core *core, const struct limit *limit, struct meter_slot *slot,
-    struct meter *meter, int64_t delta)
+move_settled(struct core *core, const struct limit *limit, int64_t account_id,
+    struct meter_slot *slot, struct meter *meter, int64_t delta)
 {
     meter->settled = money_add(meter->settled, delta);
     slot->row.seen_ms = max_i64(slot->row.seen_ms, core->now_ms);
     slot->slot.dirty = true;
-    warn_correction(core, limit, slot, meter);
+    warn_correction(core, limit, account_id, slot, meter);
 }
 
 /* What moved, in the form of a decision's inputs, so that the sums of an audit go the same way. */
@@ -186,7 +186,7 @@ adjust_call(struct core *core, const struct admin_event *admin)
         if (meter
             && part_still_counts(
                 limit, &charged, now_ms)) { /* else the ledger alone remembers it */
-            move_settled(core, limit, slot, meter, adjust->delta);
+            move_settled(core, limit, adjust->account_id, slot, meter, adjust->delta);
             tell_moved(&moved, limit, subject_id, part->window_ms, adjust->delta, moved.len == 0);
         }
     }
@@ -224,7 +224,7 @@ adjust_meter(struct core *core, const struct admin_event *admin, struct verdict 
     }
     char room[MOVED_BYTES / HOLD_PARTS_MAX];
     struct buf moved = buf_over(room, sizeof room);
-    move_settled(core, limit, slot, meter, admin->adjust.delta);
+    move_settled(core, limit, whose.account_id, slot, meter, admin->adjust.delta);
     tell_moved(&moved, limit, subject.subject_id, meter->window_ms, admin->adjust.delta, true);
     adjust_ledger(core, admin, whose.account_id,
         limit->counts == COUNT_COST ? admin->adjust.delta : 0, buf_slice(&moved));

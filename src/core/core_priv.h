@@ -306,9 +306,10 @@ void warn_check(struct core *core, const struct hold_part *part, const struct li
 void warn_look(struct core *core, const struct limit *limit, struct meter_slot *slot,
     struct meter *meter, int64_t cap);
 /* A correction moved `settled`: the same, under the cap that rules for its subject now; what that needs. */
-void need_warn_correction(struct core *core, int64_t account_id, struct needs *needs);
-void warn_correction(
-    struct core *core, const struct limit *limit, struct meter_slot *slot, struct meter *meter);
+void need_warn_correction(
+    struct core *core, int64_t account_id, const struct admin_adjust *adjust, struct needs *needs);
+void warn_correction(struct core *core, const struct limit *limit, int64_t account_id,
+    struct meter_slot *slot, struct meter *meter);
 /* A limit that is only watched would have refused this event. */
 void shadow_note(struct core *core, const struct event *event, const struct refusal *refusal);
 

@@ -188,11 +188,38 @@ is_needed(const struct needs *needs, const struct need *need)
     return false;
 }
 
+/* Whose meter a part of a call is shows in its number alone, and a warning names its subject: whom the call would
+ * count for now. A tag's value is not known any more, nor is a plan that the account has left. */
+static void
+need_names(struct core *core, const struct caller *caller, const struct admin_adjust *adjust,
+    struct needs *needs)
+{
+    for (int32_t i = 0; i < adjust->part_count; i++) {
+        const struct limit *limit = policy_limit_by_id(core->policy, adjust->parts[i].limit_id);
+        const bool tells = limit && (limit->warn_count > 0 || limit->at_cap == AT_CAP_WARN);
+        struct subject_key keys[SUBJECTS_PER_LIMIT];
+        if (!tells || !caller->account || !caller->model || !adjust->parts[i].subject_id) {
+            continue;
+        }
+        const int32_t count = limit_subjects(limit, caller, keys);
+        for (int32_t k = 0; k < count; k++) {
+            need_subject(core, &keys[k], false, needs);
+        }
+        if (limit_purse(limit, caller, keys)) {
+            need_subject(core, keys, false, needs);
+        }
+    }
+}
+
 void
-need_warn_correction(struct core *core, int64_t account_id, struct needs *needs)
+need_warn_correction(
+    struct core *core, int64_t account_id, const struct admin_adjust *adjust, struct needs *needs)
 {
     const struct account_slot *account = work_account(core->work, account_id);
-    struct caller caller = { .policy = core->policy, .account_id = account_id };
+    const int32_t model = policy_model_index(core->policy, slice_str(adjust->model));
+    struct caller caller = { .policy = core->policy,
+        .model = model < 0 ? NULL : &core->policy->models[model],
+        .account_id = account_id };
     struct needs own;
     own.count = 0;
     own.overflow = false;
@@ -201,6 +228,11 @@ need_warn_correction(struct core *core, int64_t account_id, struct needs *needs)
         caller.account = &account->row;
     }
     need_caps(core, &caller, &own);
+    const struct subject_key whole = { .kind = SUBJECT_ACCOUNT, .account_id = account_id };
+    if (account_id) {
+        need_subject(core, &whole, false, &own);
+    }
+    need_names(core, &caller, adjust, &own);
     for (int32_t i = 0; i < own.count; i++) { /* the correction itself may need the same */
         if (needs->count < NEEDS_MAX && !is_needed(needs, &own.items[i])) {
             needs->items[needs->count++] = own.items[i];
@@ -208,22 +240,45 @@ need_warn_correction(struct core *core, int64_t account_id, struct needs *needs)
     }
 }
 
+/* As a call would find it. What an account spends counts twice where there are groups: where the word of one
+ * rules, what was spent in its organisation is under the cap, else the whole; the other one has none. */
+static int64_t
+cap_of_subject(struct core *core, const struct limit *limit, const struct subject_row *subject,
+    int64_t account_id)
+{
+    const struct account_slot *slot = work_account(core->work, account_id);
+    const bool known = slot && slot->slot.state != SLOT_ABSENT;
+    const bool is_purse = subject->kind == SUBJECT_ACCOUNT_ORGANISATION;
+    struct account_row account = { 0 };
+    if (known) {
+        account = slot->row;
+    }
+    if (is_purse) {
+        memcpy(account.organisation, subject->name, sizeof account.organisation);
+    }
+    const struct caller caller = { .policy = core->policy,
+        .account = known ? &account : NULL,
+        .account_id = account_id };
+    struct subject_key own = { .kind = is_purse ? SUBJECT_ACCOUNT : subject->kind,
+        .account_id = subject->account_id };
+    struct subject_key purse;
+    if (!is_purse) {
+        memcpy(own.name, subject->name, sizeof own.name);
+    }
+    const struct cap_ruling ruling = cap_rule(core, limit, &caller, &own);
+    const bool twice = is_purse || limit_purse(limit, &caller, &purse);
+    const bool rules = !twice || is_purse == (ruling.tier == TIER_OF_GROUP);
+    return rules ? ruling.cap : CAP_UNLIMITED;
+}
+
 void
-warn_correction(
-    struct core *core, const struct limit *limit, struct meter_slot *slot, struct meter *meter)
+warn_correction(struct core *core, const struct limit *limit, int64_t account_id,
+    struct meter_slot *slot, struct meter *meter)
 {
     const struct subject_row *subject = subject_by_id(core, slot->row.subject_id);
-    if (!subject || (limit->warn_count == 0 && limit->at_cap != AT_CAP_WARN)) {
-        return;
+    if (subject && (limit->warn_count > 0 || limit->at_cap == AT_CAP_WARN)) {
+        warn_look(core, limit, slot, meter, cap_of_subject(core, limit, subject, account_id));
     }
-    const struct account_slot *account = work_account(core->work, subject->account_id);
-    const bool known = account && account->slot.state != SLOT_ABSENT;
-    const struct caller caller = { .policy = core->policy,
-        .account = known ? &account->row : NULL,
-        .account_id = subject->account_id };
-    struct subject_key own = { .kind = subject->kind, .account_id = subject->account_id };
-    memcpy(own.name, subject->name, sizeof own.name);
-    warn_look(core, limit, slot, meter, cap_rule(core, limit, &caller, &own).cap);
 }
 
 void

@@ -503,7 +503,11 @@ unasked_ledger(struct audit *audit, struct write *write)
         audit_adjust_untold(audit, write);
         return;
     }
-    if (row->kind == LEDGER_REFUSAL || row->kind == LEDGER_ADMIN || row->kind == LEDGER_SHADOW || row->kind == LEDGER_WARN) {
+    if (row->kind == LEDGER_SHADOW) {
+        audit_shadow_row(audit, write);
+        return;
+    }
+    if (row->kind == LEDGER_REFUSAL || row->kind == LEDGER_ADMIN || row->kind == LEDGER_WARN) {
         return;
     }
     struct audit_hold *hold = audit_hold(audit, row->hold_id);
@@ -670,6 +674,7 @@ audit_turn(struct world *world, struct sim_node *node, const struct verdict *ver
     take_the_rest(audit);
     take_threads(audit);
     audit_reported_rows(audit);
+    audit_shadows_due(audit);
     compare_identities(audit);
     compare_meters(audit);
     writes_clear(&node->writes);
@@ -821,6 +826,7 @@ audit_free(struct world *world)
     free_all(&audit->ids, false);
     free_all(&audit->warned, false);
     free_all(&audit->corrected, false);
+    free_all(&audit->warned_at, true);
     free(audit);
     world->audit = NULL;
 }

@@ -29,6 +29,9 @@ audit_adjust(struct audit *audit, struct write *write)
     slack->slack += max_i64(0, write->about.delta);
     slack->credit += slack != meter ? max_i64(0, -write->about.delta) : 0;
     coverage.corrections++;
+    if (write->told) {
+        audit_warn_corrected(audit, subject, meter, limit_id, write);
+    }
 }
 
 
@@ -96,6 +99,22 @@ move(struct audit *audit, struct audit_subject *subject, struct audit_meter *met
     slack->credit += slack != meter ? max_i64(0, -delta) : 0;
 }
 
+/* Whom a part counted for is known by name where its call would count for the same now. */
+static bool
+has_name(struct audit *audit, const struct audit_hold *hold, const struct audit_subject *subject)
+{
+    const struct subject_row *row = &subject->row;
+    const struct audit_account *account = audit_account(audit, hold->row.account_id);
+    switch (row->kind) {
+    case SUBJECT_TAG: return false;
+    case SUBJECT_PLAN: return strcmp(row->name, account->plan) == 0;
+    case SUBJECT_ORGANISATION:
+    case SUBJECT_ACCOUNT_ORGANISATION: return strcmp(row->name, account->organisation) == 0;
+    case SUBJECT_GROUP: return false; /* it may have left it */
+    default: return true;
+    }
+}
+
 /* In every window of money that it was charged to, and that is not forgotten. Returns how many meters moved. */
 static int
 move_parts(struct audit *audit, const struct audit_hold *hold, const struct write *write, const struct admin_adjust *adjust)
@@ -131,6 +150,9 @@ move_parts(struct audit *audit, const struct audit_hold *hold, const struct writ
         if (due) {
             coverage.corrected_late += window_is_over(audit_means(audit, part->limit_id), part->window_ms, now_ms);
             move(audit, subject, meter, write->row.ledger.cost_micros);
+            if (!unclear && has_name(audit, hold, subject)) {
+                audit_warn_corrected(audit, subject, meter, part->limit_id, write);
+            }
             count++;
         }
     }

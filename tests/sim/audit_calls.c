@@ -14,6 +14,7 @@ struct looked { /* at one call */
     const struct audit_key *key;
     const struct sim_model *model;
     int64_t now_ms;
+    struct shadows *shadows; /* that a call which is allowed finds */
 };
 
 static bool
@@ -205,6 +206,12 @@ check_part(const struct looked *at, const struct hold_row *hold, const struct wa
     cover(limit, FORM_CHARGED);
     const struct audit_meter *bucket = form_of(limit)->window == WINDOW_BUCKET ? audit_meter_any(subject, limit_id) : NULL;
     const int64_t level = bucket ? audit_level(bucket, limit->rate, now_ms) : 0;
+    const bool unclear = stand.unclear || stand.fuzzy || caps_are_unclear(at, limit);
+    if (limit->at_cap == AT_CAP_SHADOW && (wanted->cap != CAP_UNLIMITED || unclear)) {
+        audit_shadow_note(at->shadows, limit_id, limit->name,
+            unclear ? SHADOW_UNCLEAR
+                    : audit_would_refuse(&at->adopted->config, at->call, hold, limit, wanted->cap, &stand, level));
+    }
     const bool asked = part->enforced && !stand.unclear && !stand.fuzzy;
     if (asked && !part_fits(&stand, part, limit, level)) {
         broken(audit->world, "hold %lld passes the cap %lld of limit %s: settled %lld, held %lld, asked %lld",
@@ -321,13 +328,17 @@ check_reported(const struct looked *at, const struct hold_row *hold, const struc
     for (int i = 0; i < asker->config->limit_count; i++) {
         const struct sim_limit *limit = &asker->config->limits[i];
         int64_t cap_pct = 0;
-        if (form_of(limit)->counts != COUNT_REPORTED || !enforces(limit) || !audit_applies(asker, limit)
-            || caps_are_unclear(at, limit)) {
+        if (form_of(limit)->counts != COUNT_REPORTED || !audit_applies(asker, limit)) {
             continue;
         }
         const enum reason reason =
             audit_reported_judge(at->audit, asker, i, hold->attempts[0].provider, &cap_pct);
-        if (reason != REASON_OK) {
+        if (!enforces(limit)) {
+            audit_shadow_note(at->shadows, at->adopted->limit_ids[i], limit->name,
+                caps_are_unclear(at, limit) ? SHADOW_UNCLEAR
+                : reason != REASON_OK       ? SHADOW_REFUSES
+                                            : SHADOW_ADMITS);
+        } else if (reason != REASON_OK && !caps_are_unclear(at, limit)) {
             broken(at->audit->world, "hold %lld, served by %s, passes limit %s (reported, %lld ms) of cap %lld: %s",
                 (long long)hold->hold_id, hold->attempts[0].provider, limit->name, (long long)limit->span_ms,
                 (long long)cap_pct, reason_row(reason)->code);
@@ -368,6 +379,8 @@ call_allowed(const struct looked *at)
     if (hold->part_count != count) {
         broken(audit->world, "hold %lld has %d parts; %d apply", (long long)hold->hold_id, hold->part_count, count);
     }
+    audit_shadow(audit, at->call, at->model->name, verdict, at->shadows);
+    audit->batch_turn = audit->turn;
     audit_hold_made(audit, hold, true);
     rebase_parts(at, hold);
 }
@@ -593,7 +606,9 @@ audit_call(struct audit *audit, const struct sim_call *client, const struct verd
 {
     const struct call_event *call = &client->event.call;
     const enum reason reason = verdict->kind == VERDICT_ALLOWED ? REASON_OK : verdict->refusal.reason;
+    struct shadows shadows = { 0 };
     struct looked at = { .audit = audit,
+        .shadows = &shadows,
         .call = call,
         .client = client,
         .verdict = verdict,

@@ -251,6 +251,29 @@ wanted_parts(struct audit *audit, const struct asker *asker, struct wanted wante
     return count;
 }
 
+int64_t
+audit_cap_of(struct audit *audit, int index, const struct sim_adopted *adopted, const struct subject_row *row, int64_t account_id,
+    int64_t now_ms)
+{
+    static const struct call_event nothing;
+    const struct sim_limit *limit = &adopted->config.limits[index];
+    const struct audit_account *known = account_id ? audit_account(audit, account_id) : NULL;
+    struct audit_account account = known ? *known : (struct audit_account){ 0 };
+    const bool purse = row->kind == SUBJECT_ACCOUNT_ORGANISATION;
+    const bool purses = in_steps(limit) && form_of(limit)->per == PER_ACCOUNT && adopted->config.has_groups;
+    struct wanted who = { .index = index, .kind = purse ? SUBJECT_ACCOUNT : row->kind, .account_id = row->account_id };
+    const struct asker asker = { .config = &adopted->config, .call = &nothing, .account = &account, .now_ms = now_ms };
+    bool by_group = false;
+    if (purse) { /* under a group's cap is what it spent there */
+        memcpy(account.organisation, row->name, sizeof account.organisation);
+    } else {
+        memcpy(who.name, row->name, sizeof who.name);
+    }
+    const int64_t cap = cap_for(audit, &asker, limit, adopted->limit_ids[index], &who, &by_group);
+    const bool rules = purse ? by_group : !(by_group && purses && account.organisation[0]);
+    return rules ? cap : CAP_UNLIMITED;
+}
+
 bool
 audit_applies(const struct asker *asker, const struct sim_limit *limit)
 {

@@ -288,6 +288,19 @@ has_rolled_on(struct audit *audit, const struct audit_hold *hold, const struct h
            && window_is_over(limit, part->window_ms, max_i64(row->at_ms, subject->seen_ms));
 }
 
+/* The settlement moved it under the cap of when the call was allowed. */
+static void
+warn_at_end(struct audit *audit, const struct audit_hold *hold, const struct hold_part *part, struct audit_subject *subject,
+    const struct audit_meter *meter, const struct ledger_row *last)
+{
+    const bool orphan = last->kind == LEDGER_ORPHAN;
+    const bool unclear = orphan && (audit->adopted_turn == audit->turn || !audit->node->engine);
+    const struct sim_limit *limit = unclear ? NULL : limit_at_end(audit, hold, part->limit_id, orphan);
+    if (limit && (hold->claimed || orphan)) {
+        audit_warn_due(audit, subject, meter, limit, part->limit_id, part->cap, last->at_ms);
+    }
+}
+
 void
 audit_hold_gone(struct audit *audit, struct audit_hold *hold, bool refund, const struct ledger_row *last)
 {
@@ -313,12 +326,17 @@ audit_hold_gone(struct audit *audit, struct audit_hold *hold, bool refund, const
         struct audit_subject *subject = subject_of(audit, part);
         struct audit_meter *meter = audit_meter(subject, part->limit_id, part->window_ms, false);
         if (meter) {
+            /* Where it held nothing the meter may have left its row earlier in this turn. */
+            const bool may_be_gone = part->held == 0 && part->bound == 0 && audit_may_leave(audit, subject, meter);
             meter->held -= part->held;
             meter->bound -= part->bound;
             meter->opens--;
             meter->settled +=
                 in_steps(limit) || has_rolled_on(audit, hold, part, last) ? 0 : spent_at_end(limit, part, refund, last);
             cover_end(limit, part, last->at_ms);
+            if (!may_be_gone) {
+                warn_at_end(audit, hold, part, subject, meter, last);
+            }
         }
     }
 }

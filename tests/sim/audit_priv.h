@@ -59,6 +59,14 @@ struct audit_hold {
     bool stream;
 };
 
+#define SHADOWS_MAX 256
+struct shadow_due { /* a verdict of a limit that is only watched, of one minute */
+    uint64_t key;
+    int64_t limit_id, life, turn; /* when it was given first, in which life of its gateway */
+    int node;
+    int64_t verdicts, rows;
+    char limit[SIM_NAME];
+};
 #define AUDIT_ACCOUNTS 16
 struct audit_told { /* what is reported of an account's credentials, of the company's (0) */
     int64_t account_id;
@@ -78,7 +86,10 @@ struct audit {
     int64_t ledger_ms[SIM_NODES];   /* time of the last row a gateway wrote */
     int64_t turn, caps_turn;        /* caps_turn: in which caps were set, at a moment that is not told */
     int tree_asks;                  /* calls of this turn that ask for less for their tree */
-    struct map warned;
+    struct map warned, warned_at;   /* percentages: of a window; of a rolling one when it was told last */
+    struct shadow_due shadows[SHADOWS_MAX];
+    int64_t shadow_count;
+    int64_t batch_turn;             /* in which events were committed, last */
     struct map corrected;           /* calls, by source */
     int64_t adopted_turn;           /* in which a configuration was taken: by which a turn decides is not told */
     struct audit_told told[AUDIT_ACCOUNTS + 1];
@@ -125,6 +136,10 @@ struct wanted { /* a part that a call has */
     int64_t cap;
 };
 #define WANTED_MAX 48
+/* The cap of a subject for calls of that account, without a call; CAP_UNLIMITED where others' caps rule for what it
+ * counts. */
+int64_t audit_cap_of(struct audit *audit, int index, const struct sim_adopted *adopted, const struct subject_row *row,
+    int64_t account_id, int64_t now_ms);
 int wanted_parts(struct audit *audit, const struct asker *asker, struct wanted wanted[WANTED_MAX]);
 /* The largest that a subject's cap may be by this configuration: raises count though they may be over. */
 int64_t audit_cap_at_most(struct audit *audit, const struct sim_limit *limit, int64_t limit_id, const struct sim_config *config,
@@ -187,8 +202,30 @@ void audit_adjust_call(struct audit *audit, const struct admin_event *admin, con
 /* That nobody was told of. */
 void audit_adjust_untold(struct audit *audit, struct write *write);
 
+/* --- audit_shadow.c */
+enum shadowed { SHADOW_ADMITS, SHADOW_REFUSES, SHADOW_UNCLEAR };
+struct shadows { /* of one call */
+    const char *must; /* a limit that would have refused it; NULL = none that surely would */
+    int count;
+    int64_t may[SIM_LIMITS_MAX * 4];
+};
+enum shadowed audit_would_refuse(const struct sim_config *config, const struct call_event *call, const struct hold_row *hold,
+    const struct sim_limit *limit, int64_t cap, const struct stand *stand, int64_t level);
+void audit_shadow_note(struct shadows *shadows, int64_t limit_id, const char *name, enum shadowed says);
+/* What its verdict tells of; `model`: that was asked for. */
+void audit_shadow(struct audit *audit, const struct call_event *call, const char *model, const struct verdict *verdict,
+    const struct shadows *shadows);
+void audit_shadow_row(struct audit *audit, const struct write *write);
+void audit_shadows_due(struct audit *audit);
+
 /* --- audit_warn.c */
 void audit_warn(struct audit *audit, const struct write *write);
+/* After `settled` of a meter moved under that cap: what it has reached was told. */
+void audit_warn_due(struct audit *audit, struct audit_subject *subject, const struct audit_meter *meter, const struct sim_limit *limit,
+    int64_t limit_id, int64_t cap, int64_t at_ms);
+/* The same after a correction, under the cap that rules for its subject now. */
+void audit_warn_corrected(struct audit *audit, struct audit_subject *subject, const struct audit_meter *meter, int64_t limit_id,
+    const struct write *correction);
 /* Names come back for other limits: the newest of this gateway, of warnings the newest that may have told it. */
 int64_t audit_limit_named(struct audit *audit, const struct told_limit *about);
 

@@ -49,6 +49,42 @@ audit_limit_named(struct audit *audit, const struct told_limit *about)
     return newest;
 }
 
+/* --- Told. */
+
+static uint64_t
+key_of(uint64_t limit, int64_t subject_id, int64_t window_ms, int64_t pct)
+{
+    return audit_hash(audit_hash(limit, (uint64_t)subject_id), audit_hash((uint64_t)window_ms, (uint64_t)pct));
+}
+
+/* Of a rolling window: when, for as long as that counts. */
+static void
+note_time(struct audit *audit, const struct told_limit *about, int64_t at_ms)
+{
+    const uint64_t key = key_of(audit_text_hash(about->limit), about->subject_id, 0, about->pct);
+    int64_t *last_ms = map_get(&audit->warned_at, key);
+    if (!last_ms) {
+        last_ms = calloc(1, sizeof *last_ms);
+        check(last_ms && map_put(&audit->warned_at, key, last_ms));
+    }
+    *last_ms = max_i64(*last_ms, at_ms);
+}
+
+/* By the cap of when the call was allowed whose settlement moved it. */
+static void
+check_cap(struct audit *audit, const struct told_limit *about)
+{
+    const struct audit_hold *hold = about->hold_id ? audit_hold(audit, about->hold_id) : NULL;
+    bool found = !about->hold_id || !hold;
+    for (int32_t i = 0; !found && i < hold->row.part_count; i++) {
+        found = hold->row.parts[i].subject_id == about->subject_id && hold->row.parts[i].cap == about->cap;
+    }
+    if (!found) {
+        broken(audit->world, "limit '%s' tells of %lld %% of %lld, which is no cap of hold %lld", about->limit, (long long)about->pct,
+            (long long)about->cap, (long long)about->hold_id);
+    }
+}
+
 /* A percentage is told once a window, and not before it is reached. A rolling window has no beginning. */
 void
 audit_warn(struct audit *audit, const struct write *write)
@@ -57,8 +93,8 @@ audit_warn(struct audit *audit, const struct write *write)
     const struct told_limit *about = &write->about;
     const int64_t limit_id = audit_limit_named(audit, about);
     const struct sim_limit *limit = audit_means(audit, limit_id);
-    const uint64_t key = audit_hash(audit_hash((uint64_t)limit_id, (uint64_t)about->subject_id),
-        audit_hash((uint64_t)about->window_ms, (uint64_t)about->pct));
+    const uint64_t key = key_of((uint64_t)limit_id, about->subject_id, about->window_ms, about->pct);
+    const uint64_t name_key = key_of(audit_text_hash(about->limit), about->subject_id, about->window_ms, about->pct);
     if (!limit || (__int128)about->settled * 100 < (__int128)about->cap * about->pct) {
         broken(audit->world, "limit '%s' tells of %lld %% of %lld, where %lld are used", about->limit, (long long)about->pct,
             (long long)about->cap, (long long)about->settled);
@@ -67,6 +103,99 @@ audit_warn(struct audit *audit, const struct write *write)
         broken(audit->world, "limit '%s' tells of %lld %% for subject %lld twice in one window", about->limit,
             (long long)about->pct, (long long)about->subject_id);
     }
+    check_cap(audit, about);
     coverage.warned++;
     check(map_put(&audit->warned, key, &told));
+    if (!map_get(&audit->warned, name_key)) {
+        check(map_put(&audit->warned, name_key, &told));
+    }
+    note_time(audit, about, write->row.ledger.at_ms);
+}
+
+/* --- Due. */
+
+static bool
+was_told(struct audit *audit, const struct audit_subject *subject, const struct audit_meter *meter, const struct sim_limit *limit,
+    int64_t limit_id, int64_t pct, int64_t now_ms)
+{
+    const struct audit_limit *known = audit_limit_of(audit, limit_id);
+    const char *const names[] = { limit->name, known ? known->name : limit->name };
+    const int64_t subject_id = subject->row.subject_id;
+    if (map_get(&audit->warned, key_of((uint64_t)limit_id, subject_id, meter->window_ms, pct))) {
+        return true;
+    }
+    for (size_t i = 0; i < countof(names); i++) {
+        const int64_t *last_ms = map_get(&audit->warned_at, key_of(audit_text_hash(names[i]), subject_id, 0, pct));
+        const bool rolling = form_of(limit)->window == WINDOW_ROLLING;
+        if (map_get(&audit->warned, key_of(audit_text_hash(names[i]), subject_id, meter->window_ms, pct))
+            || (rolling && last_ms && now_ms - *last_ms < limit->span_ms)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void
+audit_warn_due(struct audit *audit, struct audit_subject *subject, const struct audit_meter *meter, const struct sim_limit *limit,
+    int64_t limit_id, int64_t cap, int64_t at_ms)
+{
+    const int64_t now_ms = max_i64(at_ms, subject->seen_ms);
+    struct stand stand = { .settled = meter->settled };
+    if (cap <= 0 || form_of(limit)->window == WINDOW_BUCKET || form_of(limit)->counts == COUNT_IN_FLIGHT) {
+        return;
+    }
+    if (form_of(limit)->window == WINDOW_ROLLING) {
+        audit_stand(audit, subject, limit, limit_id, now_ms, &stand);
+    }
+    for (int i = 0; i <= limit->warn_count && !stand.together; i++) {
+        const bool at_cap = i == limit->warn_count;
+        const int64_t pct = at_cap ? 100 : limit->warn_pct[i];
+        const bool reached = (__int128)stand.settled * 100 >= (__int128)cap * pct;
+        if ((at_cap && limit->at_cap != AT_CAP_WARN) || !reached) {
+            continue;
+        }
+        coverage.warn_due++;
+        if (!was_told(audit, subject, meter, limit, limit_id, pct, now_ms)) {
+            broken(audit->world, "limit %s (%s per %s, %s), subject %lld, window %lld: %lld of %lld are used, and nobody is told of %lld %%",
+                limit->name, count_word(form_of(limit)->counts), per_word(form_of(limit)->per), window_word(form_of(limit)->window),
+                (long long)subject->row.subject_id, (long long)meter->window_ms, (long long)stand.settled, (long long)cap,
+                (long long)pct);
+        }
+    }
+}
+
+/* What is told of no call was moved by a correction, and stands before its row: under the cap that rules. */
+static void
+check_told_cap(struct audit *audit, const struct audit_subject *subject, const struct sim_limit *limit, int64_t cap,
+    const struct write *correction)
+{
+    for (struct write *write = audit->node->writes.items; write < correction; write++) {
+        const bool mine = !write->matched && write->kind == WRITE_LEDGER && write->row.ledger.kind == LEDGER_WARN && write->about.hold_id == 0
+                          && write->about.subject_id == subject->row.subject_id && strcmp(write->about.limit, limit->name) == 0;
+        write->matched = write->matched || mine;
+        if (mine && write->about.cap != cap) {
+            broken(audit->world, "limit '%s' (%s per %s) tells of %lld %% of %lld for subject %lld after a correction; its cap is %lld",
+                limit->name, count_word(form_of(limit)->counts), per_word(form_of(limit)->per), (long long)write->about.pct,
+                (long long)write->about.cap, (long long)subject->row.subject_id, (long long)cap);
+        }
+    }
+}
+
+void
+audit_warn_corrected(struct audit *audit, struct audit_subject *subject, const struct audit_meter *meter, int64_t limit_id,
+    const struct write *correction)
+{
+    const int64_t at_ms = correction->row.ledger.at_ms;
+    const struct sim_adopted *adopted = &audit->world->adopted[max_i64(0, audit->node->adopted)];
+    if (audit->adopted_turn == audit->turn || audit->caps_turn == audit->turn || audit->tree_asks > 0 || audit->node->adopted < 0) {
+        return; /* by which it was decided is not told */
+    }
+    for (int i = 0; i < adopted->config.limit_count; i++) {
+        if (adopted->limit_ids[i] == limit_id) {
+            const int64_t now_ms = max_i64(at_ms, audit->node->engine ? audit->node->engine->core.now_ms : 0);
+            const int64_t cap = audit_cap_of(audit, i, adopted, &subject->row, correction->row.ledger.account_id, now_ms);
+            audit_warn_due(audit, subject, meter, &adopted->config.limits[i], limit_id, cap, at_ms);
+            check_told_cap(audit, subject, &adopted->config.limits[i], cap, correction);
+        }
+    }
 }

@@ -311,7 +311,10 @@ tell_caps(void)
     cell("cap", "set for everybody", coverage.by_api);
     cell("cap", "raised for a while", coverage.by_raise);
     cell("told", "a percentage of a cap", coverage.warned);
+    cell("told", "a percentage that was due", coverage.warn_due);
     cell("told", "a correction", coverage.corrections);
+    cell("shadow", "would have refused", coverage.shadow_refuses);
+    cell("shadow", "would have let it pass", coverage.shadow_admits);
     cell("corrected", "a call, upwards", coverage.corrected_up);
     cell("corrected", "a call, downwards", coverage.corrected_down);
     cell("corrected", "an orphan", coverage.corrected_orphans);

@@ -325,6 +325,7 @@ struct sim_node {
     struct fault fault;
     struct writes writes;
     int adopted;           /* index into world->adopted; -1 = none */
+    int64_t life;          /* how often it was started */
     int64_t wall_skew_ms;  /* of its clock against the world's time */
     int64_t paused_until_ms;
     int64_t down_until_ms;
@@ -456,6 +457,7 @@ enum reported_cell { REPORTED_CELLS(CELL_ENUM) REPORTED_CELL_COUNT };
 #undef CELL_ENUM
 struct coverage {
     int64_t reported[REPORTED_CELL_COUNT];
+    int64_t shadow_admits, shadow_refuses, warn_due;
     int64_t corrected_open, corrected_orphans, corrected_late, corrected_up, corrected_down, corrected_twice, corrected_stale;
     int64_t events, turns, restarts, worlds;
     int64_t forms[COUNT_KIND_COUNT][WINDOW_KIND_COUNT][AT_CAP_KIND_COUNT][FORM_CELL_COUNT];

@@ -239,6 +239,7 @@ node_open(struct world *world, struct sim_node *node)
     clock_set(node_wall_ms(world, node), world->mono_ms);
     const enum status status = engine_open_still(&options, &node->engine, &error);
     node->stepping = false;
+    node->life++;
     history(world, "gateway %d starts: %s", node->index, status_name(status));
     coverage.restarts++;
     if (status != STATUS_OK) {
