@@ -664,6 +664,7 @@ audit_turn(struct world *world, struct sim_node *node, const struct verdict *ver
     struct audit *audit = world->audit;
     audit->node = node;
     audit->turn++;
+    audit->verdict_count = count;
     audit->caps_turn = caps_moved(audit, verdicts, count) ? audit->turn : audit->caps_turn;
     take_rows(audit);
     take_given_back(audit);

@@ -294,7 +294,12 @@ warn_at_end(struct audit *audit, const struct audit_hold *hold, const struct hol
     const struct audit_meter *meter, const struct ledger_row *last)
 {
     const bool orphan = last->kind == LEDGER_ORPHAN;
-    const bool unclear = orphan && (audit->adopted_turn == audit->turn || !audit->node->engine);
+    int ends = 0;
+    for (int i = 0; orphan && i < audit->node->writes.committed; i++) {
+        ends += audit->node->writes.items[i].kind == WRITE_HOLD_GONE;
+    }
+    /* In which order orphans were booked, and beside which settlements, is not told. */
+    const bool unclear = orphan && (audit->adopted_turn == audit->turn || !audit->node->engine || audit->verdict_count > 0 || ends > 1);
     const struct sim_limit *limit = unclear ? NULL : limit_at_end(audit, hold, part->limit_id, orphan);
     if (limit && (hold->claimed || orphan)) {
         audit_warn_due(audit, subject, meter, limit, part->limit_id, part->cap, last->at_ms);

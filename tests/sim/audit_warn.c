@@ -114,22 +114,33 @@ audit_warn(struct audit *audit, const struct write *write)
 
 /* --- Due. */
 
+/* Under the name that the limit had for that gateway. */
+static bool
+was_told_as(struct audit *audit, const struct audit_subject *subject, const struct audit_meter *meter, const struct sim_limit *limit,
+    const char *name, int64_t pct, int64_t now_ms)
+{
+    const int64_t subject_id = subject->row.subject_id;
+    const int64_t *last_ms = map_get(&audit->warned_at, key_of(audit_text_hash(name), subject_id, 0, pct));
+    const bool rolling = form_of(limit)->window == WINDOW_ROLLING;
+    return map_get(&audit->warned, key_of(audit_text_hash(name), subject_id, meter->window_ms, pct))
+           || (rolling && last_ms && now_ms - *last_ms < limit->span_ms);
+}
+
 static bool
 was_told(struct audit *audit, const struct audit_subject *subject, const struct audit_meter *meter, const struct sim_limit *limit,
     int64_t limit_id, int64_t pct, int64_t now_ms)
 {
-    const struct audit_limit *known = audit_limit_of(audit, limit_id);
-    const char *const names[] = { limit->name, known ? known->name : limit->name };
-    const int64_t subject_id = subject->row.subject_id;
-    if (map_get(&audit->warned, key_of((uint64_t)limit_id, subject_id, meter->window_ms, pct))) {
+    const struct world *world = audit->world;
+    if (map_get(&audit->warned, key_of((uint64_t)limit_id, subject->row.subject_id, meter->window_ms, pct))) {
         return true;
     }
-    for (size_t i = 0; i < countof(names); i++) {
-        const int64_t *last_ms = map_get(&audit->warned_at, key_of(audit_text_hash(names[i]), subject_id, 0, pct));
-        const bool rolling = form_of(limit)->window == WINDOW_ROLLING;
-        if (map_get(&audit->warned, key_of(audit_text_hash(names[i]), subject_id, meter->window_ms, pct))
-            || (rolling && last_ms && now_ms - *last_ms < limit->span_ms)) {
-            return true;
+    for (int i = world->adopted_count; i-- > 0;) {
+        const struct sim_adopted *adopted = &world->adopted[i];
+        for (int k = 0; k < adopted->config.limit_count; k++) {
+            if (adopted->limit_ids[k] == limit_id
+                && was_told_as(audit, subject, meter, limit, adopted->config.limits[k].name, pct, now_ms)) {
+                return true;
+            }
         }
     }
     return false;
