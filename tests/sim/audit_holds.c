@@ -301,7 +301,7 @@ warn_at_end(struct audit *audit, const struct audit_hold *hold, const struct hol
     /* In which order orphans were booked, and beside which settlements, is not told. */
     const bool unclear = orphan && (audit->adopted_turn == audit->turn || !audit->node->engine || audit->verdict_count > 0 || ends > 1);
     const struct sim_limit *limit = unclear ? NULL : limit_at_end(audit, hold, part->limit_id, orphan);
-    if (limit && (hold->claimed || orphan)) {
+    if (limit && (audit->settling || orphan)) {
         audit_warn_due(audit, subject, meter, limit, part->limit_id, part->cap, last->at_ms);
     }
 }
@@ -609,6 +609,9 @@ audit_settle(struct audit *audit, const struct sim_call *call, const struct verd
             (long long)verdict->cost_micros);
     }
     coverage.settled_over += cost > row.held_micros;
+    audit->settling = true;
     audit_hold_gone(audit, hold, !left && row.attempt_count == 1, booked);
+    audit->settling = false;
+    audit->batch_turn = audit->turn;
     bounds_of(audit, &row);
 }

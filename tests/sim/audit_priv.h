@@ -91,6 +91,7 @@ struct audit {
     int64_t shadow_count;
     int64_t batch_turn;             /* in which events were committed, last */
     int verdict_count;              /* of this turn */
+    bool settling;                  /* it is known in which order this hold ended */
     struct map corrected;           /* calls, by source */
     int64_t adopted_turn;           /* in which a configuration was taken: by which a turn decides is not told */
     struct audit_told told[AUDIT_ACCOUNTS + 1];

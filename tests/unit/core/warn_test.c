@@ -267,6 +267,53 @@ corrections(void **state)
     gate_end((void **)&gate);
 }
 
+/* A correction of a call moves all meters that it counted for, which its row knows by their numbers. What an account
+ * spends in an organisation counts beside the whole, and only one of both is under the cap. */
+static void
+corrections_of_a_call(void **state)
+{
+    static const char *members[] = { "ann" };
+    static struct group groups[] = { { .name = "staff", .member_count = 1, .members = members } };
+    static const enum per_kind pers[] = { PER_ACCOUNT, PER_ACCOUNT_MODEL, PER_PLAN, PER_TIER, PER_GROUP, PER_ORGANISATION };
+    for (size_t i = 0; i < countof(pers); i++) {
+        struct gate *gate = NULL;
+        gate_make((void **)&gate);
+        memcpy(gate->bank.accounts[0].organisation, "acme", sizeof "acme");
+        gate->policy->groups = groups;
+        gate->policy->group_count = 1;
+        struct limit *limit = add_limit(gate->policy, "day-spend", COUNT_COST, pers[i], WINDOW_DAY, CAP);
+        limit->warn_count = 1;
+        limit->warn_pct[0] = 75;
+        struct event call = a_call(MODEL_PAID, 700, 0);
+        const int64_t hold_id = expect_allowed(gate, &call).hold_id;
+        struct event settle = a_settle(hold_id, 700, 0);
+        expect_allowed(gate, &settle);
+        struct event event = { .kind = EVENT_ADMIN };
+        event.admin.verb = ADMIN_ADJUST;
+        event.admin.note = SLICE("{\"v\":1}");
+        memcpy(event.admin.actor, "admin", sizeof "admin");
+        struct admin_adjust *adjust = &event.admin.adjust;
+        *adjust = (struct admin_adjust){ .hold_id = hold_id, .delta = 100, .account_id = ACCOUNT, .key_id = KEY };
+        memcpy(adjust->model, "paid", sizeof "paid");
+        for (int m = 0; m < gate->bank.meter_count; m++) {
+            const struct meter_row *row = &gate->bank.meters[m];
+            adjust->parts[adjust->part_count++] = (struct adjust_part){ limit->limit_id, row->meters[0].window_ms, row->subject_id };
+        }
+        assert_int_equal(adjust->part_count, pers[i] == PER_ACCOUNT ? 2 : 1);
+        int before = 0, after = 0;
+        for (int k = 0; k < gate->bank.ledger_count; k++) {
+            before += gate->bank.ledger[k].kind == LEDGER_WARN;
+        }
+        assert_int_equal(expect_allowed(gate, &event).admin, ADMIN_DONE);
+        for (int k = 0; k < gate->bank.ledger_count; k++) {
+            after += gate->bank.ledger[k].kind == LEDGER_WARN;
+        }
+        assert_int_equal(before, 0);
+        assert_int_equal(after, 1);
+        gate_end((void **)&gate);
+    }
+}
+
 /* Over the cap it is told of, and the call is allowed. */
 static void
 limits_that_are_only_watched(void **state)
@@ -351,6 +398,7 @@ static const struct CMUnitTest tests[] = {
     CASE("the meters of a rolling window are one", rolling_windows),
     CASE("a call that settles tells once a window", calls_that_settle),
     CASE("a correction tells like a call", corrections),
+    CASE("a correction of a call tells whoever it counted for", corrections_of_a_call),
     CASE("a limit that is only watched refuses nobody and is told of", limits_that_are_only_watched),
     CASE("every webhook that wants a warning gets it", every_webhook_that_wants_it),
     CASE("failed deliveries back off, and are given up after three days", failed_deliveries_back_off),
