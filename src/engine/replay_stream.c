@@ -153,7 +153,7 @@ play_begin(struct replay *replay, size_t index, const struct verdict *verdict, i
     past->model_now = verdict->model_index;
     past->route_now = verdict->route_index;
     past->output_most = max_i64(0, verdict->bound_output);
-    past->output_allowed = past->stream ? verdict->output_allowed : INT64_MAX;
+    past->output_allowed = past->stream ? max_i64(0, verdict->output_allowed) : INT64_MAX;
     past->ask_at = past->output_allowed == INT64_MAX ? INT64_MAX : past->output_allowed / 2;
     past->bound_by = limit_index(replay, verdict->lowered_by);
     replay->status = tell_input(replay, past, verdict->est_input, at_ms);
@@ -175,6 +175,13 @@ take_extension(struct replay *replay, struct past_call *past, const struct verdi
                                                      : before + (past->output_allowed - before) / 2;
 }
 
+static int64_t
+step_of(const struct replay *replay, const struct past_call *past)
+{
+    const __int128 tokens = (__int128)replay->policy->step_tokens * past->answers;
+    return tokens > TOKENS_MAX ? TOKENS_MAX : (int64_t)tokens;
+}
+
 bool
 play_on(struct replay *replay, const struct moment *moment)
 {
@@ -184,8 +191,7 @@ play_on(struct replay *replay, const struct moment *moment)
     const int64_t relayed = past->ask_at;
     event.extend = (struct extend_event){ .hold_id = past->hold_id,
         .output_tokens = min_i64(relayed, TOKENS_MAX),
-        .want_tokens = replay->policy->step_tokens * past->answers
-                       + max_i64(0, relayed - past->output_allowed),
+        .want_tokens = step_of(replay, past) + max_i64(0, relayed - past->output_allowed),
         .input_exact = input_named(past) };
     replay->status = replay_decide(replay, &event, moment->at_ms, &verdict);
     if (replay->status != STATUS_OK) {

@@ -559,6 +559,36 @@ an_orphan_has_no_answer_to_be_cut(void **state)
     assert_int_equal(report->cost_after_micros, 1300); /* booked whole, at what it may use now */
 }
 
+/* A ledger that somebody wrote by hand, or a clock that was set back. */
+static void
+strange_rows_do_no_harm(void **state)
+{
+    struct tape *tape = *state;
+    tape->policy->models[MODEL_PAID].routes[0].price = NULL;
+    tape->policy->unpriced = UNPRICED_ALLOW;
+    add_limit(tape->policy, "tokens", COUNT_TOKENS, PER_ACCOUNT, WINDOW_DAY, 3000);
+    tape_open(tape);
+    const struct recorded_call calls[] = {
+        { .api = "messages", .stream = true, .answers = INT64_MAX, .price_pct = INT64_MAX, .output_limit = INT64_MAX,
+            .body_bytes = INT64_MAX, .input_bytes = INT64_MAX },
+        { .api = "chat", .stream = true, .answers = -5, .price_pct = -5, .output_limit = 0, .body_bytes = -5, .input_bytes = -5 },
+        { .api = "chat", .stream = true, .answers = 1, .price_pct = 100, .output_limit = 9, .input_bytes = 10 },
+    };
+    for (size_t i = 0; i < countof(calls); i++) {
+        const int64_t id = tape->next_id++;
+        struct ledger_row row = { .id = id, .hold_id = id, .kind = LEDGER_SETTLE, .source = "relay", .account_id = ACCOUNT,
+            .key_id = KEY, .thread_id = 5, .root_id = 5, .model = "paid", .started_ms = NOON_MS, .at_ms = NOON_MS - DAY_MS };
+        row.usage = (struct usage){ .input = TOKENS_MAX, .output = TOKENS_MAX, .reasoning = TOKENS_MAX, .cost_micros = -1,
+            .known = USAGE_INPUT | USAGE_OUTPUT };
+        assert_true(replay_row(tape->replay, &row, &calls[i]));
+        row.kind = LEDGER_SETTLE; /* one more attempt: the sum stays what a number may say */
+        assert_true(replay_row(tape->replay, &row, NULL));
+    }
+    const struct replay_report *report = play(tape, 0);
+    assert_int_equal(report->calls, 3);
+    assert_int_equal(report->allowed + report->refused, 3);
+}
+
 /* --- What providers report. */
 
 static struct limit *
@@ -719,6 +749,7 @@ static const struct CMUnitTest tests[] = {
     CASE("a stream that has grown leaves less room", a_stream_that_has_grown_leaves_less_room),
     CASE("an input that was named takes the place of its estimate", an_input_that_was_named_takes_the_place_of_its_estimate),
     TAPE("an orphan has no answer to be cut", an_orphan_has_no_answer_to_be_cut),
+    TAPE("strange rows do no harm", strange_rows_do_no_harm),
     CASE("what was reported then decides now", what_was_reported_then_decides_now),
     TAPE("what is not known of one call stops the limit for that call alone", what_is_not_known_of_one_call_stops_no_other_rule),
     CASE("a refusal by a report is asked again by what it saw", a_refusal_by_a_report_is_asked_again_by_what_it_saw),
