@@ -129,12 +129,18 @@ test('ledger prune tells what would go, deletes it, and says so on the books', a
   assert.ok(dry.cost_micros > 0);
   assert.equal(countOf(SETTLE), before_count, 'a look deletes nothing');
   const admin_rows = countOf(ADMIN);
+  const [{ request }] = await gateway.ledger({ kind: 'settle' });
+  const explained = () => run(['explain', request, '--control', gateway.control], { ...options, cwd: gateway.dir });
+  assert.equal(explained().code, 0, explained().err);
   const done = gateway.command('ledger', 'prune', '--before', when);
   assert.deepEqual([done.dry_run, done.rows, done.done], [false, before_count, true], JSON.stringify(done));
   assert.equal(countOf(SETTLE), 0);
   assert.equal(countOf(ADMIN), admin_rows + 1);
   const [told] = (await gateway.ledger({ kind: 'admin' })).slice(-1);
   assert.deepEqual([told.inputs.verb, told.inputs.rows], ['ledger_prune', before_count]);
+  const gone = explained();
+  assert.equal(gone.code, 1, gone.out);
+  assert.match(gone.err, /no request of this id, or its rows were older than they are kept/, gone.err);
   assert.deepEqual(gateway.command('ledger', 'prune', '--before', when).rows, 0);
   checkStore();
 });
