@@ -183,11 +183,13 @@ make_large() {
     note "it has $(($(stat -c %s "$LARGE_STORE") / 1048576)) MB"
 }
 
-# large KEY OPTION...: a window on that store, which it goes on being.
+# large KEY OPTION...: a window on that store, which it goes on being. The system has read it before: what is cold are
+# the gateway's own caches, and what is measured is the gateway, not the disk.
 large() {
     local key=$1
     shift
     STOLEN=0
+    cat "$LARGE_STORE" >/dev/null
     LINE=$("$BIN/bench/engine_bench" --store "sqlite:$LARGE_STORE" --accounts "$LARGE_ACCOUNTS" --outstanding 256 \
         --window "$WINDOW_MS" "$@") || give_up "$key: nothing was measured"
     take "$key"
@@ -206,20 +208,22 @@ large_block() {
 }
 
 print_large() {
-    local empty key
-    empty=$(value_of large-empty calls_per_s)
-    echo "| SQLite \`disk\`, $LARGE_ACCOUNTS accounts, $LARGE_ROWS rows of the ledger, 256 outstanding | that store | an empty one | cost | bar | goal | reached |"
+    local key
+    echo "| SQLite \`disk\`, $LARGE_ACCOUNTS accounts, $LARGE_ROWS rows of the ledger, 256 outstanding | engine's CPU a call: that store, an empty one | cost | bar | goal | reached | calls/s: that store, an empty one |"
     echo '|---|---|---|---|---|---|---|'
     for key in active all; do
-        awk -v v="$(value_of "large-$key" calls_per_s)" -v empty="$empty" -v many="$MANY" -v all="$([ $key = all ] && echo 1 || echo 0)" 'BEGIN {
-            cost = v > 0 ? empty / v : 0
+        awk -v us="$(value_of "large-$key" engine_us_each)" -v empty_us="$(value_of large-empty engine_us_each)" \
+            -v calls="$(value_of "large-$key" calls_per_s)" -v empty_calls="$(value_of large-empty calls_per_s)" \
+            -v many="$MANY" -v all="$([ $key = all ] && echo 1 || echo 0)" 'BEGIN {
+            cost = empty_us > 0 ? us / empty_us : 0
             bar = all ? 3 : 1.3
             goal = all ? 2 : 1.1
-            printf "| %s | %.0f calls/s | %.0f calls/s | %.2f× | ≤ %.1f× | ≤ %.1f× | %s |\n", all ? "all accounts uniformly" : many " active accounts",
-                v, empty, cost, bar, goal, (cost <= goal ? "goal" : cost <= bar ? "bar" : "MISSED") }'
+            printf "| %s | %.1f µs, %.1f µs | %.2f× | ≤ %.1f× | ≤ %.1f× | %s | %.0f, %.0f: %.2f× |\n", all ? "all accounts uniformly" : many " active accounts",
+                us, empty_us, cost, bar, goal, (cost <= goal ? "goal" : cost <= bar ? "bar" : "MISSED"),
+                calls, empty_calls, (calls > 0 ? empty_calls / calls : 0) }'
     done
     awk -v us="$(value_of large-start start_us)" -v open="$(value_of large-start orphans)" 'BEGIN {
-        printf "| start after `kill -9` under load (store, engine, %d open calls booked) | %.3f s | – | – | < 0.5 s | < 0.2 s | %s |\n", open, us / 1e6,
+        printf "| start after `kill -9` under load (store, engine, %d open calls booked) | %.3f s | – | < 0.5 s | < 0.2 s | %s | – |\n", open, us / 1e6,
             (us < 200000 ? "goal" : us < 500000 ? "bar" : "MISSED") }'
 }
 
