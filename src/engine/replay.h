@@ -7,7 +7,7 @@
  * for more hold on its way as the relay does, and where there is no room for that it ends early. What providers had
  * reported is told before each call as its row recorded it; limits on what was not recorded stop nothing. Caps that
  * people set are those of now. Routes that were left alone for a while are a fact of then that no configuration changes:
- * here all are open. One thread. */
+ * here all are open. Corrections are not replayed. One thread. */
 #pragma once
 
 #include "base/status.h"

@@ -186,7 +186,8 @@
         "decided by the real rules at its own time, and ends when and with what it used, at the new prices.\n"   \
         "A stream grows as it did, and ends early where a limit leaves it no more room. Caps that people set are\n" \
         "those of now. What providers reported counts where the call's row recorded it, else limits on that stop\n" \
-        "nothing, and it is said of how many calls. All routes are open: which were left alone is not replayed.\n") \
+        "nothing, and it is said of how many calls. Not replayed are corrections, and which routes were left\n"    \
+        "alone at the time: all are open.\n")                                                                     \
     X(prices_import, "prices import", "FILE [--out FILE] [--config FILE] [--dry-run] [--yes] [--json]",          \
         "check a price book (ours or LiteLLM's), compare it, and write it in our form",                          \
         "--out FILE        where to; default: standard output, without a comparison. What is compared is the\n"   \
