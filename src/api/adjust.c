@@ -42,6 +42,9 @@ take_part(struct booked_call *call, struct slice item)
             part.limit_id = limit->limit_id;
         }
     }
+    if (json_get(item, "to", &value)) {
+        return; /* the last attempt was at another provider than this limit's */
+    }
     if (part.limit_id == 0 || !json_get(item, "window", &value)
         || !json_to_i64(value, 0, WALL_MS_MAX, &part.window_ms)) {
         return;

@@ -217,6 +217,50 @@ void parts_spend(struct core *core, const struct policy *policy, const struct ho
 void parts_resolve(struct core *core, const struct policy *policy, const struct hold_row *hold,
     int64_t cost_micros, int64_t tokens, bool nothing_left, struct verdict *verdict);
 int64_t usage_tokens(const struct usage *usage);
+/* Whether the attempt that is open counts for the part. */
+static inline bool
+part_is_open(const struct hold_row *hold, const struct hold_part *part)
+{
+    /* A stored hold may be so damaged that it has none. */
+    return part_counts_attempt(part, max_i64(0, hold->attempt_count - 1));
+}
+/* Room beyond what the part holds already. Meters of a rolling window are counted as they stand. */
+int64_t part_room(struct core *core, const struct policy *policy, const struct hold_part *part,
+    const struct meter *meter);
+/* That its meter, as it stands, has no room for more. */
+void part_refuse(const struct policy *policy, const struct hold_part *part, const struct meter *meter,
+    struct refusal *refusal);
+/* Promises what the part says to its meter. A bucket is charged at once: what it cannot take of a first slice the
+ * settlement adds. */
+void part_charge(const struct limit *limit, struct meter_slot *slot, struct meter *meter,
+    struct hold_part *part);
+/* What it holds goes back to where it was charged. */
+void part_give_back(struct core *core, const struct policy *policy, const struct hold_row *hold,
+    struct hold_part *part);
+
+/* --- routed.c: a hold whose next attempt goes to another provider. */
+/* Whether it counts the attempts at some route of the model. */
+bool limit_may_serve(const struct limit *limit, const struct policy *policy, const struct model *model);
+/* What the limits that would count an attempt at this route ask of its price, as applied_set has it for a call. */
+void routed_wants(const struct core *core, const struct policy *policy, const struct hold_row *hold,
+    const struct route *route, bool *has_cost, bool *has_strict);
+/* The next attempt: the hold as it would be, and what the attempt before it used. */
+struct routed_ask {
+    const struct hold_row *next;
+    int64_t cost_micros, tokens;
+};
+/* Whether all limits that would count an attempt at this route have room for it; else the first that has none. */
+bool routed_fits(struct core *core, const struct policy *policy, const struct hold_row *hold,
+    const struct route *route, const struct routed_ask *ask, struct refusal *tightest);
+/* Before the next attempt is opened: what other providers' limits hold goes back. */
+void routed_leave(struct core *core, const struct policy *policy, struct hold_row *hold,
+    const struct route *route);
+/* Once it is open and held: the limits on its provider are charged. */
+void routed_enter(struct core *core, const struct policy *policy, struct hold_row *hold,
+    const struct route *route);
+/* The inputs, with the attempts that each limit counts where those are not all: "from" the first of them, "to" the
+ * first that is none any more. */
+struct slice routed_inputs(const struct core *core, const struct hold_row *hold);
 
 /* --- shared by call.c and hold.c */
 /* Exactly that policy, or NULL when it is gone; a model_index means something in it alone. */

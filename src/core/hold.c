@@ -39,45 +39,10 @@ on_abort_of(const struct provider *provider, bool stream)
 
 /* Parts whose limit decides how far a stream may go on: what strict ones may need they hold already. */
 static bool
-part_is_stepped(const struct hold_part *part)
+part_is_stepped(const struct hold_row *hold, const struct hold_part *part)
 {
-    return part->enforced && counts_in_steps(part->counts) && part->mode == HOLD_MODE_STREAM
-           && part->window != WINDOW_BUCKET;
-}
-
-static void
-tell_tightest(const struct policy *policy, const struct hold_part *part, const struct meter *meter,
-    struct refusal *tightest)
-{
-    const struct limit *limit = policy_limit_by_id(policy, part->limit_id);
-    *tightest = (struct refusal){ .reason = part->counts == COUNT_COST ? REASON_COST_HELD
-                                                                       : REASON_TOKENS_HELD,
-        .limit_id = part->limit_id,
-        .subject_id = part->subject_id,
-        .counts = (int32_t)part->counts,
-        .per = limit ? (int32_t)limit->per : 0,
-        .window = (int32_t)part->window,
-        .used = meter->settled,
-        .held = meter->held,
-        .cap = part->cap };
-    slice_to_cstr(
-        slice_str(limit ? limit->name : ""), tightest->limit_name, sizeof tightest->limit_name);
-}
-
-/* Room beyond what the part holds already. Meters of a rolling window are counted as they stand. */
-static int64_t
-part_room(struct core *core, const struct policy *policy, const struct hold_part *part,
-    const struct meter *meter)
-{
-    const struct limit *limit = hold_part_limit(core, policy, part);
-    struct meter_slot *slot = work_meter(core->work, part->subject_id);
-    int64_t used = money_add(meter->settled, meter->held);
-    if (limit && limit->window == WINDOW_ROLLING) {
-        struct standing standing;
-        meters_stand(core, limit, &slot->row, max_i64(core->now_ms, slot->row.seen_ms), &standing);
-        used = money_add(standing.now.settled, standing.now.held);
-    }
-    return part->cap - used;
+    return part_is_open(hold, part) && part->enforced && counts_in_steps(part->counts)
+           && part->mode == HOLD_MODE_STREAM && part->window != WINDOW_BUCKET;
 }
 
 /* The output up to which the tightest limit lets a stream hold; INT64_MAX without any. */
@@ -88,7 +53,7 @@ output_reach(struct core *core, const struct policy *policy, const struct hold_r
     int64_t reach = INT64_MAX;
     for (int32_t i = 0; i < hold->part_count; i++) {
         const struct hold_part *part = &hold->parts[i];
-        const struct meter *meter = part_is_stepped(part) ? part_meter(core, part) : NULL;
+        const struct meter *meter = part_is_stepped(hold, part) ? part_meter(core, part) : NULL;
         if (!meter) {
             continue;
         }
@@ -100,7 +65,7 @@ output_reach(struct core *core, const struct policy *policy, const struct hold_r
                 : price_output_within(price, hold->est_input, most, hold->multiplier_pct);
         if (here < reach) {
             reach = here;
-            tell_tightest(policy, part, meter, tightest);
+            part_refuse(policy, part, meter, tightest);
         }
     }
     return reach;
@@ -296,7 +261,7 @@ static struct slice
 inputs_at_end(const struct core *core, const struct hold_row *hold)
 {
     char room[96];
-    const struct slice inputs = hold->inputs;
+    const struct slice inputs = routed_inputs(core, hold);
     if (inputs.len < 2 || inputs.ptr[inputs.len - 1] != '}') {
         return inputs;
     }
@@ -353,74 +318,9 @@ cost_of(const struct policy *policy, const struct hold_row *hold, const struct s
         named ? settle->multiplier_pct : hold->multiplier_pct);
 }
 
-/* What its limits ask of a price, as applied_set has it for a call. */
-static void
-hold_wants(const struct hold_row *hold, bool *has_cost, bool *has_strict)
-{
-    *has_cost = *has_strict = false;
-    for (int32_t i = 0; i < hold->part_count; i++) {
-        const struct hold_part *part = &hold->parts[i];
-        *has_cost |= part->enforced && part->counts == COUNT_COST;
-        *has_strict |=
-            part->enforced && counts_in_steps(part->counts) && part->mode == HOLD_MODE_STRICT;
-    }
-}
-
-static bool
-hold_has_part(const struct hold_row *hold, int64_t limit_id)
-{
-    for (int32_t i = 0; i < hold->part_count; i++) {
-        if (hold->parts[i].limit_id == limit_id) {
-            return true;
-        }
-    }
-    return false;
-}
-
-/* A limit of one provider's routes alone was not asked when the call was allowed for another's. */
-static bool
-route_has_other_limits(
-    const struct policy *policy, const struct hold_row *hold, const struct route *route)
-{
-    const int32_t model = policy_model_index(policy, slice_str(hold->model));
-    for (int32_t i = 0; i < policy->limit_count; i++) {
-        const struct limit *limit = &policy->limits[i];
-        if (limit->of_provider && limit_counts_model(limit, &policy->models[model])
-            && limit_counts_route(limit, policy, route) && !hold_has_part(hold, limit->limit_id)) {
-            return true;
-        }
-    }
-    return false;
-}
-
-/* The first limit without room for the next attempt beside what the one before it used. */
-static bool
-attempt_fits(struct core *core, const struct policy *policy, const struct hold_row *hold,
-    const struct hold_row *next, int64_t cost_micros, int64_t tokens, struct refusal *tightest)
-{
-    for (int32_t i = 0; i < hold->part_count; i++) {
-        const struct hold_part *part = &hold->parts[i];
-        const bool asks = part->enforced && counts_in_steps(part->counts)
-                          && part->mode != HOLD_MODE_NONE && part->window != WINDOW_BUCKET;
-        const struct meter *meter = asks ? part_meter(core, part) : NULL;
-        int64_t held = 0;
-        int64_t bound = 0;
-        if (!meter) {
-            continue;
-        }
-        part_amounts(next, part, &held, &bound);
-        const int64_t spent = part->counts == COUNT_COST ? cost_micros : tokens;
-        if (money_add(held, spent) - part->held > part_room(core, policy, part, meter)) {
-            tell_tightest(policy, part, meter, tightest);
-            return false;
-        }
-    }
-    return true;
-}
-
 /* The route that the next attempt goes to, or why there is none. */
 static enum reason
-reroute_target(const struct policy *policy, const struct hold_row *hold,
+reroute_target(const struct core *core, const struct policy *policy, const struct hold_row *hold,
     const struct reroute_event *reroute, const struct route **route)
 {
     const int32_t model = policy_model_index(policy, slice_str(hold->model));
@@ -429,12 +329,9 @@ reroute_target(const struct policy *policy, const struct hold_row *hold,
         return REASON_ROUTES_EXHAUSTED;
     }
     *route = &policy->models[model].routes[reroute->route_index];
-    if (route_has_other_limits(policy, hold, *route)) {
-        return REASON_ROUTES_EXHAUSTED;
-    }
     bool has_cost = false;
     bool has_strict = false;
-    hold_wants(hold, &has_cost, &has_strict);
+    routed_wants(core, policy, hold, *route, &has_cost, &has_strict);
     return price_is_missing(policy, *route, has_cost, has_strict) ? REASON_UNPRICED : REASON_OK;
 }
 
@@ -480,7 +377,7 @@ decide_reroute(struct core *core, const struct event *event, struct verdict *ver
     }
     const struct policy *policy = core_policy_at(core, hold->policy_ver);
     const struct route *route = NULL;
-    const enum reason reason = reroute_target(policy, hold, reroute, &route);
+    const enum reason reason = reroute_target(core, policy, hold, reroute, &route);
     if (reason != REASON_OK) {
         refuse(verdict, reason);
         return;
@@ -501,8 +398,10 @@ decide_reroute(struct core *core, const struct event *event, struct verdict *ver
     struct hold_row next = *hold;
     next.held_micros = held;
     next.bound_micros = max_i64(held, bound);
-    if (!attempt_fits(
-            core, policy, hold, &next, cost.micros, usage_tokens(&ended.usage), &tightest)) {
+    const struct routed_ask ask = {
+        .next = &next, .cost_micros = cost.micros, .tokens = usage_tokens(&ended.usage)
+    };
+    if (!routed_fits(core, policy, hold, route, &ask, &tightest)) {
         refuse(verdict, tightest.reason);
         verdict->refusal = tightest;
         return;
@@ -510,8 +409,10 @@ decide_reroute(struct core *core, const struct event *event, struct verdict *ver
     verdict->booked = verdict->billed = reroute->billed;
     verdict->cost_micros = cost.micros;
     give_up_attempt(core, policy, hold, reroute, &ended, &cost);
+    routed_leave(core, policy, hold, route);
     open_attempt(hold, &policy->providers[route->provider], route, reroute->stream);
     parts_resize(core, hold, held, max_i64(held, bound));
+    routed_enter(core, policy, hold, route);
     verdict->kind = VERDICT_ALLOWED;
     verdict->hold_id = hold->hold_id;
     verdict->route_index = reroute->route_index;

@@ -42,6 +42,50 @@ part_meter(struct core *core, const struct hold_part *part)
     return slot && slot->slot.state != SLOT_ABSENT ? meter_of_part(&slot->row, part) : NULL;
 }
 
+int64_t
+part_room(struct core *core, const struct policy *policy, const struct hold_part *part,
+    const struct meter *meter)
+{
+    const struct limit *limit = hold_part_limit(core, policy, part);
+    struct meter_slot *slot = work_meter(core->work, part->subject_id);
+    int64_t used = money_add(meter->settled, meter->held);
+    if (limit && limit->window == WINDOW_ROLLING) {
+        struct standing standing;
+        meters_stand(core, limit, &slot->row, max_i64(core->now_ms, slot->row.seen_ms), &standing);
+        used = money_add(standing.now.settled, standing.now.held);
+    }
+    return part->cap - used;
+}
+
+static enum reason
+reason_of_part(const struct hold_part *part)
+{
+    switch (part->counts) {
+    case COUNT_COST: return REASON_COST_HELD;
+    case COUNT_TOKENS: return REASON_TOKENS_HELD;
+    case COUNT_IN_FLIGHT: return REASON_IN_FLIGHT;
+    default: return REASON_RATE;
+    }
+}
+
+void
+part_refuse(const struct policy *policy, const struct hold_part *part, const struct meter *meter,
+    struct refusal *tightest)
+{
+    const struct limit *limit = policy_limit_by_id(policy, part->limit_id);
+    *tightest = (struct refusal){ .reason = reason_of_part(part),
+        .limit_id = part->limit_id,
+        .subject_id = part->subject_id,
+        .counts = (int32_t)part->counts,
+        .per = limit ? (int32_t)limit->per : 0,
+        .window = (int32_t)part->window,
+        .used = meter->settled,
+        .held = meter->held,
+        .cap = part->cap };
+    slice_to_cstr(
+        slice_str(limit ? limit->name : ""), tightest->limit_name, sizeof tightest->limit_name);
+}
+
 static void
 meter_touched(struct core *core, const struct hold_part *part)
 {
@@ -74,7 +118,8 @@ parts_resize(struct core *core, struct hold_row *hold, int64_t held_micros, int6
     hold->bound_micros = bound_micros;
     for (int32_t i = 0; i < hold->part_count; i++) {
         struct hold_part *part = &hold->parts[i];
-        struct meter *meter = moves_with_hold(part) ? part_meter(core, part) : NULL;
+        struct meter *meter =
+            part_is_open(hold, part) && moves_with_hold(part) ? part_meter(core, part) : NULL;
         if (!meter || part_is_past(core, part)) {
             continue;
         }
@@ -123,12 +168,47 @@ settle_bucket(struct core *core, const struct policy *policy, const struct hold_
 }
 
 void
+part_charge(
+    const struct limit *limit, struct meter_slot *slot, struct meter *meter, struct hold_part *part)
+{
+    if (limit->window != WINDOW_BUCKET) {
+        meter_promise(meter, part->held, part->bound);
+        return;
+    }
+    const int64_t level = bucket_level(limit, meter, slot->row.seen_ms);
+    if (counts_in_steps(limit->counts) && part->cap != CAP_UNLIMITED) {
+        const __int128 full = (__int128)part->cap * limit->period_ms;
+        const __int128 room = (full - level) / limit->period_ms;
+        part->held = room <= 0 ? 0 : room < part->held ? (int64_t)room : part->held;
+        part->bound = max_i64(part->held, part->bound);
+    }
+    meter->settled = bucket_add(limit, level, part->held);
+    meter->window_ms = slot->row.seen_ms;
+    part->window_ms = 0; /* a bucket has one window, for ever */
+}
+
+void
+part_give_back(struct core *core, const struct policy *policy, const struct hold_row *hold,
+    struct hold_part *part)
+{
+    struct meter *meter = part_meter(core, part);
+    if (part->window == WINDOW_BUCKET) {
+        settle_bucket(core, policy, hold, part, 0);
+    } else if (meter && !part_is_past(core, part)) {
+        meter_promise(meter, -part->held, -part->bound);
+        meter_touched(core, part);
+    }
+    part->held = part->bound = 0;
+}
+
+void
 parts_spend(struct core *core, const struct policy *policy, const struct hold_row *hold,
     int64_t cost_micros, int64_t tokens)
 {
     for (int32_t i = 0; i < hold->part_count; i++) {
         const struct hold_part *part = &hold->parts[i];
-        struct meter *meter = counts_in_steps(part->counts) ? part_meter(core, part) : NULL;
+        const bool spends = part_is_open(hold, part) && counts_in_steps(part->counts);
+        struct meter *meter = spends ? part_meter(core, part) : NULL;
         const int64_t spent = part->counts == COUNT_COST ? cost_micros : tokens;
         if (!meter) {
             continue;
@@ -182,6 +262,9 @@ parts_resolve(struct core *core, const struct policy *policy, const struct hold_
     for (int32_t i = 0; i < hold->part_count; i++) {
         const struct hold_part *part = &hold->parts[i];
         const int64_t spent = spent_of(part, cost_micros, tokens, nothing_left);
+        if (!part_is_open(hold, part) && (part_rests(part) || part->counts != COUNT_REQUESTS)) {
+            continue; /* the last attempt was elsewhere */
+        }
         if (part->window == WINDOW_BUCKET) {
             settle_bucket(core, policy, hold, part, spent);
             continue;

@@ -84,20 +84,33 @@ meter_for_hold(struct call_state *state, struct applied *applied)
     return meter_to_charge(core, applied->limit, row, row->seen_ms);
 }
 
-/* A bucket is charged at once. What it cannot take of a first slice the settlement adds. */
-static void
-charge_bucket(const struct applied *applied, struct meter *meter, struct hold_part *part)
+static struct hold_part *
+new_part(const struct applied *applied, struct hold_row *hold)
 {
     const struct limit *limit = applied->limit;
-    if (counts_in_steps(limit->counts) && applied->cap != CAP_UNLIMITED) {
-        const __int128 full = (__int128)applied->cap * limit->period_ms;
-        const __int128 room = (full - applied->now.settled) / limit->period_ms;
-        part->held = room <= 0 ? 0 : room < part->held ? (int64_t)room : part->held;
-        part->bound = max_i64(part->held, part->bound);
+    struct hold_part *part = &hold->parts[hold->part_count++];
+    *part = (struct hold_part){ .limit_id = limit->limit_id,
+        .subject_id = applied->subject_id,
+        .cap = applied->cap,
+        .counts = limit->counts,
+        .window = limit->window,
+        .mode = limit->hold,
+        .enforced = applied->cap != CAP_UNLIMITED && limit_enforces(limit) };
+    return part;
+}
+
+/* Another route may be tried later: whose meter it is, and up to how much, is known now. */
+static void
+rest_part(struct call_state *state, struct applied *applied, struct hold_row *hold)
+{
+    if (!limit_may_serve(applied->limit, state->policy, state->model)) {
+        return;
     }
-    meter->settled = bucket_add(limit, applied->now.settled, part->held);
-    meter->window_ms = applied->slot->row.seen_ms;
-    part->window_ms = 0; /* a bucket has one window, for ever */
+    if (!applied->subject_id && !subject_for_hold(state, applied)) {
+        state->core->work->failed = true;
+        return;
+    }
+    new_part(applied, hold)->from = PART_RESTS;
 }
 
 static void
@@ -106,7 +119,11 @@ take_part(struct call_state *state, struct applied *applied, struct hold_row *ho
     struct core *core = state->core;
     const struct limit *limit = applied->limit;
     const struct route *route = &state->model->routes[state->route_index];
-    if (limit->counts == COUNT_REPORTED || !limit_counts_route(limit, state->policy, route)) {
+    if (limit->counts == COUNT_REPORTED) {
+        return;
+    }
+    if (!limit_counts_route(limit, state->policy, route)) {
+        rest_part(state, applied, hold);
         return;
     }
     struct meter *meter = meter_for_hold(state, applied);
@@ -114,23 +131,12 @@ take_part(struct call_state *state, struct applied *applied, struct hold_row *ho
         core->work->failed = true;
         return;
     }
-    struct hold_part *part = &hold->parts[hold->part_count++];
-    *part = (struct hold_part){ .limit_id = limit->limit_id,
-        .subject_id = applied->subject_id,
-        .window_ms = meter->window_ms,
-        .cap = applied->cap,
-        .counts = limit->counts,
-        .window = limit->window,
-        .mode = limit->hold,
-        .enforced = applied->cap != CAP_UNLIMITED && limit_enforces(limit) };
+    struct hold_part *part = new_part(applied, hold);
+    part->window_ms = meter->window_ms;
     part->held = part->bound =
         limit->counts == COUNT_REQUESTS ? limit_weight(limit, state->model) : 1;
     part_amounts(hold, part, &part->held, &part->bound);
-    if (limit->window == WINDOW_BUCKET) {
-        charge_bucket(applied, meter, part);
-    } else {
-        meter_promise(meter, part->held, part->bound);
-    }
+    part_charge(limit, applied->slot, meter, part);
 }
 
 static int64_t
@@ -239,14 +245,19 @@ write_inputs(const struct call_state *state, const struct hold_row *hold)
     add_labels(&out, state->policy, call);
     add_trace(&out, state->trace_id);
     buf_add_str(&out, ",\"limits\":[");
-    int32_t part = 0;
-    for (int32_t i = 0; i < state->limits.count && part < hold->part_count; i++) {
+    int32_t index = 0;
+    bool first = true;
+    for (int32_t i = 0; i < state->limits.count && index < hold->part_count; i++) {
         const struct applied *applied = &state->limits.items[i];
-        if (hold->parts[part].limit_id == applied->limit->limit_id
-            && hold->parts[part].subject_id == applied->subject_id) {
-            write_limit(&out, applied, &hold->parts[part], part == 0);
-            part++;
+        const struct hold_part *part = &hold->parts[index];
+        if (part->limit_id != applied->limit->limit_id || part->subject_id != applied->subject_id) {
+            continue;
         }
+        if (!part_rests(part)) {
+            write_limit(&out, applied, part, first);
+            first = false;
+        }
+        index++;
     }
     buf_add_char(&out, ']');
     reported_inputs(state, &out);
@@ -350,12 +361,14 @@ static void
 tell_what_is_left(
     const struct call_state *state, const struct hold_row *hold, struct verdict *verdict)
 {
+    const struct route *route = &state->model->routes[state->route_index];
     for (int32_t i = 0; i < state->limits.count; i++) {
         const struct applied *applied = &state->limits.items[i];
         const struct limit *limit = applied->limit;
         const int64_t used = money_add(applied->now.settled, applied->now.held);
         struct limit_left left;
-        if (applied->cap == CAP_UNLIMITED || !limit_enforces(limit)) {
+        if (applied->cap == CAP_UNLIMITED || !limit_enforces(limit)
+            || !limit_counts_route(limit, state->policy, route)) {
             continue;
         }
         if (limit->counts == COUNT_COST && limit->window != WINDOW_BUCKET) {

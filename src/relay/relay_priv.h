@@ -171,6 +171,8 @@ struct call {
     struct buf request_head;
     enum reason failed;            /* between two routes: why the attempt before was given up, */
     bool failed_billed;            /* and whether it may be billed */
+    int failed_status;             /* HTTP status of its answer, 0 = none */
+    int32_t asked_route;           /* that the gate is asked about, to go on with */
     bool troubled;                 /* a provider could not be reached, or broke off */
     bool streaming;                /* its answer is an event stream */
     char *failure;                 /* of the last attempt that failed, for the log; NULL = none */

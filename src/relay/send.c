@@ -164,35 +164,7 @@ call_send(struct call *call)
     }
 }
 
-static void
-call_on_reroute(void *user, const struct verdict *verdict)
-{
-    struct call *call = user;
-    call->ticket_open = false;
-    if (verdict->kind != VERDICT_ALLOWED) {
-        const bool ours = verdict->refusal.reason == REASON_STORE_UNAVAILABLE;
-        if (ours) {
-            call->judgement.class_ = UPSTREAM_FINE; /* ours is the failure to tell */
-        }
-        /* What does not fit any more leaves the attempt before to be told and booked. */
-        call_upstream_failed(call, ours ? verdict->refusal.reason : call->failed);
-        return;
-    }
-    if (verdict->booked) {
-        call->earlier_micros += verdict->cost_micros;
-        call->billed_attempts++;
-    }
-    call->failed_billed = false;
-    call->route_index = verdict->route_index;
-    call->output_allowed = verdict->output_allowed;
-    call->held_output = verdict->held_output;
-    call->bound_output = verdict->bound_output;
-    call->ask_at = call->output_allowed == INT64_MAX ? INT64_MAX : call->output_allowed / 2;
-    call->attempts++;
-    call_send(call);
-}
-
-/* The first route after the one that is asked now, or -1. */
+/* The first route that is open still, or -1. */
 static int32_t
 next_open_route(const struct call *call)
 {
@@ -221,14 +193,17 @@ call_may_follow_billed(const struct call *call)
            && (call->hold_id == 0 || call->billed_attempts < model->billed_retries);
 }
 
+static void call_on_reroute(void *user, const struct verdict *verdict);
+
 static void
-ask_for_next(struct call *call, int32_t next, int status)
+ask_for_next(struct call *call, int32_t next)
 {
+    call->asked_route = next;
     struct event event = { .kind = EVENT_REROUTE };
     event.reroute = (struct reroute_event){ .hold_id = call->hold_id,
         .route_index = next,
         .stream = call->stream,
-        .failed_status = status,
+        .failed_status = call->failed_status,
         .failed_reason = call->failed,
         .billed = call->failed_billed };
     if (call->failed_billed) {
@@ -240,6 +215,47 @@ ask_for_next(struct call *call, int32_t next, int status)
         return;
     }
     call->ticket_open = true;
+}
+
+/* Where its limits have no room, another route may do; else the attempt before is what is told and booked. */
+static void
+on_reroute_refused(struct call *call, enum reason reason)
+{
+    if (reason == REASON_STORE_UNAVAILABLE) {
+        call->judgement.class_ = UPSTREAM_FINE; /* ours is the failure to tell */
+        call_upstream_failed(call, reason);
+        return;
+    }
+    call->routes_closed |= UINT32_C(1) << call->asked_route;
+    const int32_t next = next_open_route(call);
+    if (next < 0) {
+        call_upstream_failed(call, call->failed);
+        return;
+    }
+    ask_for_next(call, next);
+}
+
+static void
+call_on_reroute(void *user, const struct verdict *verdict)
+{
+    struct call *call = user;
+    call->ticket_open = false;
+    if (verdict->kind != VERDICT_ALLOWED) {
+        on_reroute_refused(call, verdict->refusal.reason);
+        return;
+    }
+    if (verdict->booked) {
+        call->earlier_micros += verdict->cost_micros;
+        call->billed_attempts++;
+    }
+    call->failed_billed = false;
+    call->route_index = verdict->route_index;
+    call->output_allowed = verdict->output_allowed;
+    call->held_output = verdict->held_output;
+    call->bound_output = verdict->bound_output;
+    call->ask_at = call->output_allowed == INT64_MAX ? INT64_MAX : call->output_allowed / 2;
+    call->attempts++;
+    call_send(call);
 }
 
 void
@@ -267,5 +283,6 @@ call_next_route(struct call *call, enum reason failed, bool unbilled, int status
         return;
     }
     call->failed_billed = !unbilled;
-    ask_for_next(call, next, status);
+    call->failed_status = status;
+    ask_for_next(call, next);
 }

@@ -44,19 +44,22 @@ pack_meters(const struct meter_row *row, struct buf *out)
 static int64_t
 part_form(const struct hold_part *part)
 {
-    return (int64_t)part->enforced << 12 | (int64_t)part->mode << 8 | (int64_t)part->counts << 4
-           | (int64_t)part->window;
+    return (int64_t)part->to << 20 | (int64_t)part->from << 16 | (int64_t)part->enforced << 12
+           | (int64_t)part->mode << 8 | (int64_t)part->counts << 4 | (int64_t)part->window;
 }
 
 static bool
 part_take_form(struct hold_part *part, int64_t form)
 {
+    const bool plain = form >= 0 && form >> 24 == 0 && (form >> 12 & 15) <= 1;
+    part->to = (int32_t)(form >> 20 & 15);
+    part->from = (int32_t)(form >> 16 & 15);
     part->enforced = form >> 12 & 15;
     part->mode = (enum hold_mode)(form >> 8 & 15);
     part->counts = (enum count_kind)(form >> 4 & 15);
     part->window = (enum window_kind)(form & 15);
-    return form >= 0 && form >> 12 <= 1 && part->mode <= HOLD_MODE_NONE
-           && part->counts < COUNT_KIND_COUNT && part->window < WINDOW_KIND_COUNT;
+    return plain && part->mode <= HOLD_MODE_NONE && part->counts < COUNT_KIND_COUNT
+           && part->window < WINDOW_KIND_COUNT;
 }
 
 void

@@ -492,11 +492,21 @@ reported_valid(const struct reported_row *row)
 }
 
 static bool
+part_attempts_valid(const struct hold_part *part)
+{
+    if (part_rests(part)) {
+        return part->to == 0 && part->held == 0 && part->bound == 0;
+    }
+    return part->from >= 0 && part->from < ATTEMPTS_MAX
+           && (part->to == 0 || (part->to > part->from && part->to < ATTEMPTS_MAX));
+}
+
+static bool
 hold_part_valid(const struct hold_part *part)
 {
     return is_id(part->limit_id) && is_id(part->subject_id) && is_wall_ms(part->window_ms)
            && is_promise(part->held, part->bound)
-           && (part->cap == CAP_UNLIMITED || is_amount(part->cap));
+           && (part->cap == CAP_UNLIMITED || is_amount(part->cap)) && part_attempts_valid(part);
 }
 
 static bool

@@ -169,7 +169,9 @@ struct hold_part {
     enum window_kind window;
     enum hold_mode mode;
     bool enforced;           /* its cap stops what does not fit; false: it only counts */
+    int32_t from, to;        /* attempts that it counts: from this one until before that one, 0 = to the end */
 };
+#define PART_RESTS 15 /* `from`: none yet. Its limit is of another provider than all attempts so far */
 #define HOLD_PARTS_MAX 24
 #define MULTIPLIER_PCT_MAX 100000
 
@@ -181,6 +183,17 @@ struct attempt {
     enum reason reason;  /* why it was given up; REASON_OK */
 };
 #define ATTEMPTS_MAX 6
+
+static inline bool
+part_rests(const struct hold_part *part)
+{
+    return part->from == PART_RESTS;
+}
+static inline bool
+part_counts_attempt(const struct hold_part *part, int64_t attempt)
+{
+    return attempt >= part->from && (part->to == 0 || attempt < part->to);
+}
 
 enum on_abort { ON_ABORT_BILLS_ALL, ON_ABORT_STOPS };
 

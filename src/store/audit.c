@@ -360,6 +360,9 @@ on_hold(void *user, const struct hold_row *row)
     audit_put(auditing, &auditing->holds, row->hold_id, call);
     for (int32_t i = 0; i < row->part_count; i++) {
         const struct hold_part *part = &row->parts[i];
+        if (part_rests(part) || (part->to > 0 && part->held == 0)) {
+            continue; /* the attempt that is open is at another provider */
+        }
         struct sum *sum = audit_sum_of(auditing, part->limit_id, part->subject_id, part->window_ms);
         if (sum) {
             sum->held += part->held;

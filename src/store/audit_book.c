@@ -9,6 +9,7 @@ struct counted {
     int64_t window_ms;
     int64_t subject_id; /* 0 = it follows from the row */
     int64_t units;      /* requests: the call's weight */
+    int64_t from, to; /* attempts that count: from this one until before that one, 0 = to the end */
     bool has_delta;
     int64_t delta; /* of a correction */
 };
@@ -45,6 +46,8 @@ next_limit(struct slice *rest, struct counted *counted)
     }
     (void)number_after(object, SLICE(",\"subject\":"), &counted->subject_id);
     (void)number_after(object, SLICE(",\"units\":"), &counted->units);
+    (void)number_after(object, SLICE(",\"from\":"), &counted->from);
+    (void)number_after(object, SLICE(",\"to\":"), &counted->to);
     counted->has_delta = number_after(object, SLICE(",\"delta\":"), &counted->delta);
     return true;
 }
@@ -84,8 +87,8 @@ subject_of_call(const struct auditing *auditing, const struct known_limit *limit
     return map_get(&auditing->subjects_by_name, hash);
 }
 
-/* A call counts for a limit on requests once, whatever attempts it took: when its hold is over, and not when
- * nothing of it left. */
+/* A call counts for a limit on requests once, whatever attempts it took; for one on a provider's once each time
+ * that it went there. It does when its hold is over, and not when nothing of it left. */
 static int64_t
 requests_of(struct auditing *auditing, const struct known_limit *limit,
     const struct ledger_row *row, const struct counted *counted)
@@ -93,7 +96,7 @@ requests_of(struct auditing *auditing, const struct known_limit *limit,
     const bool nothing_left = row->kind == LEDGER_RELEASE && row->attempt == 0;
     const uint64_t hash =
         hash_pair(hash_pair((uint64_t)row->hold_id, (uint64_t)limit->row.limit_id),
-            (uint64_t)counted->subject_id);
+            hash_pair((uint64_t)counted->subject_id, (uint64_t)counted->from));
     if (nothing_left || audit_get(&auditing->holds, row->hold_id)
         || map_get(&auditing->requests, hash)) {
         return 0;
@@ -110,9 +113,12 @@ settled_by(struct auditing *auditing, const struct known_limit *limit, const str
     if (row->kind == LEDGER_ADJUST && counted->has_delta) {
         return counted->delta;
     }
+    const bool elsewhere =
+        row->kind != LEDGER_ADJUST
+        && (row->attempt < counted->from || (counted->to > 0 && row->attempt >= counted->to));
     switch (limit->row.counts) {
-    case COUNT_COST: return row->cost_micros;
-    case COUNT_TOKENS: return usage_input_total(&row->usage) + row->usage.output;
+    case COUNT_COST: return elsewhere ? 0 : row->cost_micros;
+    case COUNT_TOKENS: return elsewhere ? 0 : usage_input_total(&row->usage) + row->usage.output;
     case COUNT_REQUESTS:
         return row->kind == LEDGER_ADJUST ? 0 : requests_of(auditing, limit, row, counted);
     default: return 0; /* what is in flight settles nothing */

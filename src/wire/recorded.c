@@ -48,8 +48,12 @@ read_limits(struct json_value list, struct recorded_call *call)
     }
     while (call->limit_count < HOLD_PARTS_MAX && json_next_item(&cursor)) {
         struct json_value item;
+        struct json_value value;
         if (!json_take(&cursor, &item)) {
             return;
+        }
+        if (json_get(item.text, "from", &value)) {
+            continue; /* it was asked for an attempt that came later */
         }
         read_limit(item.text, &call->limits[call->limit_count++]);
     }
