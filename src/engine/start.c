@@ -80,10 +80,15 @@ limit_id_of(struct engine *engine, struct limit *limit, struct engine_error *err
     enum status status = limit_def_of(engine, limit->name, &known);
     if ((status == STATUS_OK || status == STATUS_NOT_FOUND) && limit->was) {
         const enum status renamed = limit_def_of(engine, limit->was, &before);
-        if (renamed == STATUS_OK && status == STATUS_OK) {
+        /* One that counts otherwise has nothing to take over: it was moved when it was renamed. */
+        const bool same = strcmp(before.fingerprint, limit->fingerprint) == 0;
+        if (renamed == STATUS_OK && status == STATUS_OK && same) {
             return refuse_rename(limit, error);
         }
-        if (renamed != STATUS_NOT_FOUND) {
+        if (renamed != STATUS_OK && renamed != STATUS_NOT_FOUND) {
+            return renamed;
+        }
+        if (renamed == STATUS_OK && status == STATUS_NOT_FOUND) {
             status = renamed;
             known = before;
         }

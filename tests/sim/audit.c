@@ -553,7 +553,7 @@ unasked(struct audit *audit, struct write *write)
         }
         audit_raise(audit, &write->row.hold, &hold->row);
         audit_buckets_unclear(audit, hold);
-        audit_hold_changed(audit, hold, &write->row.hold);
+        audit_hold_changed(audit, hold, &write->row.hold, NULL, false);
         break;
     case WRITE_LEDGER: unasked_ledger(audit, write); return;
     case WRITE_HOLD_GONE: {

@@ -125,7 +125,8 @@ move_parts(struct audit *audit, const struct audit_hold *hold, const struct writ
         const struct hold_part *part = &hold->row.parts[i];
         const struct sim_limit *limit = configured(audit, part->limit_id);
         struct audit_subject *subject = audit_subject(audit, part->subject_id);
-        const bool sums = form_of(audit_means(audit, part->limit_id))->counts == COUNT_COST
+        const bool last = audit_part_open(&hold->row, part);
+        const bool sums = last && form_of(audit_means(audit, part->limit_id))->counts == COUNT_COST
                           && form_of(audit_means(audit, part->limit_id))->window != WINDOW_BUCKET;
         const bool named = limit && sums && (!adjust || is_named(audit, &hold->row, part, limit));
         if (named && adjust && !was_told(adjust, part)) {

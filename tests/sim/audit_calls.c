@@ -311,7 +311,7 @@ rebase_parts(const struct looked *at, const struct hold_row *hold)
         const struct hold_part *part = &hold->parts[i];
         struct audit_subject *subject = audit_subject(audit, part->subject_id);
         struct audit_meter *meter = audit_meter(subject, part->limit_id, part->window_ms, false);
-        if (!meter) {
+        if (!meter || part_rests(part)) {
             continue;
         }
         if (!part->enforced || part->mode == HOLD_MODE_NONE || audit_cap_now(audit, subject, part->limit_id) < part->cap) {
@@ -346,6 +346,43 @@ check_reported(const struct looked *at, const struct hold_row *hold, const struc
     }
 }
 
+static bool
+has_route(const struct sim_model *model, int provider)
+{
+    for (int i = 0; i < model->route_count; i++) {
+        if (model->routes[i].provider == provider) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Limits on providers that the call may go to later have a part that holds nothing. How many there are. */
+static int
+check_resting(const struct looked *at, const struct hold_row *hold, const struct asker *asker)
+{
+    struct wanted wanted[WANTED_MAX];
+    struct asker anywhere = *asker;
+    anywhere.provider = NULL;
+    const int count = wanted_parts(at->audit, &anywhere, wanted);
+    int resting = 0;
+    for (int i = 0; i < count; i++) {
+        const struct sim_limit *limit = &at->adopted->config.limits[wanted[i].index];
+        if (limit->provider < 0 || strcmp(sim_providers[limit->provider], hold->attempts[0].provider) == 0
+            || !has_route(&sim_models[model_index(hold->model)], limit->provider)) {
+            continue;
+        }
+        const struct hold_part *part = part_of(at, hold, &wanted[i]);
+        if (!part || !part_rests(part)) {
+            broken(at->audit->world, "hold %lld has no part that rests in limit %s for its subject '%s'", (long long)hold->hold_id,
+                limit->name, wanted[i].name);
+        }
+        check_words(at, hold, part, limit, wanted[i].cap);
+        resting++;
+    }
+    return resting;
+}
+
 static void
 call_allowed(const struct looked *at)
 {
@@ -376,8 +413,9 @@ call_allowed(const struct looked *at)
         check_part(at, hold, &wanted[i]);
     }
     check_reported(at, hold, &asker);
-    if (hold->part_count != count) {
-        broken(audit->world, "hold %lld has %d parts; %d apply", (long long)hold->hold_id, hold->part_count, count);
+    const int resting = check_resting(at, hold, &asker);
+    if (hold->part_count != count + resting) {
+        broken(audit->world, "hold %lld has %d parts; %d apply, %d may", (long long)hold->hold_id, hold->part_count, count, resting);
     }
     audit_shadow(audit, at->call, at->model->name, verdict, at->shadows);
     audit->batch_turn = audit->turn;

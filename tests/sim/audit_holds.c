@@ -15,8 +15,8 @@ audit_config_of(struct audit *audit, const struct hold_row *hold)
     return &adopted->config;
 }
 
-static const struct sim_limit *
-limit_in(struct audit *audit, const struct hold_row *hold, int64_t limit_id)
+const struct sim_limit *
+audit_limit_in(struct audit *audit, const struct hold_row *hold, int64_t limit_id)
 {
     const struct sim_adopted *adopted = adopted_of(audit->world, hold->policy_ver);
     for (int i = 0; adopted && i < adopted->config.limit_count; i++) {
@@ -28,8 +28,8 @@ limit_in(struct audit *audit, const struct hold_row *hold, int64_t limit_id)
         (long long)hold->hold_id, (long long)limit_id);
 }
 
-static bool
-part_is_bucket(struct audit *audit, const struct hold_part *part)
+bool
+audit_is_bucket(struct audit *audit, const struct hold_part *part)
 {
     const struct sim_limit *limit = audit_means(audit, part->limit_id);
     return limit && form_of(limit)->window == WINDOW_BUCKET;
@@ -49,14 +49,14 @@ tokens_of(const struct usage *usage)
 }
 
 /* What one row of the ledger is in the units of a limit. */
-static int64_t
-used_of(const struct sim_limit *limit, const struct ledger_row *row)
+int64_t
+audit_used(const struct sim_limit *limit, const struct ledger_row *row)
 {
     return form_of(limit)->counts == COUNT_COST ? row->cost_micros : tokens_of(&row->usage);
 }
 
-static struct audit_subject *
-subject_of(struct audit *audit, const struct hold_part *part)
+struct audit_subject *
+audit_subject_of(struct audit *audit, const struct hold_part *part)
 {
     struct audit_subject *subject = audit_subject(audit, part->subject_id);
     if (!subject) {
@@ -84,9 +84,17 @@ amounts_of(const struct hold_row *row, const struct sim_limit *limit, int64_t *h
     *held = limit->mode == HOLD_MODE_STRICT ? *bound : *held;
 }
 
+/* Its rolling window was over while it held nothing: others' charges of the same moment may be there still. */
+static bool
+rolled_on(struct audit *audit, const struct audit_subject *subject, const struct hold_part *part, const struct sim_limit *limit)
+{
+    const int64_t now_ms = max_i64(subject->seen_ms, audit->node->engine ? audit->node->engine->core.now_ms : 0);
+    return form_of(limit)->window == WINDOW_ROLLING && window_is_over(limit, part->window_ms, now_ms);
+}
+
 /* The cost part is what was promised for that many tokens, and each part of a limit its share. */
-static void
-check_amounts(struct audit *audit, const struct hold_row *row, bool is_new)
+void
+audit_promised(struct audit *audit, const struct hold_row *row, bool is_new)
 {
     const struct sim_config *config = audit_config_of(audit, row);
     const int64_t price_held = audit_price(config, row, row->est_input, row->held_output);
@@ -97,18 +105,21 @@ check_amounts(struct audit *audit, const struct hold_row *row, bool is_new)
     }
     for (int32_t i = 0; i < row->part_count; i++) {
         const struct hold_part *part = &row->parts[i];
-        const struct sim_limit *limit = limit_in(audit, row, part->limit_id);
+        const struct sim_limit *limit = audit_limit_in(audit, row, part->limit_id);
         int64_t held = 0, bound = 0;
-        amounts_of(row, limit, &held, &bound);
-        if (part_is_bucket(audit, part)) {
+        audit_attempts(audit, row, part, limit);
+        if (audit_part_open(row, part) || (!part_rests(part) && form_of(limit)->counts == COUNT_REQUESTS)) {
+            amounts_of(row, limit, &held, &bound);
+        }
+        if (audit_is_bucket(audit, part)) {
             continue; /* charged at once, see there */
         }
         /* Its window was over, or its limit gone, when it held nothing: the meter went, and nothing reads it. */
-        const struct audit_subject *subject = subject_of(audit, part);
+        const struct audit_subject *subject = audit_subject_of(audit, part);
         const struct audit_meter *meter =
-            is_new ? NULL : audit_meter(subject_of(audit, part), part->limit_id, part->window_ms, false);
+            is_new ? NULL : audit_meter(audit_subject_of(audit, part), part->limit_id, part->window_ms, false);
         const bool left = !is_new && in_steps(limit) && part->held == 0 && part->bound == 0
-                          && (!meter || audit_may_leave(audit, subject, meter));
+                          && (!meter || audit_may_leave(audit, subject, meter) || rolled_on(audit, subject, part, limit));
         if (!left && (part->held != held || part->bound != bound)) {
             broken(audit->world, "hold %lld: its part of limit %lld holds %lld, bound %lld, which are %lld, %lld",
                 (long long)row->hold_id, (long long)part->limit_id, (long long)part->held, (long long)part->bound,
@@ -118,15 +129,15 @@ check_amounts(struct audit *audit, const struct hold_row *row, bool is_new)
 }
 
 /* What does not fit into a bucket of cost or tokens now is added by the settlement. */
-static void
-charge_bucket(struct audit *audit, const struct hold_row *row, const struct hold_part *part, bool claimed)
+void
+audit_charge_bucket(struct audit *audit, const struct hold_row *row, const struct hold_part *part, bool claimed, int64_t now_ms)
 {
-    const struct sim_limit *limit = limit_in(audit, row, part->limit_id);
-    struct audit_subject *subject = subject_of(audit, part);
+    const struct sim_limit *limit = audit_limit_in(audit, row, part->limit_id);
+    struct audit_subject *subject = audit_subject_of(audit, part);
     struct audit_meter *meter = audit_meter_any(subject, part->limit_id);
     meter = meter ? meter : audit_meter(subject, part->limit_id, 0, true);
     meter->fuzzy = meter->fuzzy || !claimed; /* what else came to it in that turn, and when, was told to nobody */
-    const int64_t at_ms = max_i64(row->created_ms, subject->seen_ms);
+    const int64_t at_ms = max_i64(now_ms, subject->seen_ms);
     const int64_t level = audit_level(meter, limit->rate, at_ms);
     int64_t held = 0, bound = 0;
     amounts_of(row, limit, &held, &bound);
@@ -154,50 +165,25 @@ audit_hold_made(struct audit *audit, const struct hold_row *row, bool claimed)
     hold->stream = row->on_abort == ON_ABORT_STOPS;
     audit->open_holds++;
     audit->unclaimed_holds += !claimed;
-    check_amounts(audit, row, true);
+    audit_promised(audit, row, true);
     for (int32_t i = 0; i < row->part_count; i++) {
         const struct hold_part *part = &row->parts[i];
-        struct audit_subject *subject = subject_of(audit, part);
+        struct audit_subject *subject = audit_subject_of(audit, part);
         subject->new_here = false;
-        if (part_is_bucket(audit, part)) {
-            charge_bucket(audit, row, part, claimed);
+        if (part_rests(part)) {
+            continue;
+        }
+        if (audit_is_bucket(audit, part)) {
+            audit_charge_bucket(audit, row, part, claimed, row->created_ms);
             continue;
         }
         struct audit_meter *meter = audit_meter(subject, part->limit_id, part->window_ms, true);
         meter->held += part->held;
         meter->bound += part->bound;
         meter->opens++;
-        coverage.pers[form_of(limit_in(audit, row, part->limit_id))->per][FORM_CHARGED]++;
+        coverage.pers[form_of(audit_limit_in(audit, row, part->limit_id))->per][FORM_CHARGED]++;
     }
     return hold;
-}
-
-void
-audit_hold_changed(struct audit *audit, struct audit_hold *hold, const struct hold_row *row)
-{
-    const struct hold_row *before = &hold->row;
-    if (row->part_count != before->part_count || row->account_id != before->account_id
-        || row->root_id != before->root_id || row->created_ms != before->created_ms) {
-        broken(audit->world, "hold %lld became another one", (long long)row->hold_id);
-    }
-    check_amounts(audit, row, false);
-    for (int32_t i = 0; i < row->part_count; i++) {
-        const struct hold_part *part = &row->parts[i];
-        const struct hold_part *old = &before->parts[i];
-        if (part->limit_id != old->limit_id || part->subject_id != old->subject_id
-            || part->window_ms != old->window_ms) {
-            broken(audit->world, "hold %lld: a part moved to another meter", (long long)row->hold_id);
-        }
-        struct audit_meter *meter =
-            part_is_bucket(audit, part)
-                ? NULL
-                : audit_meter(subject_of(audit, part), part->limit_id, part->window_ms, false);
-        if (meter) {
-            meter->held += part->held - old->held;
-            meter->bound += part->bound - old->bound;
-        }
-    }
-    hold->row = *row;
 }
 
 /* By which configuration a hold's limit is known at its end; NULL = by none, so that nothing is done. */
@@ -207,7 +193,7 @@ limit_at_end(struct audit *audit, const struct audit_hold *hold, int64_t limit_i
     const struct world *world = audit->world;
     const struct sim_adopted *newest = audit->node->adopted >= 0 ? &world->adopted[audit->node->adopted] : NULL;
     if (!orphan) {
-        return limit_in(audit, &hold->row, limit_id);
+        return audit_limit_in(audit, &hold->row, limit_id);
     }
     for (int i = 0; newest && i < newest->config.limit_count; i++) {
         if (newest->limit_ids[i] == limit_id) {
@@ -219,11 +205,11 @@ limit_at_end(struct audit *audit, const struct audit_hold *hold, int64_t limit_i
 
 /* What the bucket was charged with becomes what it truly was: less goes back as far as it cannot have drained since,
  * more comes on top of what is left. */
-static void
-settle_bucket(struct audit *audit, struct audit_hold *hold, const struct hold_part *part, int64_t spent,
+void
+audit_settle_bucket(struct audit *audit, struct audit_hold *hold, const struct hold_part *part, int64_t spent,
     const struct ledger_row *row)
 {
-    struct audit_subject *subject = subject_of(audit, part);
+    struct audit_subject *subject = audit_subject_of(audit, part);
     struct audit_meter *meter = audit_meter_any(subject, part->limit_id);
     const bool orphan = row->kind == LEDGER_ORPHAN;
     const struct sim_limit *limit = limit_at_end(audit, hold, part->limit_id, orphan);
@@ -251,7 +237,7 @@ audit_buckets_unclear(struct audit *audit, const struct audit_hold *hold)
     for (int32_t i = 0; i < hold->row.part_count; i++) {
         const struct hold_part *part = &hold->row.parts[i];
         struct audit_meter *meter =
-            part_is_bucket(audit, part) ? audit_meter_any(subject_of(audit, part), part->limit_id) : NULL;
+            audit_is_bucket(audit, part) ? audit_meter_any(audit_subject_of(audit, part), part->limit_id) : NULL;
         if (meter) {
             meter->fuzzy = true;
         }
@@ -261,7 +247,7 @@ audit_buckets_unclear(struct audit *audit, const struct audit_hold *hold)
 static int64_t
 spent_at_end(const struct sim_limit *limit, const struct hold_part *part, bool refund, const struct ledger_row *last)
 {
-    return in_steps(limit) ? used_of(limit, last)
+    return in_steps(limit) ? audit_used(limit, last)
            : form_of(limit)->counts == COUNT_REQUESTS && !refund ? part->held
                                                                  : 0;
 }
@@ -324,11 +310,14 @@ audit_hold_gone(struct audit *audit, struct audit_hold *hold, bool refund, const
     for (int32_t i = 0; i < row->part_count; i++) {
         const struct hold_part *part = &row->parts[i];
         const struct sim_limit *limit = audit_means(audit, part->limit_id);
-        if (part_is_bucket(audit, part)) {
-            settle_bucket(audit, hold, part, spent_at_end(limit, part, refund, last), last);
+        if (part_rests(part) || audit_part_left(limit, part)) {
             continue;
         }
-        struct audit_subject *subject = subject_of(audit, part);
+        if (audit_is_bucket(audit, part)) {
+            audit_settle_bucket(audit, hold, part, spent_at_end(limit, part, refund, last), last);
+            continue;
+        }
+        struct audit_subject *subject = audit_subject_of(audit, part);
         struct audit_meter *meter = audit_meter(subject, part->limit_id, part->window_ms, false);
         if (meter) {
             /* Where it held nothing the meter may have left its row earlier in this turn. */
@@ -379,9 +368,9 @@ audit_hold_row(struct audit *audit, struct audit_hold *hold, const struct ledger
     for (int32_t i = 0; i < own->part_count; i++) {
         const struct hold_part *part = &own->parts[i];
         const struct sim_limit *limit = audit_means(audit, part->limit_id);
-        struct audit_subject *subject = subject_of(audit, part);
-        const bool counts = limit && in_steps(limit) && !part_is_bucket(audit, part);
-        const int64_t used = counts ? used_of(limit, row) : 0;
+        struct audit_subject *subject = audit_subject_of(audit, part);
+        const bool counts = limit && part_counts_attempt(part, row->attempt) && in_steps(limit) && !audit_is_bucket(audit, part);
+        const int64_t used = counts ? audit_used(limit, row) : 0;
         const bool rolled_on = counts && has_rolled_on(audit, hold, part, row);
         struct audit_meter *meter = used > 0 && !rolled_on ? audit_meter_late(audit, subject, part) : NULL;
         if (meter) {
@@ -398,9 +387,9 @@ static void
 bounds_of(struct audit *audit, const struct hold_row *row)
 {
     for (int32_t i = 0; i < row->part_count; i++) {
-        struct audit_subject *subject = subject_of(audit, &row->parts[i]);
+        struct audit_subject *subject = audit_subject_of(audit, &row->parts[i]);
         struct audit_meter *meter = audit_meter(subject, row->parts[i].limit_id, row->parts[i].window_ms, false);
-        if (meter) {
+        if (meter && !part_rests(&row->parts[i])) {
             audit_bound(audit, subject, meter);
         }
     }
@@ -413,11 +402,13 @@ within_caps(struct audit *audit, const struct hold_row *row, const struct hold_r
 {
     for (int32_t i = 0; i < row->part_count; i++) {
         const struct hold_part *part = &row->parts[i];
-        const struct sim_limit *limit = limit_in(audit, row, part->limit_id);
-        struct audit_subject *subject = subject_of(audit, part);
+        const struct sim_limit *limit = audit_limit_in(audit, row, part->limit_id);
+        struct audit_subject *subject = audit_subject_of(audit, part);
         struct audit_meter *meter = audit_meter(subject, part->limit_id, part->window_ms, false);
-        const int64_t grew = part->held - before->parts[i].held + (given_up && in_steps(limit) ? used_of(limit, given_up) : 0);
-        if (!meter || !in_steps(limit) || part_is_bucket(audit, part) || audit_may_leave(audit, subject, meter)) {
+        const struct hold_part *old = audit_part_before(before, part);
+        const bool spent = given_up && old && audit_part_open(before, old) && in_steps(limit);
+        const int64_t grew = part->held - (old ? old->held : 0) + (spent ? audit_used(limit, given_up) : 0);
+        if (!meter || part_rests(part) || !in_steps(limit) || audit_is_bucket(audit, part) || audit_may_leave(audit, subject, meter)) {
             continue;
         }
         const int64_t now_ms = max_i64(subject->seen_ms, audit->node->engine->core.now_ms);
@@ -426,7 +417,8 @@ within_caps(struct audit *audit, const struct hold_row *row, const struct hold_r
             audit_stand(audit, subject, limit, part->limit_id, now_ms, &stand);
         }
         const bool asked = enforces(limit) && part->cap != CAP_UNLIMITED && limit->mode != HOLD_MODE_NONE
-                           && (limit->mode == HOLD_MODE_STREAM || given_up) && grew > 0;
+                           && (limit->mode == HOLD_MODE_STREAM || given_up || !old) && grew > 0
+                           && audit_part_open(row, part);
         if (asked && meter->unclear_turn != audit->turn && !stand.unclear && stand.settled + stand.held > part->cap) {
             broken(audit->world, "%s of hold %lld passes the cap %lld of limit %lld: settled %lld, held %lld", what,
                 (long long)row->hold_id, (long long)part->cap, (long long)part->limit_id, (long long)stand.settled,
@@ -444,10 +436,11 @@ audit_raise(struct audit *audit, const struct hold_row *row, const struct hold_r
 {
     for (int32_t i = 0; i < row->part_count; i++) {
         const struct hold_part *part = &row->parts[i];
-        struct audit_subject *subject = subject_of(audit, part);
+        struct audit_subject *subject = audit_subject_of(audit, part);
         struct audit_meter *meter = audit_meter(subject, part->limit_id, part->window_ms, false);
-        if (meter && part_in_steps(audit, part) && !part_is_bucket(audit, part)) {
-            audit_slack_of(audit, subject, meter)->slack += max_i64(0, part->held - before->parts[i].held);
+        if (meter && part_in_steps(audit, part) && !audit_is_bucket(audit, part)) {
+            const struct hold_part *old = audit_part_before(before, part);
+            audit_slack_of(audit, subject, meter)->slack += max_i64(0, part->held - (old ? old->held : 0));
         }
     }
 }
@@ -458,7 +451,7 @@ unclear(struct audit *audit, const struct audit_hold *hold)
 {
     for (int32_t i = 0; i < hold->row.part_count; i++) {
         const struct hold_part *part = &hold->row.parts[i];
-        struct audit_meter *meter = audit_meter(subject_of(audit, part), part->limit_id, part->window_ms, false);
+        struct audit_meter *meter = audit_meter(audit_subject_of(audit, part), part->limit_id, part->window_ms, false);
         if (meter) {
             meter->unclear_turn = audit->turn;
         }
@@ -493,7 +486,7 @@ audit_extend(struct audit *audit, const struct sim_call *call, const struct verd
         broken(audit->world, "hold %lld: %lld tokens of output were %lld, the verdict says %lld", (long long)hold_id,
             (long long)row->held_output, (long long)before.held_output, (long long)verdict->held_output);
     }
-    audit_hold_changed(audit, hold, row);
+    audit_hold_changed(audit, hold, row, NULL, true);
     if (row->held_output > before.held_output && row->held_micros > before.held_micros) {
         within_caps(audit, row, &before, NULL, "an extension");
     } else {
@@ -521,19 +514,6 @@ take_rows(struct audit *audit, struct audit_hold *hold, int32_t attempts)
     return last;
 }
 
-/* An attempt that was booked before the last one comes on top of what the bucket was charged with. */
-static void
-spend_buckets(struct audit *audit, struct audit_hold *hold, const struct ledger_row *row)
-{
-    for (int32_t i = 0; i < hold->row.part_count; i++) {
-        const struct hold_part *part = &hold->row.parts[i];
-        const struct sim_limit *limit = audit_means(audit, part->limit_id);
-        if (part_is_bucket(audit, part) && in_steps(limit)) {
-            settle_bucket(audit, hold, part, part->held + used_of(limit, row), row);
-        }
-    }
-}
-
 void
 audit_reroute(struct audit *audit, const struct sim_call *call, const struct verdict *verdict)
 {
@@ -557,10 +537,7 @@ audit_reroute(struct audit *audit, const struct sim_call *call, const struct ver
         broken(audit->world, "hold %lld: the attempt before cost %lld, and the ledger says %lld",
             (long long)asked->hold_id, (long long)cost, row ? (long long)row->cost_micros : -1);
     }
-    audit_hold_changed(audit, hold, &write->row.hold);
-    if (asked->billed) {
-        spend_buckets(audit, hold, row);
-    }
+    audit_hold_changed(audit, hold, &write->row.hold, asked->billed ? row : NULL, true);
     within_caps(audit, &hold->row, &before, asked->billed ? row : NULL, "another attempt");
     bounds_of(audit, &hold->row);
 }

@@ -238,7 +238,29 @@ struct audit_meter *audit_meter_late(struct audit *audit, struct audit_subject *
 const struct sim_config *audit_config_of(struct audit *audit, const struct hold_row *hold);
 /* A hold that is there from now on, with its parts. */
 struct audit_hold *audit_hold_made(struct audit *audit, const struct hold_row *row, bool claimed);
-void audit_hold_changed(struct audit *audit, struct audit_hold *hold, const struct hold_row *row);
+/* What the parts and the cost of a hold must be; `is_new`: it was made just now. */
+void audit_promised(struct audit *audit, const struct hold_row *row, bool is_new);
+const struct sim_limit *audit_limit_in(struct audit *audit, const struct hold_row *hold, int64_t limit_id);
+struct audit_subject *audit_subject_of(struct audit *audit, const struct hold_part *part);
+bool audit_is_bucket(struct audit *audit, const struct hold_part *part);
+int64_t audit_used(const struct sim_limit *limit, const struct ledger_row *row);
+void audit_charge_bucket(
+    struct audit *audit, const struct hold_row *row, const struct hold_part *part, bool claimed, int64_t now_ms);
+void audit_settle_bucket(struct audit *audit, struct audit_hold *hold, const struct hold_part *part, int64_t spent,
+    const struct ledger_row *row);
+
+/* --- audit_routes.c */
+/* The attempt that is open counts for it. */
+bool audit_part_open(const struct hold_row *row, const struct hold_part *part);
+/* Its call went to another provider, and it holds nothing any more. */
+bool audit_part_left(const struct sim_limit *limit, const struct hold_part *part);
+/* Each attempt counts once for each subject of each limit on its provider, and for none of the others'. */
+void audit_attempts(struct audit *audit, const struct hold_row *row, const struct hold_part *part, const struct sim_limit *limit);
+/* The part as it was before the hold changed; NULL: it began to count just now. */
+const struct hold_part *audit_part_before(const struct hold_row *before, const struct hold_part *part);
+/* `given_up`: the row of the attempt before, NULL = nothing was billed. `claimed`: somebody was told. */
+void audit_hold_changed(struct audit *audit, struct audit_hold *hold, const struct hold_row *row,
+    const struct ledger_row *given_up, bool claimed);
 /* It is gone; `refund`: nothing left the process; `last`: the ledger's row of its last attempt. */
 void audit_hold_gone(struct audit *audit, struct audit_hold *hold, bool refund, const struct ledger_row *last);
 /* A row of the ledger that names a hold: the attempt, its cost. */

@@ -202,7 +202,7 @@ draw_meaning(struct rng *rng, const struct sim_config *config, struct sim_limit 
     limit->span_ms = spans_time ? spans[draw_below(rng, countof(spans))] : 0;
     limit->model = draw_chance(rng, 1500) ? (int)draw_below(rng, SIM_MODELS) : -1;
     limit->tier = draw_chance(rng, 1500) ? (int)draw_below(rng, 2) : -1;
-    limit->provider = draw_chance(rng, 800) ? (int)draw_below(rng, SIM_PROVIDERS) : -1;
+    limit->provider = draw_chance(rng, 1800) ? (int)draw_below(rng, SIM_PROVIDERS) : -1;
     limit->tag = (int)draw_below(rng, SIM_TAGS);
     limit->weights = form->counts == COUNT_REQUESTS ? (int)draw_below(rng, SIM_WEIGHTS) : 0;
     const bool adds_up = form->window != WINDOW_BUCKET && form->counts != COUNT_IN_FLIGHT && !reported;

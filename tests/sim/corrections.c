@@ -37,7 +37,7 @@ take_parts(struct booked *call, struct slice inputs)
     while (adjust->part_count < HOLD_PARTS_MAX && inputs_next(&rest, &item)) {
         inputs_limit(item, name);
         const int64_t limit_id = limit_of(call, name);
-        if (limit_id != 0) {
+        if (limit_id != 0 && inputs_number(item, "to") == 0) { /* else its last attempt was elsewhere */
             adjust->parts[adjust->part_count++] = (struct adjust_part){ .limit_id = limit_id,
                 .window_ms = inputs_number(item, "window"),
                 .subject_id = inputs_number(item, "subject") };

@@ -356,6 +356,8 @@ tell_rest(void)
         cell("edge", calendar_zones[i].name ? calendar_zones[i].name : "UTC", coverage.zone_turns[i]);
     }
     cell("settled", "after its window was over", coverage.settled_late);
+    cell("another provider", "whose limits begin", coverage.entered);
+    cell("another provider", "than whose limits end", coverage.left);
     cell("settled", "twice", coverage.settled_twice);
     cell("settled", "at more than it held", coverage.settled_over);
     cell("settled", "without any usage", coverage.settled_untold);

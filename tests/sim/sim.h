@@ -468,6 +468,7 @@ struct coverage {
     int64_t connections_cut, answers_cut;
     int64_t crashes_idle, crashes_queued, crashes_parked, crashes_waiting, fenced, taken_over, interleaved;
     int64_t ledger[LEDGER_KIND_COUNT];
+    int64_t entered, left; /* parts of limits on one provider, as a call went to another route */
     int64_t settled_late, settled_twice, settled_over, settled_untold, refused_in_line, allowed_in_line, conflicts;
     int64_t zone_turns[CALENDAR_ZONES];
     int64_t overshoot_max, bound_at_max; /* of a cap of money, micro-USD */

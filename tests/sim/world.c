@@ -247,7 +247,7 @@ node_open(struct world *world, struct sim_node *node)
         policy_unref(policy);
         audit_turn(world, node, NULL, 0);
         node->dead = false;
-        if (world->calm) {
+        if (world->calm || status == STATUS_INVALID) { /* the latter is no fault of a store's */
             broken(world, "gateway %d does not start without a fault: %s", node->index, error.text);
         }
         return;

@@ -272,8 +272,18 @@ limits_keep_their_ids(void **state)
     house_new_policy(house);
     struct limit *taken = add_limit(house->policy, "a-day", COUNT_COST, PER_ACCOUNT, WINDOW_DAY, 1500);
     taken->was = "day"; /* both names have been used */
+    memcpy(taken->fingerprint, day->fingerprint, sizeof taken->fingerprint);
     assert_int_equal(engine_set_policy(house->engine, policy_ref(house->policy), &error), STATUS_INVALID);
     assert_non_null(strstr(error.text, "the limit 'a-day' cannot take over what 'day' has used"));
+
+    for (int i = 0; i < 2; i++) { /* renamed and moved at once, and read again: there was nothing to take over */
+        house_new_policy(house);
+        struct limit *moved = add_limit(house->policy, "moved", COUNT_COST, PER_ACCOUNT, WINDOW_DAY, 1500);
+        memset(moved->fingerprint, 'd', HASH_HEX);
+        moved->was = "day";
+        assert_int_equal(engine_set_policy(house->engine, policy_ref(house->policy), &error), STATUS_OK);
+        assert_true(moved->limit_id != day->limit_id);
+    }
 
     house_new_policy(house); /* another form of the same name starts anew */
     struct limit *other = add_limit(house->policy, "day", COUNT_COST, PER_ACCOUNT, WINDOW_DAY, 1500);
