@@ -163,6 +163,9 @@ adjust_call(struct core *core, const struct admin_event *admin)
     if (hold && hold->slot.state != SLOT_ABSENT && hold->slot.state != SLOT_DELETED) {
         return ADMIN_OPEN;
     }
+    if (!adjust->account_id) {
+        return ADMIN_NOT_FOUND; /* it was not on the books yet when somebody looked there */
+    }
     if (!correction_take(core, adjust)) {
         return ADMIN_STALE;
     }

@@ -214,6 +214,12 @@ audit_adjust_call(struct audit *audit, const struct admin_event *admin, const st
         coverage.corrected_stale++;
         return;
     }
+    if (verdict->admin == ADMIN_NOT_FOUND && admin->adjust.account_id == 0) {
+        if (hold && hold->open) {
+            broken(audit->world, "call %lld is said to be none, and is in flight", (long long)admin->adjust.hold_id);
+        }
+        return; /* it was settled since it was looked for */
+    }
     for (int i = 0; i < writes->committed; i++) {
         struct write *write = &writes->items[i];
         const struct ledger_row *row = &write->row.ledger;
