@@ -46,6 +46,7 @@ before(async () => {
       ...modelsOn({
         two: routes('openai'),
         'late-then-live': routes('late'),
+        'each-its-own': [...routes('openai').slice(0, 1), ['bills-openai', 'flaky-too'], ['second', 'steady']],
         three: [...routes('openai').slice(0, 1), ['bills-openai', 'flaky-too'], ['second', 'steady']],
         'two-claudes': [
           ['anthropic', 'flaky'],
@@ -67,6 +68,11 @@ before(async () => {
         window: 'month',
         cap: { default: '100 USD', plan: { tight: '0.010 USD' } },
       },
+      'first-money': { counts: 'cost', per: 'gateway', window: 'lifetime', cap: '100 USD', of: { provider: 'openai', model: 'each-its-own' } },
+      'first-calls': { counts: 'requests', per: 'gateway', window: 'lifetime', cap: 100, of: { provider: 'openai', model: 'each-its-own' } },
+      'middle-none': { counts: 'in_flight', per: 'gateway', cap: 0, of: { provider: 'bills-openai', model: 'each-its-own' } },
+      'second-money': { counts: 'cost', per: 'gateway', window: 'lifetime', cap: '100 USD', of: { provider: 'second', model: 'each-its-own' } },
+      'second-calls': { counts: 'requests', per: 'gateway', window: 'lifetime', cap: 3, of: { provider: 'second', model: 'each-its-own' } },
     },
   });
   key = gateway.member('ada');
@@ -90,6 +96,41 @@ async function attemptsOf(answer) {
   assert.deepEqual(new Set(rows.map((row) => row.request)), new Set([answer.request_id]));
   return { rows, journal, told: rows.map((row) => [row.kind, row.provider, row.attempt, row.status]) };
 }
+
+describe('limits on what one provider serves', () => {
+  const used = async (name) => (await gateway.admin('/api/admin/limits')).meters.find((row) => row.limit === name);
+
+  const counted = (first, second, expected) =>
+    until(`${first} and ${second} stand at ${expected}`, async () =>
+      (await used(first)).used === expected[0] && (await used(second)).used === expected[1]);
+
+  test('each counts the attempts that go there; a provider without room is passed by for the next', async () => {
+    let settled = [0, 0];
+    for (const [words, billed] of [['status=503', false], ['status=504', true]]) {
+      await mock.clear();
+      await mock.models({ flaky: words, steady: 'tokens=20' });
+      const answer = await call('each-its-own', { stream: true });
+      assert.equal(answer.status, 200, answer.text);
+      const { rows, told } = await attemptsOf(answer);
+      assert.deepEqual(told.map(([kind, provider]) => [kind, provider]), [[billed ? 'settle' : 'unbilled', 'openai'], ['settle', 'second']]);
+      settled = [settled[0] + rows[0].cost_micros, settled[1] + rows[1].cost_micros];
+      await counted('first-money', 'second-money', settled);
+      assert.deepEqual([(await used('first-money')).held, (await used('second-money')).held], [0, 0]);
+    }
+    assert.ok(settled[0] > 0 && settled[1] > 0);
+    await counted('first-calls', 'second-calls', [2, 2]);
+  });
+
+  test('where the last provider has no room either, the first failure is told', async () => {
+    await mock.models({ flaky: null, steady: 'tokens=20' });
+    assert.equal((await call('each-its-own')).status, 200); // the first serves: nothing of the second is asked
+    await counted('first-calls', 'second-calls', [3, 2]);
+    await mock.models({ flaky: 'status=503', steady: 'tokens=20' });
+    assert.equal((await call('each-its-own')).status, 200);
+    assert.equal((await call('each-its-own')).status, 503);
+    await counted('first-calls', 'second-calls', [5, 3]);
+  });
+});
 
 describe('attempts that may be billed', () => {
   for (const [what, words, status] of [
