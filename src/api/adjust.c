@@ -34,8 +34,8 @@ take_part(struct booked_call *call, struct slice item)
     struct adjust_part part = { 0 };
     for (int32_t i = 0; i < call->policy->limit_count; i++) {
         const struct limit *limit = &call->policy->limits[i];
-        const bool named = strcmp(limit->name, name) == 0
-                           || (limit->was && strcmp(limit->was, name) == 0);
+        const bool named =
+            strcmp(limit->name, name) == 0 || (limit->was && strcmp(limit->was, name) == 0);
         /* Of a limit that is younger than the call it has no part. By their numbers it cannot be told: those of
          * another gateway grow beside ours. */
         if (limit->counts == COUNT_COST && named && call->started_ms >= limit->since_ms) {
