@@ -98,6 +98,8 @@ put_ruling(struct buf *out, const struct policy *policy, const struct shown *sho
         put_null(out, "cap");
     } else {
         put_i64(out, "cap", standing->cap);
+    }
+    if (standing->cap != CAP_UNLIMITED && !standing->cap_only) {
         put_i64(out, "percent", shown->fill_milli / 10);
     }
     put_text(out, "cap_by", standing->tier);
@@ -125,8 +127,10 @@ put_shown(struct buf *out, const struct policy *policy, const struct shown *show
     }
     put_subject(out, standing, names);
     put_text(out, "unit", limit->counts == COUNT_COST ? "micro_usd" : count_word(limit->counts));
-    put_i64(out, "used", standing->used);
-    put_i64(out, "held", standing->held);
+    if (!standing->cap_only) {
+        put_i64(out, "used", standing->used);
+        put_i64(out, "held", standing->held);
+    }
     put_ruling(out, policy, shown);
     put_time(out, "since", standing->start_ms);
     put_time(out, "resets_at", standing->end_ms);
@@ -256,6 +260,42 @@ put_limit(struct buf *out, const struct limit *limit)
     put_close(out, '}');
 }
 
+/* How each limit stands for one account: up to how much, by whose word, and what of it is used. */
+static void
+put_standings(struct buf *out, const struct policy *policy, const struct names *names,
+    const struct limit_standing *standings, int32_t count)
+{
+    put_open(out, "standings", '[');
+    for (int32_t i = 0; i < count; i++) {
+        const struct shown shown = { standings[i], fill_milli(&standings[i]) };
+        put_shown(out, policy, &shown, names);
+    }
+    put_close(out, ']');
+}
+
+/* False: answered. */
+static bool
+put_all_limits(struct api_worker *worker, struct ask *ask, struct buf *out, int64_t account_id)
+{
+    struct limit_standing *standings = NULL;
+    int32_t count = 0;
+    const struct standing_ask of = { .account_id = account_id, .caps = true };
+    struct policy *policy = engine_policy(worker->api->options.engine);
+    put_open(out, "limits", '[');
+    for (int32_t i = 0; i < policy->limit_count; i++) {
+        put_limit(out, &policy->limits[i]);
+    }
+    put_close(out, ']');
+    const bool good =
+        account_id == 0 || standings_read(worker, ask, policy, &of, &standings, &count);
+    if (good && account_id) {
+        put_standings(out, policy, &worker->names, standings, count);
+    }
+    free(standings);
+    engine_policy_unref(worker->api->options.engine, policy);
+    return good;
+}
+
 void
 get_limits(struct api_worker *worker, struct ask *ask)
 {
@@ -267,14 +307,8 @@ get_limits(struct api_worker *worker, struct ask *ask)
         return;
     }
     struct buf *out = answer_begin(ask, 200);
-    struct policy *policy = engine_policy(worker->api->options.engine);
-    put_open(out, "limits", '[');
-    for (int32_t i = 0; i < policy->limit_count; i++) {
-        put_limit(out, &policy->limits[i]);
-    }
-    put_close(out, ']');
-    engine_policy_unref(worker->api->options.engine, policy);
-    if (put_meters(worker, ask, out, account_id, METERS_SHOWN_MAX)) {
+    if (put_all_limits(worker, ask, out, account_id)
+        && put_meters(worker, ask, out, account_id, METERS_SHOWN_MAX)) {
         answer_end(ask);
     }
 }

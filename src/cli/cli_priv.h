@@ -24,6 +24,9 @@ struct stream {
 MUST_USE enum status stream_read(
     const char *socket_path, struct slice target, struct stream *stream, struct cli_error *error);
 
+/* --- status.c: how full limits are, a row each. */
+void print_meters(struct json_object *meters);
+
 /* --- door.c: the control plane, wherever it is. */
 #define DOOR_PATH_BYTES 4096
 struct door {

@@ -183,6 +183,9 @@ meter_fill(struct json_object *meter, struct buf *out)
         buf_add_str(out, "no cap");
         return;
     }
+    if (!json_has(meter, "percent")) {
+        return;
+    }
     const int64_t percent = json_number(meter, "percent");
     if (output_is_terminal()) {
         text_bar(percent, BAR_WIDTH, output_is_utf8(), out);
@@ -205,8 +208,11 @@ print_meter(struct json_object *meter, struct table *table, int64_t now_ms)
     meter_cap_by(meter, &cap_by);
     meter_resets(meter, now_ms, resets);
     meter_fill(meter, &fill);
-    meter_amount(meter, json_number(meter, "used"), used);
-    meter_amount(meter, json_number(meter, "held"), held);
+    used[0] = held[0] = '\0';
+    if (json_has(meter, "used")) { /* else it shows with a call alone whose it is */
+        meter_amount(meter, json_number(meter, "used"), used);
+        meter_amount(meter, json_number(meter, "held"), held);
+    }
     if (json_has(meter, "cap")) {
         meter_amount(meter, json_number(meter, "cap"), cap);
     }
@@ -223,7 +229,7 @@ print_meter(struct json_object *meter, struct table *table, int64_t now_ms)
     buf_free(&fill);
 }
 
-static void
+void
 print_meters(struct json_object *meters)
 {
     static const struct column columns[] = {

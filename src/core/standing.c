@@ -1,5 +1,5 @@
 /* core/standing.c: how limits stand for an account, and for one of its trees. */
-#include "core/core_priv.h"
+#include "core/admin_priv.h"
 
 /* Whose it is shows without a call, so that it can be told of an account. */
 static bool
@@ -106,6 +106,26 @@ stand_one(struct core *core, const struct caller *caller, const struct limit *li
     read_standing(core, limit, apart ? &purse : key, out);
 }
 
+/* What rules for the account, whichever key, model or tag of its own it is; not what was set for one of these. */
+static void
+stand_cap(struct core *core, const struct caller *caller, const struct limit *limit,
+    struct limit_standing *out)
+{
+    const enum subject_kind kind = subject_kind_of(limit->per);
+    const bool shared = kind == SUBJECT_MODEL || kind == SUBJECT_TIER || kind == SUBJECT_TAG
+                        || kind == SUBJECT_GATEWAY;
+    const struct subject_key own = { .kind = kind, .account_id = shared ? 0 : caller->account_id };
+    const struct cap_ruling ruling = cap_rule(core, limit, caller, &own);
+    *out = (struct limit_standing){ .limit = (int32_t)(limit - core->policy->limits),
+        .kind = kind,
+        .account_id = own.account_id,
+        .cap = ruling.cap,
+        .raised = ruling.raised,
+        .tier = cap_tier_word(ruling.tier),
+        .group = ruling.tier == TIER_OF_GROUP ? ruling.group : -1,
+        .cap_only = true };
+}
+
 int32_t
 core_standings(struct core *core, const struct standing_ask *ask,
     struct limit_standing standings[STANDINGS_MAX])
@@ -119,6 +139,9 @@ core_standings(struct core *core, const struct standing_ask *ask,
         const int32_t subjects = is_told(limit, ask) ? limit_subjects(limit, &caller, keys) : 0;
         for (int32_t k = 0; k < subjects && count < STANDINGS_MAX; k++) {
             stand_one(core, &caller, limit, &keys[k], &standings[count++]);
+        }
+        if (ask->caps && !is_told(limit, ask) && count < STANDINGS_MAX) {
+            stand_cap(core, &caller, limit, &standings[count++]);
         }
     }
     return count;

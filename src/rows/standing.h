@@ -9,6 +9,7 @@ struct standing_ask {
     int64_t account_id;
     int64_t root_id;      /* of a tree of threads; 0 = none */
     char organisation[64]; /* "" = the account's own */
+    bool caps;            /* of limits whose meter shows with a call alone (per key, model, tag, ...), the cap too */
 };
 struct limit_standing {
     int32_t limit;       /* index in the policy */
@@ -21,5 +22,6 @@ struct limit_standing {
     int32_t group;       /* that won; index in the policy; -1 = none */
     int64_t used, held;  /* in the units of the limit; of a bucket what has not drained */
     int64_t start_ms, end_ms; /* of its window; 0, 0 = none */
+    bool cap_only;       /* by ask.caps: nothing is told of a meter */
 };
 #define STANDINGS_MAX 256

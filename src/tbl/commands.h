@@ -77,6 +77,10 @@
         "--calls N         so many calls (default 10)\n"                                                         \
         "--account NAME    of this account alone\n"                                                              \
         COMMAND_DOOR_LINES)                                                                                      \
+    X(limits, "limits", "[--account NAME]",                                                                      \
+        "the limits in force, and how each stands for an account",                                               \
+        "--account NAME    the cap that rules for it, by whose word, what it has used, and when that begins anew\n" \
+        COMMAND_DOOR_LINES)                                                                                      \
     X(account_add, "account add", "NAME [--plan PLAN] [--organisation NAME]",                                    \
         "make an account",                                                                                       \
         "--plan PLAN       a plan of the configuration; default: its default_plan\n"                             \

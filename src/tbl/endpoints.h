@@ -39,7 +39,7 @@
     X(KEY_REVOKE, POST, "/api/admin/keys/{id}/revoke", API, ADMIN, 0, ONCE, "end a key")                                   \
     X(LEDGER, GET, "/api/admin/ledger", API, ADMIN, 0, READ, "rows of the ledger, newest first")                           \
     X(LEDGER_PRUNE, POST, "/api/admin/ledger/prune", API, ADMIN, 0, ANEW, "delete rows of calls and refusals of before a day; to be asked again until done") \
-    X(LIMITS, GET, "/api/admin/limits", API, ADMIN, 0, READ, "limits in force and their meters")                           \
+    X(LIMITS, GET, "/api/admin/limits", API, ADMIN, 0, READ, "limits in force and their meters; with account, the cap of each that rules for it, and by whose word")                           \
     X(ADJUST, POST, "/api/admin/adjust", API, ADMIN, 0, ONCE, "correct what a call cost, or what an account has used of a limit") \
     X(USAGE_LIMITS, GET, "/api/v1/usage-limits", API, ADMIN, 0, READ, "an account's spend limit: what rules for everybody, and for whom another was set") \
     X(USAGE_LIMITS_SET, PUT, "/api/v1/usage-limits", API, ADMIN, 0, ONCE, "set it for everybody; null: unlimited")           \

@@ -129,6 +129,26 @@ describe('a correction', () => {
     assert.equal(words().code, 2);
   });
 
+  test('and how each limit stands for an account is one question', async () => {
+    await gateway.admin('/api/v1/usage-limits/overrides/ada', 'PUT', { limit: 'by-account', spend_limit_micros: 7_000_000 });
+    await gateway.admin('/api/v1/usage-limits/raises/ada', 'PUT', { limit: 'by-account', raise_micros: 500_000, expires: Date.now() + 60_000 });
+    await gateway.admin('/api/v1/usage-limits', 'PUT', { limit: 'by-key', spend_limit_micros: 9_000_000, period: 'month' });
+    const { limits, standings } = await gateway.admin('/api/admin/limits?account=ada');
+    assert.deepEqual(standings.map((one) => one.limit), limits.map((one) => one.name)); // each once: ada is in one group
+    const of = (per) => standings.find((one) => one.limit === limitOf(per));
+    assert.deepEqual([of('account').cap, of('account').cap_by, of('account').raised], [7_500_000, 'set', 500_000]);
+    assert.deepEqual([of('key').cap, of('key').cap_by, of('key').used], [9_000_000, 'api_default', undefined]);
+    assert.deepEqual([of('group').cap, of('group').cap_by, of('group').group], [CAP_MICROS, 'default', 'research']);
+    assert.ok(of('account').used > 0 && of('account').held === 0 && of('account').resets_at);
+    assert.equal((await gateway.admin('/api/admin/limits')).standings, undefined);
+    assert.deepEqual(gateway.command('limits', '--account', 'ada').standings, standings);
+    const words = run(['limits', '--account', 'ada', '--control', gateway.control]).out;
+    assert.match(words, /^by-account\s+ada\s.*\$7\.50\s+set, raised\s/m);
+    assert.match(words, /^by-key\s+ada\s+\$9\.00\s+set for all/m);
+    assert.match(run(['limits', '--control', gateway.control]).out, /^rate\s+requests\s+model\s+.*60 in 1 min\s+refuse/m);
+    assert.equal(run(['limits', '--account', 'nobody', '--control', gateway.control]).code, 1);
+  });
+
   test('leaves books that agree', async () => {
     await gateway.booked();
     await gateway.program.end('SIGTERM');

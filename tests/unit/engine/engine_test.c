@@ -420,6 +420,10 @@ ids_are_swept_by_age(void **state)
     assert_int_equal(store_begin(house->store, &node), STATUS_OK);
     assert_int_equal(store_issued_put(house->store, &old), STATUS_OK);
     assert_int_equal(store_issued_put(house->store, &young), STATUS_OK);
+    const struct receipt_row day_old = { .name = "old", .at_ms = now_ms - DAY_MS - 1, .status = 204 };
+    const struct receipt_row fresh = { .name = "fresh", .at_ms = now_ms - DAY_MS + HOUR_MS, .status = 204 };
+    assert_int_equal(store_receipt_add(house->store, &day_old), STATUS_OK);
+    assert_int_equal(store_receipt_add(house->store, &fresh), STATUS_OK);
     assert_int_equal(store_commit(house->store), STATUS_OK);
 
     house_start(house);
@@ -429,6 +433,9 @@ ids_are_swept_by_age(void **state)
     assert_int_equal(store_begin_read(house->store), STATUS_OK);
     assert_int_equal(store_issued_get(house->store, old.id_hash, &row), STATUS_NOT_FOUND);
     assert_int_equal(store_issued_get(house->store, young.id_hash, &row), STATUS_OK);
+    struct receipt_row receipt; /* kept for a day */
+    assert_int_equal(store_receipt_get(house->store, day_old.name, &receipt), STATUS_NOT_FOUND);
+    assert_int_equal(store_receipt_get(house->store, fresh.name, &receipt), STATUS_OK);
     store_rollback(house->store);
 }
 
