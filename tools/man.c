@@ -187,15 +187,20 @@ put_endpoints(void)
     (void)puts(
         ".SH ENDPOINTS\n"
         "Model endpoints are also served without their\n.BR /v1 .\n"
-        "Who may ask: anyone; this machine (or a key that may read); a key; an admin's key.");
+        "Who may ask: anyone; this machine (or a key that may read); a key; an admin's key. What takes an\n"
+        ".BR Idempotency\\-Key ,\n"
+        "told by\n"
+        ".BR once ,\n"
+        "is done once under the same key, however often it is asked for.");
 #define ENDPOINT_PUT(id, method, path, owner, access, dispatches, repeat, help)                    \
     put_tag(#method " " path);                                                                     \
     put(help);                                                                                     \
-    (void)fputs(strcmp(#access, "OPEN") == 0    ? " (anyone)\n"                                    \
-                : strcmp(#access, "LOCAL") == 0 ? " (this machine)\n"                              \
-                : strcmp(#access, "KEY") == 0   ? " (a key)\n"                                     \
-                                                : " (an admin)\n",                                   \
-        stdout);
+    (void)fputs(strcmp(#access, "OPEN") == 0    ? " (anyone"                                       \
+                : strcmp(#access, "LOCAL") == 0 ? " (this machine"                                 \
+                : strcmp(#access, "KEY") == 0   ? " (a key"                                        \
+                                                : " (an admin",                                    \
+        stdout);                                                                                   \
+    (void)fputs(strcmp(#repeat, "ONCE") == 0 ? "; once)\n" : ")\n", stdout);
     ENDPOINTS(ENDPOINT_PUT)
 #undef ENDPOINT_PUT
 }
