@@ -82,6 +82,21 @@ field_valid(const char *field)
            || (strncmp(field, "metadata.", 9) == 0 && value_name(slice_str(field + 9), "_-", 63));
 }
 
+/* What carries a secret: tags stand in the store, and in pages. */
+static bool
+header_is_secret(struct slice name)
+{
+    static const char *const secret[] = { "authorization", "proxy-authorization", "cookie",
+        "x-tidegate-key", "x-api-key", "api-key", "x-goog-api-key", "x-auth-token",
+        "x-amz-security-token", "x-csrf-token", "x-xsrf-token" };
+    for (size_t i = 0; i < countof(secret); i++) {
+        if (slice_eq_nocase(name, slice_str(secret[i]))) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static void
 tag_read(struct conf *conf, const struct node *map, struct tag *tag)
 {
@@ -95,6 +110,10 @@ tag_read(struct conf *conf, const struct node *map, struct tag *tag)
             "a tag is said either by a header or by a field of the body: {header: x-team}");
     } else if (tag->header && !value_name(slice_str(tag->header), "-", 63)) {
         conf_wants(conf, doc_get(map, "header"), OPTION_TAG_HEADER);
+    } else if (tag->header && header_is_secret(slice_str(tag->header))) {
+        report_add(&conf->report, doc_get(map, "header"),
+            "'%s' carries a secret, and what a tag says is stored and shown; take a header of its own such as x-team",
+            tag->header);
     } else if (tag->field && !field_valid(tag->field)) {
         conf_wants(conf, doc_get(map, "body"), OPTION_TAG_BODY);
     }

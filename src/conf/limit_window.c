@@ -1,7 +1,8 @@
 /* conf/limit_window.c: over which time a limit counts. */
 #include "conf/limits_priv.h"
 
-#define SPAN_MS_MAX (3660 * DAY_MS)
+#define SPAN_MS_MAX       (3660 * DAY_MS)
+#define UNITS_AT_ONCE_MAX 1000000000 /* of requests or tokens */
 
 /* "60/min", of cost "5 USD/h". */
 static bool
@@ -9,7 +10,7 @@ rate_value(const struct limit *limit, struct slice text, int64_t *rate, int64_t 
 {
     const ptrdiff_t slash = slice_find(text, SLICE("/"));
     if (limit->counts != COUNT_COST || slash < 0) {
-        return value_rate(text, rate, period_ms) && *rate <= 1000000000;
+        return value_rate(text, rate, period_ms) && *rate <= UNITS_AT_ONCE_MAX;
     }
     char one[32] = "1";
     const struct slice period = slice_of(text.ptr + slash, text.len - (size_t)slash);
@@ -22,11 +23,26 @@ rate_value(const struct limit *limit, struct slice text, int64_t *rate, int64_t 
            && value_rate(slice_of(one, period.len + 1), &unit, period_ms);
 }
 
-/* What a level can come to must be a number that a meter can say. */
-static bool
-bucket_is_counted(const struct limit *limit)
+static int64_t
+burst_max(const struct limit *limit)
 {
-    return (__int128)limit->burst * limit->period_ms <= MONEY_MICROS_MAX;
+    const int64_t most = policy_cap_max(limit);
+    return limit->counts == COUNT_COST ? most : min_i64(most, UNITS_AT_ONCE_MAX);
+}
+
+/* Without a burst of its own, as much may come at once as in a whole period. */
+static bool
+rate_is_burst(struct conf *conf, const struct node *node, struct limit *limit)
+{
+    char seen[64];
+    if (limit->rate <= burst_max(limit)) {
+        limit->burst = limit->rate;
+        return true;
+    }
+    report_add(&conf->report, node,
+        "at most %lld USD can be let through at once by such a rate: write {rate: ..., burst: ...}, or 'window: day' with a cap; this is %s",
+        (long long)(burst_max(limit) / MICROS_PER_USD), node_seen(node, seen));
+    return false;
 }
 
 static bool
@@ -41,7 +57,6 @@ rate_read(struct conf *conf, const struct node *node, struct limit *limit)
         conf_wants(conf, node, OPTION_WINDOW_RATE);
         return false;
     }
-    limit->burst = limit->rate;
     return true;
 }
 
@@ -51,7 +66,7 @@ burst_read(struct conf *conf, const struct node *map, struct limit *limit)
     const struct node *node = conf_find(conf, map, OPTION_WINDOW_BURST);
     char seen[64];
     if (!node) {
-        return true;
+        return rate_is_burst(conf, conf_find(conf, map, OPTION_WINDOW_RATE), limit);
     }
     const bool money = limit->counts == COUNT_COST;
     int64_t burst = 0;
@@ -64,9 +79,10 @@ burst_read(struct conf *conf, const struct node *map, struct limit *limit)
         return false;
     }
     limit->burst = burst;
-    if (burst < 1 || burst > 1000000000 || !bucket_is_counted(limit)) {
-        report_add(&conf->report, node, "'burst' must lie between 1 and 1000000000; this is %s",
-            node_seen(node, seen));
+    if (burst < 1 || burst > burst_max(limit)) {
+        report_add(&conf->report, node, "'burst' must lie between 1%s and %lld%s; this is %s",
+            money ? " micros" : "", (long long)(burst_max(limit) / (money ? MICROS_PER_USD : 1)),
+            money ? " USD" : "", node_seen(node, seen));
         return false;
     }
     return true;
@@ -130,7 +146,7 @@ limit_window_read(struct conf *conf, const struct node *map, struct limit *limit
     }
     if (node->kind == NODE_SCALAR && slice_find(node->text, SLICE("/")) >= 0) {
         limit->window = WINDOW_BUCKET;
-        return rate_read(conf, node, limit);
+        return rate_read(conf, node, limit) && rate_is_burst(conf, node, limit);
     }
     const int word = node->kind == NODE_SCALAR ? window_find(node->text) : -1;
     const bool bare = word == WINDOW_BUCKET || word == WINDOW_ROLLING || word == WINDOW_FIRST_USE

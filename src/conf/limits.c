@@ -201,6 +201,31 @@ fingerprint(struct limit *limit, const char *zone_name, const char *tag)
     }
 }
 
+static bool
+limit_name_valid(struct slice name)
+{
+    for (size_t i = 0; i < name.len; i++) {
+        const char c = name.ptr[i];
+        if (!((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-')) {
+            return false;
+        }
+    }
+    return name.len > 0 && name.len <= LIMIT_NAME_BYTES_MAX;
+}
+
+static void
+was_read(struct conf *conf, const struct node *map, struct limit *limit)
+{
+    const struct node *node = doc_get(map, "was");
+    char seen[64];
+    limit->was = conf_text(conf, map, OPTION_LIMIT_WAS);
+    if (limit->was && !limit_name_valid(slice_str(limit->was))) {
+        report_add(&conf->report, node,
+            "no limit was ever called so: a name has up to %d of a-z, 0-9 and '-'; this is %s",
+            LIMIT_NAME_BYTES_MAX, node_seen(node, seen));
+    }
+}
+
 static void
 limit_read(struct conf *conf, const struct node *map, struct limit *limit)
 {
@@ -226,7 +251,7 @@ limit_read(struct conf *conf, const struct node *map, struct limit *limit)
     tag_read(conf, map, limit);
     limit_rules_read(conf, map, limit);
     limit_cap_read(conf, map, limit);
-    limit->was = conf_text(conf, map, OPTION_LIMIT_WAS);
+    was_read(conf, map, limit);
     const char *zone_name = limit_zone_read(conf, map, limit);
     fingerprint(
         limit, zone_name, limit->per == PER_TAG ? conf->policy->tags[limit->tag].name : NULL);
@@ -312,29 +337,6 @@ check_meters_per_subject(struct conf *conf, const struct node *map)
     }
 }
 
-/* Of two that count the same and both refuse, one can never matter: it is a mistake. */
-static void
-check_contradictions(struct conf *conf, const struct node *map)
-{
-    const struct limit *limits = conf->policy->limits;
-    int32_t i = 0;
-    for (const struct node *node = map->first; node; node = node->next, i++) {
-        for (int32_t k = 0; k < i; k++) {
-            const bool same = limits[i].fingerprint[0]
-                              && strcmp(limits[i].fingerprint, limits[k].fingerprint) == 0
-                              && limits[i].at_cap == limits[k].at_cap
-                              && limits[i].hold == limits[k].hold
-                              && limits[i].window != WINDOW_BUCKET;
-            if (same) {
-                report_add(&conf->report, node->key,
-                    "this limit counts the same as '%s' in line %d: only the lower of their caps would ever matter; keep one of them",
-                    limits[k].name, limits[k].line);
-                return;
-            }
-        }
-    }
-}
-
 /* A name that is still in use, or that two limits had, was none of this one. */
 static void
 check_renames(struct conf *conf, const struct node *map)
@@ -354,18 +356,6 @@ check_renames(struct conf *conf, const struct node *map)
             }
         }
     }
-}
-
-static bool
-limit_name_valid(struct slice name)
-{
-    for (size_t i = 0; i < name.len; i++) {
-        const char c = name.ptr[i];
-        if (!((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-')) {
-            return false;
-        }
-    }
-    return name.len > 0 && name.len <= LIMIT_NAME_BYTES_MAX;
 }
 
 void
@@ -399,6 +389,6 @@ conf_limits(struct conf *conf, const struct node *root)
     }
     check_limits_per_call(conf, map);
     check_meters_per_subject(conf, map);
-    check_contradictions(conf, map);
+    limits_judge(conf, map);
     check_renames(conf, map);
 }

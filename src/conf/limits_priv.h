@@ -16,3 +16,5 @@ void limit_cap_read(struct conf *conf, const struct node *map, struct limit *lim
 /* limit_rules.c: at_cap, hold, warn, weights, on_missing and on_stale. */
 void limit_rules_read(struct conf *conf, const struct node *map, struct limit *limit);
 bool limit_of_model(const struct limit *limit, const struct model *model);
+/* limit_sense.c: once all are read. */
+void limits_judge(struct conf *conf, const struct node *maps);

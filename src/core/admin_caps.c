@@ -230,7 +230,8 @@ put_cap(struct core *core, const struct admin_event *admin, const struct whose *
         .expires_ms = cap->expires_ms,
         .set_ms = core->now_ms };
     row.subject_id = row.subject_id ? row.subject_id : ids_take(core->ids);
-    if (!subject_valid(&row) || (cap->expires_ms && cap->expires_ms <= core->now_ms)) {
+    if (!subject_valid(&row) || cap->amount > policy_cap_max(limit)
+        || (cap->expires_ms && cap->expires_ms <= core->now_ms)) {
         return ADMIN_INVALID;
     }
     verdict->new_id = row.subject_id;

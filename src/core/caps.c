@@ -200,5 +200,9 @@ cap_rule_row(const struct core *core, const struct limit *limit, const struct ca
         ruling.raised = raise->amount;
         ruling.cap = money_add(ruling.cap, raise->amount);
     }
+    if (limit->window == WINDOW_BUCKET && ruling.cap != CAP_UNLIMITED) {
+        ruling.cap =
+            min_i64(ruling.cap, policy_cap_max(limit)); /* beyond it nothing would be counted */
+    }
     return ruling;
 }

@@ -181,6 +181,14 @@ policy_cap(const struct limit *limit, const char *plan)
     return limit->cap_default;
 }
 
+int64_t
+policy_cap_max(const struct limit *limit)
+{
+    return limit->window == WINDOW_BUCKET    ? MONEY_MICROS_MAX / max_i64(1, limit->period_ms)
+           : limit->counts == COUNT_REPORTED ? 100
+                                             : MONEY_MICROS_MAX;
+}
+
 bool
 policy_has_plan(const struct policy *policy, struct slice plan)
 {

@@ -261,4 +261,7 @@ bool policy_model_serves(const struct policy *policy, const struct model *model,
 /* The groups that have the account, at most GROUPS_PER_ACCOUNT_MAX: how many, and their indices. */
 int32_t policy_groups_of(const struct policy *policy, const char *account, int32_t *groups);
 int32_t policy_group_index(const struct policy *policy, struct slice name);
+/* The highest cap that the limit can have. What the level of a bucket can come to, in units times its period, must be
+ * a number that a meter can say; a percentage is one of 100. */
+int64_t policy_cap_max(const struct limit *limit);
 bool policy_has_plan(const struct policy *policy, struct slice plan);

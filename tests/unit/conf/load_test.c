@@ -370,6 +370,50 @@ limits_arrive(void **state)
 }
 
 static void
+limits_that_differ_for_somebody_stand_side_by_side(void **state)
+{
+    static const char *const rows[] = {
+        P M "plans: {free: {}, pro: {}}\nlimits:\n"
+            "  a: {counts: cost, per: account, window: day, cap: {plan: {free: 5 USD}}}\n"
+            "  b: {counts: cost, per: account, window: day, cap: {plan: {pro: 50 USD}}}\n",
+        P M "groups: {g: {members: [ann]}}\nlimits:\n"
+            "  a: {counts: cost, per: account, window: day, cap: {default: 5 USD, group: {g: 9 USD}}}\n"
+            "  b: {counts: cost, per: account, window: day, cap: 7 USD}\n",
+        P M "limits:\n"
+            "  a: {counts: requests, per: account, window: day, cap: 100}\n"
+            "  b: {counts: requests, per: account, window: day, cap: 40, weights: {m: 5, '*': 0}}\n",
+        P M "limits:\n"
+            "  a: {counts: cost, per: thread_tree, window: lifetime, cap: 10 USD}\n"
+            "  b: {counts: cost, per: thread_tree, window: lifetime, cap: {set: spend_limit_micros}}\n",
+    };
+    for (size_t i = 0; i < countof(rows); i++) {
+        struct policy *policy = load(rows[i]);
+        assert_int_equal(policy->limit_count, 2);
+        policy_unref(policy);
+    }
+}
+
+static void
+the_dearest_rates_are_counted_whole(void **state)
+{
+    static const struct {
+        const char *yaml;
+        int64_t burst_usd;
+    } rows[] = {
+        { LIMIT("counts: cost, per: account, window: 26687 USD/day"), 26687 },
+        { LIMIT("counts: cost, per: account, window: {rate: 50000 USD/day, burst: 5000 USD}"), 5000 },
+        { LIMIT("counts: cost, per: account, window: 1000000 USD/min"), 1000000 },
+    };
+    for (size_t i = 0; i < countof(rows); i++) {
+        struct policy *policy = load(rows[i].yaml);
+        const struct limit *limit = limit_of(policy, "x");
+        assert_int_equal(limit->burst, rows[i].burst_usd * MICROS_PER_USD);
+        assert_true((__int128)limit->burst * limit->period_ms <= MONEY_MICROS_MAX);
+        policy_unref(policy);
+    }
+}
+
+static void
 fingerprint_of(const char *yaml, char out[HASH_HEX + 1])
 {
     struct policy *policy = load(yaml);
@@ -476,6 +520,8 @@ main(void)
         CASE("SL-10 FF-71 a cache price that is absent costs what input costs, one written as null adds nothing", absent_cache_prices_are_filled),
         CASE("models are sorted by name", models_are_sorted),
         CASE("limits arrive", limits_arrive),
+        CASE("limits that differ for somebody stand side by side", limits_that_differ_for_somebody_stand_side_by_side),
+        CASE("the dearest rates are counted whole", the_dearest_rates_are_counted_whole),
         CASE("a fingerprint follows what is counted, not how much", fingerprints_follow_the_meaning),
         CASE("the hash is of what a file says, not of how, and not of secrets", hash_is_of_what_is_said),
     };

@@ -403,6 +403,12 @@ static const struct row wrong_models_rows[] = {
         "t.yaml:2:32: 'hidden_reasoning' wants true or false; this is '1'" },
 };
 
+#define TAG(text) P M "tags: {t: {" text "}}\n"
+/* Two providers, each with a model of its own, of a dialect of its own. */
+#define TWO(text)                                                                                                    \
+    "providers: {p: {dialect: openai, base_url: 'http://127.0.0.1:1/v1'}, q: {dialect: anthropic, base_url: 'http://127.0.0.1:2'}}\n" \
+    "models: {m: {tier: premium, routes: [{provider: p}]}, n: {tier: free, routes: [{provider: q}]}}\n"              \
+    "limits: {x: {" text "}}\n"
 static const struct row wrong_limits_rows[] = {
     { P M "limits: []\n",
         "t.yaml:3:9: 'limits' wants a mapping of names to limits; this is a list" },
@@ -459,6 +465,14 @@ static const struct row wrong_limits_rows[] = {
         "t.yaml:3:50: 'rate' is missing here: a rate such as 60/min, of cost 5 USD/h" },
     { LIMIT("counts: requests, per: key, window: {rate: 60/min, burst: 0}"),
         "t.yaml:3:72: 'burst' must lie between 1 and 1000000000; this is '0'" },
+    { LIMIT("counts: cost, per: account, window: 26688 USD/day"), /* more than a level can say */
+        "t.yaml:3:50: at most 26687 USD can be let through at once by such a rate: write {rate: ..., burst: ...}, or 'window: day' with a cap; this is '26688 USD/day'" },
+    { LIMIT("counts: cost, per: account, window: {rate: 640512 USD/h}"),
+        "t.yaml:3:57: at most 640511 USD can be let through at once by such a rate: write {rate: ..., burst: ...}, or 'window: day' with a cap; this is '640512 USD/h'" },
+    { LIMIT("counts: cost, per: account, window: {rate: 50000 USD/day, burst: 26688 USD}"),
+        "t.yaml:3:79: 'burst' must lie between 1 micros and 26687 USD; this is '26688 USD'" },
+    { LIMIT("counts: cost, per: account, window: {rate: 5 USD/h, burst: 0 USD}"),
+        "t.yaml:3:73: 'burst' must lie between 1 micros and 640511 USD; this is '0 USD'" },
     { LIMIT("counts: in_flight, per: account, cap: 1, zone: Europe/Berlin"),
         "t.yaml:3:55: only a day, a week or a month has a zone; take it out" },
     { LIMIT("counts: cost, per: account, window: day, cap: 5 USD, zone: Mars/Base"),
@@ -549,6 +563,44 @@ static const struct row wrong_limits_rows[] = {
         "t.yaml:3:77: all callers share a limit per gateway, so its cap cannot differ by group; write one amount" },
     { LIMIT("counts: cost, per: account, window: day, cap: {default: 1 USD, combine: sum}"),
         "t.yaml:3:86: 'combine' is one of: min | max; this is 'sum'" },
+    { LIMIT("counts: cost, per: account, window: day, cap: 5 USD, was: \"no name\""),
+        "t.yaml:3:72: no limit was ever called so: a name has up to 63 of a-z, 0-9 and '-'; this is 'no name'" },
+    { LIMIT("counts: cost, per: account, window: day, cap: {set: session_pct}"),
+        "t.yaml:3:66: 'session_pct' is set of limits that count what is reported, such as counts: reported 5h" },
+    { LIMIT("counts: reported 5h, per: account, cap: {set: spend_limit_micros}"),
+        "t.yaml:3:60: 'spend_limit_micros' is set of limits that count cost" },
+    { LIMIT("counts: cost, per: account, window: day, cap: unlimited, warn: [90]"),
+        "t.yaml:3:71: nobody has a cap here that could be warned of; write one, or cap: {set: NAME} where people set it" },
+    { LIMIT("counts: cost, per: account, window: day, cap: {plan: {default: unlimited}}, at_cap: warn"),
+        "t.yaml:3:98: nobody has a cap here that could be warned of; write one, or cap: {set: NAME} where people set it" },
+    { LIMIT("counts: requests, per: account, window: day, cap: {default: 2, plan: {default: 3}}, weights: {m: 3, n: 4}"),
+        "t.yaml:3:117: a call of this weight would never fit: the limit lets through 3 at the most; this is '4'" },
+    { LIMIT("counts: requests, per: account, window: {rate: 5/min, burst: 2}, weights: {'*': 5}"),
+        "t.yaml:3:94: a call of this weight would never fit: the limit lets through 2 at the most; this is '5'" },
+    { TWO("counts: cost, per: account, window: day, cap: 5 USD, of: {provider: q, model: m}"),
+        "t.yaml:3:82: this limit would count nothing: model 'm' has no route to provider 'q'" },
+    { TWO("counts: cost, per: account, window: day, cap: 5 USD, of: {provider: q, tier: premium}"),
+        "t.yaml:3:82: this limit would count nothing: no model of tier premium has a route to provider 'q'" },
+    { TWO("counts: cost, per: account, window: day, cap: 5 USD, of: {model: m}, at_cap: {downgrade: n}"),
+        "t.yaml:3:103: 'n' is served at no endpoint that the calls this limit counts come in at; name a model whose providers speak the same" },
+    { TWO("counts: cost, per: account, window: day, cap: 5 USD, of: {provider: p}, at_cap: {reroute: q}"),
+        "t.yaml:3:104: no model that this limit counts has a route to provider 'q'; add one, or name another" },
+    { LIMIT("counts: requests, per: account, window: day, cap: 5}, y: {counts: requests, per: account, window: day, cap: 9"),
+        "t.yaml:3:67: this limit counts the same as 'x' in line 3: only the lower of their caps would ever matter; keep one of them" },
+    { LIMIT("counts: requests, per: account, window: day, cap: {default: 5, plan: {default: 3}}}, y: {counts: requests, per: account, window: day, cap: 9"),
+        "t.yaml:3:98: this limit counts the same as 'x' in line 3: only the lower of their caps would ever matter; keep one of them" },
+    { TAG("header: X-Api-Key"),
+        "t.yaml:3:19: 'X-Api-Key' carries a secret, and what a tag says is stored and shown; take a header of its own such as x-team" },
+    { TAG("header: authorization"),
+        "t.yaml:3:19: 'authorization' carries a secret, and what a tag says is stored and shown; take a header of its own such as x-team" },
+    { TAG("header: x-tidegate-key"),
+        "t.yaml:3:19: 'x-tidegate-key' carries a secret, and what a tag says is stored and shown; take a header of its own such as x-team" },
+    { TAG("header: api-key"),
+        "t.yaml:3:19: 'api-key' carries a secret, and what a tag says is stored and shown; take a header of its own such as x-team" },
+    { TAG("header: cookie"),
+        "t.yaml:3:19: 'cookie' carries a secret, and what a tag says is stored and shown; take a header of its own such as x-team" },
+    { TAG("header: proxy-authorization"),
+        "t.yaml:3:19: 'proxy-authorization' carries a secret, and what a tag says is stored and shown; take a header of its own such as x-team" },
     { LIMIT("counts: cost, per: account, window: day, cap: {set: \"no name\"}"),
         "t.yaml:3:66: 'set' wants session_pct, week_pct, spend_limit_micros, or a name of your own; this is 'no name'" },
 };

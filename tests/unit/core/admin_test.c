@@ -51,6 +51,7 @@ which_caps_can_be_set(void **state)
         { "a raise by nothing", ADMIN_CAP_PUT, DAY, SUBJECT_ACCOUNT, "ann", SET_RAISE, 0, 0, ADMIN_INVALID },
         { "less than nothing", ADMIN_CAP_PUT, DAY, SUBJECT_ACCOUNT, "ann", SET_CAP, -2, 0, ADMIN_INVALID },
         { "more than there is", ADMIN_CAP_PUT, DAY, SUBJECT_ACCOUNT, "ann", SET_CAP, INT64_MAX, 0, ADMIN_INVALID },
+        { "more than the level of a rate can say", ADMIN_CAP_PUT, RATE, SUBJECT_ACCOUNT, "ann", SET_CAP, MONEY_MICROS_MAX / MINUTE_MS + 1, 0, ADMIN_INVALID },
         { "of nobody", ADMIN_CAP_PUT, DAY, SUBJECT_ACCOUNT, "eve", SET_CAP, 5, 0, ADMIN_NOT_FOUND },
         { "of a limit that is none", ADMIN_CAP_PUT, 7, SUBJECT_ACCOUNT, "ann", SET_CAP, 5, 0, ADMIN_INVALID },
         { "of an account, by a limit per tree", ADMIN_CAP_PUT, TREE, SUBJECT_ACCOUNT, "ann", SET_CAP, 5, 0, ADMIN_INVALID },
@@ -58,6 +59,7 @@ which_caps_can_be_set(void **state)
         { "of everybody", ADMIN_CAP_PUT, DAY, SUBJECT_GATEWAY, "", SET_CAP, 900, 0, ADMIN_DONE },
         { "taken back", ADMIN_CAP_DELETE, DAY, SUBJECT_ACCOUNT, "ann", SET_CAP, 0, 0, ADMIN_DONE },
         { "once", ADMIN_CAP_DELETE, DAY, SUBJECT_ACCOUNT, "ann", SET_CAP, 0, 0, ADMIN_NOT_FOUND },
+        { "the most that it can", ADMIN_CAP_PUT, RATE, SUBJECT_ACCOUNT, "ann", SET_CAP, MONEY_MICROS_MAX / MINUTE_MS, 0, ADMIN_DONE },
     };
     struct gate *gate = *state;
     add_limits(gate);
@@ -81,7 +83,7 @@ which_caps_can_be_set(void **state)
             assert_string_equal(row->source, "control");
         }
     }
-    assert_int_equal(gate->bank.subjects[0].set_count, 1); /* the raise */
+    assert_int_equal(gate->bank.subjects[0].set_count, 2); /* the raise, and of the rate */
 }
 
 static void

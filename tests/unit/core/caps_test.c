@@ -200,6 +200,20 @@ a_group_is_one_purse(void **state)
     expect_allowed(gate, &bob);
 }
 
+/* What is set for it, and a raise, could come to more than its level can say. */
+static void
+a_rate_refuses_however_much_was_set(void **state)
+{
+    struct gate *gate = *state;
+    struct limit *rate = add_bucket(gate->policy, "spending", PER_ACCOUNT, 1000000, 30 * DAY_MS, 5);
+    rate->counts = COUNT_COST;
+    set_for(gate, rate, SUBJECT_ACCOUNT, ACCOUNT, "", SET_CAP, MONEY_MICROS_MAX, 0);
+    set_for(gate, rate, SUBJECT_ACCOUNT, ACCOUNT, "", SET_RAISE, MONEY_MICROS_MAX, 0);
+    spend(gate, "", MONEY_MICROS_MAX / (30 * DAY_MS) + 10000000);
+    const struct event event = call_in("", 1);
+    expect_refused(gate, &event, REASON_COST_SPENT);
+}
+
 static void
 a_tree_asks_for_less(void **state)
 {
@@ -234,6 +248,7 @@ static const struct CMUnitTest tests[] = {
     CASE_WITH("whose word a cap is", words_in_their_order, gate_make, gate_end),
     CASE_WITH("a raise comes on top until it expires", raises_last_until_they_expire, gate_make, gate_end),
     CASE_WITH("a group is one purse", a_group_is_one_purse, gate_make, gate_end),
+    CASE_WITH("a rate refuses, however much was set", a_rate_refuses_however_much_was_set, gate_make, gate_end),
     CASE("a tree's first call may ask for less, never for more", a_tree_asks_for_less),
 };
 UNIT_MAIN(tests)
