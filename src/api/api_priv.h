@@ -198,6 +198,7 @@ struct field {
     bool required;
     int64_t max;        /* COUNT */
     const char *prefix; /* ID */
+    bool *told;         /* set where the body names it, also as null; NULL = nobody asks */
 };
 /* Unknown, missing, doubled and wrong ones are answered here: false. */
 MUST_USE bool fields_of_body(struct ask *ask, const struct field *fields, size_t count);

@@ -335,9 +335,11 @@ default_put(struct api_worker *worker, struct ask *ask, const struct policy *pol
     struct event event = admin_event(ask, ADMIN_CAP_PUT);
     struct cap_body body = { 0 };
     char period[NAME_MAX_BYTES + 1] = "";
+    bool money_told = false;
+    bool amount_told = false;
     const struct field fields[] = {
-        { "spend_limit_micros", FIELD_AMOUNT, &body.spend_limit_micros },
-        { "amount", FIELD_AMOUNT, &body.amount },
+        { "spend_limit_micros", FIELD_AMOUNT, &body.spend_limit_micros, .told = &money_told },
+        { "amount", FIELD_AMOUNT, &body.amount, .told = &amount_told },
         { "period", FIELD_NAME, period },
         { "limit", FIELD_NAME, body.limit },
     };
@@ -348,6 +350,10 @@ default_put(struct api_worker *worker, struct ask *ask, const struct policy *pol
     const bool off = body.spend_limit_micros == 0 && body.amount == 0;
     const struct limit *limit = caps_limit(ask, policy, body.limit);
     if (!limit || (period[0] && !period_fits(ask, limit, period))) {
+        return;
+    }
+    if (off && !(limit->counts == COUNT_COST ? money_told : amount_told)) {
+        answer_field(ask, API_FAULT_FIELD, amount_key(limit), "is missing; null says unlimited");
         return;
     }
     event.admin.cap.amount = CAP_UNLIMITED;

@@ -161,6 +161,11 @@ take_member(struct reading *reading, struct slice key, struct json_value value)
         return false;
     }
     name[name_len] = '\0';
+    for (size_t i = 0; i < reading->count; i++) {
+        if (reading->fields[i].told && strcmp(reading->fields[i].name, name) == 0) {
+            *reading->fields[i].told = true;
+        }
+    }
     if (value.type == JSON_NULL) {
         return true; /* as if it were not there */
     }

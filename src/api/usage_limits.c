@@ -42,9 +42,45 @@ standings_read(struct api_worker *worker, struct ask *ask, const struct policy *
 
 /* --- The caller's state. */
 
+static int64_t
+taken_of(const struct limit_standing *standing)
+{
+    return max_i64(0, money_add(standing->used, standing->held));
+}
+
+/* Of what many share, one of them is told how full it is, and no sum. */
+static int64_t
+percent_of(const struct limit_standing *standing)
+{
+    const __int128 cap = standing->cap;
+    const __int128 percent = cap > 0 ? (__int128)taken_of(standing) * 100 / cap : 100;
+    return percent > INT32_MAX ? INT32_MAX : (int64_t)percent;
+}
+
+/* Of several, as of the groups of an account, the one that refuses first. */
+static bool
+is_fuller(const struct limit_standing *one, const struct limit_standing *other)
+{
+    if (one->cap == CAP_UNLIMITED || other->cap == CAP_UNLIMITED) {
+        return other->cap == CAP_UNLIMITED && one->cap != CAP_UNLIMITED;
+    }
+    return percent_of(one) > percent_of(other);
+}
+
+static void
+put_sums(struct buf *out, const struct limit *limit, const struct limit_standing *standing)
+{
+    put_cap_amount(out, limit, standing->cap);
+    put_i64(out, "current_spend", standing->used);
+    put_i64(out, "held", standing->held);
+    if (standing->raised > 0) {
+        put_i64(out, limit->counts == COUNT_COST ? "raise_micros" : "raise", standing->raised);
+    }
+}
+
 static void
 put_status(struct buf *out, const struct policy *policy, const struct limit *limit,
-    const struct limit_standing *standing)
+    const struct limit_standing *standing, bool share_alone)
 {
     const bool limited = standing && standing->cap != CAP_UNLIMITED;
     put_bool(out, "is_limited", limited);
@@ -53,17 +89,18 @@ put_status(struct buf *out, const struct policy *policy, const struct limit *lim
     }
     put_text(out, "limit", limit->name);
     put_text(out, "period", window_word(limit->window));
-    put_cap_amount(out, limit, standing->cap);
-    put_i64(out, "current_spend", standing->used);
-    put_i64(out, "held", standing->held);
+    if (share_alone) {
+        put_i64(out, "percent", percent_of(standing));
+    } else {
+        put_sums(out, limit, standing);
+    }
     put_time(out, "period_start", standing->start_ms);
     put_time(out, "period_end", standing->end_ms);
     put_text(out, "tier", standing->tier);
-    put_text_or_null(
-        out, "group_name", standing->group < 0 ? NULL : policy->groups[standing->group].name);
-    if (standing->raised > 0) {
-        put_i64(out, limit->counts == COUNT_COST ? "raise_micros" : "raise", standing->raised);
-    }
+    put_text_or_null(out, "group_name",
+        standing->kind == SUBJECT_GROUP ? standing->name
+        : standing->group < 0           ? NULL
+                                        : policy->groups[standing->group].name);
 }
 
 static void
@@ -77,9 +114,11 @@ answer_status(struct api_worker *worker, struct ask *ask, const struct policy *p
     }
     const struct limit_standing *own = NULL;
     for (int32_t i = 0; limit && i < count; i++) {
-        own = &policy->limits[standings[i].limit] == limit ? &standings[i] : own;
+        const bool of_it = &policy->limits[standings[i].limit] == limit;
+        own = of_it && (!own || is_fuller(&standings[i], own)) ? &standings[i] : own;
     }
-    put_status(answer_begin(ask, 200), policy, limit, own);
+    put_status(answer_begin(ask, 200), policy, limit, own,
+        limit && per_is_shared(limit->per) && !ask->may_read_all);
     answer_end(ask);
     free(standings);
 }

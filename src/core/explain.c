@@ -220,7 +220,8 @@ part_of(const struct call_state *state, const struct applied *applied, bool boun
 static void
 add_reported(struct buf *out, const struct call_state *state, const struct applied *applied)
 {
-    const struct reported_ask ask = { .limit = applied->limit,
+    const struct reported_ask ask = { .policy = state->policy,
+        .limit = applied->limit,
         .row = reported_of(state->core, applied->limit, state->account->account_id),
         .model = state->model,
         .credential = state->policy->providers[route_of(state)->provider].name,

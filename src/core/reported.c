@@ -46,15 +46,28 @@ reported_is_of(const struct limit *limit, const struct reported_window *window)
 }
 
 static bool
-counts_here(const struct reported_ask *ask, const struct reported_window *window)
-{
-    return reported_is_of(ask->limit, window) && governs(window, ask->model);
-}
-
-static bool
 is_of_credential(const struct reported_window *window, const char *credential)
 {
     return !window->credential[0] || strcmp(window->credential, credential) == 0;
+}
+
+/* Of a provider that would not be asked: what it says is no reason to stop. */
+static bool
+is_of_another(const struct reported_ask *ask, const struct reported_window *window)
+{
+    if (!ask->credential || is_of_credential(window, ask->credential)) {
+        return false;
+    }
+    const struct slice name = slice_str(window->credential);
+    return ask->limit->per == PER_GATEWAY
+           || (ask->policy && policy_provider_index(ask->policy, name) >= 0);
+}
+
+static bool
+counts_here(const struct reported_ask *ask, const struct reported_window *window)
+{
+    return reported_is_of(ask->limit, window) && governs(window, ask->model)
+           && !is_of_another(ask, window);
 }
 
 /* Whether something is reported of the very credential, so that others' windows are not asked. */
@@ -202,7 +215,8 @@ static struct reported_answer
 judge_call(const struct core *core, const struct limit *limit, int64_t account_id,
     const struct model *model, const char *credential, int64_t cap_pct)
 {
-    const struct reported_ask ask = { .limit = limit,
+    const struct reported_ask ask = { .policy = core->policy,
+        .limit = limit,
         .row = reported_of(core, limit, account_id),
         .model = model,
         .credential = credential,

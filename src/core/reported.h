@@ -13,11 +13,13 @@
 #define MILLI_PCT INT64_C(1000)
 
 struct reported_ask {
+    const struct policy *policy;    /* whose providers are told apart; NULL = nobody's */
     const struct limit *limit;
     const struct reported_row *row; /* NULL = nothing was ever reported */
     const struct model *model;      /* NULL = any: windows of every model count */
-    const char *credential;         /* that would be used; NULL = not known. Where nothing is reported of it, nor of
-                                     * one without a name, the fullest of all is judged */
+    const char *credential;         /* the provider that would be used; NULL = not known. Where nothing is reported of
+                                     * it, nor of one without a name, the fullest of those that no provider is called
+                                     * is judged; of the company's own credentials, none */
     int64_t cap_pct;                /* 1..100; CAP_UNLIMITED = no cap */
     int64_t now_ms;
 };

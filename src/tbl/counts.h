@@ -2,6 +2,8 @@
  * What is a word of the language but not a combination that exists is refused at load, with its place. */
 #pragma once
 
+#include <stdbool.h>
+
 #define COUNT_KINDS(X)                                                                             \
     X(COUNT_COST, "cost")                                                                          \
     X(COUNT_TOKENS, "tokens")                                                                      \
@@ -95,3 +97,5 @@ const char *per_word(enum per_kind value);
 const char *window_word(enum window_kind value);
 const char *at_cap_word(enum at_cap_kind value);
 int limit_form_exists(enum count_kind counts, enum per_kind per, enum window_kind window);
+/* Whether what such a limit counts belongs to many: to one of them it is told as a share alone. */
+bool per_is_shared(enum per_kind per);

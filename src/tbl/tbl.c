@@ -98,3 +98,15 @@ limit_form_exists(enum count_kind counts, enum per_kind per, enum window_kind wi
     }
     return 0;
 }
+
+bool
+per_is_shared(enum per_kind per)
+{
+    switch (per) {
+    case PER_ACCOUNT:
+    case PER_KEY:
+    case PER_THREAD_TREE:
+    case PER_ACCOUNT_MODEL: return false;
+    default: return true;
+    }
+}

@@ -16,13 +16,7 @@ refusal_has_limit(const struct refusal *refusal)
 bool
 refusal_shared_limit(const struct refusal *refusal)
 {
-    switch (refusal->per) {
-    case PER_ACCOUNT:
-    case PER_KEY:
-    case PER_THREAD_TREE:
-    case PER_ACCOUNT_MODEL: return false;
-    default: return true;
-    }
+    return per_is_shared((enum per_kind)refusal->per);
 }
 
 #define PERCENT_MAX 100000 /* more is beyond telling */

@@ -124,6 +124,8 @@ describe('the limit of an account', () => {
       ['PUT', WHERE, { spend_limit_micros: 5, period: 'year' }, 400, 'body_field_invalid', /must be day, week or month/],
       ['PUT', WHERE, { spend_limit_micros: 5, period: 'day' }, 400, 'body_field_invalid', /'month' by the configuration/],
       ['PUT', WHERE, { spend_limit_micros: 5, period: 'month', limit: 'none' }, 404, 'limit_not_found', /No limit of this name/],
+      ['PUT', WHERE, {}, 400, 'body_field_invalid', /'spend_limit_micros' is missing; null says unlimited/],
+      ['PUT', WHERE, { period: 'month' }, 400, 'body_field_invalid', /'spend_limit_micros' is missing/],
       ['PUT', overrides, { spend_limit_micros: 0 }, 400, 'body_field_invalid', /above 0/],
       ['PUT', overrides, { spend_limit_micros: '9223372036854775807' }, 400, 'body_field_invalid', /above 0/],
       ['PUT', overrides, {}, 400, 'body_field_invalid', /'spend_limit_micros' is missing/],
@@ -207,6 +209,38 @@ describe('the limit of an account', () => {
 
   test('the books agree with the meters after all of it', async () => {
     await assertAudited(gateway);
+  });
+});
+
+describe('what many share', () => {
+  let gateway;
+  before(async () => {
+    gateway = await Gateway.start(mock, {
+      models: MODELS,
+      groups: { many: { members: ['ann', 'bob'] }, narrow: { members: ['ann'] }, wide: { members: ['ann'] } },
+      limits: {
+        all: { counts: 'cost', per: 'gateway', window: 'month', cap: '1 USD' },
+        purse: { counts: 'requests', per: 'group', window: 'day', cap: { default: 100, group: { narrow: 4 } } },
+      },
+    });
+  });
+  after(async () => {
+    await gateway?.stop();
+  });
+
+  test('is told to one of them as a share, to an admin in sums; of several groups the one that refuses first', async () => {
+    const key = gateway.member('ann');
+    assert.equal((await send(gateway, key, small())).status, 200);
+    await gateway.booked();
+    await done(gateway, 'POST', '/api/admin/adjust', { limit: 'all', delta_micros: 500_000, note: 'another machine' });
+    const own = async (limit) => (await ask(`${gateway.url}${WHERE}/status?limit=${limit}`, { method: 'GET', key })).json;
+    const all = await own('all');
+    assert.deepEqual(Object.keys(all), ['is_limited', 'limit', 'period', 'percent', 'period_start', 'period_end', 'tier', 'group_name']);
+    assert.equal(all.percent, 50);
+    const purse = await own('purse');
+    assert.deepEqual([purse.percent, purse.group_name, purse.amount, purse.current_spend], [25, 'narrow', undefined, undefined]);
+    const told = await done(gateway, 'GET', `${WHERE}/status?account=ann&limit=all`);
+    assert.ok(told.spend_limit_micros === 1_000_000 && told.current_spend > 500_000, JSON.stringify(told));
   });
 });
 

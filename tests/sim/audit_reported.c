@@ -224,6 +224,15 @@ is_of(const struct sim_told *told, const char *provider)
     return !credential[0] || strcmp(credential, provider) == 0;
 }
 
+/* Of a provider that the call does not go to: the company's credentials are all a provider's. */
+static bool
+is_of_another(const struct sim_limit *limit, const struct sim_told *told, const char *provider)
+{
+    const char *credential = sim_credentials[told->credential];
+    const bool elsewhere = strcmp(credential, "elsewhere") == 0;
+    return !is_of(told, provider) && (form_of(limit)->per == PER_GATEWAY || !elsewhere);
+}
+
 static enum told_state
 state_of(const struct sim_limit *limit, const struct sim_told *told, int64_t now_ms)
 {
@@ -249,7 +258,7 @@ note_over(struct judgement *judged, const struct sim_told *told)
     judged->over[judged->over_count++] = told;
 }
 
-/* Of the credential itself, or of one that nobody named; where there is neither, of any. */
+/* Of the credential itself, or of one that nobody named; where there is neither, of any that no provider is called. */
 static void
 look_through(const struct audit_told *told, const struct sim_limit *limit, const char *model, const char *provider, int64_t cap_pct,
     int64_t now_ms, struct judgement *judged)
@@ -264,7 +273,7 @@ look_through(const struct audit_told *told, const struct sim_limit *limit, const
             judged->others_full = judged->others_full || (full && sim_windows[item->window].span_ms == limit->span_ms);
             continue;
         }
-        if (judged->own && !is_of(item, provider)) {
+        if ((judged->own && !is_of(item, provider)) || is_of_another(limit, item, provider)) {
             judged->foreign_full = judged->foreign_full || full;
             continue;
         }

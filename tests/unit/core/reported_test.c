@@ -243,6 +243,18 @@ of_several_credentials_the_one_that_is_used_is_judged(void **state)
         ask.credential = rows[i].credential;
         assert_int_equal(reported_judge(&ask).reason, rows[i].reason);
     }
+    static const struct {
+        const char *work; /* the name of a provider, or what only its reporter calls it */
+        enum reason reason;
+    } elsewhere[] = { { "anthropic", REASON_OK }, { "work", REASON_SESSION_THRESHOLD } };
+    struct provider providers[] = { { .name = "openai" }, { .name = "anthropic" } };
+    struct policy policy = { .providers = providers, .provider_count = 2 };
+    ask.policy = &policy;
+    ask.credential = "openai";
+    for (size_t i = 0; i < countof(elsewhere); i++) {
+        strcpy(row.windows[0].credential, elsewhere[i].work);
+        assert_int_equal(reported_judge(&ask).reason, elsewhere[i].reason);
+    }
     add_window(&row, "", "5h", "", 92000, SESSION_RESET); /* one without a name may be any */
     ask.credential = "home";
     assert_int_equal(reported_judge(&ask).used_milli_pct, 92000);
@@ -414,6 +426,11 @@ a_limit_of_the_gateway_judges_the_company_s_credentials(void **state)
     struct buf packed = { 0 };
     struct event told = a_report(&report, false, &packed);
     struct event call = a_call(MODEL_PAID, 100, 100);
+    expect_allowed(gate, &told);
+    expect_allowed(gate, &call); /* it would go to another provider */
+    const struct model *model = &gate->policy->models[MODEL_PAID];
+    strcpy(report.windows[0].credential, gate->policy->providers[model->routes[0].provider].name);
+    told = a_report(&report, false, &packed);
     expect_allowed(gate, &told);
     assert_int_equal(expect_refused(gate, &call, REASON_WEEK_THRESHOLD).refusal.per, PER_GATEWAY);
     buf_free(&packed);
