@@ -163,6 +163,7 @@ take_account(struct audit *audit, const struct account_row *row, bool told)
     }
     if (!told) { /* else the events say so, in their order */
         memcpy(account->plan, row->plan, sizeof account->plan);
+        audit->rebase_turn = audit->turn;
         account->banned = row->state == ACCOUNT_BANNED;
         audit_rebase(audit);
     }
@@ -194,6 +195,12 @@ static void
 take_subject(struct audit *audit, const struct subject_row *row)
 {
     struct audit_subject *subject = audit_subject(audit, row->subject_id);
+    for (int32_t i = 0; i < row->set_count; i++) {
+        struct audit_limit *limit = audit_limit_of(audit, row->sets[i].limit_id);
+        if (limit) {
+            limit->was_set = true;
+        }
+    }
     if (subject) {
         if (row->version <= subject->row.version) {
             broken(audit->world, "subject %lld goes back to version %lld", (long long)row->subject_id,
@@ -412,6 +419,7 @@ admin_done(struct audit *audit, const struct sim_call *call, const struct verdic
         account->banned = admin->account.state == ACCOUNT_BANNED;
         if (admin->account.plan[0]) {
             memcpy(account->plan, admin->account.plan, sizeof account->plan);
+            audit->rebase_turn = audit->turn;
             audit_rebase(audit);
         }
     } else if (admin->verb == ADMIN_KEY_REVOKE) {
@@ -701,6 +709,7 @@ audit_adopted(struct world *world, struct sim_adopted *adopted)
         memcpy(known->name, limit->name, sizeof known->name);
     }
     audit->adopted_turn = audit->turn + 1;
+    audit->rebase_turn = audit->turn + 1;
     audit_rebase(audit);
 }
 

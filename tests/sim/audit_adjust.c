@@ -26,7 +26,7 @@ audit_adjust(struct audit *audit, struct write *write)
     struct audit_meter *meter = audit_meter(subject, limit_id, write->about.window_ms, true);
     meter->settled += write->about.delta;
     struct audit_meter *slack = audit_slack_of(audit, subject, meter);
-    slack->slack += max_i64(0, write->about.delta);
+    audit_allow(slack, max_i64(0, write->about.delta), 0);
     slack->credit += slack != meter ? max_i64(0, -write->about.delta) : 0;
     coverage.corrections++;
     if (write->told) {
@@ -95,7 +95,7 @@ move(struct audit *audit, struct audit_subject *subject, struct audit_meter *met
 {
     struct audit_meter *slack = audit_slack_of(audit, subject, meter);
     meter->settled += delta;
-    slack->slack += max_i64(0, delta);
+    audit_allow(slack, max_i64(0, delta), 0);
     slack->credit += slack != meter ? max_i64(0, -delta) : 0;
 }
 

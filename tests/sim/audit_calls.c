@@ -315,7 +315,7 @@ rebase_parts(const struct looked *at, const struct hold_row *hold)
             continue;
         }
         if (!part->enforced || part->mode == HOLD_MODE_NONE || audit_cap_now(audit, subject, part->limit_id) < part->cap) {
-            audit_slack_of(audit, subject, meter)->slack += part->held;
+            audit_allow(audit_slack_of(audit, subject, meter), part->held, 0);
         }
         audit_bound(audit, subject, meter);
     }

@@ -162,6 +162,7 @@ audit_hold_made(struct audit *audit, const struct hold_row *row, bool claimed)
     hold->row = *row;
     hold->open = true;
     hold->claimed = claimed;
+    hold->born_turn = audit->turn;
     hold->stream = row->on_abort == ON_ABORT_STOPS;
     audit->open_holds++;
     audit->unclaimed_holds += !claimed;
@@ -348,6 +349,20 @@ audit_meter_late(struct audit *audit, struct audit_subject *subject, const struc
     return audit_meter(subject, part->limit_id, part->window_ms, rolling && behind);
 }
 
+/* Of what an attempt cost beyond what was held: the number that is printed is for one answer at list price, by a
+ * provider who keeps to the output limit, of calls that a cap was asked about, and of as many attempts as may be
+ * billed; calls of before an edit were under another number. */
+static int64_t
+printed_of(struct audit *audit, const struct audit_hold *hold, const struct hold_part *part, const struct ledger_row *row,
+    const struct sim_limit *limit, int64_t beyond)
+{
+    const int64_t most = audit_attempt_most(audit_config_of(audit, &hold->row), &hold->row, row, limit);
+    const bool promised = part->enforced && part->held > 0 && row->attempt < SIM_BILLED_ATTEMPTS
+                          && limit->mode != HOLD_MODE_STRICT && hold->born_turn > audit->rebase_turn;
+    const int64_t excess = max_i64(0, used_of(limit, row) - most);
+    return promised ? max_i64(0, beyond - excess) : 0;
+}
+
 void
 audit_hold_row(struct audit *audit, struct audit_hold *hold, const struct ledger_row *row)
 {
@@ -375,8 +390,8 @@ audit_hold_row(struct audit *audit, struct audit_hold *hold, const struct ledger
         struct audit_meter *meter = used > 0 && !rolled_on ? audit_meter_late(audit, subject, part) : NULL;
         if (meter) {
             meter->settled += used;
-            audit_slack_of(audit, subject, meter)->slack +=
-                max_i64(0, used - (limit->mode == HOLD_MODE_NONE ? 0 : part->held));
+            const int64_t beyond = max_i64(0, used - (limit->mode == HOLD_MODE_NONE ? 0 : part->held));
+            audit_allow(audit_slack_of(audit, subject, meter), beyond, printed_of(audit, hold, part, row, limit, beyond));
         }
     }
 }
@@ -425,7 +440,7 @@ within_caps(struct audit *audit, const struct hold_row *row, const struct hold_r
                 (long long)stand.held);
         }
         if (!asked || audit_cap_now(audit, subject, part->limit_id) < part->cap) { /* or by a cap of before an edit */
-            audit_slack_of(audit, subject, meter)->slack += max_i64(0, grew);
+            audit_allow(audit_slack_of(audit, subject, meter), max_i64(0, grew), 0);
         }
     }
 }
@@ -440,7 +455,9 @@ audit_raise(struct audit *audit, const struct hold_row *row, const struct hold_r
         struct audit_meter *meter = audit_meter(subject, part->limit_id, part->window_ms, false);
         if (meter && part_in_steps(audit, part) && !audit_is_bucket(audit, part)) {
             const struct hold_part *old = audit_part_before(before, part);
-            audit_slack_of(audit, subject, meter)->slack += max_i64(0, part->held - (old ? old->held : 0));
+            const int64_t more = max_i64(0, part->held - (old ? old->held : 0));
+            audit_allow(audit_slack_of(audit, subject, meter), more,
+                row->multiplier_pct <= 100 && part->enforced && part->mode == HOLD_MODE_STREAM ? more : 0);
         }
     }
 }

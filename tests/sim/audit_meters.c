@@ -83,6 +83,59 @@ audit_slack_of(struct audit *audit, struct audit_subject *subject, struct audit_
 }
 
 void
+audit_allow(struct audit_meter *slack, int64_t amount, int64_t printed)
+{
+    slack->slack += amount;
+    slack->excused += amount - printed;
+}
+
+/* The largest number of the configurations that calls may name; INT64_MAX where one of them has none. */
+static int64_t
+printed_bound(struct audit *audit, int64_t limit_id)
+{
+    const struct world *world = audit->world;
+    int64_t most = -1;
+    for (int i = 0; i < world->adopted_count; i++) {
+        const struct sim_adopted *adopted = &world->adopted[i];
+        for (int k = 0; adopted->policy && k < adopted->config.limit_count; k++) {
+            const struct limit_bound *bound = &adopted->bounds[k];
+            const struct audit_limit *by =
+                bound->calls_by < 0 ? NULL : audit_limit_of(audit, adopted->limit_ids[bound->calls_by]);
+            const bool number = bound->kind == BOUND_NEVER_PASSED || (bound->kind == BOUND_AT_MOST && by && !by->was_set);
+            if (adopted->limit_ids[k] == limit_id) {
+                most = max_i64(most, number ? bound->most : INT64_MAX);
+            }
+        }
+    }
+    return most < 0 ? INT64_MAX : most;
+}
+
+/* Nor by more than what explain-config says. */
+static void
+within_printed(struct audit *audit, const struct audit_subject *subject, const struct audit_meter *meter,
+    const struct audit_meter *slack, int64_t past)
+{
+    const int64_t printed = printed_bound(audit, meter->limit_id);
+    const int64_t own = past - slack->excused - slack->credit;
+    if (printed == INT64_MAX || own <= 0) {
+        return;
+    }
+    if (own > printed) {
+        const struct sim_limit *limit = audit_means(audit, meter->limit_id);
+        broken(audit->world, "the cap of limit %lld (%s per %s, %s) for subject %lld is passed by %lld, %lld of it excused; "
+                             "explain-config prints %lld",
+            (long long)meter->limit_id, count_word(form_of(limit)->counts), per_word(form_of(limit)->per),
+            window_word(form_of(limit)->window), (long long)subject->row.subject_id, (long long)past, (long long)slack->excused,
+            (long long)printed);
+    }
+    coverage.printed++;
+    if (own > coverage.printed_max) {
+        coverage.printed_max = own;
+        coverage.printed_at_max = printed;
+    }
+}
+
+void
 audit_bound(struct audit *audit, struct audit_subject *subject, struct audit_meter *meter)
 {
     const struct sim_limit *limit = bounded(audit, meter);
@@ -93,17 +146,19 @@ audit_bound(struct audit *audit, struct audit_subject *subject, struct audit_met
     const int64_t past = over(audit, subject, meter, limit, &unclear);
     struct audit_meter *slack = audit_slack_of(audit, subject, meter);
     if (past == 0) {
-        slack->slack = 0;
+        slack->slack = slack->excused = 0;
         return;
     }
     if (unclear) {
         slack->slack = max_i64(slack->slack, past);
+        slack->excused = max_i64(slack->excused, past);
     }
     if (past > slack->slack + slack->credit) {
         broken(audit->world, "the cap of limit %lld for subject %lld is passed by %lld; its printed bound is %lld",
             (long long)meter->limit_id, (long long)subject->row.subject_id, (long long)past,
             (long long)(slack->slack + slack->credit));
     }
+    within_printed(audit, subject, meter, slack, past);
     cover(limit, FORM_PAST_CAP);
     if (past > coverage.overshoot_max && form_of(limit)->counts == COUNT_COST) {
         coverage.overshoot_max = past;
@@ -124,7 +179,9 @@ audit_rebase(struct audit *audit)
             const bool kept = limit && (form_of(limit)->window != WINDOW_ROLLING || meter->window_ms == SLACK_OF_ROLLING);
             if (kept) {
                 bool unclear = false;
-                meter->slack = max_i64(meter->slack, over(audit, subject, meter, limit, &unclear));
+                const int64_t past = over(audit, subject, meter, limit, &unclear);
+                meter->slack = max_i64(meter->slack, past);
+                meter->excused = max_i64(meter->excused, past);
             }
         }
     }

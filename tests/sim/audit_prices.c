@@ -48,6 +48,17 @@ audit_price(const struct sim_config *config, const struct hold_row *hold, int64_
     return round_up(((wide)input * in + (wide)output * out) * hold->multiplier_pct);
 }
 
+int64_t
+audit_attempt_most(
+    const struct sim_config *config, const struct hold_row *hold, const struct ledger_row *row, const struct sim_limit *limit)
+{
+    struct hold_row listed = *hold;
+    listed.multiplier_pct = 100;
+    listed.attempt_count = row->attempt + 1;
+    return form_of(limit)->counts == COUNT_COST ? audit_price(config, &listed, SIM_CONTEXT, SIM_MAX_OUTPUT)
+                                                : SIM_CONTEXT + SIM_MAX_OUTPUT;
+}
+
 /* By the price list; -1 where it says nothing. */
 static int64_t
 book_cost(const struct sim_price *price, const struct usage *usage, int64_t pct, bool *partly)

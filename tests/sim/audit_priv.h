@@ -24,6 +24,7 @@ struct audit_limit { /* what a number of a limit stands for */
     int64_t limit_id;
     struct sim_limit means;
     char name[24];
+    bool was_set; /* people set caps of it, of which no printed bound knows */
 };
 #define SLACK_OF_ROLLING (-1) /* window_ms of the meter that has a rolling window's slack, and nothing else */
 struct audit_meter {
@@ -31,6 +32,7 @@ struct audit_meter {
     int64_t limit_id, window_ms; /* of a rolling window: when it was charged; each moment is a meter */
     int64_t settled, held, bound; /* settled of a bucket: its level at window_ms, in units x period */
     int64_t slack;  /* by how much the cap may be passed now: the printed bound, of the calls that are in flight */
+    int64_t excused; /* of the slack, what is no part of the bound as it is printed */
     int64_t credit; /* beside a rolling window's slack: what corrections gave, which ages before what was spent on it */
     int32_t opens;  /* parts of open holds */
     bool fuzzy;     /* a bucket: whether a charge was given back cannot be told from outside */
@@ -55,6 +57,7 @@ struct audit_hold {
     uint32_t rows_seen;  /* bit i: attempt i is on the ledger */
     bool open;
     bool claimed;        /* somebody was told that it is there */
+    int64_t born_turn;
     bool orphaned;       /* booked by another than its gateway, or its gateway's next life */
     bool stream;
 };
@@ -91,6 +94,7 @@ struct audit {
     int64_t shadow_count;
     int64_t batch_turn;             /* in which events were committed, last */
     int verdict_count;              /* of this turn */
+    int64_t rebase_turn;            /* when another configuration came, or an account moved to another plan */
     bool settling;                  /* it is known in which order this hold ended */
     struct map corrected;           /* calls, by source */
     int64_t adopted_turn;           /* in which a configuration was taken: by which a turn decides is not told */
@@ -191,6 +195,9 @@ bool window_is_over(const struct sim_limit *limit, int64_t window_ms, int64_t no
 
 /* --- audit_prices.c: prices, from sim_prices. */
 int64_t audit_cost(const struct sim_config *config, const struct hold_row *hold, const struct usage *usage, int64_t pct);
+/* What one attempt, that of the row, may cost at list price, or take of tokens, by the model's own bounds. */
+int64_t audit_attempt_most(
+    const struct sim_config *config, const struct hold_row *hold, const struct ledger_row *row, const struct sim_limit *limit);
 int64_t audit_price(const struct sim_config *config, const struct hold_row *hold, int64_t input, int64_t output);
 
 /* --- audit_calls.c */
@@ -285,6 +292,8 @@ form_of(const struct sim_limit *limit)
 struct audit_meter *audit_slack_of(struct audit *audit, struct audit_subject *subject, struct audit_meter *meter);
 /* The cap now, the largest of the configurations that calls may name; INT64_MAX = none. */
 int64_t audit_cap_now(struct audit *audit, const struct audit_subject *subject, int64_t limit_id);
+/* The cap may be passed by so much more; `printed`: of that, so much is of the bound that is printed. */
+void audit_allow(struct audit_meter *slack, int64_t amount, int64_t printed);
 /* After each deed: no cap is passed by more than the bound. */
 void audit_bound(struct audit *audit, struct audit_subject *subject, struct audit_meter *meter);
 /* Caps were edited, or a plan was changed: what is above its cap from now on was there before. */

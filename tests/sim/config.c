@@ -248,6 +248,27 @@ draw_limit(struct rng *rng, struct sim_config *config)
     }
 }
 
+/* So many calls at once, of all: what the bounds of other limits are printed by. */
+static void
+draw_parallel(struct rng *rng, struct sim_config *config)
+{
+    draw_limit(rng, config);
+    struct sim_limit *limit = &config->limits[config->limit_count - 1];
+    struct sim_limit own = { .cap = draw_between(rng, 3, 16), .model = -1, .tier = -1, .provider = -1, .substitute = -1 };
+    memcpy(own.name, limit->name, sizeof own.name);
+    for (int i = 0; i < sim_form_count; i++) {
+        own.form = sim_forms[i].counts == COUNT_IN_FLIGHT && sim_forms[i].per == PER_GATEWAY ? i : own.form;
+    }
+    for (int i = 0; i < SIM_PLANS; i++) {
+        own.plan_cap[i] = CAP_AS_DEFAULT;
+    }
+    for (int i = 0; i < SIM_GROUPS; i++) {
+        own.group_cap[i] = CAP_AS_DEFAULT;
+    }
+    own.at_cap = AT_CAP_REFUSE;
+    *limit = own;
+}
+
 static void
 draw_groups(struct rng *rng, struct sim_config *config)
 {
@@ -272,6 +293,9 @@ config_draw(struct rng *rng, struct sim_config *config)
     const int64_t count = draw_between(rng, 1, 7);
     for (int64_t i = 0; i < count; i++) {
         draw_limit(rng, config);
+    }
+    if (draw_chance(rng, 3000)) {
+        draw_parallel(rng, config);
     }
 }
 
@@ -412,7 +436,7 @@ add_models(struct policy *policy)
         *model = (struct model){ .name = from->name,
             .tier = from->tier,
             .hidden_reasoning = from->hidden,
-            .billed_retries = 2,
+            .billed_retries = SIM_BILLED_RETRIES,
             .max_output = SIM_MAX_OUTPUT,
             .context = SIM_CONTEXT,
             .route_count = from->route_count };

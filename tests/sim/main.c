@@ -313,6 +313,7 @@ tell_caps(void)
     cell("told", "a percentage of a cap", coverage.warned);
     cell("told", "a percentage that was due", coverage.warn_due);
     cell("told", "a correction", coverage.corrections);
+    cell("bound", "a cap that is passed, within the number that is printed", coverage.printed);
     cell("shadow", "would have refused", coverage.shadow_refuses);
     cell("shadow", "would have let it pass", coverage.shadow_admits);
     cell("corrected", "a call, upwards", coverage.corrected_up);
@@ -397,6 +398,8 @@ tell_coverage(void)
     printf("%s  bounds: strict and units 0; stream the calls in flight, what each cost beyond what it held; the most a "
            "cap of money was passed by: %lld micro-USD, where the bound was %lld\n",
         told.tap ? "#" : "", (long long)coverage.overshoot_max, (long long)coverage.bound_at_max);
+    printf("%s  of what explain-config prints as a number the most that was reached: %lld of %lld\n", told.tap ? "#" : "",
+        (long long)coverage.printed_max, (long long)coverage.printed_at_max);
 }
 
 /* --- The command. */

@@ -13,6 +13,7 @@
 #pragma once
 
 #include "base/map.h"
+#include "engine/bounds.h"
 #include "engine/engine_priv.h"
 #include "store/store_priv.h"
 
@@ -85,6 +86,7 @@ struct sim_adopted {
     struct policy *policy; /* a reference, while calls may name it; else NULL */
     int64_t version;
     int64_t limit_ids[SIM_LIMITS_MAX], since_ms[SIM_LIMITS_MAX];
+    struct limit_bound bounds[SIM_LIMITS_MAX]; /* as explain-config prints them */
     int node;
 };
 struct sim_price {
@@ -125,6 +127,8 @@ enforces(const struct sim_limit *limit)
 extern const char *const sim_providers[SIM_PROVIDERS];
 #define SIM_MAX_OUTPUT 400
 #define SIM_CONTEXT    5000
+#define SIM_BILLED_RETRIES 2
+#define SIM_BILLED_ATTEMPTS (1 + SIM_BILLED_RETRIES)
 
 void config_draw(struct rng *rng, struct sim_config *config);
 /* An edit: caps, rates, limits added, removed, renamed, prices. */
@@ -457,6 +461,7 @@ enum reported_cell { REPORTED_CELLS(CELL_ENUM) REPORTED_CELL_COUNT };
 #undef CELL_ENUM
 struct coverage {
     int64_t reported[REPORTED_CELL_COUNT];
+    int64_t printed, printed_max, printed_at_max; /* caps that were passed, and whose bound is a number */
     int64_t shadow_admits, shadow_refuses, warn_due;
     int64_t corrected_open, corrected_orphans, corrected_late, corrected_up, corrected_down, corrected_twice, corrected_stale;
     int64_t events, turns, restarts, worlds;

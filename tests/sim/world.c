@@ -48,6 +48,7 @@ adopted_done(struct world *world, struct sim_node *node)
     for (int i = 0; i < adopted->config.limit_count; i++) {
         adopted->limit_ids[i] = adopted->policy->limits[i].limit_id;
         adopted->since_ms[i] = adopted->policy->limits[i].since_ms;
+        bounds_of_limit(adopted->policy, i, &adopted->bounds[i]);
     }
     for (int i = 0; i < world->adopted_count; i++) { /* calls go on naming the one before, no older one */
         struct sim_adopted *older = &world->adopted[i];
