@@ -473,6 +473,9 @@ release_one(struct engine *engine, struct queued *item, struct verdict *verdict)
         return;
     }
     count_allowed(&item->event, verdict);
+    if (item->doubt_ver && !verdict->booked) {
+        count_doubtful_hold(engine, item->doubt_ver, -1); /* it was never made */
+    }
     if (item->waiter) {
         lines_leave(engine, item->waiter);
         item->waiter = NULL;
@@ -544,14 +547,20 @@ store_works(struct engine *engine)
 }
 
 /* Whether the hold of this call was made cannot be told. Its caller is refused, and the settlement that gives
- * all of it back waits with the others: of a hold that was not made it does nothing. */
+ * all of it back waits with the others: of a hold that was not made it does nothing. Until then it counts as open. */
 static void
-give_back_uncertain(struct engine *engine, const struct verdict *verdict)
+give_back_uncertain(
+    struct engine *engine, const struct queued *asked, const struct verdict *verdict)
 {
     struct queued item = { .queued_mono_ms = clock_mono_ms() };
-    if (verdict_untaken(verdict, &item.event)) {
-        engine_park(engine, &item);
+    if (!verdict_untaken(verdict, &item.event)) {
+        return;
     }
+    if (asked->event.kind == EVENT_CALL) {
+        item.doubt_ver = asked->event.call.policy_ver;
+        count_doubtful_hold(engine, item.doubt_ver, 1);
+    }
+    engine_park(engine, &item);
 }
 
 /* The store cannot write: settlements are kept until it can, all else is answered. */
@@ -561,7 +570,7 @@ refuse_range(struct engine *engine, uint32_t first, uint32_t count, bool uncerta
     for (uint32_t i = first; i < first + count; i++) {
         struct queued *item = &engine->batch[i];
         if (uncertain) {
-            give_back_uncertain(engine, &engine->verdicts[i]);
+            give_back_uncertain(engine, item, &engine->verdicts[i]);
         }
         if (item->event.kind == EVENT_SETTLE) {
             engine_park(engine, item);

@@ -14,6 +14,7 @@ struct queued {
     char *note; /* owned copy of what the event borrowed: notes, ids, answers */
     int64_t queued_mono_ms;
     struct waiter *waiter; /* not NULL: it comes from a waiting line */
+    int64_t doubt_ver;     /* not 0: it gives back a hold of that policy, of which nobody knows whether it was made */
     struct event event;    /* last: most kinds are moved in part, see event_bytes */
 };
 
@@ -246,6 +247,8 @@ MUST_USE enum status adopt_policy(
 const struct policy *policy_of_version(void *user, int64_t version);
 /* After a commit: holds of the batch that were made or resolved. */
 void count_open_holds(struct engine *engine);
+/* One that may be there, and is looked for; one that was not. */
+void count_doubtful_hold(struct engine *engine, int64_t policy_ver, int64_t change);
 void drop_unused_policies(struct engine *engine);
 
 /* Books one in the running batch; the verdict says what, if nobody has booked it before. */

@@ -157,6 +157,7 @@ submit(struct engine *engine, const struct event *event, bool at_once)
     struct queued item;
     item.note = NULL;
     item.waiter = NULL;
+    item.doubt_ver = 0;
     item.queued_mono_ms = clock_mono_ms();
     memcpy(&item.event, event, event_bytes(event));
     if (!keep_borrowed(&item)) {

@@ -272,6 +272,16 @@ count_open_holds(struct engine *engine)
 }
 
 void
+count_doubtful_hold(struct engine *engine, int64_t policy_ver, int64_t change)
+{
+    struct kept_policy *kept = kept_of_version(engine, policy_ver);
+    if (kept) {
+        kept->open_holds += change;
+        counter_add(COUNTER_HOLDS_OPEN, change);
+    }
+}
+
+void
 drop_unused_policies(struct engine *engine)
 {
     size_t kept_count = 0;

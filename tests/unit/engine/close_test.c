@@ -235,6 +235,33 @@ open_calls_keep_their_policy(void **state)
     expect_gone(house, version);
 }
 
+/* A call whose commit nobody answered is given back; the one beside it is priced as it was promised. */
+static void
+a_commit_in_doubt_keeps_the_policy_of_others(void **state)
+{
+    struct house *house = *state;
+    house_start(house);
+    struct engine_error error;
+    for (int made = 0; made < 2; made++) {
+        const int64_t hold_id = ask_allowed(house, house_call(house, MODEL_PAID, 100, -1, 'a')).hold_id;
+        const int64_t version = house->policy->version;
+        atomic_store(&faults.commit_status, made ? STATUS_UNCERTAIN : STATUS_IO);
+        const struct verdict call = ask(house, house_call(house, MODEL_PAID, 100, -1, 'a'));
+        assert_int_equal(call.refusal.reason, REASON_STORE_UNAVAILABLE);
+        atomic_store(&faults.commit_status, STATUS_OK);
+        UNTIL(state_of(house).store_ok);
+        UNTIL(state_of(house).queued == 0);
+        UNTIL(books_of(house).kinds[LEDGER_RELEASE] == made);
+        house_new_policy(house);
+        house->policy->models[MODEL_PAID].routes[0].price = made ? NULL : &house->policy->prices[1];
+        assert_int_equal(engine_set_policy(house->engine, policy_ref(house->policy), &error), STATUS_OK);
+        policy_unref(house->before[--house->before_count]);
+        ask_allowed(house, (struct event){ .kind = EVENT_ADMIN, .admin.verb = ADMIN_NOTE });
+        assert_int_equal(ask_allowed(house, a_settle(hold_id, 100, 50)).cost_micros, 200);
+        expect_gone(house, version);
+    }
+}
+
 static void
 limits_keep_their_ids(void **state)
 {
@@ -364,6 +391,7 @@ static const struct CMUnitTest tests[] = {
     CASE_WITH("closing waits for a store that recovers", closing_waits_for_a_store_that_recovers, house_in_memory, house_end),
     CASE_WITH("orphans of many transactions are booked once", orphans_of_many_transactions, house_on_disk, house_end),
     BOTH("open calls keep the policy they began under", open_calls_keep_their_policy),
+    BOTH("a commit in doubt keeps the policy of the calls beside it", a_commit_in_doubt_keeps_the_policy_of_others),
     BOTH("limits keep their ids, and so their usage", limits_keep_their_ids),
     CASE_WITH("a configuration that cannot be stored changes nothing", a_policy_that_cannot_be_stored_changes_nothing,
         house_in_memory, house_end),

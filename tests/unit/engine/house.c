@@ -184,6 +184,10 @@ hooked_commit(struct store *store)
     }
     atomic_fetch_sub(&faults.commits_waiting, 1);
     const enum status status = (enum status)atomic_load(&faults.commit_status);
+    if (status == STATUS_UNCERTAIN) { /* it is there, and nobody says so */
+        assert_int_equal(real_ops->commit(store), STATUS_OK);
+        store->state = STORE_IDLE;
+    }
     if (status != STATUS_OK) {
         snprintf(store->last_error, sizeof store->last_error, "the test says so");
         return status;
