@@ -256,9 +256,9 @@ cap_of_subject(struct core *core, const struct limit *limit, const struct subjec
     if (is_purse) {
         memcpy(account.organisation, subject->name, sizeof account.organisation);
     }
-    const struct caller caller = { .policy = core->policy,
-        .account = known ? &account : NULL,
-        .account_id = account_id };
+    const struct caller caller = {
+        .policy = core->policy, .account = known ? &account : NULL, .account_id = account_id
+    };
     struct subject_key own = { .kind = is_purse ? SUBJECT_ACCOUNT : subject->kind,
         .account_id = subject->account_id };
     struct subject_key purse;

@@ -157,9 +157,8 @@ draw_at_cap(struct rng *rng, struct sim_limit *limit)
     _Static_assert(countof(kinds) == countof(reported), "drawn alike");
     const int64_t kind = draw_below(rng, countof(kinds));
     const bool elsewhere = sim_forms[limit->form].counts == COUNT_IN_FLIGHT && draw_chance(rng, 1500);
-    limit->at_cap = elsewhere ? AT_CAP_REROUTE
-                    : sim_forms[limit->form].counts == COUNT_REPORTED ? reported[kind]
-                                                                            : kinds[kind];
+    const bool is_reported = sim_forms[limit->form].counts == COUNT_REPORTED;
+    limit->at_cap = elsewhere ? AT_CAP_REROUTE : is_reported ? reported[kind] : kinds[kind];
     limit->substitute = -1;
     if (limit->at_cap == AT_CAP_QUEUE) {
         limit->queue_ms = draw_between(rng, 500, 9000);
