@@ -53,10 +53,10 @@ find_dearest(const struct policy *policy, const struct limit *limit, struct limi
         }
         bound->covered_count++;
         bound->attempts = max_i64(bound->attempts, 1 + model->billed_retries);
-        /* All of its routes: a call that began on one that counts stays under the limit where it goes on. */
         for (int32_t r = 0; r < model->route_count; r++) {
             const int64_t most = attempt_most(limit, model, &model->routes[r]);
-            if (bound->dearest_model < 0 || most > bound->dearest) {
+            if (counts_route(policy, limit, &model->routes[r])
+                && (bound->dearest_model < 0 || most > bound->dearest)) {
                 bound->dearest = most;
                 bound->dearest_model = m;
                 bound->dearest_route = r;
