@@ -55,6 +55,12 @@ static bool
 is_named(struct audit *audit, const struct hold_row *hold, const struct hold_part *part, const struct sim_limit *limit)
 {
     const struct sim_adopted *then = adopted_of(audit->world, hold->policy_ver);
+    const struct sim_adopted *now = &audit->world->adopted[audit->node->adopted];
+    for (int i = 0; i < now->config.limit_count; i++) {
+        if (now->limit_ids[i] == part->limit_id && now->since_ms[i] > hold->created_ms) {
+            return false; /* by the clock of the gateway that numbered it, a moment ahead, it is younger than the call */
+        }
+    }
     for (int i = 0; then && i < then->config.limit_count; i++) {
         const char *name = then->config.limits[i].name;
         if (then->limit_ids[i] == part->limit_id) {
