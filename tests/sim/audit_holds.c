@@ -359,7 +359,7 @@ printed_of(struct audit *audit, const struct audit_hold *hold, const struct hold
     const int64_t most = audit_attempt_most(audit_config_of(audit, &hold->row), &hold->row, row, limit);
     const bool promised = part->enforced && part->held > 0 && row->attempt < SIM_BILLED_ATTEMPTS
                           && limit->mode != HOLD_MODE_STRICT && hold->born_turn > audit->rebase_turn;
-    const int64_t excess = max_i64(0, audit_used_of(limit, row) - most);
+    const int64_t excess = max_i64(0, audit_used(limit, row) - most);
     return promised ? max_i64(0, beyond - excess) : 0;
 }
 
