@@ -12,11 +12,19 @@
 
 /* --- The call as it is on the books. */
 
+/* A limit that the call counted for, as its row names it. */
+struct named_part {
+    char name[NAME_MAX_BYTES + 1];
+    int64_t nth;
+    struct adjust_part part;
+};
+
 struct booked_call {
-    const struct policy *policy;
     struct admin_adjust *adjust;
     const char *source;
-    int64_t hold_id, started_ms, cost_micros, adjust_count;
+    int64_t hold_id, cost_micros, adjust_count;
+    int32_t part_count;
+    struct named_part parts[HOLD_PARTS_MAX];
     bool found, done_before;
 };
 
@@ -24,35 +32,45 @@ struct booked_call {
 static void
 take_part(struct booked_call *call, struct slice item)
 {
-    char name[NAME_MAX_BYTES + 1];
     struct json_value value;
-    struct admin_adjust *adjust = call->adjust;
-    if (adjust->part_count == HOLD_PARTS_MAX || !json_get(item, "limit", &value)
-        || !json_to_cstr(value, name, sizeof(name))) {
+    struct named_part named = { .nth = 1 };
+    struct adjust_part *part = &named.part;
+    if (call->part_count == HOLD_PARTS_MAX || !json_get(item, "limit", &value)
+        || !json_to_cstr(value, named.name, sizeof(named.name))) {
         return;
     }
-    struct adjust_part part = { 0 };
-    for (int32_t i = 0; i < call->policy->limit_count; i++) {
-        const struct limit *limit = &call->policy->limits[i];
-        const bool named =
-            strcmp(limit->name, name) == 0 || (limit->was && strcmp(limit->was, name) == 0);
-        /* Of a limit that is younger than the call it has no part. By their numbers it cannot be told: those of
-         * another gateway grow beside ours. */
-        if (limit->counts == COUNT_COST && named && call->started_ms >= limit->since_ms) {
-            part.limit_id = limit->limit_id;
-        }
+    if (json_get(item, "nth", &value) && !json_to_i64(value, 1, INT64_MAX, &named.nth)) {
+        return;
     }
     if (json_get(item, "to", &value)) {
         return; /* the last attempt was at another provider than this limit's */
     }
-    if (part.limit_id == 0 || !json_get(item, "window", &value)
-        || !json_to_i64(value, 0, WALL_MS_MAX, &part.window_ms)) {
+    if (!json_get(item, "window", &value)
+        || !json_to_i64(value, 0, WALL_MS_MAX, &part->window_ms)) {
         return;
     }
-    if (json_get(item, "subject", &value) && !json_to_i64(value, 0, INT64_MAX, &part.subject_id)) {
+    if (json_get(item, "subject", &value) && !json_to_i64(value, 0, INT64_MAX, &part->subject_id)) {
         return;
     }
-    adjust->parts[adjust->part_count++] = part;
+    call->parts[call->part_count++] = named;
+}
+
+/* The limits that count cost and are in force, whatever they are called now. */
+static void
+find_limits(
+    struct booked_call *call, const struct policy *policy, const struct limit_defs *defs)
+{
+    struct admin_adjust *adjust = call->adjust;
+    adjust->part_count = 0;
+    for (int32_t i = 0; i < call->part_count; i++) {
+        struct named_part *named = &call->parts[i];
+        const struct limit_def_row *def = limit_def_named(defs, slice_str(named->name), named->nth);
+        const struct limit *limit = def ? policy_limit_by_id(policy, def->limit_id) : NULL;
+        if (limit && limit->counts == COUNT_COST) {
+            named->part.limit_id = limit->limit_id;
+            adjust->parts[adjust->part_count++] = named->part;
+        }
+    }
 }
 
 static void
@@ -64,7 +82,7 @@ take_parts(struct booked_call *call, struct slice inputs)
     if (!json_get(inputs, "limits", &limits) || limits.type != JSON_ARRAY) {
         return;
     }
-    call->adjust->part_count = 0;
+    call->part_count = 0;
     json_start(&cursor, limits.text);
     if (!json_enter(&cursor, '[')) {
         return;
@@ -96,7 +114,6 @@ take_row(void *user, const struct ledger_row *row)
         memcpy(adjust->model, row->model, sizeof(adjust->model));
         memcpy(adjust->provider, row->provider, sizeof(adjust->provider));
         memcpy(adjust->upstream_model, row->upstream_model, sizeof(adjust->upstream_model));
-        call->started_ms = row->started_ms;
         take_parts(call, row->inputs);
     }
     call->found = true;
@@ -105,7 +122,8 @@ take_row(void *user, const struct ledger_row *row)
 
 /* False: answered. */
 static bool
-read_call(struct api_worker *worker, struct ask *ask, struct booked_call *call, int64_t delta)
+read_call(struct api_worker *worker, struct ask *ask, const struct policy *policy,
+    struct booked_call *call, int64_t delta)
 {
     const struct ledger_filter filter = { .kind = -1, .limit = CALL_ROWS_MAX, .id = call->hold_id };
     worker_catch_up(worker, ask);
@@ -126,6 +144,12 @@ read_call(struct api_worker *worker, struct ask *ask, struct booked_call *call, 
             ask, API_FAULT_FIELD, "delta_micros", "would make the call cost less than nothing");
         return false;
     }
+    struct limit_defs defs;
+    if (!defs_read(worker, ask, &defs)) { /* what a row names was there before it */
+        return false;
+    }
+    find_limits(call, policy, &defs);
+    defs_free(&defs);
     call->adjust->after_count = call->adjust_count;
     return true;
 }
@@ -178,11 +202,10 @@ correct_call(struct api_worker *worker, struct ask *ask, const struct policy *po
 {
     struct verdict verdict = { .admin = ADMIN_STALE };
     for (int tries = 0; tries < STALE_TRIES && verdict.admin == ADMIN_STALE; tries++) {
-        struct booked_call call = { .policy = policy,
-            .adjust = &event->admin.adjust,
+        struct booked_call call = { .adjust = &event->admin.adjust,
             .source = event->admin.actor,
             .hold_id = body->request };
-        if (!read_call(worker, ask, &call, body->delta_micros)) {
+        if (!read_call(worker, ask, policy, &call, body->delta_micros)) {
             return;
         }
         render_call(ask, &call, body->delta_micros);

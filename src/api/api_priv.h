@@ -245,6 +245,9 @@ void worker_catch_up(struct api_worker *worker, struct ask *ask);
 void worker_read_failed(struct api_worker *worker, struct ask *ask);
 /* False: not read, the ask is answered. */
 MUST_USE bool names_ready(struct api_worker *worker, struct ask *ask);
+/* All names that limits ever had. False: not read, the ask is answered. Else freed by defs_free. */
+MUST_USE bool defs_read(struct api_worker *worker, struct ask *ask, struct limit_defs *defs);
+void defs_free(struct limit_defs *defs);
 const struct account_name *names_by_id(const struct names *names, int64_t account_id);
 const struct account_name *names_by_name(const struct names *names, const char *name);
 /* As above, but an unknown name is answered too. "" gives 0. */

@@ -72,27 +72,30 @@ put_hold(void *user, const struct hold_row *row)
 
 /* What a limit counts for this caller alone; of all others the caller sees percentages. */
 static bool
-is_own(const struct limit *limit)
+is_own(const struct limit_def_row *def)
 {
-    return limit
-           && (limit->per == PER_ACCOUNT || limit->per == PER_KEY || limit->per == PER_THREAD_TREE
-               || limit->per == PER_ACCOUNT_MODEL);
+    return def
+           && (def->per == PER_ACCOUNT || def->per == PER_KEY || def->per == PER_THREAD_TREE
+               || def->per == PER_ACCOUNT_MODEL);
 }
 
 static void
 put_past_limit(struct buf *out, const struct past_limit *past, bool all)
 {
     const struct recorded_limit *recorded = past->recorded;
+    const struct limit_def_row *def = past->def;
+    const bool renamed = past->limit && strcmp(past->limit->name, recorded->name) != 0;
     const int64_t used = money_add(past->used, recorded->held);
     put_open(out, NULL, '{');
     put_text(out, "limit", recorded->name);
-    put_text_or_null(out, "counts", past->limit ? count_word(past->limit->counts) : NULL);
+    put_text_or_null(out, "renamed_to", renamed ? past->limit->name : NULL);
+    put_text_or_null(out, "counts", def ? count_word((enum count_kind)def->counts) : NULL);
     put_text_or_null(out, "unit",
-        !past->limit                        ? NULL
-        : past->limit->counts == COUNT_COST ? "micro_usd"
-                                            : count_word(past->limit->counts));
+        !def                        ? NULL
+        : def->counts == COUNT_COST ? "micro_usd"
+                                    : count_word((enum count_kind)def->counts));
     put_text(out, "cap_from", recorded->tier);
-    if (all || is_own(past->limit)) {
+    if (all || is_own(def)) {
         put_i64(out, "settled", past->used);
         put_i64(out, "held", recorded->held);
         if (recorded->cap == CAP_UNLIMITED) {
@@ -127,12 +130,13 @@ put_estimate(struct buf *out, const struct recorded_call *call)
 }
 
 static void
-put_decision(struct buf *out, const struct policy *policy, const struct request *request)
+put_decision(struct buf *out, const struct policy *policy, const struct limit_defs *defs,
+    const struct request *request)
 {
     static const char *const words[] = { "refused", "allowed" };
     const struct recorded_call *call = &request->call;
     struct past past;
-    past_judge(policy, &request->row, call, &past);
+    past_judge(policy, defs, &request->row, call, &past);
     put_open(out, "decision", '{');
     put_text(out, "was", words[past.was_allowed]);
     put_text(out, "again", words[past.is_allowed]);
@@ -214,11 +218,16 @@ answer_request(struct api_worker *worker, struct ask *ask, struct request *reque
         worker_read_failed(worker, ask);
         return;
     }
+    struct limit_defs defs = { 0 };
+    if (request->recorded && !defs_read(worker, ask, &defs)) { /* what a row names was there before it */
+        return;
+    }
     if (request->recorded) {
         struct policy *policy = engine_policy(worker->api->options.engine);
-        put_decision(out, policy, request);
+        put_decision(out, policy, &defs, request);
         engine_policy_unref(worker->api->options.engine, policy);
     }
+    defs_free(&defs);
     answer_end(ask);
     if (request->row_count == 0
         && !request->in_flight) { /* a stranger's and a missing one look alike */

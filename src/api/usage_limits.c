@@ -170,7 +170,7 @@ set_of(const struct listing *listing, const struct subject_row *row, enum cap_se
     for (int32_t i = 0; i < row->set_count; i++) {
         const struct cap_set *set = &row->sets[i];
         const bool lasts = set->expires_ms == 0 || listing->now_ms < set->expires_ms;
-        if (set->limit_id == listing->limit->limit_id && set->kind == kind && lasts) {
+        if (set->set_id == listing->limit->set_id && set->kind == kind && lasts) {
             return set;
         }
     }

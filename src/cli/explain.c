@@ -293,7 +293,11 @@ static const struct column past_columns[] = {
 static void
 print_past_limit(struct table *table, struct json_object *limit)
 {
-    table_cell(table, json_text(limit, "limit"));
+    char name[300];
+    const bool renamed = json_has(limit, "renamed_to");
+    (void)snprintf(name, sizeof(name), "%s%s%s", json_text(limit, "limit"), renamed ? ", now " : "",
+        renamed ? json_text(limit, "renamed_to") : "");
+    table_cell(table, name);
     cell_amount(table, limit, "settled");
     cell_amount(table, limit, "held");
     cell_amount(table, limit, "cap");

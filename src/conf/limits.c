@@ -183,6 +183,23 @@ tag_read(struct conf *conf, const struct node *map, struct limit *limit)
     }
 }
 
+/* What must stay for caps that people set to be kept: what is counted, per whom. An amount for a rate, or for a
+ * window that providers report, means something else than one for a span of time. */
+static void
+fingerprint_thing(struct limit *limit, const char *tag)
+{
+    char text[640];
+    const bool reported = limit->counts == COUNT_REPORTED;
+    const int len = snprintf(text, sizeof text,
+        "counts=%s per=%s of_model=%s of_tier=%d of_provider=%s tag=%s bucket=%d reported_ms=%lld",
+        count_word(limit->counts), per_word(limit->per), limit->of_model ? limit->of_model : "",
+        (int)limit->of_tier, limit->of_provider ? limit->of_provider : "", tag ? tag : "",
+        limit->window == WINDOW_BUCKET, reported ? (long long)limit->span_ms : 0LL);
+    if (len > 0 && (size_t)len < sizeof text) {
+        secret_hash_hex(slice_of(text, (size_t)len), limit->thing);
+    }
+}
+
 /* What must stay for usage to be kept. A bucket's level is stored in units times its period, so the
  * period belongs to it; amounts never do. */
 static void
@@ -253,8 +270,9 @@ limit_read(struct conf *conf, const struct node *map, struct limit *limit)
     limit_cap_read(conf, map, limit);
     was_read(conf, map, limit);
     const char *zone_name = limit_zone_read(conf, map, limit);
-    fingerprint(
-        limit, zone_name, limit->per == PER_TAG ? conf->policy->tags[limit->tag].name : NULL);
+    const char *tag = limit->per == PER_TAG ? conf->policy->tags[limit->tag].name : NULL;
+    fingerprint(limit, zone_name, tag);
+    fingerprint_thing(limit, tag);
 }
 
 /* ---- bounds ---- */

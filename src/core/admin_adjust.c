@@ -103,6 +103,9 @@ tell_moved(struct buf *out, const struct limit *limit, int64_t subject_id, int64
 {
     buf_add_str(out, first ? "{\"limit\":" : ",{\"limit\":");
     buf_add_json(out, slice_str(limit->name));
+    if (limit->nth > 1) {
+        buf_add_number(out, "nth", limit->nth);
+    }
     buf_add_number(out, "window", window_ms);
     buf_add_number(out, "subject", subject_id);
     buf_add_number(out, "delta", delta);

@@ -153,14 +153,24 @@ need_admin_cap(struct core *core, const struct admin_event *admin, struct needs 
 /* --- Caps. */
 
 static int32_t
-set_index(const struct subject_row *row, int64_t limit_id, enum cap_set_kind kind)
+set_index(const struct subject_row *row, int64_t set_id, enum cap_set_kind kind)
 {
     int32_t at = 0;
-    while (
-        at < row->set_count && (row->sets[at].limit_id != limit_id || row->sets[at].kind != kind)) {
+    while (at < row->set_count && (row->sets[at].set_id != set_id || row->sets[at].kind != kind)) {
         at++;
     }
     return at;
+}
+
+static bool
+set_is_read(const struct policy *policy, int64_t set_id)
+{
+    for (int32_t i = 0; i < policy->limit_count; i++) {
+        if (policy->limits[i].set_id == set_id) {
+            return true;
+        }
+    }
+    return false;
 }
 
 /* What nothing reads any more: expired, or of a limit that is configured no more. */
@@ -171,7 +181,7 @@ drop_dead_sets(const struct core *core, struct subject_row *row)
     for (int32_t i = 0; i < row->set_count; i++) {
         const struct cap_set *set = &row->sets[i];
         const bool lasts = set->expires_ms == 0 || core->now_ms < set->expires_ms;
-        if (lasts && policy_limit_by_id(core->policy, set->limit_id)) {
+        if (lasts && set_is_read(core->policy, set->set_id)) {
             row->sets[kept++] = *set;
         }
     }
@@ -215,7 +225,7 @@ put_cap(struct core *core, const struct admin_event *admin, const struct whose *
         return ADMIN_NOT_LOWER;
     }
     struct subject_row row = whose_row(core, whose);
-    int32_t at = set_index(&row, cap->limit_id, cap->set);
+    int32_t at = set_index(&row, limit->set_id, cap->set);
     if (at == row.set_count && row.set_count == SETS_MAX) {
         drop_dead_sets(core, &row);
         at = row.set_count;
@@ -224,7 +234,7 @@ put_cap(struct core *core, const struct admin_event *admin, const struct whose *
         return ADMIN_FULL;
     }
     row.set_count += at == row.set_count;
-    row.sets[at] = (struct cap_set){ .limit_id = cap->limit_id,
+    row.sets[at] = (struct cap_set){ .set_id = limit->set_id,
         .kind = cap->set,
         .amount = cap->amount,
         .expires_ms = cap->expires_ms,
@@ -242,8 +252,9 @@ static enum status_of_admin
 delete_cap(struct core *core, const struct admin_event *admin, const struct whose *whose,
     struct verdict *verdict)
 {
+    const struct limit *limit = policy_limit_by_id(core->policy, admin->cap.limit_id);
     struct subject_row row = whose_row(core, whose);
-    const int32_t at = set_index(&row, admin->cap.limit_id, admin->cap.set);
+    const int32_t at = set_index(&row, limit->set_id, admin->cap.set);
     if (at == row.set_count || !set_lasts(core, &row.sets[at])) {
         return ADMIN_NOT_FOUND;
     }

@@ -17,12 +17,12 @@ cap_tier_word(enum cap_tier tier)
 
 const struct cap_set *
 cap_set_find(
-    const struct subject_row *row, int64_t limit_id, enum cap_set_kind kind, int64_t now_ms)
+    const struct subject_row *row, int64_t set_id, enum cap_set_kind kind, int64_t now_ms)
 {
     for (int32_t i = 0; i < row->set_count; i++) {
         const struct cap_set *set = &row->sets[i];
         const bool lasts = set->expires_ms == 0 || now_ms < set->expires_ms;
-        if (set->limit_id == limit_id && set->kind == kind && lasts) {
+        if (set->set_id == set_id && set->kind == kind && lasts) {
             return set;
         }
     }
@@ -30,15 +30,15 @@ cap_set_find(
 }
 
 bool
-cap_set_lower(struct subject_row *row, int64_t limit_id, int64_t amount, int64_t now_ms)
+cap_set_lower(struct subject_row *row, int64_t set_id, int64_t amount, int64_t now_ms)
 {
-    const struct cap_set *known = cap_set_find(row, limit_id, SET_CAP, now_ms);
+    const struct cap_set *known = cap_set_find(row, set_id, SET_CAP, now_ms);
     if (known && known->amount != CAP_UNLIMITED && known->amount <= amount) {
         return false;
     }
     int32_t at = 0; /* one that has expired makes place */
     while (at < row->set_count
-           && (row->sets[at].limit_id != limit_id || row->sets[at].kind != SET_CAP)) {
+           && (row->sets[at].set_id != set_id || row->sets[at].kind != SET_CAP)) {
         at++;
     }
     if (at == SETS_MAX) {
@@ -46,7 +46,7 @@ cap_set_lower(struct subject_row *row, int64_t limit_id, int64_t amount, int64_t
     }
     row->set_count += at == row->set_count;
     row->sets[at] = (struct cap_set){
-        .limit_id = limit_id, .kind = SET_CAP, .amount = amount, .set_ms = now_ms
+        .set_id = set_id, .kind = SET_CAP, .amount = amount, .set_ms = now_ms
     };
     return true;
 }
@@ -56,7 +56,7 @@ set_of(const struct core *core, const struct subject_key *key, const struct limi
     enum cap_set_kind kind)
 {
     const struct subject_slot *slot = subject_find(core, key);
-    return slot ? cap_set_find(&slot->row, limit->limit_id, kind, core->now_ms) : NULL;
+    return slot ? cap_set_find(&slot->row, limit->set_id, kind, core->now_ms) : NULL;
 }
 
 /* The group's cap for this limit: as people set it, else as configured. */
@@ -185,7 +185,7 @@ cap_rule_row(const struct core *core, const struct limit *limit, const struct ca
     static const struct subject_key gateway = { .kind = SUBJECT_GATEWAY };
     struct cap_ruling ruling;
     const struct cap_set *set =
-        row ? cap_set_find(row, limit->limit_id, SET_CAP, core->now_ms) : NULL;
+        row ? cap_set_find(row, limit->set_id, SET_CAP, core->now_ms) : NULL;
     if (set) {
         ruling = (struct cap_ruling){ .cap = set->amount, .tier = TIER_OF_SUBJECT };
     } else if (!cap_of_groups(core, limit, caller, own, &ruling)) {
@@ -195,7 +195,7 @@ cap_rule_row(const struct core *core, const struct limit *limit, const struct ca
     }
     ruling.cap = cap_asked_for(limit, caller, own, ruling.cap);
     const struct cap_set *raise =
-        row ? cap_set_find(row, limit->limit_id, SET_RAISE, core->now_ms) : NULL;
+        row ? cap_set_find(row, limit->set_id, SET_RAISE, core->now_ms) : NULL;
     if (raise && ruling.cap != CAP_UNLIMITED) {
         ruling.raised = raise->amount;
         ruling.cap = money_add(ruling.cap, raise->amount);

@@ -156,6 +156,7 @@ refuse_limit(const struct call_state *state, const struct applied *applied, int6
 {
     const struct limit *limit = applied->limit;
     *refusal = (struct refusal){ .limit_id = limit->limit_id,
+        .limit_nth = limit->nth,
         .subject_id = applied->subject_id,
         .counts = (int32_t)limit->counts,
         .per = (int32_t)limit->per,

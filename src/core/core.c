@@ -336,6 +336,9 @@ refusal_ledger(struct core *core, const struct refused *refused)
     struct buf inputs = buf_over(room, sizeof room);
     buf_add_str(&inputs, "{\"v\":1,\"limit\":");
     buf_add_json(&inputs, slice_str(refused->refusal.limit_name));
+    if (refused->refusal.limit_nth > 1) {
+        buf_add_number(&inputs, "nth", refused->refusal.limit_nth);
+    }
     buf_add_number(&inputs, "used", refused->refusal.used);
     buf_add_number(&inputs, "held", refused->refusal.held);
     buf_add_number(&inputs, "cap", refused->refusal.cap);

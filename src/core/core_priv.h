@@ -76,10 +76,10 @@ struct cap_ruling cap_rule(const struct core *core, const struct limit *limit,
 struct cap_ruling cap_rule_row(const struct core *core, const struct limit *limit,
     const struct caller *caller, const struct subject_key *own, const struct subject_row *row);
 /* What people set for that subject and still holds; NULL = nothing. */
-const struct cap_set *cap_set_find(const struct subject_row *row, int64_t limit_id,
+const struct cap_set *cap_set_find(const struct subject_row *row, int64_t set_id,
     enum cap_set_kind kind, int64_t now_ms);
 /* False: it is as low already, or there is no room for one more. */
-bool cap_set_lower(struct subject_row *row, int64_t limit_id, int64_t amount, int64_t now_ms);
+bool cap_set_lower(struct subject_row *row, int64_t set_id, int64_t amount, int64_t now_ms);
 
 /* --- meters.c: meters inside their subject's row. */
 struct meter *meter_find(struct meter_row *row, int64_t limit_id, int64_t window_ms);

@@ -236,6 +236,7 @@ reported_fits(const struct core *core, const struct limit *limit, int64_t accoun
     }
     *refusal = (struct refusal){ .reason = answer.reason,
         .limit_id = limit->limit_id,
+        .limit_nth = limit->nth,
         .counts = (int32_t)limit->counts,
         .per = (int32_t)limit->per,
         .window = (int32_t)limit->window,

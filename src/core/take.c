@@ -10,7 +10,7 @@ set_asked_cap(const struct call_state *state, struct subject_row *row)
         const struct limit *limit = applied->limit;
         if (applied->subject.kind == SUBJECT_TREE && limit->counts == COUNT_COST
             && limit->window == WINDOW_LIFETIME) {
-            row->sets[row->set_count++] = (struct cap_set){ .limit_id = limit->limit_id,
+            row->sets[row->set_count++] = (struct cap_set){ .set_id = limit->set_id,
                 .kind = SET_CAP,
                 .amount = applied->cap,
                 .set_ms = state->core->now_ms };
@@ -36,7 +36,7 @@ lower_tree_cap(struct call_state *state)
         if (!rules || !slot || slot->slot.state == SLOT_ABSENT) {
             continue;
         }
-        if (cap_set_lower(&slot->row, applied->limit->limit_id, asked, state->core->now_ms)) {
+        if (cap_set_lower(&slot->row, applied->limit->set_id, asked, state->core->now_ms)) {
             slot->slot.dirty = true;
             state->core->work->identity_changed = true;
         }
@@ -195,6 +195,9 @@ write_limit(
     add_unusual(out, "held", applied->now.held, 0);
     buf_add_number(out, "cap", applied->cap);
     buf_add_number(out, "window", part->window_ms);
+    if (applied->limit->nth > 1) { /* the name alone means another */
+        buf_add_number(out, "nth", applied->limit->nth);
+    }
     if (!subject_is_told(applied->subject.kind)) {
         buf_add_number(out, "subject", part->subject_id);
     }

@@ -41,11 +41,11 @@ need_admin_thresholds(struct core *core, const struct admin_event *admin, struct
 }
 
 static int32_t
-set_index(const struct subject_row *row, int64_t limit_id)
+set_index(const struct subject_row *row, int64_t set_id)
 {
     int32_t i = 0;
     while (
-        i < row->set_count && (row->sets[i].limit_id != limit_id || row->sets[i].kind != SET_CAP)) {
+        i < row->set_count && (row->sets[i].set_id != set_id || row->sets[i].kind != SET_CAP)) {
         i++;
     }
     return i;
@@ -53,9 +53,9 @@ set_index(const struct subject_row *row, int64_t limit_id)
 
 /* False: there is no room for one more. */
 static bool
-set_put(struct subject_row *row, int64_t limit_id, int64_t pct, int64_t now_ms)
+set_put(struct subject_row *row, int64_t set_id, int64_t pct, int64_t now_ms)
 {
-    const int32_t at = set_index(row, limit_id);
+    const int32_t at = set_index(row, set_id);
     if (pct == CAP_UNLIMITED) { /* what rules without it rules again */
         if (at < row->set_count) {
             row->sets[at] = row->sets[--row->set_count];
@@ -67,7 +67,7 @@ set_put(struct subject_row *row, int64_t limit_id, int64_t pct, int64_t now_ms)
     }
     row->set_count += at == row->set_count;
     row->sets[at] =
-        (struct cap_set){ .limit_id = limit_id, .kind = SET_CAP, .amount = pct, .set_ms = now_ms };
+        (struct cap_set){ .set_id = set_id, .kind = SET_CAP, .amount = pct, .set_ms = now_ms };
     return true;
 }
 
@@ -84,7 +84,7 @@ thresholds_put(struct core *core, const struct thresholds *thresholds, struct su
                 continue;
             }
             found = true;
-            if (!set_put(row, limit->limit_id, pct, core->now_ms)) {
+            if (!set_put(row, limit->set_id, pct, core->now_ms)) {
                 return false;
             }
         }
@@ -191,7 +191,7 @@ judge_limit(struct core *core, const struct limit *limit, const struct caller *c
         .now_ms = core->now_ms };
     const struct subject_slot *subject = subject_find(core, &keys[0]);
     const struct cap_set *own =
-        subject ? cap_set_find(&subject->row, limit->limit_id, SET_CAP, core->now_ms) : NULL;
+        subject ? cap_set_find(&subject->row, limit->set_id, SET_CAP, core->now_ms) : NULL;
     *shown = (struct usage_limit){ .limit = limit,
         .cap_pct = cap_pct,
         .own_pct = own ? own->amount : CAP_UNLIMITED,

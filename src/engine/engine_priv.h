@@ -237,6 +237,19 @@ MUST_USE enum status batch_sweep(struct engine *engine);
 MUST_USE enum status batch_load(struct engine *engine, const struct needs *needs);
 int64_t engine_now_ms(struct engine *engine);
 
+/* --- numbers.c */
+/* All names that limits ever had, as of this transaction. */
+struct numbers {
+    struct limit_def_row *rows;
+    size_t count, cap;
+};
+/* For a transaction that will write. `numbers` starts zeroed, and is freed also after an error. */
+MUST_USE enum status numbers_read(struct engine *engine, struct numbers *numbers);
+void numbers_free(struct numbers *numbers);
+/* STATUS_INVALID: it is renamed to what has use of its own; `error` says so. */
+MUST_USE enum status numbers_give(struct engine *engine, const struct numbers *numbers,
+    struct limit *limit, struct engine_error *error);
+
 /* --- start.c */
 MUST_USE enum status start_epoch(
     struct engine *engine, const char *config_hash, struct engine_error *error);

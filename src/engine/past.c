@@ -3,17 +3,6 @@
 
 #include "price/price.h"
 
-static const struct limit *
-limit_named(const struct policy *policy, const char *name)
-{
-    for (int32_t i = 0; i < policy->limit_count; i++) {
-        if (strcmp(policy->limits[i].name, name) == 0) {
-            return &policy->limits[i];
-        }
-    }
-    return NULL;
-}
-
 static const struct price *
 price_of(const struct policy *policy, const struct ledger_row *row, int32_t route)
 {
@@ -77,7 +66,7 @@ judge_limit(const struct policy *policy, const struct ledger_row *row,
 }
 
 void
-past_judge(const struct policy *policy, const struct ledger_row *row,
+past_judge(const struct policy *policy, const struct limit_defs *defs, const struct ledger_row *row,
     const struct recorded_call *call, struct past *past)
 {
     *past = (struct past){ .same_policy = row->policy_ver == policy->version,
@@ -87,7 +76,8 @@ past_judge(const struct policy *policy, const struct ledger_row *row,
     for (int32_t i = 0; i < call->limit_count; i++) {
         struct past_limit *limit = &past->limits[past->limit_count++];
         limit->recorded = &call->limits[i];
-        limit->limit = limit_named(policy, call->limits[i].name);
+        limit->def = limit_def_named(defs, slice_str(limit->recorded->name), limit->recorded->nth);
+        limit->limit = limit->def ? policy_limit_by_id(policy, limit->def->limit_id) : NULL;
         judge_limit(policy, row, call, limit);
         past->unknown_count += limit->limit == NULL;
         past->is_allowed = past->is_allowed && limit->fits;

@@ -10,7 +10,8 @@
 
 struct past_limit {
     const struct recorded_limit *recorded;
-    const struct limit *limit; /* NULL: configured no more, so what it counted is not known */
+    const struct limit_def_row *def; /* what it was; NULL: the store never knew it */
+    const struct limit *limit; /* as it is now, whatever it is called; NULL: configured no more, or otherwise */
     int64_t used, ask;         /* in the units of the cap */
     bool fits;                 /* also where it is not known */
 };
@@ -23,6 +24,6 @@ struct past {
     struct past_limit limits[HOLD_PARTS_MAX];
 };
 
-/* `row` is of a call or a refusal, `call` its inputs, which `past` borrows. */
-void past_judge(const struct policy *policy, const struct ledger_row *row,
+/* `row` is of a call or a refusal, `call` its inputs; `past` borrows them and `defs`. */
+void past_judge(const struct policy *policy, const struct limit_defs *defs, const struct ledger_row *row,
     const struct recorded_call *call, struct past *past);

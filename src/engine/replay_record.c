@@ -33,16 +33,17 @@ replay_account(struct replay *replay, const struct account_row *row)
            && put_begin(replay) && put_end(replay, store_account_put(replay->store, &own));
 }
 
-/* By its name, also by the one it had before. */
+/* By its name, also by the one it had before. What is called so now goes before what was once. */
 bool
 replay_limit(struct replay *replay, const struct limit_def_row *row)
 {
     const struct policy *policy = replay->policy;
-    for (int32_t i = 0; i < policy->limit_count; i++) {
+    const bool known = map_get(&replay->limits, (uint64_t)row->set_id) != NULL;
+    for (int32_t i = 0; i < policy->limit_count && !(known && row->until_ms); i++) {
         const struct limit *limit = &policy->limits[i];
         if (strcmp(limit->name, row->name) == 0
             || (limit->was && strcmp(limit->was, row->name) == 0)) {
-            return map_put(&replay->limits, (uint64_t)row->limit_id, (void *)(uintptr_t)(i + 1));
+            return map_put(&replay->limits, (uint64_t)row->set_id, (void *)(uintptr_t)(i + 1));
         }
     }
     return true;
@@ -56,10 +57,10 @@ replay_subject(struct replay *replay, const struct subject_row *row)
     own.set_count = 0;
     for (int32_t i = 0; i < row->set_count; i++) {
         const uintptr_t known =
-            (uintptr_t)map_get(&replay->limits, (uint64_t)row->sets[i].limit_id);
+            (uintptr_t)map_get(&replay->limits, (uint64_t)row->sets[i].set_id);
         if (known) {
             own.sets[own.set_count] = row->sets[i];
-            own.sets[own.set_count++].limit_id = replay->policy->limits[known - 1].limit_id;
+            own.sets[own.set_count++].set_id = replay->policy->limits[known - 1].set_id;
         }
     }
     if (own.set_count == 0) {

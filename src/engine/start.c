@@ -37,83 +37,6 @@ start_epoch(struct engine *engine, const char *config_hash, struct engine_error 
                : fail(engine, version, "cannot read the identity version", error);
 }
 
-/* The definition that goes by this name; NOT_FOUND: none. */
-static enum status
-limit_def_of(struct engine *engine, const char *name, struct limit_def_row *row)
-{
-    int64_t index = 0;
-    enum status status = STATUS_OK;
-    while ((status = store_limit_def_at(engine->store, index++, row)) == STATUS_OK) {
-        if (strcmp(row->name, name) == 0) {
-            return STATUS_OK;
-        }
-    }
-    return status;
-}
-
-/* What both have used cannot become one. */
-static enum status
-refuse_rename(const struct limit *limit, struct engine_error *error)
-{
-    snprintf(error->text, sizeof error->text,
-        "the limit '%s' cannot take over what '%s' has used: there is use of a limit '%s' on the books already; take "
-        "`was: %s` out to go on with that, or give the limit a name that was never used",
-        limit->name, limit->was, limit->name, limit->was);
-    return STATUS_INVALID;
-}
-
-static bool
-same_limit_def(const struct limit_def_row *a, const struct limit_def_row *b)
-{
-    return a->limit_id == b->limit_id && a->since_ms == b->since_ms && strcmp(a->name, b->name) == 0
-           && strcmp(a->fingerprint, b->fingerprint) == 0 && a->counts == b->counts
-           && a->per == b->per && a->window == b->window && a->span_ms == b->span_ms;
-}
-
-/* Its number is the stored one of its name, or of the name it had before, as long as it counts the same
- * over the same window; else a new one, and what it counts begins anew. */
-static enum status
-limit_id_of(struct engine *engine, struct limit *limit, struct engine_error *error)
-{
-    struct limit_def_row known = { 0 };
-    struct limit_def_row before = { 0 };
-    enum status status = limit_def_of(engine, limit->name, &known);
-    if ((status == STATUS_OK || status == STATUS_NOT_FOUND) && limit->was) {
-        const enum status renamed = limit_def_of(engine, limit->was, &before);
-        /* One that counts otherwise has nothing to take over: it was moved when it was renamed. */
-        const bool same = strcmp(before.fingerprint, limit->fingerprint) == 0;
-        if (renamed == STATUS_OK && status == STATUS_OK && same) {
-            return refuse_rename(limit, error);
-        }
-        if (renamed != STATUS_OK && renamed != STATUS_NOT_FOUND) {
-            return renamed;
-        }
-        if (renamed == STATUS_OK && status == STATUS_NOT_FOUND) {
-            status = renamed;
-            known = before;
-        }
-    }
-    if (status != STATUS_OK && status != STATUS_NOT_FOUND) {
-        return status;
-    }
-    struct limit_def_row row = { .counts = (int32_t)limit->counts,
-        .per = (int32_t)limit->per,
-        .window = (int32_t)limit->window,
-        .span_ms = limit->span_ms };
-    slice_to_cstr(slice_str(limit->name), row.name, sizeof row.name);
-    memcpy(row.fingerprint, limit->fingerprint, sizeof row.fingerprint);
-    if (status == STATUS_OK && strcmp(known.fingerprint, limit->fingerprint) == 0) {
-        row.limit_id = known.limit_id;
-        row.since_ms = known.since_ms;
-    } else {
-        row.limit_id = ids_take(&engine->ids);
-        row.since_ms = engine_now_ms(engine);
-    }
-    limit->limit_id = row.limit_id;
-    limit->since_ms = row.since_ms;
-    return same_limit_def(&row, &known) ? STATUS_OK : store_limit_def_put(engine->store, &row);
-}
-
 /* Caps for everybody and for groups are looked for with every call: their subjects are there, so that they
  * are kept like other rows. */
 static enum status
@@ -180,6 +103,7 @@ static enum status
 give_limit_ids(struct engine *engine, struct policy *policy, struct engine_error *error)
 {
     struct limit *limits[POLICY_LIMITS_MAX];
+    struct numbers numbers = { 0 };
     for (int32_t i = 0; i < policy->limit_count; i++) {
         limits[i] = &policy->limits[i];
     }
@@ -188,9 +112,13 @@ give_limit_ids(struct engine *engine, struct policy *policy, struct engine_error
     if (status == STATUS_OK) {
         status = batch_open(engine);
     }
-    for (int32_t i = 0; status == STATUS_OK && i < policy->limit_count; i++) {
-        status = limit_id_of(engine, limits[i], error);
+    if (status == STATUS_OK) {
+        status = numbers_read(engine, &numbers);
     }
+    for (int32_t i = 0; status == STATUS_OK && i < policy->limit_count; i++) {
+        status = numbers_give(engine, &numbers, limits[i], error);
+    }
+    numbers_free(&numbers);
     if (status == STATUS_OK) {
         status = need_subjects(engine, policy);
     }

@@ -123,7 +123,11 @@ struct limit {
     const char *name;
     int64_t limit_id;        /* stable across restarts; given by the engine before the policy is used */
     int64_t since_ms;        /* likewise: when it got that number, which calls of before do not have */
-    char fingerprint[HASH_HEX + 1];
+    int64_t nth;             /* likewise: of the numbers that bore its name; the ledger says it from 2 on */
+    int64_t set_id;          /* likewise: what people set for it lies under this number */
+    int64_t left_set_id;     /* likewise: and what they set before this number does not go on; 0 = all does */
+    char fingerprint[HASH_HEX + 1]; /* of what it counts, per whom, over which window */
+    char thing[HASH_HEX + 1];       /* of what it counts, per whom */
     const char *was;         /* the name it had before; NULL = this is its first */
     enum count_kind counts;
     enum per_kind per;

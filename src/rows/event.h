@@ -256,6 +256,7 @@ struct refusal {
     int64_t limit_id;                    /* 0 = not a limit */
     int64_t subject_id;                  /* whose meter; 0 = it has none yet */
     char limit_name[NAME_MAX_BYTES + 1];
+    int64_t limit_nth;                   /* of the numbers that bore that name; 0 = not a limit */
     int32_t counts, per, window;         /* tbl/counts.h; meaningful with a limit */
     int64_t span_ms;                     /* of a rolling window, or one from first use; else 0 */
     int64_t used, held, cap, ask;        /* micro-USD of a cost limit, else units */

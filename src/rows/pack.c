@@ -72,7 +72,7 @@ pack_sets(const struct subject_row *row, struct buf *out)
     char *at = out->ptr + out->len;
     for (int32_t i = 0; i < row->set_count; i++) {
         const struct cap_set *set = &row->sets[i];
-        at = put_i64(at, set->limit_id, FIELD_END);
+        at = put_i64(at, set->set_id, FIELD_END);
         at = put_i64(at, set->kind, FIELD_END);
         at = put_i64(at, set->amount, FIELD_END);
         at = put_i64(at, set->expires_ms, FIELD_END);
@@ -242,7 +242,7 @@ unpack_sets(struct slice text, struct subject_row *row)
             return false;
         }
         row->sets[row->set_count++] = (struct cap_set){
-            .limit_id = values[0],
+            .set_id = values[0],
             .kind = (enum cap_set_kind)values[1],
             .amount = values[2],
             .expires_ms = values[3],

@@ -7,6 +7,7 @@
 #define RECORDED_TAGS_MAX 4
 struct recorded_limit {
     char name[NAME_MAX_BYTES + 1];
+    int64_t nth;          /* of those that bore that name: limit_def_named */
     char tier[16];        /* whose cap it was: "default" and others of core's caps.c */
     int64_t settled, held; /* before the call; of a bucket the level */
     int64_t cap;          /* CAP_UNLIMITED */

@@ -383,7 +383,7 @@ cap_set_valid(const struct cap_set *set)
     const bool amount = set->kind == SET_RAISE
                             ? is_amount(set->amount) && set->amount > 0
                             : set->amount == CAP_UNLIMITED || is_amount(set->amount);
-    return is_id(set->limit_id) && (set->kind == SET_CAP || set->kind == SET_RAISE) && amount
+    return is_id(set->set_id) && (set->kind == SET_CAP || set->kind == SET_RAISE) && amount
            && is_wall_ms(set->expires_ms) && is_wall_ms(set->set_ms);
 }
 
@@ -399,7 +399,7 @@ cap_sets_valid(const struct subject_row *row)
             return false;
         }
         for (int32_t j = 0; j < i; j++) {
-            if (row->sets[j].limit_id == row->sets[i].limit_id
+            if (row->sets[j].set_id == row->sets[i].set_id
                 && row->sets[j].kind == row->sets[i].kind) {
                 return false;
             }
@@ -638,9 +638,21 @@ outbox_valid(const struct outbox_row *row)
 bool
 limit_def_valid(const struct limit_def_row *row)
 {
-    return is_id(row->limit_id) && is_wall_ms(row->since_ms) && is_wall_ms(row->span_ms)
+    return is_id(row->def_id) && is_id(row->limit_id) && is_id(row->set_id)
+           && is_wall_ms(row->since_ms) && is_wall_ms(row->until_ms) && is_wall_ms(row->span_ms)
            && row->counts >= 0 && row->per >= 0 && row->window >= 0 && IS_NAME(row->name)
-           && is_mark(row->fingerprint);
+           && row->nth >= 1 && is_mark(row->fingerprint) && is_mark(row->thing);
+}
+
+const struct limit_def_row *
+limit_def_named(const struct limit_defs *defs, struct slice name, int64_t nth)
+{
+    for (size_t i = 0; i < defs->count; i++) {
+        if (defs->rows[i].nth == nth && slice_eq(slice_str(defs->rows[i].name), name)) {
+            return &defs->rows[i];
+        }
+    }
+    return NULL;
 }
 
 void

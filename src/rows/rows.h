@@ -97,7 +97,7 @@ enum cap_set_kind {
     SET_RAISE, /* is added to whatever cap rules */
 };
 struct cap_set {
-    int64_t limit_id;
+    int64_t set_id;     /* of the limit's definition */
     enum cap_set_kind kind;
     int64_t amount;     /* in the units of the limit; CAP_UNLIMITED = no cap at all; of a raise > 0 */
     int64_t expires_ms; /* 0 = never; from that instant on it does not count */
@@ -304,15 +304,32 @@ struct outbox_row {
     struct slice body; /* JSON; borrowed */
 };
 
-/* The stable number of a configured limit: usage follows the name while the fingerprint (what is counted,
- * per whom, over which window) stays. */
+/* A limit as it is or was configured, under one of its names. Its number stays while the fingerprint (what is
+ * counted, per whom, over which window) does, also under another name: usage follows the number. What people set
+ * follows `set_id`, which stays while only the window changes. */
 struct limit_def_row {
-    int64_t limit_id, since_ms;
+    int64_t def_id;   /* of the row; of the first name of a number this number */
+    int64_t limit_id; /* its meters' */
+    int64_t set_id;   /* its cap_sets' */
+    int64_t since_ms; /* when it got its number */
+    int64_t until_ms; /* when that name went on to mean something else; 0 = it means this one */
     char name[NAME_MAX_BYTES + 1];
+    int64_t nth;      /* of the numbers that ever bore this name: 1 is the first, which the ledger does not say */
     char fingerprint[HASH_HEX + 1];
+    char thing[HASH_HEX + 1]; /* of what is counted, per whom */
     int32_t counts, per, window; /* tbl/counts.h: what its meters mean, also once it is configured no more */
     int64_t span_ms;             /* of a rolling window and of one from first use; else 0 */
 };
+
+/* All names of limits that a store knows. */
+struct limit_defs {
+    const struct limit_def_row *rows;
+    size_t count;
+};
+/* What the ledger means by a limit's name and the number beside it: the one way from a recorded decision to the
+ * meters that it moved, whatever the limit was called since. NULL: the store never knew it. */
+const struct limit_def_row *limit_def_named(
+    const struct limit_defs *defs, struct slice name, int64_t nth);
 
 const char *role_word(enum key_role role);
 MUST_USE bool role_from_word(struct slice word, enum key_role *role);

@@ -8,6 +8,7 @@
 #include "conf/conf.h"
 #include "log/log.h"
 #include "log/metrics.h"
+#include "serve/left_caps.h"
 #include "serve/node.h"
 #include "serve/notify.h"
 
@@ -91,6 +92,15 @@ note_reload(struct reload *reload, const char *actor, const char *config_hash)
     buf_free(&note);
 }
 
+/* Of the configuration that was just put in force. */
+static void
+tell_left_caps(struct reload *reload, struct buf *said)
+{
+    struct policy *policy = engine_policy(reload->engine);
+    left_caps_tell(reload->store, policy, said);
+    engine_policy_unref(reload->engine, policy);
+}
+
 /* What the sockets and the other gateways say to it. */
 static MUST_USE enum status
 look_around(struct reload *reload, const struct policy *policy, bool mixed,
@@ -142,6 +152,7 @@ read_again(struct reload *reload, const char *actor, bool mixed, struct buf *sai
         if (fixed_count > 0) {
             buf_addf(said, ", but for what only a restart changes: %s", buf_cstr(&fixed));
         }
+        tell_left_caps(reload, said);
     } else {
         net_certificates_free(certificates);
         buf_add_str(said, engine_error.text);
@@ -251,6 +262,12 @@ reload_open(struct reload *reload, const struct reload_options *options)
     check(pthread_mutex_init(&reload->thread_lock, NULL) == 0);
     counter_set(COUNTER_RELOAD_GOOD, 1);
     counter_set(COUNTER_RELOAD_TIME, clock_wall_ms() / SECOND_MS);
+    struct buf left = { 0 };
+    tell_left_caps(reload, &left); /* a start may find an edited file, too */
+    if (left.len > 0) {
+        log_line(LOG_WARN, "reload", "%s is in force%s", options->config_path, buf_cstr(&left));
+    }
+    buf_free(&left);
 }
 
 void

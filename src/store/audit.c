@@ -140,7 +140,7 @@ on_limit_def(void *user, const struct limit_def_row *row)
     look_at_id(auditing, "limit", row->limit_id);
     if (auditing->limit_count == auditing->limit_cap) {
         const size_t cap = auditing->limit_cap ? auditing->limit_cap * 2 : 64;
-        struct known_limit *grown = arena_alloc(&auditing->arena, cap * sizeof *grown);
+        struct limit_def_row *grown = arena_alloc(&auditing->arena, cap * sizeof *grown);
         if (!grown) {
             auditing->failed = true;
             return;
@@ -151,7 +151,7 @@ on_limit_def(void *user, const struct limit_def_row *row)
         auditing->limits = grown;
         auditing->limit_cap = cap;
     }
-    auditing->limits[auditing->limit_count++] = (struct known_limit){ .row = *row };
+    auditing->limits[auditing->limit_count++] = *row;
 }
 
 static void
@@ -260,11 +260,11 @@ on_reported(void *user, const struct reported_row *row)
     expect_account(auditing, "what is reported of", row->account_id, row->account_id);
 }
 
-struct known_limit *
+const struct limit_def_row *
 audit_limit(const struct auditing *auditing, int64_t limit_id)
 {
     for (size_t i = 0; i < auditing->limit_count; i++) {
-        if (auditing->limits[i].row.limit_id == limit_id) {
+        if (auditing->limits[i].limit_id == limit_id && auditing->limits[i].until_ms == 0) {
             return &auditing->limits[i];
         }
     }

@@ -6,6 +6,7 @@
 /* A limit of the inputs: what of it a booked call counted for. */
 struct counted {
     struct slice name;
+    int64_t nth; /* of those that bore that name */
     int64_t window_ms;
     int64_t subject_id; /* 0 = it follows from the row */
     int64_t units;      /* requests: the call's weight */
@@ -39,11 +40,12 @@ next_limit(struct slice *rest, struct counted *counted)
         return false;
     }
     *rest = slice_of(rest->ptr + at + head.len, rest->len - (size_t)at - head.len);
-    *counted = (struct counted){ .units = 1 };
+    *counted = (struct counted){ .units = 1, .nth = 1 };
     if (!slice_split(rest, '}', &object) || !slice_split(&object, '"', &counted->name)
         || !number_after(object, SLICE(",\"window\":"), &counted->window_ms)) {
         return false;
     }
+    (void)number_after(object, SLICE(",\"nth\":"), &counted->nth);
     (void)number_after(object, SLICE(",\"subject\":"), &counted->subject_id);
     (void)number_after(object, SLICE(",\"units\":"), &counted->units);
     (void)number_after(object, SLICE(",\"from\":"), &counted->from);
@@ -52,23 +54,18 @@ next_limit(struct slice *rest, struct counted *counted)
     return true;
 }
 
-/* The definition by this name that was in force when the call was allowed; NULL: it was replaced
- * since, and its meters are gone. Ids grow, so a hold's tells. */
-static struct known_limit *
-limit_of_call(struct auditing *auditing, struct slice name, int64_t hold_id)
+/* What the row calls so; NULL: it was replaced since, and nothing is decided by its meters any more. */
+static const struct limit_def_row *
+limit_of_call(const struct auditing *auditing, const struct counted *counted)
 {
-    for (size_t i = 0; i < auditing->limit_count; i++) {
-        struct known_limit *limit = &auditing->limits[i];
-        if (slice_eq(slice_str(limit->row.name), name)) {
-            return hold_id > limit->row.limit_id ? limit : NULL;
-        }
-    }
-    return NULL;
+    const struct limit_defs all = { auditing->limits, auditing->limit_count };
+    const struct limit_def_row *named = limit_def_named(&all, counted->name, counted->nth);
+    return named ? audit_limit(auditing, named->limit_id) : NULL;
 }
 
 /* Whose meter the row counted for; NULL: *told is false where it does not show. */
 static const struct known_subject *
-subject_of_call(const struct auditing *auditing, const struct known_limit *limit,
+subject_of_call(const struct auditing *auditing, const struct limit_def_row *limit,
     const struct ledger_row *row, const struct counted *counted, bool *told)
 {
     uint64_t hash = 0;
@@ -76,7 +73,7 @@ subject_of_call(const struct auditing *auditing, const struct known_limit *limit
     if (counted->subject_id) {
         return audit_get(&auditing->subjects, counted->subject_id);
     }
-    switch (limit->row.per) {
+    switch (limit->per) {
     case PER_GATEWAY: hash = audit_subject_hash(SUBJECT_GATEWAY, 0, ""); break;
     case PER_ACCOUNT: hash = audit_subject_hash(SUBJECT_ACCOUNT, row->account_id, ""); break;
     case PER_KEY: hash = audit_subject_hash(SUBJECT_KEY, row->key_id, ""); break;
@@ -90,12 +87,12 @@ subject_of_call(const struct auditing *auditing, const struct known_limit *limit
 /* A call counts for a limit on requests once, whatever attempts it took; for one on a provider's once each time
  * that it went there. It does when its hold is over, and not when nothing of it left. */
 static int64_t
-requests_of(struct auditing *auditing, const struct known_limit *limit,
+requests_of(struct auditing *auditing, const struct limit_def_row *limit,
     const struct ledger_row *row, const struct counted *counted)
 {
     const bool nothing_left = row->kind == LEDGER_RELEASE && row->attempt == 0;
     const uint64_t hash =
-        hash_pair(hash_pair((uint64_t)row->hold_id, (uint64_t)limit->row.limit_id),
+        hash_pair(hash_pair((uint64_t)row->hold_id, (uint64_t)limit->limit_id),
             hash_pair((uint64_t)counted->subject_id, (uint64_t)counted->from));
     if (nothing_left || audit_get(&auditing->holds, row->hold_id)
         || map_get(&auditing->requests, hash)) {
@@ -107,7 +104,7 @@ requests_of(struct auditing *auditing, const struct known_limit *limit,
 
 /* What the row adds to what the meter has settled. */
 static int64_t
-settled_by(struct auditing *auditing, const struct known_limit *limit, const struct ledger_row *row,
+settled_by(struct auditing *auditing, const struct limit_def_row *limit, const struct ledger_row *row,
     const struct counted *counted)
 {
     if (row->kind == LEDGER_ADJUST && counted->has_delta) {
@@ -116,7 +113,7 @@ settled_by(struct auditing *auditing, const struct known_limit *limit, const str
     const bool elsewhere =
         row->kind != LEDGER_ADJUST
         && (row->attempt < counted->from || (counted->to > 0 && row->attempt >= counted->to));
-    switch (limit->row.counts) {
+    switch (limit->counts) {
     case COUNT_COST: return elsewhere ? 0 : row->cost_micros;
     case COUNT_TOKENS: return elsewhere ? 0 : usage_input_total(&row->usage) + row->usage.output;
     case COUNT_REQUESTS:
@@ -132,9 +129,8 @@ audit_book(struct auditing *auditing, const struct ledger_row *row, struct slice
     struct counted counted;
     while (next_limit(&rest, &counted)) {
         bool told = false;
-        const struct known_limit *limit =
-            limit_of_call(auditing, counted.name, row->hold_id ? row->hold_id : row->id);
-        if (!limit || limit->row.window == WINDOW_BUCKET) { /* a level drains: no sum of rows */
+        const struct limit_def_row *limit = limit_of_call(auditing, &counted);
+        if (!limit || limit->window == WINDOW_BUCKET) { /* a level drains: no sum of rows */
             continue;
         }
         const int64_t settled = settled_by(auditing, limit, row, &counted);
@@ -146,9 +142,9 @@ audit_book(struct auditing *auditing, const struct ledger_row *row, struct slice
         if (!subject && told) {
             (void)audit_find(auditing, AUDIT_REFERENCES,
                 "ledger row %lld counted for limit '%s', but its subject is not there",
-                (long long)row->id, limit->row.name);
+                (long long)row->id, limit->name);
         }
-        struct sum *sum = subject ? audit_sum_of(auditing, limit->row.limit_id,
+        struct sum *sum = subject ? audit_sum_of(auditing, limit->limit_id,
                               subject->row.subject_id, counted.window_ms)
                                   : NULL;
         if (sum) {

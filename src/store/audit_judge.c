@@ -16,19 +16,19 @@
 enum form { FORM_SUMS, FORM_ROLLING, FORM_BUCKET, FORM_IN_FLIGHT };
 
 static enum form
-form_of(const struct known_limit *limit)
+form_of(const struct limit_def_row *limit)
 {
-    switch (limit->row.window) {
+    switch (limit->window) {
     case WINDOW_BUCKET: return FORM_BUCKET;
     case WINDOW_ROLLING: return FORM_ROLLING;
-    default: return limit->row.counts == COUNT_IN_FLIGHT ? FORM_IN_FLIGHT : FORM_SUMS;
+    default: return limit->counts == COUNT_IN_FLIGHT ? FORM_IN_FLIGHT : FORM_SUMS;
     }
 }
 
 static bool
-is_money(const struct known_limit *limit)
+is_money(const struct limit_def_row *limit)
 {
-    return limit->row.counts == COUNT_COST;
+    return limit->counts == COUNT_COST;
 }
 
 /* --- After all rows. */
@@ -106,12 +106,12 @@ name_sum(struct auditing *auditing, const struct sum *sum, char out[320])
 {
     char subject[96];
     char window[32] = "";
-    const struct known_limit *limit = audit_limit(auditing, sum->limit_id);
+    const struct limit_def_row *limit = audit_limit(auditing, sum->limit_id);
     name_subject(auditing, sum->subject_id, subject);
     if (sum->window_ms != 0) {
         civil_rfc3339(sum->window_ms, false, window);
     }
-    (void)snprintf(out, 320, "limit '%s' of %s%s%s", limit ? limit->row.name : "(replaced)",
+    (void)snprintf(out, 320, "limit '%s' of %s%s%s", limit ? limit->name : "(replaced)",
         subject, window[0] ? ", window from " : "", window);
 }
 
@@ -120,15 +120,15 @@ static bool
 must_be_stored(const struct auditing *auditing, const struct sum *sum)
 {
     const struct known_subject *subject = audit_get(&auditing->subjects, sum->subject_id);
-    const struct known_limit *limit = audit_limit(auditing, sum->limit_id);
+    const struct limit_def_row *limit = audit_limit(auditing, sum->limit_id);
     const int64_t now_ms = auditing->audit->high_water_ms;
-    const int64_t open_ms = limit && limit->row.span_ms > 0 ? limit->row.span_ms : SURELY_OPEN_MS;
+    const int64_t open_ms = limit && limit->span_ms > 0 ? limit->span_ms : SURELY_OPEN_MS;
     return sum->calls > 0 || !subject || !subject->metered || sum->window_ms == 0
            || now_ms - sum->window_ms < open_ms;
 }
 
 static void
-judge_missing(struct auditing *auditing, const struct known_limit *limit, const struct sum *sum)
+judge_missing(struct auditing *auditing, const struct limit_def_row *limit, const struct sum *sum)
 {
     char where[320];
     if (form_of(limit) == FORM_BUCKET || form_of(limit) == FORM_ROLLING
@@ -146,9 +146,9 @@ judge_missing(struct auditing *auditing, const struct known_limit *limit, const 
 static bool
 rows_are_missing(const struct auditing *auditing, const struct sum *sum)
 {
-    const struct known_limit *limit = audit_limit(auditing, sum->limit_id);
+    const struct limit_def_row *limit = audit_limit(auditing, sum->limit_id);
     const int64_t span_ms =
-        limit ? limit->row.span_ms : 0; /* a rolling one stands for what came before its time */
+        limit ? limit->span_ms : 0; /* a rolling one stands for what came before its time */
     return auditing->kept_from_ms > 0 && sum->window_ms - span_ms < auditing->kept_from_ms;
 }
 
@@ -160,7 +160,7 @@ settled_differs(const struct auditing *auditing, const struct sum *sum)
 }
 
 static void
-judge_sum(struct auditing *auditing, const struct known_limit *limit, const struct sum *sum)
+judge_sum(struct auditing *auditing, const struct limit_def_row *limit, const struct sum *sum)
 {
     char where[320];
     name_sum(auditing, sum, where);
@@ -244,11 +244,11 @@ rolling_of(struct auditing *auditing, struct rollings *rollings, const struct su
 
 /* Each sum is what the rows have at one time, or a stored meter, or both. */
 static void
-add_rolling(struct auditing *auditing, struct rollings *rollings, const struct known_limit *limit,
+add_rolling(struct auditing *auditing, struct rollings *rollings, const struct limit_def_row *limit,
     const struct sum *sum)
 {
     struct rolling *rolling = rolling_of(auditing, rollings, sum);
-    const int64_t over_ms = auditing->audit->high_water_ms - limit->row.span_ms;
+    const int64_t over_ms = auditing->audit->high_water_ms - limit->span_ms;
     if (!rolling) {
         return;
     }
@@ -269,7 +269,7 @@ add_rolling(struct auditing *auditing, struct rollings *rollings, const struct k
 static void
 judge_rolling(struct auditing *auditing, const struct rolling *rolling)
 {
-    const struct known_limit *limit = audit_limit(auditing, rolling->all.limit_id);
+    const struct limit_def_row *limit = audit_limit(auditing, rolling->all.limit_id);
     struct sum expected = rolling->all;
     const int64_t stored = expected.meter.settled;
     const bool deleted = auditing->kept_from_ms > 0;
@@ -288,7 +288,7 @@ judge_sums(struct auditing *auditing)
 {
     struct rollings rollings = { 0 };
     for (const struct sum *sum = auditing->sum_list; sum; sum = sum->next) {
-        const struct known_limit *limit = audit_limit(auditing, sum->limit_id);
+        const struct limit_def_row *limit = audit_limit(auditing, sum->limit_id);
         if (!limit) {
             continue; /* it was replaced: nothing is decided by its meters any more */
         }

@@ -15,10 +15,6 @@ struct sum {
     struct sum *same_hash, *next;
 };
 
-struct known_limit {
-    struct limit_def_row row; /* what it counts, per whom, over which window */
-};
-
 struct known_subject {
     struct subject_row row;
     bool metered;
@@ -58,7 +54,7 @@ struct auditing {
     struct sum *sum_list;
     struct open_call *open_calls;
     struct lone_cost *lone_costs;
-    struct known_limit *limits; /* all are read before anything points at one */
+    struct limit_def_row *limits; /* all names; all are read before anything points at one */
     size_t limit_count, limit_cap;
     struct bookings booked;
 };
@@ -69,8 +65,8 @@ struct audit_finding *audit_find(
 /* `finding` may be NULL. */
 void audit_amounts(struct audit_finding *finding, bool is_money, int64_t stored, int64_t expected);
 void *audit_get(const struct map *map, int64_t id);
-/* NULL: no definition has this number any more. */
-struct known_limit *audit_limit(const struct auditing *auditing, int64_t limit_id);
+/* What has this number, by the name that it has now. NULL: nothing is decided by it any more. */
+const struct limit_def_row *audit_limit(const struct auditing *auditing, int64_t limit_id);
 /* Memory that lives as long as the audit, and a row by its number; without memory `failed` is set. */
 void *audit_make(struct auditing *auditing, size_t bytes);
 void audit_put(struct auditing *auditing, struct map *map, int64_t id, void *value);

@@ -296,10 +296,15 @@ row_outbox(struct columns *columns, struct outbox_row *row)
 bool
 row_limit_def(struct columns *columns, struct limit_def_row *row)
 {
+    row->def_id = column_i64(columns);
     row->limit_id = column_i64(columns);
+    row->set_id = column_i64(columns);
     column_text(columns, row->name, sizeof(row->name));
+    row->nth = column_i64(columns);
     column_text(columns, row->fingerprint, sizeof(row->fingerprint));
+    column_text(columns, row->thing, sizeof(row->thing));
     row->since_ms = column_i64(columns);
+    row->until_ms = column_i64(columns);
     row->counts = column_range(columns, 0, COUNT_KIND_COUNT - 1);
     row->per = column_range(columns, 0, PER_KIND_COUNT - 1);
     row->window = column_range(columns, 0, WINDOW_KIND_COUNT - 1);

@@ -53,7 +53,7 @@ take_row(
         return good
     switch (table) {
         TAKE(NODES, node, node_id);
-        TAKE(LIMIT_DEFS, limit_def, limit_id);
+        TAKE(LIMIT_DEFS, limit_def, def_id);
         TAKE(ACCOUNTS, account, account_id);
         TAKE(KEYS, key, key_id);
         TAKE(THREADS, thread, thread_id);

@@ -212,6 +212,23 @@ read_subjects(struct store_reader *reader, const struct subject_filter *filter,
 }
 
 static enum status
+read_limit_defs(struct store_reader *reader, limit_def_callback *callback, void *user)
+{
+    const enum status status = lock(reader);
+    if (status != STATUS_OK) {
+        return status;
+    }
+    const struct list *rows = &table_of(reader, TABLE_LIMIT_DEF)->rows;
+    for (struct list *link = rows->next; link != rows; link = link->next) {
+        if (!callback(user, row_at(link))) {
+            break;
+        }
+    }
+    unlock(reader);
+    return STATUS_OK;
+}
+
+static enum status
 read_threads(struct store_reader *reader, const struct thread_filter *filter,
     thread_callback *callback, void *user)
 {
@@ -375,6 +392,7 @@ const struct store_reader_ops memory_reader_ops = {
     .read_events = read_events,
     .read_outbox = read_outbox,
     .read_subjects = read_subjects,
+    .read_limit_defs = read_limit_defs,
     .read_threads = read_threads,
     .read_accounts = read_accounts,
     .read_keys = read_keys,

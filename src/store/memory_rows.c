@@ -547,15 +547,7 @@ limit_def_at(struct store *store, int64_t index, struct limit_def_row *row)
 static enum status
 limit_def_put(struct store *store, const struct limit_def_row *row)
 {
-    struct memory_table *table = table_of(store, TABLE_LIMIT_DEF);
-    const struct memory_row *named = table_find(table, row);
-    if (named && named->id != row->limit_id) {
-        const enum status status = table_remove(table, named->id, &memory_store_of(store)->undo);
-        if (status != STATUS_OK) {
-            return fail_row(store, status, table, row->limit_id);
-        }
-    }
-    return set_row(store, TABLE_LIMIT_DEF, row->limit_id, row);
+    return set_row(store, TABLE_LIMIT_DEF, row->def_id, row);
 }
 
 const struct store_row_ops memory_row_ops = {

@@ -124,7 +124,8 @@ receipt_same(const void *row, const void *other)
 static uint64_t
 limit_def_hash(const void *row)
 {
-    return hash_text(((const struct limit_def_row *)row)->name);
+    const struct limit_def_row *limit = row;
+    return hash_pair(hash_text(limit->name), (uint64_t)limit->nth);
 }
 
 static bool
@@ -132,7 +133,7 @@ limit_def_same(const void *row, const void *other)
 {
     const struct limit_def_row *a = row;
     const struct limit_def_row *b = other;
-    return strcmp(a->name, b->name) == 0;
+    return a->nth == b->nth && strcmp(a->name, b->name) == 0;
 }
 
 static const struct memory_kind kinds[] = {

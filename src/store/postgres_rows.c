@@ -125,7 +125,7 @@ limit_def_at(struct store *store, int64_t index, struct limit_def_row *row)
     }
     return row_limit_def(pg_columns(&postgres->db, postgres->limit_defs, (int)index), row)
                ? STATUS_OK
-               : pg_damaged_row(&postgres->db, "limit_def", row->limit_id);
+               : pg_damaged_row(&postgres->db, "limit_def", row->def_id);
 }
 
 /* --- Puts. */

@@ -461,20 +461,24 @@ void
 put_limit_def_clear(struct put *put, const struct limit_def_row *row)
 {
     struct params *params =
-        put_start(put, STATEMENT_LIMIT_DEF_CLEAR, STATUS_OK, "limit_def", row->limit_id);
-    param_i64(params, row->limit_id);
-    param_text(params, row->name);
+        put_start(put, STATEMENT_LIMIT_DEF_CLEAR, STATUS_OK, "limit_def", row->def_id);
+    param_i64(params, row->def_id);
 }
 
 void
 put_limit_def(struct put *put, const struct limit_def_row *row)
 {
     struct params *params =
-        put_start(put, STATEMENT_LIMIT_DEF_INSERT, STATUS_EXISTS, "limit_def", row->limit_id);
+        put_start(put, STATEMENT_LIMIT_DEF_INSERT, STATUS_EXISTS, "limit_def", row->def_id);
+    param_i64(params, row->def_id);
     param_i64(params, row->limit_id);
+    param_i64(params, row->set_id);
     param_text(params, row->name);
+    param_i64(params, row->nth);
     param_text(params, row->fingerprint);
+    param_text(params, row->thing);
     param_i64(params, row->since_ms);
+    param_i64(params, row->until_ms);
     param_i64(params, row->counts);
     param_i64(params, row->per);
     param_i64(params, row->window);

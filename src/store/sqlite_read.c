@@ -278,6 +278,21 @@ read_subjects(struct store_reader *reader, const struct subject_filter *filter,
 }
 
 static enum status
+read_limit_defs(struct store_reader *reader, limit_def_callback *callback, void *user)
+{
+    struct read read = read_start(reader, STATEMENT_READ_ALL_LIMIT_DEFS);
+    struct limit_def_row row;
+    while (read_next(&read)) {
+        if (!row_limit_def(read.query.columns, &row)) {
+            read_damaged(&read, "limit_def", row.def_id);
+        } else if (!callback(user, &row)) {
+            read_stop(&read);
+        }
+    }
+    return read_finish(&read);
+}
+
+static enum status
 read_threads(struct store_reader *reader, const struct thread_filter *filter,
     thread_callback *callback, void *user)
 {
@@ -375,6 +390,7 @@ const struct store_reader_ops sqlite_reader_ops = {
     .read_events = read_events,
     .read_outbox = read_outbox,
     .read_subjects = read_subjects,
+    .read_limit_defs = read_limit_defs,
     .read_threads = read_threads,
     .read_accounts = read_accounts,
     .read_keys = read_keys,

@@ -405,7 +405,7 @@ limit_def_at(struct store *store, int64_t index, struct limit_def_row *row)
     query_i64(&query, index);
     const enum status status = query_next(&query);
     const bool intact = status != STATUS_OK || row_limit_def(query.columns, row);
-    return query_finish(&query, status, intact, "limit_def", &row->limit_id);
+    return query_finish(&query, status, intact, "limit_def", &row->def_id);
 }
 
 static enum status

@@ -36,7 +36,9 @@
 #define COLUMNS_RECEIPT   "name, asked, at_ms, status, answer"
 #define COLUMNS_OUTBOX                                                                             \
     "id, ledger_id, at_ms, topic, hook, next_ms, attempts, last_error, body"
-#define COLUMNS_LIMIT_DEF "limit_id, name, fingerprint, since_ms, counts, per, win, span_ms"
+#define COLUMNS_LIMIT_DEF                                                                          \
+    "def_id, limit_id, set_id, name, nth, fingerprint, thing, since_ms, until_ms, counts, per, "   \
+    "win, span_ms"
 
 #define STATEMENTS(X)                                                                              \
     X(META_GET, "SELECT value FROM meta WHERE name = $1")                                          \
@@ -153,9 +155,10 @@
     X(OUTBOX_TRIED, "UPDATE outbox SET next_ms = $1, attempts = $2, last_error = $3 WHERE id = $4") \
     X(OUTBOX_DELETE, "DELETE FROM outbox WHERE id = $1")                                           \
     X(LIMIT_DEF_AT, "SELECT " COLUMNS_LIMIT_DEF " FROM limit_def "                                 \
-                    "ORDER BY limit_id LIMIT 1 OFFSET $1")                                         \
-    X(LIMIT_DEF_CLEAR, "DELETE FROM limit_def WHERE limit_id = $1 OR name = $2")                   \
-    X(LIMIT_DEF_INSERT, "INSERT INTO limit_def (" COLUMNS_LIMIT_DEF ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8)")   \
+                    "ORDER BY def_id LIMIT 1 OFFSET $1")                                           \
+    X(LIMIT_DEF_CLEAR, "DELETE FROM limit_def WHERE def_id = $1")                                  \
+    X(LIMIT_DEF_INSERT, "INSERT INTO limit_def (" COLUMNS_LIMIT_DEF ") VALUES "                    \
+                        "($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)")                \
     /* the reader door */                                                                          \
     X(READ_LEDGER, "SELECT " COLUMNS_LEDGER " FROM ledger WHERE id <= $1 AND id >= $2 "            \
                    "AND (account_id = $3 OR $3 = 0) AND (key_id = $4 OR $4 = 0) "                  \
@@ -204,7 +207,7 @@
                         "WHERE account_id = $1 AND minute_ms >= $2 "                               \
                         "ORDER BY minute_ms, account_id, key_id, limit_id, model, reason")         \
     /* the audit, which reads all there is */                                                      \
-    X(READ_ALL_LIMIT_DEFS, "SELECT " COLUMNS_LIMIT_DEF " FROM limit_def ORDER BY limit_id")        \
+    X(READ_ALL_LIMIT_DEFS, "SELECT " COLUMNS_LIMIT_DEF " FROM limit_def ORDER BY def_id")          \
     X(READ_ALL_THREADS, "SELECT " COLUMNS_THREAD " FROM thread ORDER BY thread_id")                \
     X(READ_ALL_SUBJECTS, "SELECT " COLUMNS_SUBJECT " FROM subject ORDER BY subject_id")            \
     X(READ_ALL_METERS, "SELECT " COLUMNS_METER " FROM meter ORDER BY subject_id")                  \

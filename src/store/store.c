@@ -563,7 +563,7 @@ store_limit_def_put(struct store *store, const struct limit_def_row *row)
 {
     check_writes(store);
     if (!limit_def_valid(row)) {
-        return refuse_row(store, "limit_def", row->limit_id);
+        return refuse_row(store, "limit_def", row->def_id);
     }
     return store->rows->limit_def_put(store, row);
 }
@@ -637,6 +637,12 @@ store_read_subjects(struct store_reader *reader, const struct subject_filter *fi
     subject_callback *row, void *user)
 {
     return reader->ops->read_subjects(reader, filter, row, user);
+}
+
+enum status
+store_read_limit_defs(struct store_reader *reader, limit_def_callback *row, void *user)
+{
+    return reader->ops->read_limit_defs(reader, row, user);
 }
 
 enum status

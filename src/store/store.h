@@ -251,6 +251,9 @@ struct subject_filter {
 };
 MUST_USE enum status store_read_subjects(struct store_reader *reader, const struct subject_filter *filter,
     bool (*row)(void *user, const struct subject_row *row), void *user);
+/* All names that limits ever had. */
+MUST_USE enum status store_read_limit_defs(struct store_reader *reader,
+    bool (*row)(void *user, const struct limit_def_row *row), void *user);
 struct thread_filter {
     int64_t account_id; /* 0 = any */
     int64_t before_id;  /* only ids below; 0 = newest first from the end */

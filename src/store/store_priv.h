@@ -36,6 +36,7 @@ struct store_reader {
 
 typedef bool ledger_callback(void *user, const struct ledger_row *row);
 typedef bool subject_callback(void *user, const struct subject_row *row);
+typedef bool limit_def_callback(void *user, const struct limit_def_row *row);
 typedef bool thread_callback(void *user, const struct thread_row *row);
 typedef bool account_callback(void *user, const struct account_row *row);
 typedef bool key_callback(void *user, const struct key_row *row);
@@ -119,6 +120,7 @@ struct store_reader_ops {
         struct store_reader *, const char *hook, int32_t limit, outbox_callback *, void *user);
     enum status (*read_subjects)(
         struct store_reader *, const struct subject_filter *, subject_callback *, void *user);
+    enum status (*read_limit_defs)(struct store_reader *, limit_def_callback *, void *user);
     enum status (*read_threads)(
         struct store_reader *, const struct thread_filter *, thread_callback *, void *user);
     enum status (*read_accounts)(struct store_reader *, account_callback *, void *user);

@@ -7,7 +7,7 @@
 #include "base/secret.h"
 
 const struct transfer_table transfer_tables[] = {
-    { "limit_def", "limit_id" },
+    { "limit_def", "def_id" },
     { "account", "account_id" },
     { "account_group", "group_name, account_id" },
     { "key", "key_id" },

@@ -25,7 +25,8 @@ text_of(struct slice object, const char *name, char *out, size_t out_size)
 static void
 read_limit(struct slice object, struct recorded_limit *limit)
 {
-    *limit = (struct recorded_limit){ .settled = number_of(object, "settled", 0),
+    *limit = (struct recorded_limit){ .nth = number_of(object, "nth", 1),
+        .settled = number_of(object, "settled", 0),
         .held = number_of(object, "held", 0),
         .cap = number_of(object, "cap", CAP_UNLIMITED),
         .raised = number_of(object, "raised", 0),

@@ -89,6 +89,13 @@ audit_limit_of(struct audit *audit, int64_t limit_id)
     return map_get(&audit->limits, (uint64_t)limit_id);
 }
 
+int64_t
+audit_set_of(struct audit *audit, int64_t limit_id)
+{
+    const struct audit_limit *limit = audit_limit_of(audit, limit_id);
+    return limit ? limit->set_id : 0;
+}
+
 struct audit_meter *
 audit_meter(struct audit_subject *subject, int64_t limit_id, int64_t window_ms, bool make)
 {
@@ -306,7 +313,7 @@ cap_done(struct audit *audit, const struct admin_event *admin, const struct verd
     const struct cap_set *found = NULL;
     for (int32_t i = 0; subject && i < subject->row.set_count; i++) {
         const struct cap_set *set = &subject->row.sets[i];
-        found = set->limit_id == admin->cap.limit_id && set->kind == admin->cap.set ? set : found;
+        found = set->set_id == audit_set_of(audit, admin->cap.limit_id) && set->kind == admin->cap.set ? set : found;
     }
     int changes = 0;
     for (int i = 0; i < audit->node->writes.committed; i++) {
@@ -691,6 +698,32 @@ audit_turn(struct world *world, struct sim_node *node, const struct verdict *ver
 
 /* --- Configurations, starts, the end. */
 
+/* What people set goes on with a limit that counts the same per the same, over whatever window, and is nobody
+ * else's. */
+static void
+check_sets(struct world *world, const struct sim_adopted *adopted, int index)
+{
+    const struct sim_limit *limit = &adopted->config.limits[index];
+    for (int i = 0; i < index; i++) {
+        if (adopted->set_ids[i] == adopted->set_ids[index]) {
+            broken(world, "what is set for limit %s is set for limit %s, too", limit->name, adopted->config.limits[i].name);
+        }
+    }
+    const struct sim_adopted *before = NULL;
+    for (int i = 0; i < world->adopted_count - 1; i++) {
+        before = world->adopted[i].node == adopted->node ? &world->adopted[i] : before;
+    }
+    for (int i = 0; before && i < before->config.limit_count; i++) {
+        const struct audit_limit *known = audit_limit_of(world->audit, before->limit_ids[i]);
+        const bool still = known && strcmp(known->name, before->config.limits[i].name) == 0;
+        const bool is_it = strcmp(before->config.limits[i].name, limit->name) == 0
+                           || (limit->was[0] && strcmp(before->config.limits[i].name, limit->was) == 0);
+        if (still && is_it && sim_same_thing(&before->config.limits[i], limit) && known->set_id != adopted->set_ids[index]) {
+            broken(world, "what was set for limit %s is gone: it counts the same as before", limit->name);
+        }
+    }
+}
+
 void
 audit_adopted(struct world *world, struct sim_adopted *adopted)
 {
@@ -706,6 +739,8 @@ audit_adopted(struct world *world, struct sim_adopted *adopted)
         if (!sim_same_meaning(&known->means, limit) || (strcmp(known->name, limit->name) != 0 && !renamed)) {
             broken(world, "limit %s has the number of another one, %s", limit->name, known->name);
         }
+        known->set_id = adopted->set_ids[i];
+        check_sets(world, adopted, i);
         memcpy(known->name, limit->name, sizeof known->name);
     }
     audit->adopted_turn = audit->turn + 1;

@@ -286,7 +286,7 @@ check_asked_cap(const struct looked *at, const struct hold_row *hold, const stru
                             && at->audit->caps_turn != at->audit->turn && at->audit->tree_asks == 1;
         for (int32_t k = 0; is_new && k < subject->row.set_count; k++) {
             const struct cap_set *set = &subject->row.sets[k];
-            const bool mine = set->limit_id == at->adopted->limit_ids[wanted[i].index];
+            const bool mine = set->set_id == at->adopted->set_ids[wanted[i].index];
             if (mine && (set->kind != SET_CAP || set->amount != wanted[i].cap || set->expires_ms != 0)) {
                 broken(at->audit->world, "hold %lld: its tree is set to %lld; %lld was asked for", (long long)hold->hold_id,
                     (long long)set->amount, (long long)wanted[i].cap);

@@ -40,7 +40,7 @@ set_for(struct audit *audit, enum subject_kind kind, int64_t account_id, const c
     const struct audit_subject *subject = audit_subject_named(audit, kind, account_id, name);
     for (int32_t i = 0; subject && i < subject->row.set_count; i++) {
         const struct cap_set *set = &subject->row.sets[i];
-        if (set->limit_id == limit_id && set->kind == what && (set->expires_ms == 0 || set->expires_ms > now_ms)) {
+        if (set->set_id == audit_set_of(audit, limit_id) && set->kind == what && (set->expires_ms == 0 || set->expires_ms > now_ms)) {
             return set;
         }
     }
@@ -297,6 +297,7 @@ audit_cap_at_most(struct audit *audit, const struct sim_limit *limit, int64_t li
     const struct audit_subject *subject)
 {
     const struct subject_row *row = &subject->row;
+    const int64_t set_id = audit_set_of(audit, limit_id);
     const struct audit_account *account = row->account_id ? audit_account(audit, row->account_id) : NULL;
     int64_t most = account ? sim_plan_cap(limit, account->plan) : limit->cap;
     for (int i = 0; i < SIM_PLANS && !account; i++) {
@@ -311,14 +312,14 @@ audit_cap_at_most(struct audit *audit, const struct sim_limit *limit, int64_t li
     const struct audit_subject *gateway = audit_subject_named(audit, SUBJECT_GATEWAY, 0, "");
     int64_t raise = 0;
     for (int32_t i = 0; i < row->set_count; i++) {
-        if (row->sets[i].limit_id == limit_id && row->sets[i].kind == SET_CAP) {
+        if (row->sets[i].set_id == set_id && row->sets[i].kind == SET_CAP) {
             most = more_of(most, row->sets[i].amount);
-        } else if (row->sets[i].limit_id == limit_id) {
+        } else if (row->sets[i].set_id == set_id) {
             raise = row->sets[i].amount;
         }
     }
     for (int32_t i = 0; gateway && i < gateway->row.set_count; i++) {
-        if (gateway->row.sets[i].limit_id == limit_id && gateway->row.sets[i].kind == SET_CAP) {
+        if (gateway->row.sets[i].set_id == set_id && gateway->row.sets[i].kind == SET_CAP) {
             most = more_of(most, gateway->row.sets[i].amount);
         }
     }

@@ -21,7 +21,7 @@ struct audit_thread {
     char sig[HASH_HEX + 1];
 };
 struct audit_limit { /* what a number of a limit stands for */
-    int64_t limit_id;
+    int64_t limit_id, set_id;
     struct sim_limit means;
     char name[24];
     bool was_set; /* people set caps of it, of which no printed bound knows */
@@ -118,6 +118,8 @@ struct audit_subject *audit_subject_named(
     struct audit *audit, enum subject_kind kind, int64_t account_id, const char *name);
 struct audit_hold *audit_hold(struct audit *audit, int64_t hold_id);
 struct audit_limit *audit_limit_of(struct audit *audit, int64_t limit_id);
+/* Where caps of that limit lie. */
+int64_t audit_set_of(struct audit *audit, int64_t limit_id);
 struct audit_meter *audit_meter(struct audit_subject *subject, int64_t limit_id, int64_t window_ms, bool make);
 /* Of a bucket: the only one. */
 struct audit_meter *audit_meter_any(struct audit_subject *subject, int64_t limit_id);

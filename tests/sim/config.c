@@ -483,6 +483,22 @@ sim_same_meaning(const struct sim_limit *left, const struct sim_limit *right)
            && a.warn_pct[0] == b.warn_pct[0] && a.warn_pct[1] == b.warn_pct[1];
 }
 
+/* A rate, and a window that providers report, are something else than a span of time. */
+static int
+kind_of_span(const struct sim_limit *limit)
+{
+    return sim_forms[limit->form].window == WINDOW_BUCKET ? 1 : sim_forms[limit->form].counts == COUNT_REPORTED ? 2 : 0;
+}
+
+bool
+sim_same_thing(const struct sim_limit *left, const struct sim_limit *right)
+{
+    const struct sim_limit a = sim_meaning(left), b = sim_meaning(right);
+    return sim_forms[a.form].counts == sim_forms[b.form].counts && sim_forms[a.form].per == sim_forms[b.form].per
+           && a.model == b.model && a.tier == b.tier && a.provider == b.provider && a.tag == b.tag
+           && kind_of_span(&a) == kind_of_span(&b) && (kind_of_span(&a) != 2 || a.span_ms == b.span_ms);
+}
+
 static void
 add_groups(struct policy *policy, const struct sim_config *config)
 {
@@ -541,6 +557,8 @@ add_limit(struct policy *policy, const struct sim_limit *from)
     snprintf(limit->fingerprint, sizeof limit->fingerprint, "%08x%08x%08x%08x%08x%08x%016llx", (unsigned)(m.form * 16 + m.zone),
         (unsigned)((m.model + 1) * 16 + m.tier + 1), (unsigned)((m.provider + 1) * 16 + m.tag), (unsigned)(m.weights * 1000 + m.warn_count * 200 + m.warn_pct[0] + m.warn_pct[1] * 4000),
         (unsigned)m.mode * 16 + (unsigned)m.at_cap, (unsigned)m.period_ms, (unsigned long long)m.span_ms);
+    snprintf(limit->thing, sizeof limit->thing, "%d/%d/%d/%d/%d/%d/%d/%lld", (int)form->counts, (int)form->per, m.model, m.tier,
+        m.provider, m.tag, kind_of_span(&m), kind_of_span(&m) == 2 ? (long long)m.span_ms : 0LL);
     if (from->at_cap == AT_CAP_DOWNGRADE) {
         limit->substitute = sim_models[from->substitute].name;
     } else if (from->at_cap == AT_CAP_REROUTE) {

@@ -85,7 +85,7 @@ struct sim_adopted {
     struct sim_config config;
     struct policy *policy; /* a reference, while calls may name it; else NULL */
     int64_t version;
-    int64_t limit_ids[SIM_LIMITS_MAX], since_ms[SIM_LIMITS_MAX];
+    int64_t limit_ids[SIM_LIMITS_MAX], set_ids[SIM_LIMITS_MAX], since_ms[SIM_LIMITS_MAX];
     struct limit_bound bounds[SIM_LIMITS_MAX]; /* as explain-config prints them */
     int node;
 };
@@ -113,6 +113,8 @@ extern const char *const sim_plans[SIM_PLANS], *const sim_groups[SIM_GROUPS], *c
 #define SIM_WEIGHTS 3
 struct sim_limit sim_meaning(const struct sim_limit *limit);
 bool sim_same_meaning(const struct sim_limit *left, const struct sim_limit *right);
+/* They count the same per the same, over whatever span of time. */
+bool sim_same_thing(const struct sim_limit *left, const struct sim_limit *right);
 int64_t sim_weight(int weights, int model);
 static inline bool
 in_steps(const struct sim_limit *limit) /* cost, tokens: held as far as the answer goes */

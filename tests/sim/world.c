@@ -47,6 +47,7 @@ adopted_done(struct world *world, struct sim_node *node)
     adopted->version = adopted->policy->version;
     for (int i = 0; i < adopted->config.limit_count; i++) {
         adopted->limit_ids[i] = adopted->policy->limits[i].limit_id;
+        adopted->set_ids[i] = adopted->policy->limits[i].set_id;
         adopted->since_ms[i] = adopted->policy->limits[i].since_ms;
         bounds_of_limit(adopted->policy, i, &adopted->bounds[i]);
     }

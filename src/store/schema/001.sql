@@ -59,15 +59,23 @@ CREATE TABLE key (
 );
 CREATE INDEX key_of_account ON key (account_id);
 
+-- A row for each name that a limit ever had: the ledger names limits as they were called then. `nth` tells those
+-- apart that bore one name after each other. They are few, and never deleted.
 CREATE TABLE limit_def (
-    limit_id BIGINT PRIMARY KEY,
-    name TEXT NOT NULL UNIQUE,
+    def_id BIGINT PRIMARY KEY,
+    limit_id BIGINT NOT NULL,
+    set_id BIGINT NOT NULL,
+    name TEXT NOT NULL,
+    nth BIGINT NOT NULL,
     fingerprint TEXT NOT NULL,
+    thing TEXT NOT NULL,
     since_ms BIGINT NOT NULL,
+    until_ms BIGINT NOT NULL,
     counts BIGINT NOT NULL,
     per BIGINT NOT NULL,
     win BIGINT NOT NULL,
-    span_ms BIGINT NOT NULL
+    span_ms BIGINT NOT NULL,
+    UNIQUE (name, nth)
 );
 
 -- Whose meters there are, and the caps that people set for them, packed.

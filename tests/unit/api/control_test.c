@@ -31,6 +31,7 @@ plain_policy(void)
     static struct limit limits[2];
     limits[0] = (struct limit){ .name = "premium-runs",
         .fingerprint = "f",
+        .thing = "f",
         .counts = COUNT_IN_FLIGHT,
         .per = PER_ACCOUNT,
         .window = WINDOW_CONCURRENCY,
@@ -38,6 +39,7 @@ plain_policy(void)
         .of_tier = TIER_PREMIUM };
     limits[1] = (struct limit){ .name = "spend",
         .fingerprint = "g",
+        .thing = "g",
         .counts = COUNT_COST,
         .per = PER_ACCOUNT,
         .window = WINDOW_DAY,

@@ -47,7 +47,7 @@ set_for(struct gate *gate, const struct limit *limit, enum subject_kind kind, in
             .version = 1 };
         slice_to_cstr(slice_str(name), row->name, sizeof row->name);
     }
-    row->sets[row->set_count++] = (struct cap_set){ .limit_id = limit->limit_id,
+    row->sets[row->set_count++] = (struct cap_set){ .set_id = limit->set_id,
         .kind = set,
         .amount = amount,
         .expires_ms = expires_ms,

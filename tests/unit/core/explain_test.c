@@ -431,8 +431,8 @@ whose_word_a_cap_is_is_told(void **state)
     TELLS(told, "\"cap_from\":\"group\",\"cap_group\":\"lab\",\"settled\":0,\"held\":0,\"cap\":700");
     struct subject_row *row = &gate->bank.subjects[gate->bank.subject_count++];
     *row = (struct subject_row){ .subject_id = 900, .kind = SUBJECT_ACCOUNT, .account_id = ACCOUNT, .version = 1, .set_count = 2 };
-    row->sets[0] = (struct cap_set){ .limit_id = limit->limit_id, .kind = SET_CAP, .amount = 300 };
-    row->sets[1] = (struct cap_set){ .limit_id = limit->limit_id, .kind = SET_RAISE, .amount = 40, .expires_ms = gate->now_ms + 1 };
+    row->sets[0] = (struct cap_set){ .set_id = limit->set_id, .kind = SET_CAP, .amount = 300 };
+    row->sets[1] = (struct cap_set){ .set_id = limit->set_id, .kind = SET_RAISE, .amount = 40, .expires_ms = gate->now_ms + 1 };
     explain(gate, &event, true, told);
     TELLS(told, "\"cap_from\":\"set\",\"cap_group\":null,\"settled\":0,\"held\":0,\"cap\":340,\"left\":340,\"raised\":40");
     test_free(told);

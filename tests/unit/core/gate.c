@@ -94,12 +94,14 @@ add_limit(struct policy *policy, const char *name, enum count_kind counts, enum 
     struct limit *limit = &policy->limits[policy->limit_count++];
     *limit = (struct limit){ .name = name,
         .limit_id = 1000 + policy->limit_count,
+        .set_id = 1000 + policy->limit_count,
         .counts = counts,
         .per = per,
         .window = window,
         .cap_default = cap,
         .of_tier = -1 };
     memset(limit->fingerprint, 'f', HASH_HEX);
+    memset(limit->thing, 't', HASH_HEX);
     return limit;
 }
 

@@ -19,6 +19,7 @@
 
 static const struct limit session = { .name = "five-hour",
     .limit_id = 7,
+    .set_id = 7,
     .counts = COUNT_REPORTED,
     .per = PER_ACCOUNT,
     .window = WINDOW_REPORTED,
@@ -26,6 +27,7 @@ static const struct limit session = { .name = "five-hour",
     .max_age_ms = 15 * MINUTE_MS };
 static const struct limit week = { .name = "week",
     .limit_id = 8,
+    .set_id = 8,
     .counts = COUNT_REPORTED,
     .per = PER_ACCOUNT,
     .window = WINDOW_REPORTED,
@@ -476,12 +478,12 @@ thresholds_are_set_both_or_none(void **state)
         assert_int_equal(subject ? subject->set_count : 0, rows[i].sets);
         if (rows[i].sets) {
             assert_int_equal(subject->sets[0].amount, rows[i].session_pct);
-            assert_int_equal(subject->sets[0].limit_id, limit->limit_id);
+            assert_int_equal(subject->sets[0].set_id, limit->set_id);
         }
     }
     gate->bank.subjects[0].set_count = SETS_MAX; /* of other limits */
     for (int32_t i = 0; i < SETS_MAX; i++) {
-        gate->bank.subjects[0].sets[i] = (struct cap_set){ .limit_id = 5000 + i, .amount = 1 };
+        gate->bank.subjects[0].sets[i] = (struct cap_set){ .set_id = 5000 + i, .amount = 1 };
     }
     struct event event = thresholds_put("ann", 90, NONE);
     assert_int_equal(expect_allowed(gate, &event).admin, ADMIN_INVALID);

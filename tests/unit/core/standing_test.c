@@ -129,9 +129,9 @@ the_cap_that_rules_is_shown(void **state)
     assert_string_equal(view.standings[0].tier, "plan");
     struct subject_row *subject = &gate->bank.subjects[0];
     subject->set_count = 2;
-    subject->sets[0] = (struct cap_set){ .limit_id = limit->limit_id, .kind = SET_CAP, .amount = 500 };
+    subject->sets[0] = (struct cap_set){ .set_id = limit->set_id, .kind = SET_CAP, .amount = 500 };
     subject->sets[1] = (struct cap_set){
-        .limit_id = limit->limit_id, .kind = SET_RAISE, .amount = 50, .expires_ms = gate->now_ms + 1
+        .set_id = limit->set_id, .kind = SET_RAISE, .amount = 50, .expires_ms = gate->now_ms + 1
     };
     view_row(gate, &view, SUBJECT_ACCOUNT, "");
     assert_int_equal(view.standings[0].cap, 550);

@@ -129,7 +129,7 @@ a_subject_that_is_full_keeps_what_it_has(void **state)
     assert_int_equal(set(gate, "ann", NONE, 90).admin, ADMIN_DONE);
     struct subject_row *row = &gate->bank.subjects[0];
     while (row->set_count < SETS_MAX) {
-        row->sets[row->set_count] = (struct cap_set){ .limit_id = 5000 + row->set_count, .kind = SET_CAP, .amount = 1 };
+        row->sets[row->set_count] = (struct cap_set){ .set_id = 5000 + row->set_count, .kind = SET_CAP, .amount = 1 };
         row->set_count++;
     }
     assert_int_equal(set(gate, "ann", 80, 95).admin, ADMIN_INVALID);

@@ -31,15 +31,29 @@ static struct recorded_limit *
 under(struct recorded_past *told, const char *name, int64_t settled, int64_t held, int64_t cap)
 {
     struct recorded_limit *limit = &told->call.limits[told->call.limit_count++];
-    *limit = (struct recorded_limit){ .settled = settled, .held = held, .cap = cap, .units = 1 };
+    *limit = (struct recorded_limit){ .nth = 1, .settled = settled, .held = held, .cap = cap, .units = 1 };
     strcpy(limit->name, name);
     return limit;
+}
+
+/* The limits of the policy, as the store knows them by the names that they have. */
+static struct limit_defs
+defs_of(const struct policy *policy, struct limit_def_row rows[8])
+{
+    for (int32_t i = 0; i < policy->limit_count; i++) {
+        const struct limit *limit = &policy->limits[i];
+        rows[i] = (struct limit_def_row){ .limit_id = limit->limit_id, .nth = 1, .counts = (int32_t)limit->counts };
+        strcpy(rows[i].name, limit->name);
+    }
+    return (struct limit_defs){ rows, (size_t)policy->limit_count };
 }
 
 static const struct past *
 judge(struct recorded_past *told)
 {
-    past_judge(told->gate->policy, &told->row, &told->call, &told->past);
+    static struct limit_def_row rows[8];
+    const struct limit_defs defs = defs_of(told->gate->policy, rows);
+    past_judge(told->gate->policy, &defs, &told->row, &told->call, &told->past);
     return &told->past;
 }
 

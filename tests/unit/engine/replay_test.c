@@ -709,14 +709,14 @@ caps_that_people_set_rule_by_the_name_of_their_limit(void **state)
         add_limit(tape->policy, "first", COUNT_REQUESTS, PER_ACCOUNT, WINDOW_DAY, 100);
         add_limit(tape->policy, "money", COUNT_COST, PER_ACCOUNT, WINDOW_DAY, 300)->was = "cash";
         tape_open(tape);
-        struct limit_def_row def = { .limit_id = BOOKS_CAP };
+        struct limit_def_row def = { .set_id = BOOKS_CAP };
         strcpy(def.name, rows[i].name);
         assert_true(replay_limit(tape->replay, &def));
         struct subject_row subject = {
             .subject_id = 9, .account_id = ACCOUNT, .kind = SUBJECT_ACCOUNT, .set_count = 1, .version = 3
         };
         subject.sets[0] = (struct cap_set){
-            .limit_id = BOOKS_CAP, .kind = rows[i].set, .amount = rows[i].amount, .expires_ms = rows[i].expires_ms, .set_ms = 1
+            .set_id = BOOKS_CAP, .kind = rows[i].set, .amount = rows[i].amount, .expires_ms = rows[i].expires_ms, .set_ms = 1
         };
         assert_true(replay_subject(tape->replay, &subject));
         tell(tape, PLAIN(0, 100, 50));

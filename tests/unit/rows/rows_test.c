@@ -361,7 +361,8 @@ good_issued(void)
 static struct limit_def_row
 good_limit_def(void)
 {
-    return (struct limit_def_row){ .limit_id = 1, .name = "month", .fingerprint = "cost/day" };
+    return (struct limit_def_row){ .def_id = 1, .limit_id = 1, .set_id = 1, .name = "month", .nth = 1,
+        .fingerprint = "cost/day", .thing = "cost" };
 }
 
 static struct node_row
@@ -391,7 +392,12 @@ the_small_rows(void **state)
     SPOILT(good_message, outbox_valid, row.topic = TOPIC_COUNT, false);
     SPOILT(good_message, outbox_valid, row.attempts = -1, false);
     SPOILT(good_message, outbox_valid, FILL(row.last_error), false);
+    SPOILT(good_limit_def, limit_def_valid, row.def_id = 0, false);
     SPOILT(good_limit_def, limit_def_valid, row.limit_id = 0, false);
+    SPOILT(good_limit_def, limit_def_valid, row.set_id = 0, false);
+    SPOILT(good_limit_def, limit_def_valid, row.nth = 0, false);
+    SPOILT(good_limit_def, limit_def_valid, row.until_ms = -1, false);
+    SPOILT(good_limit_def, limit_def_valid, row.thing[0] = '\0', false);
     SPOILT(good_limit_def, limit_def_valid, row.name[0] = '\0', false);
     SPOILT(good_limit_def, limit_def_valid, row.fingerprint[0] = '\0', false);
     SPOILT(good_node, node_valid, row.epoch = EPOCH_MAX + 1, false);

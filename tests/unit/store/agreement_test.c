@@ -33,7 +33,9 @@ play_one(struct world *world, uint64_t *seed, struct buf *log)
     struct ledger_row ledger = a_ledger_row(id);
     struct refusal_row refusal = a_refusal(id, NOW_MS + value % 3 * MINUTE_MS);
     struct subject_row subject = a_subject(id, 1 + value % 9);
-    const struct limit_def_row limit = a_limit_def(id, name);
+    struct limit_def_row limit = a_limit_def(id, name);
+    limit.nth = id;
+    limit.until_ms = value;
     hold.held_micros = hold.bound_micros = value;
     ledger.cost_micros = value;
     switch (what) {

@@ -797,15 +797,18 @@ messages_wait_until_they_are_delivered(void **state)
 }
 
 static void
-a_limit_keeps_its_number_or_its_name(void **state)
+a_limit_has_a_row_for_each_name_it_had(void **state)
 {
     struct world *world = *state;
     struct store *store = world->store;
     struct limit_def_row back;
     const struct limit_def_row day = a_limit_def(2, "day");
     const struct limit_def_row month = a_limit_def(1, "month");
-    const struct limit_def_row renamed = a_limit_def(2, "a-day");
-    const struct limit_def_row changed = a_limit_def(3, "month");
+    struct limit_def_row was = a_limit_def(2, "day");
+    struct limit_def_row renamed = a_limit_def(4, "a-day");
+    struct limit_def_row other = a_limit_def(3, "day"); /* the name again, for something else */
+    was.until_ms = NOW_MS + 1;
+    renamed.limit_id = renamed.set_id = 2;
     world_begin(world);
     EXPECT(world, store_limit_def_at(store, 0, &back), STATUS_NOT_FOUND);
     OK(world, store_limit_def_put(store, &day));
@@ -818,13 +821,18 @@ a_limit_keeps_its_number_or_its_name(void **state)
     world_commit(world);
     world_begin(world);
     OK(world, store_limit_def_at(store, 0, &back));
+    OK(world, store_limit_def_put(store, &was));
     OK(world, store_limit_def_put(store, &renamed)); /* usage follows the number */
-    OK(world, store_limit_def_put(store, &changed)); /* a new number: usage starts anew */
-    OK(world, store_limit_def_at(store, 0, &back));
-    assert_string_equal(back.name, "a-day");
+    other.nth = 2;
+    OK(world, store_limit_def_put(store, &other));
     OK(world, store_limit_def_at(store, 1, &back));
-    assert_int_equal(back.limit_id, 3);
-    EXPECT(world, store_limit_def_at(store, 2, &back), STATUS_NOT_FOUND);
+    assert_int_equal(back.until_ms, NOW_MS + 1);
+    OK(world, store_limit_def_at(store, 2, &back));
+    assert_int_equal(back.nth, 2);
+    OK(world, store_limit_def_at(store, 3, &back));
+    assert_string_equal(back.name, "a-day");
+    assert_int_equal(back.limit_id, 2);
+    EXPECT(world, store_limit_def_at(store, 4, &back), STATUS_NOT_FOUND);
     world_commit(world);
 }
 
@@ -1011,7 +1019,7 @@ static const struct CMUnitTest tests[] = {
     ALL("events are read newest first among all rows", events_are_read_newest_first_among_all_rows),
     ALL("a call is found whoever wrote of it", a_call_is_found_whoever_wrote_of_it),
     ALL("messages wait until they are delivered", messages_wait_until_they_are_delivered),
-    ALL("a limit keeps its number or its name", a_limit_keeps_its_number_or_its_name),
+    ALL("a limit keeps its number or its name", a_limit_has_a_row_for_each_name_it_had),
     ALL("a rollback leaves nothing", a_rollback_leaves_nothing),
     ALL("an older epoch is fenced", an_older_epoch_is_fenced),
     ALL("a node says what it decides by, once that is committed", a_node_says_what_it_decides_by),

@@ -170,6 +170,13 @@ take_subject(void *user, const struct subject_row *subject, const struct meter_r
 }
 
 static bool
+take_limit_def(void *user, const struct limit_def_row *row)
+{
+    buf_addf(user, "%s/%lld ", row->name, (long long)row->nth);
+    return true;
+}
+
+static bool
 take_hold_id(void *user, const struct hold_row *row)
 {
     buf_addf(user, "%lld ", (long long)row->hold_id);
@@ -228,7 +235,8 @@ readers_list_what_belongs_to_an_account(void **state)
     assert_string_equal(buf_cstr(&out), "202 102 |102 |102 |202 ||");
     buf_clear(&out);
     OK(world, store_read_holds(reader, take_hold_id, &out));
-    assert_string_equal(buf_cstr(&out), "104 204 ");
+    OK(world, store_read_limit_defs(reader, take_limit_def, &out));
+    assert_string_equal(buf_cstr(&out), "104 204 name-100/1 name-200/1 ");
     buf_free(&out);
     world_reader_close(world);
 }

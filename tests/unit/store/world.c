@@ -438,7 +438,11 @@ an_outbox_row(int64_t id, const char *hook, int64_t next_ms)
 struct limit_def_row
 a_limit_def(int64_t limit_id, const char *name)
 {
-    struct limit_def_row row = { .limit_id = limit_id,
+    struct limit_def_row row = { .def_id = limit_id,
+        .limit_id = limit_id,
+        .set_id = limit_id,
+        .nth = 1,
+        .thing = HASH,
         .since_ms = NOW_MS,
         .fingerprint = HASH,
         .counts = COUNT_TOKENS,
@@ -664,7 +668,8 @@ add_limit_defs(struct world *world, struct buf *out)
     enum status status = STATUS_OK;
     for (int64_t i = 0; (status = store_limit_def_at(world->store, i, &def)) == STATUS_OK; i++) {
         buf_add_str(out, "limit_def");
-        NUMBER(limit_id), TEXT(name), TEXT(fingerprint), NUMBER(since_ms);
+        NUMBER(def_id), NUMBER(limit_id), NUMBER(set_id), TEXT(name), NUMBER(nth), TEXT(fingerprint), TEXT(thing);
+        NUMBER(since_ms), NUMBER(until_ms);
         NUMBER(counts), NUMBER(per), NUMBER(window), NUMBER(span_ms);
         buf_add_char(out, '\n');
     }
