@@ -148,7 +148,9 @@ meter_cap_by(struct json_object *meter, struct buf *out)
     const char *by = json_text(meter, "cap_by");
     const char *group = json_text(meter, "cap_group");
     if (strcmp(by, "default") != 0) {
-        buf_add_str(out, strcmp(by, "api_default") == 0 ? "set for all" : by);
+        buf_add_str(out, strcmp(by, "api_default") == 0 ? "set for all"
+                          : strcmp(by, "asked") == 0     ? "asked by the client"
+                                                         : by);
     }
     if (group[0]) {
         buf_addf(out, " %s", group);

@@ -188,6 +188,15 @@ drop_dead_sets(const struct core *core, struct subject_row *row)
     row->set_count = kept;
 }
 
+static void
+forget_asked(struct subject_row *row, int64_t set_id)
+{
+    const int32_t at = set_index(row, set_id, SET_ASKED);
+    if (at < row->set_count) {
+        row->sets[at] = row->sets[--row->set_count];
+    }
+}
+
 static bool
 set_lasts(const struct core *core, const struct cap_set *set)
 {
@@ -225,6 +234,9 @@ put_cap(struct core *core, const struct admin_event *admin, const struct whose *
         return ADMIN_NOT_LOWER;
     }
     struct subject_row row = whose_row(core, whose);
+    if (cap->set == SET_CAP) { /* whoever may set one goes before what the client asked for until then */
+        forget_asked(&row, limit->set_id);
+    }
     int32_t at = set_index(&row, limit->set_id, cap->set);
     if (at == row.set_count && row.set_count == SETS_MAX) {
         drop_dead_sets(core, &row);

@@ -1,5 +1,6 @@
 /* core/caps.c: up to how much: what people set for the subject goes before its groups', that before what was
- * set for everybody, that before the configuration; raises come on top while they last. */
+ * set for everybody, that before the configuration; what a client asked for its tree lowers that; raises come on top
+ * while they last. */
 #include "core/core_priv.h"
 
 const char *
@@ -7,6 +8,7 @@ cap_tier_word(enum cap_tier tier)
 {
     switch (tier) {
     case TIER_OF_SUBJECT: return "set";
+    case TIER_OF_CLIENT: return "asked";
     case TIER_OF_GROUP: return "group";
     case TIER_OF_API: return "api_default";
     case TIER_OF_PLAN: return "plan";
@@ -30,23 +32,19 @@ cap_set_find(
 }
 
 bool
-cap_set_lower(struct subject_row *row, int64_t set_id, int64_t amount, int64_t now_ms)
+cap_set_ask(struct subject_row *row, int64_t set_id, int64_t amount, int64_t now_ms)
 {
-    const struct cap_set *known = cap_set_find(row, set_id, SET_CAP, now_ms);
-    if (known && known->amount != CAP_UNLIMITED && known->amount <= amount) {
-        return false;
-    }
-    int32_t at = 0; /* one that has expired makes place */
+    int32_t at = 0;
     while (at < row->set_count
-           && (row->sets[at].set_id != set_id || row->sets[at].kind != SET_CAP)) {
+           && (row->sets[at].set_id != set_id || row->sets[at].kind != SET_ASKED)) {
         at++;
     }
-    if (at == SETS_MAX) {
+    if (at == SETS_MAX || (at < row->set_count && row->sets[at].amount <= amount)) {
         return false;
     }
     row->set_count += at == row->set_count;
     row->sets[at] = (struct cap_set){
-        .set_id = set_id, .kind = SET_CAP, .amount = amount, .set_ms = now_ms
+        .set_id = set_id, .kind = SET_ASKED, .amount = amount, .set_ms = now_ms
     };
     return true;
 }
@@ -157,17 +155,29 @@ cap_of_groups(const struct core *core, const struct limit *limit, const struct c
     return true;
 }
 
-/* The header of a tree's first call: before it has a subject. It may only lower. */
-static int64_t
-cap_asked_for(const struct limit *limit, const struct caller *caller, const struct subject_key *own,
-    int64_t cap)
+bool
+limit_may_be_asked(const struct limit *limit, const struct subject_key *own)
 {
-    const bool asks = own->kind == SUBJECT_TREE && limit->counts == COUNT_COST
-                      && limit->window == WINDOW_LIFETIME && caller->call
-                      && caller->call->spend_limit_micros > 0;
-    return asks && cap_is_less(caller->call->spend_limit_micros, cap)
-               ? caller->call->spend_limit_micros
-               : cap;
+    return own->kind == SUBJECT_TREE && limit->counts == COUNT_COST
+           && limit->window == WINDOW_LIFETIME;
+}
+
+/* What clients ask for a tree, with this call or one before, may only lower. */
+static void
+lower_to_asked(const struct core *core, const struct limit *limit, const struct caller *caller,
+    const struct subject_key *own, const struct subject_row *row, struct cap_ruling *ruling)
+{
+    const int64_t now_asked = caller->call && limit_may_be_asked(limit, own)
+                                  ? caller->call->spend_limit_micros
+                                  : 0;
+    const struct cap_set *asked =
+        row ? cap_set_find(row, limit->set_id, SET_ASKED, core->now_ms) : NULL;
+    if (now_asked > 0 && cap_is_less(now_asked, ruling->cap)) {
+        *ruling = (struct cap_ruling){ .cap = now_asked, .tier = TIER_OF_CLIENT };
+    }
+    if (asked && cap_is_less(asked->amount, ruling->cap)) {
+        *ruling = (struct cap_ruling){ .cap = asked->amount, .tier = TIER_OF_CLIENT };
+    }
 }
 
 struct cap_ruling
@@ -193,7 +203,7 @@ cap_rule_row(const struct core *core, const struct limit *limit, const struct ca
         ruling = set ? (struct cap_ruling){ .cap = set->amount, .tier = TIER_OF_API }
                      : cap_configured(limit, caller, own);
     }
-    ruling.cap = cap_asked_for(limit, caller, own, ruling.cap);
+    lower_to_asked(core, limit, caller, own, row, &ruling);
     const struct cap_set *raise =
         row ? cap_set_find(row, limit->set_id, SET_RAISE, core->now_ms) : NULL;
     if (raise && ruling.cap != CAP_UNLIMITED) {

@@ -61,7 +61,7 @@ void need_usage_caps(struct core *core, const struct caller *caller, struct need
 void need_limits(struct core *core, const struct caller *caller, struct needs *needs);
 
 /* --- caps.c: up to how much. */
-enum cap_tier { TIER_OF_SUBJECT, TIER_OF_GROUP, TIER_OF_API, TIER_OF_PLAN, TIER_OF_DEFAULT };
+enum cap_tier { TIER_OF_SUBJECT, TIER_OF_CLIENT, TIER_OF_GROUP, TIER_OF_API, TIER_OF_PLAN, TIER_OF_DEFAULT };
 struct cap_ruling {
     int64_t cap;        /* raises included; CAP_UNLIMITED */
     int64_t raised;     /* by so much */
@@ -78,8 +78,10 @@ struct cap_ruling cap_rule_row(const struct core *core, const struct limit *limi
 /* What people set for that subject and still holds; NULL = nothing. */
 const struct cap_set *cap_set_find(const struct subject_row *row, int64_t set_id,
     enum cap_set_kind kind, int64_t now_ms);
-/* False: it is as low already, or there is no room for one more. */
-bool cap_set_lower(struct subject_row *row, int64_t set_id, int64_t amount, int64_t now_ms);
+/* Keeps what a client asked for its tree. False: it asked for as little before, or there is no room for one more. */
+bool cap_set_ask(struct subject_row *row, int64_t set_id, int64_t amount, int64_t now_ms);
+/* Whether a client may lower its cap for its tree. */
+bool limit_may_be_asked(const struct limit *limit, const struct subject_key *own);
 
 /* --- meters.c: meters inside their subject's row. */
 struct meter *meter_find(struct meter_row *row, int64_t limit_id, int64_t window_ms);

@@ -1,24 +1,21 @@
 /* core/take.c: a call that is allowed. From here on rows change: its thread, its hold, a part in each meter. */
 #include "core/core_priv.h"
 
-/* What the first call of a tree asks for itself holds for all of the tree. */
+/* What the first call of a tree asks for itself holds for all of the tree, also where it rules only once another
+ * cap is higher. */
 static void
-set_asked_cap(const struct call_state *state, struct subject_row *row)
+keep_asked_cap(const struct call_state *state, struct subject_row *row)
 {
-    for (int32_t i = 0; i < state->limits.count && row->set_count < SETS_MAX; i++) {
+    for (int32_t i = 0; i < state->limits.count; i++) {
         const struct applied *applied = &state->limits.items[i];
-        const struct limit *limit = applied->limit;
-        if (applied->subject.kind == SUBJECT_TREE && limit->counts == COUNT_COST
-            && limit->window == WINDOW_LIFETIME) {
-            row->sets[row->set_count++] = (struct cap_set){ .set_id = limit->set_id,
-                .kind = SET_CAP,
-                .amount = applied->cap,
-                .set_ms = state->core->now_ms };
+        if (limit_may_be_asked(applied->limit, &applied->subject)) {
+            (void)cap_set_ask(row, applied->limit->set_id, state->call->spend_limit_micros,
+                state->core->now_ms);
         }
     }
 }
 
-/* A later call of its root may ask for less. That rules from now on, for the tree's other threads too. */
+/* A later call of its root may ask for less. That holds from now on, for the tree's other threads too. */
 static void
 lower_tree_cap(struct call_state *state)
 {
@@ -29,14 +26,11 @@ lower_tree_cap(struct call_state *state)
         const struct applied *applied = &state->limits.items[i];
         struct subject_slot *slot = work_subject(state->core->work, applied->subject.kind,
             applied->subject.account_id, applied->subject.name);
-        const bool rules = applied->subject.kind == SUBJECT_TREE
-                           && applied->limit->counts == COUNT_COST
-                           && applied->limit->window == WINDOW_LIFETIME
-                           && applied->cap - applied->ruling.raised == asked;
-        if (!rules || !slot || slot->slot.state == SLOT_ABSENT) {
+        if (!limit_may_be_asked(applied->limit, &applied->subject) || !slot
+            || slot->slot.state == SLOT_ABSENT) {
             continue;
         }
-        if (cap_set_lower(&slot->row, applied->limit->set_id, asked, state->core->now_ms)) {
+        if (cap_set_ask(&slot->row, applied->limit->set_id, asked, state->core->now_ms)) {
             slot->slot.dirty = true;
             state->core->work->identity_changed = true;
         }
@@ -57,7 +51,7 @@ subject_for_hold(struct call_state *state, struct applied *applied)
         .kind = applied->subject.kind };
     memcpy(row.name, applied->subject.name, sizeof row.name);
     if (row.kind == SUBJECT_TREE && state->call->spend_limit_micros > 0) {
-        set_asked_cap(state, &row);
+        keep_asked_cap(state, &row);
     }
     applied->subject_id = row.subject_id;
     return work_new_subject(core->work, &row) != NULL;

@@ -238,7 +238,7 @@ unpack_sets(struct slice text, struct subject_row *row)
     while (at < end) {
         int64_t values[5];
         if (row->set_count == SETS_MAX || !take_i64s(&at, end, values, countof(values))
-            || values[1] < SET_CAP || values[1] > SET_RAISE) {
+            || values[1] < SET_CAP || values[1] >= SET_KIND_COUNT) {
             return false;
         }
         row->sets[row->set_count++] = (struct cap_set){

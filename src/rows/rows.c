@@ -383,7 +383,7 @@ cap_set_valid(const struct cap_set *set)
     const bool amount = set->kind == SET_RAISE
                             ? is_amount(set->amount) && set->amount > 0
                             : set->amount == CAP_UNLIMITED || is_amount(set->amount);
-    return is_id(set->set_id) && (set->kind == SET_CAP || set->kind == SET_RAISE) && amount
+    return is_id(set->set_id) && set->kind >= SET_CAP && set->kind < SET_KIND_COUNT && amount
            && is_wall_ms(set->expires_ms) && is_wall_ms(set->set_ms);
 }
 

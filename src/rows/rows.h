@@ -95,6 +95,8 @@ enum subject_kind {
 enum cap_set_kind {
     SET_CAP,   /* takes the place of the configured cap */
     SET_RAISE, /* is added to whatever cap rules */
+    SET_ASKED, /* of a tree, by its client: the cap that rules is at most this */
+    SET_KIND_COUNT,
 };
 struct cap_set {
     int64_t set_id;     /* of the limit's definition */

@@ -18,7 +18,7 @@ struct limit_standing {
     char name[NAME_MAX_BYTES + 1];
     int64_t cap;         /* raises included; CAP_UNLIMITED */
     int64_t raised;      /* by so much */
-    const char *tier;    /* that won: set, group, api_default, plan, default */
+    const char *tier;    /* that won: set, asked (by a client, for its tree), group, api_default, plan, default */
     int32_t group;       /* that won; index in the policy; -1 = none */
     int64_t used, held;  /* in the units of the limit; of a bucket what has not drained */
     int64_t start_ms, end_ms; /* of its window; 0, 0 = none */

@@ -265,7 +265,8 @@ reload_open(struct reload *reload, const struct reload_options *options)
     struct buf left = { 0 };
     tell_left_caps(reload, &left); /* a start may find an edited file, too */
     if (left.len > 0) {
-        log_line(LOG_WARN, "reload", "%s is in force%s", options->config_path, buf_cstr(&left));
+        log_line(LOG_WARN, "reload", "%s is in force%s",
+            options->config_path ? options->config_path : "the sandbox", buf_cstr(&left));
     }
     buf_free(&left);
 }

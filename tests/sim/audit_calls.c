@@ -274,7 +274,7 @@ check_substitute(const struct looked *at, const struct hold_row *hold)
         at->model->name);
 }
 
-/* A tree whose first call asked for less has that as its cap from then on. */
+/* A tree keeps what its first call asked for, whatever ruled then: it is the most that it may spend from then on. */
 static void
 check_asked_cap(const struct looked *at, const struct hold_row *hold, const struct wanted *wanted, int count)
 {
@@ -286,10 +286,11 @@ check_asked_cap(const struct looked *at, const struct hold_row *hold, const stru
                             && at->audit->caps_turn != at->audit->turn && at->audit->tree_asks == 1;
         for (int32_t k = 0; is_new && k < subject->row.set_count; k++) {
             const struct cap_set *set = &subject->row.sets[k];
-            const bool mine = set->set_id == at->adopted->set_ids[wanted[i].index];
-            if (mine && (set->kind != SET_CAP || set->amount != wanted[i].cap || set->expires_ms != 0)) {
-                broken(at->audit->world, "hold %lld: its tree is set to %lld; %lld was asked for", (long long)hold->hold_id,
-                    (long long)set->amount, (long long)wanted[i].cap);
+            const bool mine = set->set_id == at->adopted->set_ids[wanted[i].index] && at->call->spend_limit_micros > 0;
+            const int64_t asked = at->call->spend_limit_micros;
+            if (mine && (set->kind != SET_ASKED || set->amount != asked || set->expires_ms != 0)) {
+                broken(at->audit->world, "hold %lld: its tree keeps %lld; %lld was asked for", (long long)hold->hold_id,
+                    (long long)set->amount, (long long)asked);
             }
         }
     }

@@ -116,6 +116,9 @@ cap_for(struct audit *audit, const struct asker *asker, const struct sim_limit *
     if (who->kind == SUBJECT_TREE && is_purse && asker->call->spend_limit_micros > 0) {
         cap = less_of(cap, asker->call->spend_limit_micros);
     }
+    const struct cap_set *asked =
+        set_for(audit, who->kind, who->account_id, who->name, limit_id, SET_ASKED, asker->now_ms);
+    cap = asked ? less_of(cap, asked->amount) : cap;
     const struct cap_set *raise =
         set_for(audit, who->kind, who->account_id, who->name, limit_id, SET_RAISE, asker->now_ms);
     coverage.by_set += own != NULL;
@@ -314,7 +317,7 @@ audit_cap_at_most(struct audit *audit, const struct sim_limit *limit, int64_t li
     for (int32_t i = 0; i < row->set_count; i++) {
         if (row->sets[i].set_id == set_id && row->sets[i].kind == SET_CAP) {
             most = more_of(most, row->sets[i].amount);
-        } else if (row->sets[i].set_id == set_id) {
+        } else if (row->sets[i].set_id == set_id && row->sets[i].kind == SET_RAISE) {
             raise = row->sets[i].amount;
         }
     }

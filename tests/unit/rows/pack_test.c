@@ -83,7 +83,7 @@ set_caps_come_back(void **state)
     buf_clear(&text);
     pack_sets(&one, &text);
     assert_string_equal(buf_cstr(&text), "7,1,50,1790000000000,3;"); /* the stored form: never changes */
-    static const char *const hostile[] = { "7,1,50,0;", "7,1,50,0,0", "7,2,50,0,0;", "7,-1,50,0,0;", "7,00,50,0,0;",
+    static const char *const hostile[] = { "7,1,50,0;", "7,1,50,0,0", "7,3,50,0,0;", "7,-1,50,0,0;", "7,00,50,0,0;",
         "7,0,50,0,0;;", "7,0,5.5,0,0;" };
     for (size_t i = 0; i < countof(hostile); i++) {
         if (unpack_sets(slice_str(hostile[i]), &back)) {
