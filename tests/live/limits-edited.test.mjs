@@ -180,3 +180,25 @@ describe('what people set', () => {
     assert.match(gateway.log(), /level=warn event=reload .*2 caps or raises that people set for it are not in force any more/);
   });
 });
+
+test('what a client asked for its tree lowers whatever rules, also a default that is edited later', async () => {
+  const tree = (cap) => ({ limits: { tree: { counts: 'cost', per: 'thread_tree', window: 'lifetime', cap: { default: cap, set: 'spend_limit_micros' } } } });
+  reload(tree('0.001 USD'));
+  const answer = await send(gateway, key, callOf('chat', 'gpt-live', { limit: 20 }), {
+    headers: { 'x-tidegate-thread': 'one', 'x-tidegate-spend-limit-micros': '5000000' },
+  });
+  assert.equal(answer.status, 200, answer.text);
+  await gateway.booked();
+  const [{ thread }] = (await gateway.ledger({ id: answer.request_id })).filter((row) => row.thread);
+  const standing = async () => {
+    const [limit] = (await gateway.admin(`/api/v1/threads/${thread}`)).tree;
+    return [limit.spend_limit_micros, limit.tier];
+  };
+  assert.deepEqual(await standing(), [1000, 'default']);
+  reload(tree('10 USD'));
+  assert.deepEqual(await standing(), [5_000_000, 'asked']);
+  reload(tree('2 USD'));
+  assert.deepEqual(await standing(), [2_000_000, 'default']);
+  await gateway.admin(`/api/v1/threads/${thread}/spend-limit`, 'PUT', { spend_limit_micros: 7_000_000 });
+  assert.deepEqual(await standing(), [7_000_000, 'set']);
+});

@@ -158,3 +158,31 @@ test('without a gateway at hand, a command says where to ask, and what backs a d
   assert.equal(audit.code, 0, audit.out + audit.err);
   assert.ok(key > 0);
 });
+
+test('a limit that one gateway knows before the other is one limit, and the books agree, whoever has the higher epoch', async () => {
+  const epochs = nodes(a);
+  const [first, second] = epochs['gateway-a'].epoch > epochs['gateway-b'].epoch ? [a, b] : [b, a];
+  const limits = { week: { counts: 'cost', per: 'account', window: 'week', cap: '1 USD' } };
+  for (const gateway of [first, second]) {
+    edit(gateway, { limits });
+    assert.equal(reload(gateway, '--mixed').code, 0);
+  }
+  const key = a.member('eve');
+  for (const gateway of [second, second, first]) {
+    assert.equal((await send(gateway, key, callOf('chat', 'gpt-live', { limit: 20 }))).status, 200);
+  }
+  await fleet.booked();
+  fleet.assertSound();
+  for (const gateway of [first, second]) { /* under two names at once */
+    edit(gateway, { limits: { spend: { ...limits.week, was: 'week' } } });
+    assert.equal(reload(gateway, '--mixed').code, 0);
+    for (const by of [second, first]) {
+      assert.equal((await send(by, key, callOf('chat', 'gpt-live', { limit: 20 }))).status, 200);
+    }
+    await fleet.booked();
+    fleet.assertSound();
+  }
+  const { meters } = await a.admin('/api/admin/limits');
+  const total = (await a.ledger({ account: 'eve' })).reduce((sum, row) => sum + (row.cost_micros ?? 0), 0);
+  assert.deepEqual(meters.filter((meter) => meter.account === 'eve').map((meter) => [meter.limit, meter.used]), [['spend', total]]);
+});

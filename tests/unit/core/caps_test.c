@@ -239,6 +239,24 @@ a_tree_asks_for_less(void **state)
     }
 }
 
+/* What is asked is kept as such: it lowers whatever rules at each decision, and freezes nothing. */
+static void
+what_a_tree_asked_for_outlives_other_caps(void **state)
+{
+    struct gate *gate = *state;
+    struct limit *limit = add_limit(gate->policy, "tree", COUNT_COST, PER_THREAD_TREE, WINDOW_LIFETIME, 300);
+    struct event event = a_call(MODEL_PAID, 10, 0);
+    event.call.spend_limit_micros = 500;
+    assert_int_equal(bank_hold(gate, expect_allowed(gate, &event).hold_id)->parts[0].cap, 300);
+    event.call.spend_limit_micros = 0;
+    limit->cap_default = 1000; /* the configuration is edited */
+    assert_int_equal(bank_hold(gate, expect_allowed(gate, &event).hold_id)->parts[0].cap, 500);
+    limit->cap_default = CAP_UNLIMITED;
+    assert_int_equal(bank_hold(gate, expect_allowed(gate, &event).hold_id)->parts[0].cap, 500);
+    limit->cap_default = 400;
+    assert_int_equal(bank_hold(gate, expect_allowed(gate, &event).hold_id)->parts[0].cap, 400);
+}
+
 static const struct CMUnitTest tests[] = {
     CASE_WITH("SL-27 SL-28 SL-29 SL-30 which group's cap rules", caps_of_groups, gate_make, gate_end),
     CASE_WITH("SL-31 SL-32 SL-33 what is spent under a group's cap", spending_under_a_cap_of_a_group, gate_make, gate_end),
@@ -250,5 +268,7 @@ static const struct CMUnitTest tests[] = {
     CASE_WITH("a group is one purse", a_group_is_one_purse, gate_make, gate_end),
     CASE_WITH("a rate refuses, however much was set", a_rate_refuses_however_much_was_set, gate_make, gate_end),
     CASE("a tree's first call may ask for less, never for more", a_tree_asks_for_less),
+    CASE_WITH("what a tree asked for lowers whatever rules, and freezes nothing",
+        what_a_tree_asked_for_outlives_other_caps, gate_make, gate_end),
 };
 UNIT_MAIN(tests)

@@ -319,6 +319,62 @@ limits_keep_their_ids(void **state)
     ask_allowed(house, house_call(house, MODEL_PAID, 800, 0, 'b'));
 }
 
+/* What a limit is once the policy is in force; `fingerprint` and `thing`: one letter each, of the window and of what
+ * is counted. */
+static struct limit
+numbered(struct house *house, const char *name, const char *was, char fingerprint, char thing)
+{
+    struct engine_error error;
+    house_new_policy(house);
+    struct limit *limit = add_limit(house->policy, name, COUNT_COST, PER_ACCOUNT, WINDOW_DAY, 1500);
+    memset(limit->fingerprint, fingerprint, HASH_HEX);
+    memset(limit->thing, thing, HASH_HEX);
+    limit->was = was;
+    assert_int_equal(engine_set_policy(house->engine, policy_ref(house->policy), &error), STATUS_OK);
+    return *limit;
+}
+
+static void
+names_and_sets_of_limits_over_time(void **state)
+{
+    struct house *house = *state;
+    house_start(house);
+    const struct limit day = numbered(house, "day", NULL, 'd', 't');
+    assert_int_equal(day.nth, 1);
+    assert_int_equal(day.set_id, day.limit_id);
+    assert_int_equal(day.left_set_id, 0);
+
+    const struct limit week = numbered(house, "day", NULL, 'w', 't'); /* another window: a new meter, the same sets */
+    assert_true(week.limit_id != day.limit_id);
+    assert_int_equal(week.nth, 2);
+    assert_int_equal(week.set_id, day.set_id);
+    assert_int_equal(week.left_set_id, 0);
+
+    const struct limit other = numbered(house, "day", NULL, 'w' + 1, 'o'); /* something else: no sets of before */
+    assert_int_equal(other.nth, 3);
+    assert_int_equal(other.set_id, other.limit_id);
+    assert_int_equal(other.left_set_id, day.set_id);
+
+    const struct limit again = numbered(house, "day", NULL, 'w', 't'); /* and back: a new meter, those sets again */
+    assert_int_equal(again.nth, 4);
+    assert_true(again.limit_id != week.limit_id);
+    assert_int_equal(again.set_id, day.set_id);
+
+    const struct limit renamed = numbered(house, "spend", "day", 'w', 't');
+    assert_int_equal(renamed.limit_id, again.limit_id);
+    assert_int_equal(renamed.nth, 1);
+    assert_int_equal(renamed.set_id, day.set_id);
+
+    const struct limit taken = numbered(house, "day", NULL, 'w', 't'); /* sets that are another's by now are not its */
+    assert_int_equal(taken.nth, 5);
+    assert_int_equal(taken.set_id, taken.limit_id);
+
+    assert_int_equal(numbered(house, "gone", "day", 'w', 't').limit_id, taken.limit_id);
+    const struct limit back = numbered(house, "day", "spend", 'w', 't'); /* the name that it had: as it was called then */
+    assert_int_equal(back.limit_id, again.limit_id);
+    assert_int_equal(back.nth, 4);
+}
+
 static void
 a_policy_that_cannot_be_stored_changes_nothing(void **state)
 {
@@ -392,6 +448,7 @@ static const struct CMUnitTest tests[] = {
     BOTH("open calls keep the policy they began under", open_calls_keep_their_policy),
     BOTH("a commit in doubt keeps the policy of the calls beside it", a_commit_in_doubt_keeps_the_policy_of_others),
     BOTH("limits keep their ids, and so their usage", limits_keep_their_ids),
+    BOTH("a limit is told from others of its name, and keeps what people set while it counts the same", names_and_sets_of_limits_over_time),
     CASE_WITH("a configuration that cannot be stored changes nothing", a_policy_that_cannot_be_stored_changes_nothing,
         house_in_memory, house_end),
     CASE_WITH("hundreds of configurations while calls are open", many_policies_while_calls_are_open, house_in_memory, house_end),

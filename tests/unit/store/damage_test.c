@@ -128,7 +128,7 @@ a_damaged_row_is_told_by_table_and_id(void **state)
         { "UPDATE subject SET kind = 4, account_id = 0, name = char(1)", read_subject,
             "table subject, row 103" },
         { "UPDATE subject SET sets = '106,0,5,0'", read_set_caps, "table subject, row 103" },
-        { "UPDATE subject SET sets = '106,2,5,0,0;'", read_set_caps, "table subject" },
+        { "UPDATE subject SET sets = '106,3,5,0,0;'", read_set_caps, "table subject" },
         { "UPDATE subject SET sets = '106,0,-2,0,0;'", read_set_caps, "table subject" },
         { "UPDATE subject SET sets = '106,1,0,0,0;'", read_set_caps, "table subject" },
         { "UPDATE subject SET sets = '106,0,5,0,0;106,0,6,0,0;'", read_set_caps, "table subject" },
