@@ -203,7 +203,7 @@ take_subject(struct audit *audit, const struct subject_row *row)
 {
     struct audit_subject *subject = audit_subject(audit, row->subject_id);
     for (int32_t i = 0; i < row->set_count; i++) {
-        struct audit_limit *limit = audit_limit_of(audit, row->sets[i].limit_id);
+        struct audit_limit *limit = audit_limit_of(audit, row->sets[i].set_id);
         if (limit) {
             limit->was_set = true;
         }

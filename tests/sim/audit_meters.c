@@ -100,7 +100,7 @@ printed_bound(struct audit *audit, int64_t limit_id)
         for (int k = 0; adopted->policy && k < adopted->config.limit_count; k++) {
             const struct limit_bound *bound = &adopted->bounds[k];
             const struct audit_limit *by =
-                bound->calls_by < 0 ? NULL : audit_limit_of(audit, adopted->limit_ids[bound->calls_by]);
+                bound->calls_by < 0 ? NULL : audit_limit_of(audit, adopted->set_ids[bound->calls_by]);
             const bool number = bound->kind == BOUND_NEVER_PASSED || (bound->kind == BOUND_AT_MOST && by && !by->was_set);
             if (adopted->limit_ids[k] == limit_id) {
                 most = max_i64(most, number ? bound->most : INT64_MAX);

@@ -24,7 +24,7 @@ struct audit_limit { /* what a number of a limit stands for */
     int64_t limit_id, set_id;
     struct sim_limit means;
     char name[24];
-    bool was_set; /* people set caps of it, of which no printed bound knows */
+    bool was_set; /* people set caps under this number, of which no printed bound knows */
 };
 #define SLACK_OF_ROLLING (-1) /* window_ms of the meter that has a rolling window's slack, and nothing else */
 struct audit_meter {
