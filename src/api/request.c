@@ -86,22 +86,25 @@ put_past_limit(struct buf *out, const struct past_limit *past, bool all)
     const struct limit_def_row *def = past->def;
     const bool renamed = past->limit && strcmp(past->limit->name, recorded->name) != 0;
     const int64_t used = money_add(past->used, recorded->held);
+    const bool reported = def && def->counts == COUNT_REPORTED;
+    const int64_t unit = reported ? MILLI_PCT : 1; /* of a percentage, thousandths are recorded */
     put_open(out, NULL, '{');
     put_text(out, "limit", recorded->name);
     put_text_or_null(out, "renamed_to", renamed ? past->limit->name : NULL);
     put_text_or_null(out, "counts", def ? count_word((enum count_kind)def->counts) : NULL);
     put_text_or_null(out, "unit",
         !def                        ? NULL
+        : reported                  ? "percent"
         : def->counts == COUNT_COST ? "micro_usd"
                                     : count_word((enum count_kind)def->counts));
-    put_text(out, "cap_from", recorded->tier);
+    put_text_or_null(out, "cap_from", recorded->tier);
     if (all || is_own(def)) {
-        put_i64(out, "settled", past->used);
+        put_i64(out, "settled", past->used / unit);
         put_i64(out, "held", recorded->held);
         if (recorded->cap == CAP_UNLIMITED) {
             put_null(out, "cap");
         } else {
-            put_i64(out, "cap", recorded->cap);
+            put_i64(out, "cap", recorded->cap / unit);
         }
         put_i64(out, "raised", recorded->raised);
     }

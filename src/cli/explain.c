@@ -213,6 +213,10 @@ cell_amount(struct table *table, struct json_object *limit, const char *name)
 {
     if (!json_has(limit, name)) {
         table_cell(table, "");
+    } else if (strcmp(json_text(limit, "unit"), "percent") == 0) {
+        char text[32];
+        (void)snprintf(text, sizeof(text), "%lld %%", (long long)json_number(limit, name));
+        table_cell(table, text);
     } else if (strcmp(json_text(limit, "unit"), "micro_usd") == 0) {
         table_cell_money(table, json_number(limit, name));
     } else {
@@ -237,7 +241,7 @@ print_limit(struct table *table, struct json_object *limit)
     text_time(json_has(limit, "resets_at") ? json_text(limit, "resets_at") : "", resets);
     table_cell(table, json_text(limit, "limit"));
     table_cell(table, whose);
-    cell_amount(table, limit, "settled");
+    cell_amount(table, limit, json_has(limit, "reported") ? "percent" : "settled");
     cell_amount(table, limit, "held");
     cell_amount(table, limit, "cap");
     table_cell(table, from);

@@ -159,7 +159,9 @@ _Static_assert(countof(subject_words) == SUBJECT_KIND_COUNT, "a word each");
 static const char *
 unit_of(const struct limit *limit)
 {
-    return limit->counts == COUNT_COST ? "micro_usd" : count_word(limit->counts);
+    return limit->counts == COUNT_COST       ? "micro_usd"
+           : limit->counts == COUNT_REPORTED ? "percent"
+                                             : count_word(limit->counts);
 }
 
 /* What is used, in the units of the cap: a bucket's level is finer. */

@@ -10,8 +10,6 @@
 #include "policy/policy.h"
 #include "rows/event.h"
 
-#define MILLI_PCT INT64_C(1000)
-
 struct reported_ask {
     const struct policy *policy;    /* whose providers are told apart; NULL = nobody's */
     const struct limit *limit;

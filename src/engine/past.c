@@ -52,6 +52,10 @@ judge_limit(const struct policy *policy, const struct ledger_row *row,
     const bool ignores_held = in_steps(limit) && limit->hold == HOLD_MODE_NONE;
     past->ask = refused ? call->ask : ask_of(policy, row, call, recorded, limit);
     past->used = recorded->settled;
+    if (limit->counts == COUNT_REPORTED) { /* compared, never asked; or it was not known what is used */
+        past->fits = !refused || !stops;
+        return;
+    }
     if (limit->window == WINDOW_BUCKET && !refused) { /* a level, in units x period */
         past->used = (recorded->settled + limit->period_ms - 1) / max_i64(1, limit->period_ms);
         const __int128 level = (__int128)recorded->settled + (__int128)past->ask * limit->period_ms;

@@ -148,6 +148,7 @@ struct reported_window {
     enum reported_source source;
 };
 #define REPORTED_NO_MODELS "-" /* `models` of a window that governs none */
+#define MILLI_PCT              INT64_C(1000) /* thousandths in a percent */
 #define REPORTED_MILLI_PCT_MAX INT64_C(1000000000) /* beyond that it is no percentage */
 #define REPORTED_MAX 12
 struct reported_row {

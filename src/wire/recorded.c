@@ -124,6 +124,7 @@ read_refused(struct slice inputs, struct recorded_call *call)
     struct recorded_limit *limit = &call->limits[0];
     read_limit(inputs, limit);
     limit->settled = number_of(inputs, "used", 0);
+    limit->tier[0] = '\0'; /* not recorded */
     call->limit_count = limit->name[0] ? 1 : 0;
     call->ask = number_of(inputs, "ask", 0);
     call->resets_at_ms = number_of(inputs, "resets_at_ms", 0);

@@ -20,7 +20,6 @@ refusal_shared_limit(const struct refusal *refusal)
 }
 
 #define PERCENT_MAX 100000 /* more is beyond telling */
-#define MILLI_PCT   1000
 
 int64_t
 refusal_percent(const struct refusal *refusal)

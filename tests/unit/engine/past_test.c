@@ -185,6 +185,32 @@ a_limit_that_is_gone_stops_nothing_and_is_told(void **state)
 }
 
 static void
+a_threshold_that_refused_refuses_again(void **state)
+{
+    static const struct {
+        enum ledger_kind kind;
+        enum at_cap_kind at_cap;
+        int64_t used;
+        bool fits;
+    } rows[] = {
+        { LEDGER_REFUSAL, AT_CAP_PAUSE, 90000, false },
+        { LEDGER_REFUSAL, AT_CAP_PAUSE, 0, false }, /* nothing was reported, and that refuses here */
+        { LEDGER_REFUSAL, AT_CAP_SHADOW, 90000, true },
+        { LEDGER_SETTLE, AT_CAP_PAUSE, 0, true },
+    };
+    struct gate *gate = *state;
+    add_limit(gate->policy, "five", COUNT_REPORTED, PER_ACCOUNT, WINDOW_REPORTED, 90);
+    for (size_t i = 0; i < countof(rows); i++) {
+        struct recorded_past told;
+        record(&told, gate, rows[i].kind);
+        gate->policy->limits[0].at_cap = rows[i].at_cap;
+        under(&told, "five", rows[i].used, 0, 90000);
+        assert_int_equal(judge(&told)->limits[0].fits, rows[i].fits);
+        assert_int_equal(told.past.is_allowed, rows[i].fits);
+    }
+}
+
+static void
 a_refusal_asks_for_what_it_asked_for(void **state)
 {
     struct gate *gate = *state;
@@ -248,6 +274,7 @@ static const struct CMUnitTest tests[] = {
     AT_GATE("what costs nothing passes a spent limit", what_costs_nothing_passes_a_spent_limit),
     AT_GATE("of a bucket the level is recorded", of_a_bucket_the_level_is_recorded),
     AT_GATE("a limit that is gone stops nothing, and is told", a_limit_that_is_gone_stops_nothing_and_is_told),
+    AT_GATE("a threshold that refused refuses again", a_threshold_that_refused_refuses_again),
     AT_GATE("a refusal asks for what it asked for then", a_refusal_asks_for_what_it_asked_for),
     AT_GATE("one limit without room is enough", one_limit_without_room_is_enough),
     AT_GATE("it says by which configuration and prices", it_says_by_which_configuration_and_prices),
