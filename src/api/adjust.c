@@ -120,6 +120,31 @@ take_row(void *user, const struct ledger_row *row)
     return true;
 }
 
+struct open_call {
+    int64_t hold_id;
+    bool open;
+};
+
+static bool
+take_hold(void *user, const struct hold_row *row)
+{
+    struct open_call *call = user;
+    call->open = row->hold_id == call->hold_id;
+    return !call->open;
+}
+
+/* Nothing is on the books of it: it runs still, or there is none. */
+static void
+answer_unbooked(struct api_worker *worker, struct ask *ask, int64_t hold_id)
+{
+    struct open_call call = { .hold_id = hold_id };
+    if (store_read_holds(worker->reader, take_hold, &call) != STATUS_OK) {
+        worker_read_failed(worker, ask);
+        return;
+    }
+    answer_fault(ask, call.open ? API_FAULT_REQUEST_OPEN : API_FAULT_REQUEST_UNKNOWN, NULL);
+}
+
 /* False: answered. */
 static bool
 read_call(struct api_worker *worker, struct ask *ask, const struct policy *policy,
@@ -132,11 +157,15 @@ read_call(struct api_worker *worker, struct ask *ask, const struct policy *polic
         return false;
     }
     if (!call->found) {
-        answer_fault(ask, API_FAULT_REQUEST_UNKNOWN, NULL);
+        answer_unbooked(worker, ask, call->hold_id);
         return false;
     }
     if (call->done_before) {
-        answer_fault(ask, API_FAULT_ADJUSTED, call->source);
+        char why[128];
+        (void)snprintf(why, sizeof(why),
+            "%s; by another one (`source`, --source) it can be again, also to take that back.",
+            call->source);
+        answer_fault(ask, API_FAULT_ADJUSTED, why);
         return false;
     }
     if (money_add(call->cost_micros, delta) < 0) {
@@ -256,6 +285,7 @@ post_adjust(struct api_worker *worker, struct ask *ask)
         { "limit", FIELD_NAME, body.limit },
         { "note", FIELD_NAME, body.note },
         { "source", FIELD_NAME, body.source },
+        { "credit", FIELD_BOOL, &body.credit },
         { "account", FIELD_NAME, body.account },
         { "key", FIELD_ID, &body.key, .prefix = "key_" },
         { "thread", FIELD_ID, &body.thread, .prefix = "thr_" },

@@ -16,6 +16,7 @@ enum adjust_name {
 struct adjust_body {
     int64_t request, delta_micros, delta; /* 0 = not given; so are "" */
     int64_t key, thread;
+    bool credit; /* it may leave less than nothing used */
     char account[NAME_MAX_BYTES + 1], limit[NAME_MAX_BYTES + 1], note[NAME_MAX_BYTES + 1],
         source[NAME_MAX_BYTES + 1];
     char names[ADJUST_NAME_COUNT][NAME_MAX_BYTES + 1];

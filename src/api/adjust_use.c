@@ -303,6 +303,8 @@ change_use(struct api_worker *worker, struct ask *ask, const struct limit *limit
         break;
     case ADMIN_NOT_FOUND: answer_reason(ask, REASON_ACCOUNT_UNKNOWN); break;
     case ADMIN_FULL: answer_fault(ask, API_FAULT_CAPS_FULL, NULL); break;
+    case ADMIN_CREDIT: answer_fault(ask, API_FAULT_CREDIT, NULL); break;
+    case ADMIN_TOO_MUCH: answer_fault(ask, API_FAULT_TOO_MUCH, NULL); break;
     default: answer_fault(ask, API_FAULT_CAP_MISPLACED, NULL); break;
     }
 }
@@ -323,5 +325,6 @@ adjust_use(struct api_worker *worker, struct ask *ask, const struct policy *poli
         return;
     }
     adjust_source(ask, body, &event);
+    event.admin.adjust.no_credit = !body->credit;
     change_use(worker, ask, limit, body, &event);
 }

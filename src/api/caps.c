@@ -114,15 +114,34 @@ answer_not_found(struct ask *ask, const struct event *event)
     }
 }
 
+/* Too much for this limit, or of somebody it does not count for. */
+static void
+answer_misplaced(struct ask *ask, const struct event *event, const struct limit *limit)
+{
+    const struct admin_cap *cap = &event->admin.cap;
+    char why[200];
+    if (cap->amount > policy_cap_max(limit)) {
+        (void)snprintf(why, sizeof(why), "is more than this limit can count: %lld at the most",
+            (long long)policy_cap_max(limit));
+        answer_field(ask, API_FAULT_FIELD, amount_key(limit), why);
+        return;
+    }
+    (void)snprintf(why, sizeof(why),
+        "limits.%.60s counts per %s; its cap is set for everybody (PUT /api/v1/usage-limits), or in the configuration.",
+        limit->name, per_word(limit->per));
+    answer_fault(ask, API_FAULT_CAP_MISPLACED, why);
+}
+
 static bool
-answer_verdict(struct ask *ask, const struct event *event, const struct verdict *verdict)
+answer_verdict(struct ask *ask, const struct event *event, const struct limit *limit,
+    const struct verdict *verdict)
 {
     switch (verdict->admin) {
     case ADMIN_DONE: return true;
     case ADMIN_NOT_FOUND: answer_not_found(ask, event); break;
     case ADMIN_FULL: answer_fault(ask, API_FAULT_CAPS_FULL, NULL); break;
     case ADMIN_NOT_LOWER: answer_fault(ask, API_FAULT_CAP_HIGHER, NULL); break;
-    default: answer_fault(ask, API_FAULT_CAP_MISPLACED, NULL); break;
+    default: answer_misplaced(ask, event, limit); break;
     }
     return false;
 }
@@ -142,7 +161,7 @@ caps_change(struct api_worker *worker, struct ask *ask, struct event *event,
         answer_fault(ask, API_FAULT_MEMORY, NULL);
     }
     buf_free(&note); /* the engine has its copy */
-    if (!came || !answer_verdict(ask, event, &verdict)) {
+    if (!came || !answer_verdict(ask, event, limit, &verdict)) {
         return false;
     }
     log_line(LOG_INFO, "admin", "%s by %s: limit '%s' of %s%s", what, ask->actor, limit->name,

@@ -190,7 +190,9 @@ take_body(struct ask *ask, enum api api, struct slice body, struct question *que
         call->output_floor = facts.thinking_budget ? facts.thinking_budget + 1 : 0;
         call->output_count = facts.answers;
         call->price_multiplier_pct = pct ? pct : 200;
-        call->cannot_bound = pct == 0 || facts.unknown_field.len > 0;
+        const struct slice by = facts_unbounded_by(&facts);
+        call->cannot_bound = by.len > 0;
+        (void)slice_to_cstr(by, call->unbounded_by, sizeof call->unbounded_by);
     } else {
         answer_error(ask, 400, reason_row(reason)->code, "body: %s", fault.detail);
     }

@@ -30,6 +30,12 @@ amount_add(struct buf *body, const char *command, const char *money_key, const c
     } else if (dollars) {
         number = slice_of(number.ptr + 1, number.len - 1);
     }
+    int64_t down_micros = 0;
+    if (dollars && money_parse(number, MONEY_UP, &micros)
+        && money_parse(number, MONEY_DOWN, &down_micros) && micros != down_micros) {
+        (void)cli_fail("%s: money has at most six decimals, micro-USD; this is '%s'", command, text);
+        return false;
+    }
     if (!dollars || !money_parse(number, MONEY_UP, &micros)) {
         (void)cli_fail("%s: wanted is money such as '5 USD', or a number for a limit that counts "
                        "something else; this is '%s'",

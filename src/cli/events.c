@@ -25,7 +25,7 @@ static const struct column events_columns[] = {
     { "WHAT", COLUMN_LEFT },
 };
 
-/* Money where it is money: a shadow's inputs do not say what is counted. */
+/* Money where it is money. */
 static void
 amount_text(struct json_object *data, const char *name, char out[40])
 {

@@ -128,11 +128,13 @@ print_verdict(struct json_object *answer)
     if (strcmp(verdict, "allowed") == 0) {
         (void)printf("Allowed: %s pays.\n", json_text(answer, "payer"));
     } else {
-        (void)printf("%s: %s (%s%s%s)\n",
+        const char *about = json_text(answer, "because_of");
+        (void)printf("%s: %s (%s%s%s%s%s)\n",
             strcmp(verdict, "wait") == 0 ? "It would wait" : "Refused",
             json_text(answer, "sentence"), json_text(answer, "reason"),
             json_has(answer, "refused_by") ? ", by the limit " : "",
-            json_has(answer, "refused_by") ? json_text(answer, "refused_by") : "");
+            json_has(answer, "refused_by") ? json_text(answer, "refused_by") : "",
+            about[0] ? ", because of " : "", about);
         if (json_number(answer, "retry_after_ms") > 0) {
             char span[32];
             text_duration(json_number(answer, "retry_after_ms"), span);

@@ -123,6 +123,27 @@ add_flags(struct buf *out, struct json_object *row)
     }
 }
 
+/* Of a correction: why, and of what nobody booked as a call: which limit's use, and by how much. */
+static void
+add_correction(struct buf *out, struct json_object *row)
+{
+    struct json_object *inputs = json_member(row, "inputs");
+    struct json_object *limits = json_member(inputs, "limits");
+    buf_add_str(out, json_text(inputs, "note"));
+    for (size_t i = 0; !json_has(row, "request") && i < json_count(limits); i++) {
+        struct json_object *moved = json_item(limits, i);
+        const int64_t delta = json_number(moved, "delta");
+        char money[40];
+        money_text(delta, money);
+        buf_addf(out, "%s(limit %s", out->len ? " " : "", json_text(moved, "limit"));
+        if (json_number(row, "cost_micros") != 0) {
+            buf_addf(out, " %s)", money);
+        } else {
+            buf_addf(out, " %+lld)", (long long)delta);
+        }
+    }
+}
+
 static void
 print_row(struct json_object *row, struct table *table)
 {
@@ -134,6 +155,10 @@ print_row(struct json_object *row, struct table *table)
     if (strcmp(json_text(row, "kind"), "admin") == 0) {
         buf_addf(
             &note, "%s %s", json_text(json_member(row, "inputs"), "verb"), json_text(row, "key"));
+    }
+    const bool corrects = strcmp(json_text(row, "kind"), "adjust") == 0;
+    if (corrects) {
+        add_correction(&note, row);
     }
     add_flags(&note, row);
     table_cell(table, at);
@@ -147,9 +172,14 @@ print_row(struct json_object *row, struct table *table)
         table_cell_money(table, json_number(row, "cost_micros"));
         table_cell(table, json_text(row, "payer"));
     } else {
-        for (int i = 0; i < 4; i++) {
+        table_cell(table, "");
+        table_cell(table, "");
+        if (corrects) {
+            table_cell_money(table, json_number(row, "cost_micros"));
+        } else {
             table_cell(table, "");
         }
+        table_cell(table, "");
     }
     table_cell(table, json_text(row, "source"));
     table_cell(table, buf_cstr(&note));

@@ -11,6 +11,7 @@ static const char *const whose[] = { "account", "key", "thread", "model", "tier"
 
 struct adjust_options {
     const char *request, *limit, *by, *note, *source;
+    bool credit;
     const char *whose[countof(whose)];
 };
 
@@ -80,6 +81,7 @@ command_ledger_adjust(struct cli *cli, int argc, char **argv)
         { "--by", ARGUMENT_TEXT, &options.by, true },
         { "--note", ARGUMENT_TEXT, &options.note, false },
         { "--source", ARGUMENT_TEXT, &options.source, false },
+        { "--credit", ARGUMENT_FLAG, &options.credit, false },
         DOOR_ARGUMENTS(&door),
     };
     if (!arguments_parse(cli, argc, argv, arguments, countof(arguments), &exit_status)) {
@@ -104,6 +106,7 @@ command_ledger_adjust(struct cli *cli, int argc, char **argv)
     body_add(&body, "limit", options.limit);
     body_add(&body, "note", options.note);
     body_add(&body, "source", options.source);
+    body_add(&body, "credit", options.credit ? "true" : NULL);
     exit_status = door_ask(&door, "POST", SLICE("/api/admin/adjust"), buf_slice(&body), &answer);
     if (answer) {
         print_adjusted(answer);

@@ -200,6 +200,30 @@ adjust_call(struct core *core, const struct admin_event *admin)
     return ADMIN_DONE;
 }
 
+/* What is used in the window that is open now. */
+static int64_t
+used_now(
+    struct core *core, const struct limit *limit, const struct whose *whose)
+{
+    const int64_t subject_id = whose_row(core, whose).subject_id;
+    struct meter_slot *slot = subject_id ? work_meter(core->work, subject_id) : NULL;
+    struct meter_row *row = slot && slot->slot.state != SLOT_ABSENT ? &slot->row : NULL;
+    struct standing standing;
+    meters_stand(core, limit, row, max_i64(core->now_ms, row ? row->seen_ms : 0), &standing);
+    return standing.now.settled;
+}
+
+/* A slip must neither open a limit for all that is to come nor be lost at the end of what a meter can say. */
+static enum status_of_admin
+judge_sum(const struct admin_adjust *adjust, int64_t used)
+{
+    const __int128 sum = (__int128)used + adjust->delta;
+    if (sum > MONEY_MICROS_MAX || sum < -MONEY_MICROS_MAX) {
+        return ADMIN_TOO_MUCH;
+    }
+    return adjust->no_credit && adjust->delta < 0 && sum < 0 ? ADMIN_CREDIT : ADMIN_DONE;
+}
+
 static enum status_of_admin
 adjust_meter(struct core *core, const struct admin_event *admin, struct verdict *verdict)
 {
@@ -210,6 +234,10 @@ adjust_meter(struct core *core, const struct admin_event *admin, struct verdict 
     }
     if (!whose_find(core, admin, &whose)) {
         return ADMIN_NOT_FOUND;
+    }
+    const enum status_of_admin judged = judge_sum(&admin->adjust, used_now(core, limit, &whose));
+    if (judged != ADMIN_DONE) {
+        return judged;
     }
     struct subject_row subject = whose_row(core, &whose);
     if (!subject.subject_id) {

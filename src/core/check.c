@@ -167,6 +167,9 @@ refuse_limit(const struct call_state *state, const struct applied *applied, int6
         .cap = applied->cap,
         .ask = ask };
     slice_to_cstr(slice_str(limit->name), refusal->limit_name, sizeof refusal->limit_name);
+    if (limit->per == PER_GROUP) {
+        slice_to_cstr(slice_str(applied->subject.name), refusal->about, sizeof refusal->about);
+    }
     if (limit->window == WINDOW_BUCKET) {
         refuse_bucket(state, applied, refusal);
     } else if (counts_in_steps(limit->counts)) {
@@ -228,6 +231,23 @@ check_bounds(const struct call_state *state, const struct route *route)
     return limits->has_strict && state->call->cannot_bound ? REASON_CANNOT_BOUND : REASON_OK;
 }
 
+/* By the first of its limits that wants a true bound, and because of which field. */
+static void
+refuse_unbounded(const struct call_state *state, enum reason reason, struct verdict *verdict)
+{
+    refuse(verdict, reason);
+    for (int32_t i = 0; reason == REASON_CANNOT_BOUND && i < state->limits.count; i++) {
+        const struct applied *applied = &state->limits.items[i];
+        if (applied->limit->hold == HOLD_MODE_STRICT && applied->cap != CAP_UNLIMITED
+            && limit_enforces(applied->limit)) {
+            slice_to_cstr(slice_str(applied->limit->name), verdict->refusal.limit_name,
+                sizeof verdict->refusal.limit_name);
+            break;
+        }
+    }
+    memcpy(verdict->refusal.about, state->call->unbounded_by, sizeof verdict->refusal.about);
+}
+
 /* False when this limit has no room for the call; then the refusal says why. */
 bool
 check_limit(const struct call_state *state, const struct applied *applied,
@@ -257,7 +277,7 @@ check_limits(const struct call_state *state, const struct route *route, struct v
     bool refused = false;
     const enum reason unbounded = check_bounds(state, route);
     if (unbounded != REASON_OK) {
-        refuse(verdict, unbounded);
+        refuse_unbounded(state, unbounded, verdict);
         return false;
     }
     for (int32_t i = 0; i < state->limits.count; i++) {

@@ -339,6 +339,13 @@ refusal_ledger(struct core *core, const struct refused *refused)
     if (refused->refusal.limit_nth > 1) {
         buf_add_number(&inputs, "nth", refused->refusal.limit_nth);
     }
+    if (refused->refusal.limit_id) {
+        buf_add_str(&inputs, ",\"counts\":");
+        buf_add_json(&inputs, slice_str(count_word((enum count_kind)refused->refusal.counts)));
+    } else if (refused->refusal.about[0]) {
+        buf_add_str(&inputs, ",\"field\":");
+        buf_add_json(&inputs, slice_str(refused->refusal.about));
+    }
     buf_add_number(&inputs, "used", refused->refusal.used);
     buf_add_number(&inputs, "held", refused->refusal.held);
     buf_add_number(&inputs, "cap", refused->refusal.cap);

@@ -374,6 +374,7 @@ add_verdict(struct buf *out, const struct call_state *state, const struct verdic
         add_text(out, "reason", reason_row(refusal->reason)->code);
         add_text(out, "sentence", reason_row(refusal->reason)->sentence);
         add_text(out, "refused_by", refusal->limit_name);
+        add_text(out, "because_of", refusal->about);
         add_i64(out, "retry_after_ms", refusal->retry_after_ms);
         add_i64(out, "waits_up_to_ms", verdict->wait_ms);
     }

@@ -115,6 +115,7 @@ fill_event(struct call *call, struct call_event *event)
     const int64_t speed_pct = price_words_pct((struct slice){ 0 }, facts->speed);
     call->speed_pct = speed_pct ? speed_pct : 200;
     event->cannot_bound = call_cannot_be_bounded(facts);
+    (void)slice_to_cstr(facts_unbounded_by(facts), event->unbounded_by, sizeof event->unbounded_by);
     event->can_count = call_can_count(call);
     call_fill_labels(call, event);
     fill_thread(call, event);

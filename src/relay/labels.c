@@ -63,10 +63,8 @@ call_fill_labels(const struct call *call, struct call_event *event)
     }
 }
 
-/* A field that bears a price of its own, or that nobody here knows, may cost anything. */
 bool
 call_cannot_be_bounded(const struct facts *facts)
 {
-    return facts->unknown_field.len > 0 || facts->priced_field.len > 0 || facts->server_tool.len > 0
-           || facts_price_multiplier_pct(facts) == 0;
+    return facts_unbounded_by(facts).len > 0;
 }

@@ -169,6 +169,9 @@ log_refusal(struct call *call, const struct refusal *refusal, int status)
         log_i64(&line, "held", refusal->held);
         log_i64(&line, "cap", refusal->cap);
         log_i64(&line, "ask", refusal->ask);
+    } else if (refusal->reason == REASON_CANNOT_BOUND) {
+        log_str(&line, "limit", slice_str(refusal->limit_name));
+        log_str(&line, "field", slice_str(refusal->about));
     }
     log_end(&line);
 }

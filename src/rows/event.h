@@ -46,6 +46,7 @@ struct call_event {
     bool routes_failing;         /* the closed ones that are cooling failed, all of them: no limit of theirs */
     char organisation[64];       /* x-tidegate-organisation; empty = the account's own */
     char tags[CALL_TAGS_MAX][64];/* values of policy->tags, in their order; empty = none */
+    char unbounded_by[64];       /* that field; "" = not told */
     bool cannot_bound;           /* a field that may raise the price beyond what can be known: refused under strict */
     bool can_count;              /* its input can be counted, if an estimate of it does not fit: then nobody waits yet */
     char unused[8 - (3 * (HASH_HEX + 1) + 3) % 8]; /* 0 */
@@ -171,6 +172,7 @@ struct adjust_part {
 struct admin_adjust {
     int64_t hold_id; /* of the call; 0 = of what the subject in `cap` has used in the window that is open */
     int64_t delta;   /* is added: micro-USD, or units of the limit */
+    bool no_credit;  /* of what was used: refused where that would leave less than nothing */
     int64_t after_count; /* of a call: how many corrections of it were known when this one was judged */
     int64_t account_id, key_id, thread_id, root_id;
     char model[NAME_MAX_BYTES + 1], provider[64], upstream_model[NAME_MAX_BYTES + 1];
@@ -257,6 +259,7 @@ struct refusal {
     int64_t subject_id;                  /* whose meter; 0 = it has none yet */
     char limit_name[NAME_MAX_BYTES + 1];
     int64_t limit_nth;                   /* of the numbers that bore that name; 0 = not a limit */
+    char about[64];                      /* of a limit per group: which one; of REASON_CANNOT_BOUND: the field */
     int32_t counts, per, window;         /* tbl/counts.h; meaningful with a limit */
     int64_t span_ms;                     /* of a rolling window, or one from first use; else 0 */
     int64_t used, held, cap, ask;        /* micro-USD of a cost limit, else units */
@@ -325,6 +328,8 @@ struct verdict {
         ADMIN_STALE,     /* another correction of the call came first: look again */
         ADMIN_REPEATED,  /* nothing: it was done before, as its receipt says */
         ADMIN_REUSED,    /* under this name something else was done before */
+        ADMIN_CREDIT,    /* no_credit, and it would be one */
+        ADMIN_TOO_MUCH,  /* the sum would be beyond what there is */
     } admin;
     int64_t new_id, new_id_2;
 };

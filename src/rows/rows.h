@@ -127,7 +127,7 @@ struct meter {
     int64_t bound;      /* true worst case of that work */
     int64_t aux;        /* bit i: the i-th percentage of the limit's `warn` was told of, once a window */
 };
-#define METERS_MAX 64 /* of one subject, older windows with open holds included */
+#define METERS_MAX 256 /* of one subject, older windows with open holds included */
 struct meter_row {
     int64_t subject_id;
     int64_t seen_ms, version; /* version 0 = not stored yet */

@@ -21,7 +21,9 @@
     X(GROUP_UNKNOWN, "group_not_found", 404, "There is no such group in the configuration.")                     \
     X(SUBJECT_UNKNOWN, "subject_not_found", 404, "The limit counts for nobody of this name.") \
     X(CAP_NONE, "override_not_found", 404, "Nothing is set there that could be taken back.")                     \
-    X(CAP_MISPLACED, "cap_misplaced", 400, "This limit does not count for whom this would set it, or the amount is beyond what there is.") \
+    X(CAP_MISPLACED, "cap_misplaced", 400, "This limit does not count for whom this would set it.") \
+    X(CREDIT, "credit", 409, "That is more than was used: it would leave a credit, which lets through as much more than the cap. Where that is meant, say so: `credit`: true, or --credit.") \
+    X(TOO_MUCH, "amount_too_large", 400, "With this, more would be counted than a number here can say.") \
     X(CAP_HIGHER, "cap_not_lower", 403, "Whom a thread belongs to may lower what its tree may spend, not raise it or take it away; an admin may.") \
     X(CAPS_FULL, "caps_full", 409, "There is no room for one more; take back what is set there and not needed.")  \
     X(THREAD_UNKNOWN, "thread_not_found", 404, "There is no such thread.")                                       \

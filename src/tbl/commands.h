@@ -146,7 +146,7 @@
     X(ledger_adjust, "ledger adjust",                                                                            \
         "[REQUEST] --by AMOUNT [--limit LIMIT] [--account NAME] [--key ID] [--thread ID] [--model NAME]\n"        \
         "                  [--tier TIER] [--plan NAME] [--group NAME] [--organisation NAME] [--tag VALUE]\n"    \
-        "                  [--note TEXT] [--source NAME]",                                                       \
+        "                  [--note TEXT] [--source NAME] [--credit]",                                                       \
         "correct what a call cost, or what somebody has used of a limit",                                        \
         "REQUEST           a call that is booked, by its x-request-id\n"                                         \
         "--account NAME    instead: what it has used in the window that is open; so too --key ID, --thread ID\n"  \
@@ -155,7 +155,9 @@
         "--limit LIMIT     of which limit; default: the first on what an account may spend a day, week or month\n" \
         "--by AMOUNT       '+5 USD' or '-0.20 USD'; of limits on something else a number\n"                      \
         "--note TEXT       why; it stays on the ledger\n"                                                        \
-        "--source NAME     who says so: a call is corrected once by each (default: who asks)\n"                  \
+        "--source NAME     who says so: a call is corrected once by each (default: who asks); to take back what\n" \
+        "                  was corrected, name another\n"                                                       \
+        "--credit          may leave less than nothing used: as much more than the cap then passes\n"           \
         COMMAND_DOOR_LINES)                                                                                      \
     X(ledger_prune, "ledger prune", "--before WHEN [--dry-run]",                                                 \
         "delete old rows of the ledger, once",                                                                   \

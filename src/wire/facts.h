@@ -103,3 +103,5 @@ bool facts_input_unbounded(const struct facts *facts);
 int64_t facts_price_multiplier_pct(const struct facts *facts);
 /* The same for the words alone, as an answer names them too; empty = the standard one. */
 int64_t price_words_pct(struct slice service_tier, struct slice speed);
+/* What may cost anything: a field that bears a price of its own, or that nobody here knows; empty = nothing. */
+struct slice facts_unbounded_by(const struct facts *facts);

@@ -465,6 +465,25 @@ facts_price_multiplier_pct(const struct facts *facts)
     return price_words_pct(facts->service_tier, facts->speed);
 }
 
+struct slice
+facts_unbounded_by(const struct facts *facts)
+{
+    if (facts->unknown_field.len > 0) {
+        return facts->unknown_field;
+    }
+    if (facts->priced_field.len > 0) {
+        return facts->priced_field;
+    }
+    if (facts->server_tool.len > 0) {
+        return facts->server_tool;
+    }
+    if (facts_price_multiplier_pct(facts) != 0) {
+        return (struct slice){ 0 };
+    }
+    return price_words_pct(facts->service_tier, (struct slice){ 0 }) == 0 ? SLICE("service_tier")
+                                                                         : SLICE("speed");
+}
+
 int64_t
 price_words_pct(struct slice service_tier, struct slice speed)
 {

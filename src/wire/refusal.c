@@ -155,9 +155,15 @@ add_details(struct buf *body, const struct refusal *refusal, int64_t now_ms)
     if (refusal_has_limit(refusal)) {
         add_limit_fields(body, refusal);
     }
+    if (refusal->reason == REASON_CANNOT_BOUND && refusal->limit_name[0]) {
+        buf_add_str(body, ",\"limit\":");
+        buf_add_json(body, slice_str(refusal->limit_name));
+        buf_add_str(body, ",\"field\":");
+        buf_add_json(body, slice_str(refusal->about));
+    }
     if (refusal->resets_at_ms > 0) {
-        char at[32];
-        civil_rfc3339(refusal->resets_at_ms, false, at);
+        char at[32]; /* in whole seconds, and never too early */
+        civil_rfc3339((refusal->resets_at_ms + SECOND_MS - 1) / SECOND_MS * SECOND_MS, false, at);
         buf_addf(body, ",\"resets_at\":\"%s\"", at);
     }
     const int64_t wait_s = refusal_retry_after_s(refusal, now_ms);

@@ -9,7 +9,7 @@
 bool
 refusal_has_limit(const struct refusal *refusal)
 {
-    return refusal->limit_name[0] != '\0';
+    return refusal->limit_name[0] != '\0' && refusal->reason != REASON_CANNOT_BOUND;
 }
 
 /* Sums that belong to many are nobody's to read but as a share. */
@@ -213,9 +213,13 @@ add_limit(struct buf *out, const struct refusal *refusal, struct slice account)
 {
     if (refusal_shared_limit(refusal)) {
         buf_add_str(out, reason_row(refusal->reason)->sentence);
-        buf_addf(out, " A limit shared %s %s is at %lld %%",
-            refusal->per == PER_GATEWAY ? "with" : "by", sharers_of(refusal),
-            (long long)refusal_percent(refusal));
+        buf_addf(out, " A limit shared %s %s", refusal->per == PER_GATEWAY ? "with" : "by",
+            sharers_of(refusal));
+        if (refusal->per == PER_GROUP && refusal->about[0]) {
+            buf_add_char(out, ' ');
+            add_quoted(out, slice_str(refusal->about));
+        }
+        buf_addf(out, " is at %lld %%", (long long)refusal_percent(refusal));
     } else if (refusal->counts == COUNT_REPORTED) {
         add_threshold(out, refusal, account);
     } else {
@@ -275,12 +279,32 @@ add_remedy(struct buf *out, const struct refusal *refusal, int64_t now_ms)
     }
 }
 
+/* Which limit wants a bound, and what has none. */
+static void
+add_unbounded(struct buf *out, const struct refusal *refusal)
+{
+    buf_add_str(out, "The cost of this call cannot be bounded");
+    if (refusal->about[0]) {
+        buf_add_str(out, ": what ");
+        add_quoted(out, slice_str(refusal->about));
+        buf_add_str(out, " in it costs is not known");
+    }
+    if (refusal->limit_name[0]) {
+        buf_add_str(out, refusal->about[0] ? ", and the limit " : ", as the limit ");
+        add_quoted(out, slice_str(refusal->limit_name));
+        buf_add_str(out, refusal->about[0] ? " is strict" : " wants");
+    }
+    buf_add_str(out, refusal->about[0] ? ". Send it without." : ".");
+}
+
 void
 refusal_sentence(const struct refusal *refusal, struct slice detail, struct slice account,
     int64_t now_ms, struct buf *out)
 {
     if (refusal_has_limit(refusal)) {
         add_limit(out, refusal, account);
+    } else if (refusal->reason == REASON_CANNOT_BOUND && detail.len == 0) {
+        add_unbounded(out, refusal);
     } else {
         struct slice sentence = slice_str(reason_row(refusal->reason)->sentence);
         if (detail.len > 0 && slice_ends(sentence, SLICE("."))) {

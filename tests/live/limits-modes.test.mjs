@@ -134,7 +134,8 @@ describe('strict', () => {
       for (const more of odd) {
         const answer = await send(gateway, key, callOf(api, modelIn(api, 'strict'), { limit: 50, more }));
         const message = assertRefusal(answer, api, { status: 402, code: 'cannot_bound', after: null });
-        assert.match(message, /cannot be bounded/);
+        const field = more.tools?.[0].type ?? Object.keys(more)[0];
+        assert.match(message, new RegExp(`cannot be bounded: what "${field}" in it costs is not known, and the limit ".+" is strict`));
       }
       if (api === 'responses') {
         const codex = await send(gateway, key, callOf(api, modelIn(api, 'strict'), { limit: 50, more: odd[0] }), { headers: CODEX });

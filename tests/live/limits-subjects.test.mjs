@@ -150,7 +150,7 @@ describe('subjects', () => {
     assert.deepEqual(await usedOf('purse'), [2 * CALL_MICROS]);
     for (const key of [bob, ada]) { /* ada is of both groups; one of them has nothing left */
       const message = await refused(key, 'gpt-purse', { status: 402, code: 'budget_spent' });
-      assert.match(message, /A limit shared by your group is at 126 % \(limit "purse"\)/);
+      assert.match(message, /A limit shared by your group ".+" is at 126 % \(limit "purse"\)/);
       assert.doesNotMatch(message, /\$0\.00[56]/, 'sums of others are not told');
     }
     await passes(cy, 'gpt-purse');

@@ -236,6 +236,7 @@ describe('threads as their account sees them', () => {
     assert.ok(gateway.command('thread', 'list', '--account', 'ada').threads.some((thread) => thread.id === root.id));
     assert.equal(gateway.command('thread', 'show', root.id).tree[0].spend_limit_micros, 20_000);
     assert.equal(run(['thread', 'limit', root.id, '--set', 'much', '--control', gateway.control]).code, 2);
+    assert.match(run(['account', 'limit', 'ada', '--set', '5.0000001 USD', '--control', gateway.control]).err, /at most six decimals/);
     const limited = run(['account', 'limit', 'ada', '--set', '60 USD', '--control', gateway.control]);
     assert.match(limited.out, /The limit 'day-spend' of account 'ada' is \$60\.00 from now on/);
     const raised = run(['account', 'limit', 'ada', '--raise', '5 USD', '--for', '2h', '--control', gateway.control]);

@@ -167,7 +167,7 @@ describe('the limit of an account', () => {
     const more = await done(gateway, 'POST', '/api/admin/adjust', { request, delta_micros: 60_000_000, note: 'the invoice says more', source: 'invoice' });
     assert.deepEqual([more.request, more.source, more.cost_micros], [request, 'admin:invoice', spent + 60_000_000]);
     assert.equal((await send(gateway, key, small())).status, 402);
-    await refused(gateway, 'POST', '/api/admin/adjust', { request, delta_micros: 1, source: 'invoice' }, 409, 'adjusted_before', /admin:invoice/);
+    await refused(gateway, 'POST', '/api/admin/adjust', { request, delta_micros: 1, source: 'invoice' }, 409, 'adjusted_before', /admin:invoice; by another one .*--source/);
     await refused(gateway, 'POST', '/api/admin/adjust', { request, delta_micros: -70_000_000 }, 400, 'body_field_invalid', /less than nothing/);
     await refused(gateway, 'POST', '/api/admin/adjust', { request: 'req_1', delta_micros: 1 }, 404, 'request_not_found', /no request/);
     await refused(gateway, 'POST', '/api/admin/adjust', { request, delta_micros: 0 }, 400, 'body_field_invalid', /whole number/);
@@ -189,8 +189,8 @@ describe('the limit of an account', () => {
       const rows = gateway.rows('SELECT hold_id FROM hold');
       return rows.length > 0 && rows;
     }, 5000, 20);
-    const open = await tell(gateway, 'POST', '/api/admin/adjust', { request: `req_${hold.hold_id}`, delta_micros: 5 });
-    assert.ok([404, 409].includes(open.status), open.text); /* nothing of it is on the books yet */
+    const open = { request: `req_${hold.hold_id}`, delta_micros: 5 }; /* nothing of it is on the books yet */
+    await refused(gateway, 'POST', '/api/admin/adjust', open, 409, 'request_in_flight', /still in flight/);
     assert.equal((await running).status, 200);
     await mock.models({ 'gpt-live': null });
     await gateway.booked();
@@ -203,6 +203,11 @@ describe('the limit of an account', () => {
     await spend(gateway, 'used', -50_009_000);
     assert.equal((await send(gateway, key, small())).status, 200);
     gateway.addAccount('never-seen');
+    const typo = { account: 'never-seen', delta_micros: -1_000_000_000 };
+    await refused(gateway, 'POST', '/api/admin/adjust', typo, 409, 'credit', /more than was used/);
+    assert.equal((await done(gateway, 'GET', `${WHERE}/status?account=never-seen`)).current_spend, 0);
+    assert.equal((await done(gateway, 'POST', '/api/admin/adjust', { ...typo, credit: true })).delta_micros, -1_000_000_000);
+    await spend(gateway, 'never-seen', 1_000_000_000);
     await spend(gateway, 'never-seen', 77);
     assert.equal((await done(gateway, 'GET', `${WHERE}/status?account=never-seen`)).current_spend, 77);
   });

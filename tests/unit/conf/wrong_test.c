@@ -707,6 +707,27 @@ ten_of_many(void **state)
     buf_free(&yaml);
 }
 
+/* Whoever has forty models may limit each of them by the day. */
+static void
+many_limits_of_one_account(void **state)
+{
+    struct buf yaml = { 0 };
+    buf_add_str(&yaml, P "models:\n");
+    for (int i = 0; i < 40; i++) {
+        buf_addf(&yaml, "  m%d: {routes: [{provider: p}]}\n", i);
+    }
+    buf_add_str(&yaml, "limits:\n");
+    for (int i = 0; i < 40; i++) {
+        buf_addf(&yaml, "  a%d: {counts: requests, per: account, window: day, cap: 9, of: {model: m%d}}\n", i, i);
+    }
+    for (int i = 1; i <= 4; i++) {
+        buf_addf(&yaml, "  r%d: {counts: requests, per: account, window: %dh rolling, cap: 9}\n", i, i);
+    }
+    policy_unref(load(buf_cstr(&yaml)));
+    buf_free(&yaml);
+}
+
+#define MODELS 64
 static void
 too_many_limits(void **state)
 {
@@ -722,16 +743,21 @@ too_many_limits(void **state)
         "t.yaml:28:3: at most 24 limits can apply to one call; this is one more for model 'm'");
 
     buf_clear(&yaml);
-    buf_add_str(&yaml, P "models: {m: {routes: [{provider: p}]}, n: {routes: [{provider: p}]}, o: {routes: [{provider: p}]}}\n"
-                         "limits:\n");
+    buf_add_str(&yaml, P "models:\n");
+    for (int i = 0; i < MODELS; i++) {
+        buf_addf(&yaml, "  m%d: {routes: [{provider: p}]}\n", i);
+    }
+    buf_add_str(&yaml, "limits:\n");
     for (int i = 0; i < METERS_MAX / 2; i++) {
-        buf_addf(&yaml, "  a%d: {counts: cost, per: account, window: %dh from first use, cap: 1 USD, of: {model: %c}}\n", i,
-            i + 1, 'm' + i % 3);
+        buf_addf(&yaml, "  a%d: {counts: cost, per: account, window: day, cap: 1 USD, of: {model: m%d}%s}\n", i, i % MODELS,
+            i < MODELS ? "" : ", zone: Asia/Tokyo");
     }
     policy_unref(load(buf_cstr(&yaml)));
-    buf_add_str(&yaml, "  b: {counts: in_flight, per: account, cap: 1, of: {model: o}}\n");
-    assert_refused(buf_cstr(&yaml), "t.yaml:36:3: too many limits per account: their meters must fit into one row "
-                                    "of 64; a calendar limit takes two, a rolling one 21");
+    buf_add_str(&yaml, "  b: {counts: in_flight, per: account, cap: 1, of: {model: m0}}\n");
+    char message[200];
+    (void)snprintf(message, sizeof message, "t.yaml:%d:3: too many limits per account: their meters must fit into one row "
+                   "of %d; a calendar limit takes two, a rolling one 21", 3 + MODELS + METERS_MAX / 2 + 1, METERS_MAX);
+    assert_refused(buf_cstr(&yaml), message);
     buf_free(&yaml);
 }
 
@@ -830,6 +856,7 @@ main(void)
         CASE("several findings are told at once, by their place", several_at_once),
         CASE("ten findings are shown and the rest counted", ten_of_many),
         CASE("more limits than a call or a subject can carry are refused", too_many_limits),
+        CASE("whoever has forty models may limit each of them by the day", many_limits_of_one_account),
         CASE("a damaged file never does more than being refused", damaged_texts),
         CASE("a file that cannot be read says why", unreadable_files),
         CASE("commands that do not serve need no secrets", without_secrets),

@@ -602,7 +602,7 @@ a_refusal_is_written_with_its_inputs(void **state)
     assert_int_equal(row->reason, REASON_COST_SPENT);
     assert_int_equal(row->policy_ver, 1);
     assert_string_equal(row->model, "paid");
-    const char expected[] = "{\"v\":1,\"limit\":\"day\",\"used\":0,\"held\":0,\"cap\":50,\"ask\":120,\"resets_at_ms\":1790812800000,"
+    const char expected[] = "{\"v\":1,\"limit\":\"day\",\"counts\":\"cost\",\"used\":0,\"held\":0,\"cap\":50,\"ask\":120,\"resets_at_ms\":1790812800000,"
                             "\"retry_after_ms\":0,\"body_bytes\":1000000,\"output_limit\":10,\"api\":\"chat\",\"stream\":true,"
                             "\"input_bytes\":100,\"answers\":1,\"price_pct\":100}";
     assert_int_equal(row->inputs.len, sizeof expected - 1);

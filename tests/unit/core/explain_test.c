@@ -299,7 +299,7 @@ each_reason_is_explained(void **state)
         { too_fast, REASON_RATE, "other limits, in configuration order", "pace" },
         { too_many_at_once, REASON_IN_FLIGHT, "other limits, in configuration order", "parallel" },
         { unpriced, REASON_UNPRICED, "routes: eligible, ranked, first that all its limits admit", NULL },
-        { cannot_bound, REASON_CANNOT_BOUND, "routes: eligible, ranked, first that all its limits admit", NULL },
+        { cannot_bound, REASON_CANNOT_BOUND, "routes: eligible, ranked, first that all its limits admit", "day" },
         { routes_exhausted, REASON_ROUTES_EXHAUSTED, "routes: eligible, ranked, first that all its limits admit", NULL },
         { routes_cooling, REASON_ROUTES_COOLING, "routes: eligible, ranked, first that all its limits admit", NULL },
         { routes_failing, REASON_ROUTES_FAILING, "routes: eligible, ranked, first that all its limits admit", NULL },

@@ -276,10 +276,25 @@ sentence_names_who_what_and_when(void **state)
         .used = 42,
         .cap = 40,
         .resets_at_ms = NOW_MS };
+    struct refusal of_group = shared;
+    of_group.per = PER_GROUP;
+    strcpy(of_group.about, "research");
+    const struct refusal unbounded = {
+        .reason = REASON_CANNOT_BOUND, .limit_name = "day", .about = "web_search_options"
+    };
+    const struct refusal unbounded_somehow = { .reason = REASON_CANNOT_BOUND, .limit_name = "day" };
     const struct {
         struct refusal refusal;
         const char *detail, *account, *sentence;
     } rows[] = {
+        { of_group, "", "ada",
+            "The budget is spent. A limit shared by your group \"research\" is at 95 % (limit \"month-spend\"). It "
+            "opens again on 2026-12-01 00:00 UTC. Ask your operator to raise it." },
+        { unbounded, "", "ada",
+            "The cost of this call cannot be bounded: what \"web_search_options\" in it costs is not known, and the "
+            "limit \"day\" is strict. Send it without. Ask your operator." },
+        { unbounded_somehow, "", "ada",
+            "The cost of this call cannot be bounded, as the limit \"day\" wants. Ask your operator." },
         { spent(), "", "ada",
             "Account \"ada\" has spent $5.00 of $5.00 (limit \"month-spend\"). It opens again on "
             "2026-12-01 00:00 UTC. Ask your operator to raise it." },
