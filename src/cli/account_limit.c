@@ -33,7 +33,8 @@ amount_add(struct buf *body, const char *command, const char *money_key, const c
     int64_t down_micros = 0;
     if (dollars && money_parse(number, MONEY_UP, &micros)
         && money_parse(number, MONEY_DOWN, &down_micros) && micros != down_micros) {
-        (void)cli_fail("%s: money has at most six decimals, micro-USD; this is '%s'", command, text);
+        (void)cli_fail(
+            "%s: money has at most six decimals, micro-USD; this is '%s'", command, text);
         return false;
     }
     if (!dollars || !money_parse(number, MONEY_UP, &micros)) {

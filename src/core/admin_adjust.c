@@ -202,8 +202,7 @@ adjust_call(struct core *core, const struct admin_event *admin)
 
 /* What is used in the window that is open now. */
 static int64_t
-used_now(
-    struct core *core, const struct limit *limit, const struct whose *whose)
+used_now(struct core *core, const struct limit *limit, const struct whose *whose)
 {
     const int64_t subject_id = whose_row(core, whose).subject_id;
     struct meter_slot *slot = subject_id ? work_meter(core->work, subject_id) : NULL;

@@ -11,7 +11,7 @@
     X(PLAN_UNKNOWN, "plan_unknown", 400, "There is no such plan.")                                               \
     X(KEY_UNKNOWN, "key_not_found", 404, "There is no such key.")                                                \
     X(WEBHOOK_UNKNOWN, "webhook_not_found", 404, "The configuration has no webhook of this name.")                \
-    X(REQUEST_UNKNOWN, "request_not_found", 404, "There is no request of this id, or its rows were older than they are kept.")                              \
+    X(REQUEST_UNKNOWN, "request_not_found", 404, "There is no request of this id, or its rows were older than they are kept; a refusal is booked within a second.")                              \
     X(REQUEST_UNBOOKED, "request_not_found", 404, "A request of this form of id was answered before the gate decided anything: it cost nothing, and only a log line tells of it.") \
     X(CONFIG_NONE, "configuration_none", 409, "There is no configuration to read again: this is a sandbox, or no gateway runs.") \
     X(CONFIG_WRONG, "configuration_wrong", 409, "The configuration stays as it was.")                            \

@@ -481,7 +481,7 @@ facts_unbounded_by(const struct facts *facts)
         return (struct slice){ 0 };
     }
     return price_words_pct(facts->service_tier, (struct slice){ 0 }) == 0 ? SLICE("service_tier")
-                                                                         : SLICE("speed");
+                                                                          : SLICE("speed");
 }
 
 int64_t

@@ -224,8 +224,8 @@ describe('the control plane of a gateway', () => {
     assert.equal(gateway.command('ledger', '--until', '2001-01-01').rows.length, 0);
     assert.equal(gateway.command('ledger', members['ada-request']).rows[0].request, members['ada-request']);
     for (const [id, sentence] of [
-      ['req_1', 'There is no request of this id, or its rows were older than they are kept.'],
-      ['nonsense', 'There is no request of this id, or its rows were older than they are kept.'],
+      ['req_1', 'There is no request of this id, or its rows were older than they are kept; a refusal is booked within a second.'],
+      ['nonsense', 'There is no request of this id, or its rows were older than they are kept; a refusal is booked within a second.'],
       [(await ask(`${gateway.url}/v1/chat/completions`, { key: 'tg-nobody', body: {} })).request_id, 'answered before the gate'],
     ]) {
       const done = run(['ledger', id, ...control]);
