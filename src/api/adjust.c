@@ -57,8 +57,7 @@ take_part(struct booked_call *call, struct slice item)
 
 /* The limits that count cost and are in force, whatever they are called now. */
 static void
-find_limits(
-    struct booked_call *call, const struct policy *policy, const struct limit_defs *defs)
+find_limits(struct booked_call *call, const struct policy *policy, const struct limit_defs *defs)
 {
     struct admin_adjust *adjust = call->adjust;
     adjust->part_count = 0;
@@ -231,9 +230,9 @@ correct_call(struct api_worker *worker, struct ask *ask, const struct policy *po
 {
     struct verdict verdict = { .admin = ADMIN_STALE };
     for (int tries = 0; tries < STALE_TRIES && verdict.admin == ADMIN_STALE; tries++) {
-        struct booked_call call = { .adjust = &event->admin.adjust,
-            .source = event->admin.actor,
-            .hold_id = body->request };
+        struct booked_call call = {
+            .adjust = &event->admin.adjust, .source = event->admin.actor, .hold_id = body->request
+        };
         if (!read_call(worker, ask, policy, &call, body->delta_micros)) {
             return;
         }

@@ -222,7 +222,8 @@ answer_request(struct api_worker *worker, struct ask *ask, struct request *reque
         return;
     }
     struct limit_defs defs = { 0 };
-    if (request->recorded && !defs_read(worker, ask, &defs)) { /* what a row names was there before it */
+    if (request->recorded
+        && !defs_read(worker, ask, &defs)) { /* what a row names was there before it */
         return;
     }
     if (request->recorded) {

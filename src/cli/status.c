@@ -149,8 +149,8 @@ meter_cap_by(struct json_object *meter, struct buf *out)
     const char *group = json_text(meter, "cap_group");
     if (strcmp(by, "default") != 0) {
         buf_add_str(out, strcmp(by, "api_default") == 0 ? "set for all"
-                          : strcmp(by, "asked") == 0     ? "asked by the client"
-                                                         : by);
+                         : strcmp(by, "asked") == 0     ? "asked by the client"
+                                                        : by);
     }
     if (group[0]) {
         buf_addf(out, " %s", group);

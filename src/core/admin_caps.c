@@ -234,7 +234,8 @@ put_cap(struct core *core, const struct admin_event *admin, const struct whose *
         return ADMIN_NOT_LOWER;
     }
     struct subject_row row = whose_row(core, whose);
-    if (cap->set == SET_CAP) { /* whoever may set one goes before what the client asked for until then */
+    if (cap->set
+        == SET_CAP) { /* whoever may set one goes before what the client asked for until then */
         forget_asked(&row, limit->set_id);
     }
     int32_t at = set_index(&row, limit->set_id, cap->set);

@@ -18,8 +18,7 @@ cap_tier_word(enum cap_tier tier)
 }
 
 const struct cap_set *
-cap_set_find(
-    const struct subject_row *row, int64_t set_id, enum cap_set_kind kind, int64_t now_ms)
+cap_set_find(const struct subject_row *row, int64_t set_id, enum cap_set_kind kind, int64_t now_ms)
 {
     for (int32_t i = 0; i < row->set_count; i++) {
         const struct cap_set *set = &row->sets[i];
@@ -43,9 +42,8 @@ cap_set_ask(struct subject_row *row, int64_t set_id, int64_t amount, int64_t now
         return false;
     }
     row->set_count += at == row->set_count;
-    row->sets[at] = (struct cap_set){
-        .set_id = set_id, .kind = SET_ASKED, .amount = amount, .set_ms = now_ms
-    };
+    row->sets[at] =
+        (struct cap_set){ .set_id = set_id, .kind = SET_ASKED, .amount = amount, .set_ms = now_ms };
     return true;
 }
 
@@ -167,9 +165,8 @@ static void
 lower_to_asked(const struct core *core, const struct limit *limit, const struct caller *caller,
     const struct subject_key *own, const struct subject_row *row, struct cap_ruling *ruling)
 {
-    const int64_t now_asked = caller->call && limit_may_be_asked(limit, own)
-                                  ? caller->call->spend_limit_micros
-                                  : 0;
+    const int64_t now_asked =
+        caller->call && limit_may_be_asked(limit, own) ? caller->call->spend_limit_micros : 0;
     const struct cap_set *asked =
         row ? cap_set_find(row, limit->set_id, SET_ASKED, core->now_ms) : NULL;
     if (now_asked > 0 && cap_is_less(now_asked, ruling->cap)) {

@@ -9,8 +9,8 @@ keep_asked_cap(const struct call_state *state, struct subject_row *row)
     for (int32_t i = 0; i < state->limits.count; i++) {
         const struct applied *applied = &state->limits.items[i];
         if (limit_may_be_asked(applied->limit, &applied->subject)) {
-            (void)cap_set_ask(row, applied->limit->set_id, state->call->spend_limit_micros,
-                state->core->now_ms);
+            (void)cap_set_ask(
+                row, applied->limit->set_id, state->call->spend_limit_micros, state->core->now_ms);
         }
     }
 }

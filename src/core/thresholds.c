@@ -44,8 +44,7 @@ static int32_t
 set_index(const struct subject_row *row, int64_t set_id)
 {
     int32_t i = 0;
-    while (
-        i < row->set_count && (row->sets[i].set_id != set_id || row->sets[i].kind != SET_CAP)) {
+    while (i < row->set_count && (row->sets[i].set_id != set_id || row->sets[i].kind != SET_CAP)) {
         i++;
     }
     return i;

@@ -12,8 +12,8 @@ numbers_read(struct engine *engine, struct numbers *numbers)
     struct limit_def_row row;
     enum status status = STATUS_OK;
     numbers->count = 0;
-    while ((status = store_limit_def_at(engine->store, (int64_t)numbers->count, &row))
-           == STATUS_OK) {
+    while (
+        (status = store_limit_def_at(engine->store, (int64_t)numbers->count, &row)) == STATUS_OK) {
         if (numbers->count == numbers->cap) {
             const size_t cap = numbers->cap ? numbers->cap * 2 : 64;
             struct limit_def_row *grown = realloc(numbers->rows, cap * sizeof(*grown));
@@ -87,14 +87,14 @@ sets_of_another(const struct numbers *numbers, int64_t set_id, const struct limi
 /* The newest definition by that name, or of the number that it had, that counted the same per the same: what was
  * set for it goes on, also where something else was tried in between. 0: none. */
 static int64_t
-sets_of_same(const struct numbers *numbers, const struct limit *limit,
-    const struct limit_def_row *known)
+sets_of_same(
+    const struct numbers *numbers, const struct limit *limit, const struct limit_def_row *known)
 {
     const struct limit_def_row *found = NULL;
     for (size_t i = 0; i < numbers->count; i++) {
         const struct limit_def_row *row = &numbers->rows[i];
-        const bool its = (known && row->limit_id == known->limit_id)
-                         || strcmp(row->name, limit->name) == 0;
+        const bool its =
+            (known && row->limit_id == known->limit_id) || strcmp(row->name, limit->name) == 0;
         if (its && strcmp(row->thing, limit->thing) == 0
             && (!found || row->since_ms >= found->since_ms)
             && !sets_of_another(numbers, row->set_id, known)) {

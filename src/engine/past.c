@@ -52,7 +52,8 @@ judge_limit(const struct policy *policy, const struct ledger_row *row,
     const bool ignores_held = in_steps(limit) && limit->hold == HOLD_MODE_NONE;
     past->ask = refused ? call->ask : ask_of(policy, row, call, recorded, limit);
     past->used = recorded->settled;
-    if (limit->counts == COUNT_REPORTED) { /* compared, never asked; or it was not known what is used */
+    if (limit->counts
+        == COUNT_REPORTED) { /* compared, never asked; or it was not known what is used */
         past->fits = !refused || !stops;
         return;
     }

@@ -56,8 +56,7 @@ replay_subject(struct replay *replay, const struct subject_row *row)
     own.version = 0;
     own.set_count = 0;
     for (int32_t i = 0; i < row->set_count; i++) {
-        const uintptr_t known =
-            (uintptr_t)map_get(&replay->limits, (uint64_t)row->sets[i].set_id);
+        const uintptr_t known = (uintptr_t)map_get(&replay->limits, (uint64_t)row->sets[i].set_id);
         if (known) {
             own.sets[own.set_count] = row->sets[i];
             own.sets[own.set_count++].set_id = replay->policy->limits[known - 1].set_id;

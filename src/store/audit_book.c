@@ -91,9 +91,8 @@ requests_of(struct auditing *auditing, const struct limit_def_row *limit,
     const struct ledger_row *row, const struct counted *counted)
 {
     const bool nothing_left = row->kind == LEDGER_RELEASE && row->attempt == 0;
-    const uint64_t hash =
-        hash_pair(hash_pair((uint64_t)row->hold_id, (uint64_t)limit->limit_id),
-            hash_pair((uint64_t)counted->subject_id, (uint64_t)counted->from));
+    const uint64_t hash = hash_pair(hash_pair((uint64_t)row->hold_id, (uint64_t)limit->limit_id),
+        hash_pair((uint64_t)counted->subject_id, (uint64_t)counted->from));
     if (nothing_left || audit_get(&auditing->holds, row->hold_id)
         || map_get(&auditing->requests, hash)) {
         return 0;
@@ -104,8 +103,8 @@ requests_of(struct auditing *auditing, const struct limit_def_row *limit,
 
 /* What the row adds to what the meter has settled. */
 static int64_t
-settled_by(struct auditing *auditing, const struct limit_def_row *limit, const struct ledger_row *row,
-    const struct counted *counted)
+settled_by(struct auditing *auditing, const struct limit_def_row *limit,
+    const struct ledger_row *row, const struct counted *counted)
 {
     if (row->kind == LEDGER_ADJUST && counted->has_delta) {
         return counted->delta;
@@ -144,8 +143,8 @@ audit_book(struct auditing *auditing, const struct ledger_row *row, struct slice
                 "ledger row %lld counted for limit '%s', but its subject is not there",
                 (long long)row->id, limit->name);
         }
-        struct sum *sum = subject ? audit_sum_of(auditing, limit->limit_id,
-                              subject->row.subject_id, counted.window_ms)
+        struct sum *sum = subject ? audit_sum_of(
+                              auditing, limit->limit_id, subject->row.subject_id, counted.window_ms)
                                   : NULL;
         if (sum) {
             sum->settled += settled;

@@ -111,8 +111,8 @@ name_sum(struct auditing *auditing, const struct sum *sum, char out[320])
     if (sum->window_ms != 0) {
         civil_rfc3339(sum->window_ms, false, window);
     }
-    (void)snprintf(out, 320, "limit '%s' of %s%s%s", limit ? limit->name : "(replaced)",
-        subject, window[0] ? ", window from " : "", window);
+    (void)snprintf(out, 320, "limit '%s' of %s%s%s", limit ? limit->name : "(replaced)", subject,
+        window[0] ? ", window from " : "", window);
 }
 
 /* A window that is over may have left its row; one that cannot be over must be there. */
