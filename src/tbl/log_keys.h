@@ -43,6 +43,7 @@
     X("held", "What calls in flight hold of it.")                                                  \
     X("cap", "Its cap.")                                                                           \
     X("ask", "What the call would have taken.")                                                    \
+    X("field", "The field of the request that has no bound.")                                      \
     X("peer", "The client's address.")                                                             \
     X("path", "The path that was asked for.")                                                      \
     X("version", "Of the program.")                                                                \

@@ -11,7 +11,7 @@ import { after, before, test } from 'node:test';
 import { Gateway, Mock, ask, callOf, modelsOn, providersOn } from './harness.mjs';
 
 const SOURCE = process.env.TIDEGATE_SOURCE_ROOT ?? path.resolve(import.meta.dirname, '../..');
-const ROW = /X\((\w+), (\w+), "([^"]+)", (\w+), (\w+), ([01]), "/g;
+const ROW = /X\((\w+), (\w+), "([^"]+)", (\w+), (\w+), ([01]), (?:READ|ONCE|ANEW), "/g;
 const API_OF = {
   '/v1/chat/completions': 'chat',
   '/v1/responses': 'responses',
