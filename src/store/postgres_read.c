@@ -1,11 +1,12 @@
-/* store/postgres_read.c: the reader door. A reader has its own connection, which may only read; each read is
- * one statement and so one snapshot. Rows come one by one, so that a long answer is never in memory whole. */
+/* store/postgres_read.c: the reader door. A reader has its own connection, which may only read; each
+ * statement is one snapshot. Rows come one by one, so that a long answer is never in memory whole. */
 #include "store/postgres_priv.h"
 
 #include <poll.h>
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "store/ledger_read.h"
 
 struct postgres_reader {
     struct store_reader base; /* first */
@@ -261,15 +262,7 @@ static enum status
 read_ledger(struct store_reader *reader, const struct ledger_filter *filter,
     ledger_callback *callback, void *user)
 {
-    struct ledger_filter rest = *filter;
-    int32_t left = filter->limit > 0 ? filter->limit : LEDGER_READ_ROWS_DEFAULT;
-    const enum status status =
-        read_ledger_by(reader, STATEMENT_READ_LEDGER, filter, &left, callback, user);
-    if (status != STATUS_OK || filter->id == 0 || left <= 0) {
-        return status;
-    }
-    rest.limit = left; /* what others wrote of it under lower numbers */
-    return read_ledger_by(reader, STATEMENT_READ_LEDGER_OF_OTHERS, &rest, &left, callback, user);
+    return ledger_read(reader, filter, read_ledger_by, callback, user);
 }
 
 static enum status

@@ -1,11 +1,12 @@
-/* store/sqlite_read.c: the reader door. A reader has its own read-only connection; each read is one
- * statement and so one snapshot, which ends with it or with its time: a snapshot that is held long
+/* store/sqlite_read.c: the reader door. A reader has its own read-only connection; each statement is
+ * one snapshot, which ends with it or with its time: a snapshot that is held long
  * keeps the log from starting anew. */
 #include "store/sqlite_priv.h"
 
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "store/ledger_read.h"
 
 #define STEPS_PER_LOOK 10000 /* of SQLite's machine, between two looks at the clock: about 1 ms */
 
@@ -153,15 +154,7 @@ static enum status
 read_ledger(struct store_reader *reader, const struct ledger_filter *filter,
     ledger_callback *callback, void *user)
 {
-    struct ledger_filter rest = *filter;
-    int32_t left = filter->limit > 0 ? filter->limit : LEDGER_READ_ROWS_DEFAULT;
-    const enum status status =
-        read_ledger_by(reader, STATEMENT_READ_LEDGER, filter, &left, callback, user);
-    if (status != STATUS_OK || filter->id == 0 || left <= 0) {
-        return status;
-    }
-    rest.limit = left; /* what others wrote of it under lower numbers */
-    return read_ledger_by(reader, STATEMENT_READ_LEDGER_OF_OTHERS, &rest, &left, callback, user);
+    return ledger_read(reader, filter, read_ledger_by, callback, user);
 }
 
 static enum status
