@@ -333,7 +333,7 @@ write_results() {
         tell_load
         echo
         print_tables
-    } | write_chapter 'Decisions'
+    } | write_chapter "Decisions${STORE:+ on PostgreSQL, beside SQLite}"
 }
 
 # ---

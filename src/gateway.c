@@ -11,6 +11,7 @@
 #include "api/api.h"
 #include "base/machine.h"
 #include "base/place.h"
+#include "base/plural.h"
 #include "base/secret.h"
 #include "cli/cli.h"
 #include "conf/conf.h"
@@ -688,8 +689,9 @@ command_serve(struct cli *cli, int argc, char **argv)
     }
     if (unbooked_count > 0) {
         log_line(LOG_ERROR, "stopped",
-            "the ledger could not be written: %lld calls are booked by what they hold at the next start",
-            (long long)unbooked_count);
+            "the ledger could not be written: %lld call%s %s booked by what %s at the next start",
+            (long long)unbooked_count, plural_s(unbooked_count), plural_are(unbooked_count),
+            unbooked_count == 1 ? "it holds" : "they hold");
         return EXIT_FAILED;
     }
     log_line(LOG_INFO, "stopped", "all calls are booked");

@@ -4,11 +4,12 @@
 
 #include <stdio.h>
 
+#include "base/clock.h"
 #include "log/log.h"
 #include "wire/json.h"
 
 #define CALL_ROWS_MAX 1000
-#define STALE_TRIES   5
+#define STALE_TRIES   32
 
 /* --- The call as it is on the books. */
 
@@ -132,16 +133,20 @@ take_hold(void *user, const struct hold_row *row)
     return !call->open;
 }
 
-/* Nothing is on the books of it: it runs still, or there is none. */
-static void
-answer_unbooked(struct api_worker *worker, struct ask *ask, int64_t hold_id)
+/* Of a call that runs rows of earlier attempts may be on the books, which do not tell all that it will have counted
+ * for: so this is asked before they are read. False: answered. */
+static bool
+is_over(struct api_worker *worker, struct ask *ask, int64_t hold_id)
 {
     struct open_call call = { .hold_id = hold_id };
     if (store_read_holds(worker->reader, take_hold, &call) != STATUS_OK) {
         worker_read_failed(worker, ask);
-        return;
+        return false;
     }
-    answer_fault(ask, call.open ? API_FAULT_REQUEST_OPEN : API_FAULT_REQUEST_UNKNOWN, NULL);
+    if (call.open) {
+        answer_fault(ask, API_FAULT_REQUEST_OPEN, NULL);
+    }
+    return !call.open;
 }
 
 /* False: answered. */
@@ -150,20 +155,23 @@ read_call(struct api_worker *worker, struct ask *ask, const struct policy *polic
     struct booked_call *call, int64_t delta)
 {
     const struct ledger_filter filter = { .kind = -1, .limit = CALL_ROWS_MAX, .id = call->hold_id };
-    worker_catch_up(worker, ask);
+    call->adjust->read_ms = clock_wall_ms();
+    worker_catch_up(worker, ask, false);
+    if (!is_over(worker, ask, call->hold_id)) {
+        return false;
+    }
     if (store_read_ledger(worker->reader, &filter, take_row, call) != STATUS_OK) {
         worker_read_failed(worker, ask);
         return false;
     }
     if (!call->found) {
-        answer_unbooked(worker, ask, call->hold_id);
+        answer_fault(ask, API_FAULT_REQUEST_UNKNOWN, NULL);
         return false;
     }
     if (call->done_before) {
         char why[128];
         (void)snprintf(why, sizeof(why),
-            "%s; by another one (`source`, --source) it can be again, also to take that back.",
-            call->source);
+            "%s; by another `source` it can be again, also to take that back.", call->source);
         answer_fault(ask, API_FAULT_ADJUSTED, why);
         return false;
     }
@@ -218,7 +226,9 @@ render_call(struct ask *ask, const struct booked_call *call, int64_t delta_micro
     put_id(out, "request", "req_", call->hold_id);
     put_text(out, "source", call->source);
     put_i64(out, "delta_micros", delta_micros);
+    put_i64(out, "cost_before_micros", call->cost_micros);
     put_i64(out, "cost_micros", money_add(call->cost_micros, delta_micros));
+    put_new_id(out, "row", "");
     answer_end(ask);
 }
 
@@ -257,6 +267,11 @@ adjust_call(struct api_worker *worker, struct ask *ask, const struct policy *pol
     const struct adjust_body *body)
 {
     struct event event = admin_event(ask, ADMIN_ADJUST);
+    if (body->delta && body->delta_micros == 0) {
+        answer_field(
+            ask, API_FAULT_FIELD, "delta", "has no unit: for what a call cost say `delta_micros`");
+        return;
+    }
     if (body->delta_micros == 0) {
         answer_field(
             ask, API_FAULT_FIELD, "delta_micros", "is missing: what the call cost more or less");
@@ -270,7 +285,10 @@ adjust_call(struct api_worker *worker, struct ask *ask, const struct policy *pol
     adjust_source(ask, body, &event);
     event.admin.adjust.hold_id = body->request;
     event.admin.adjust.delta = body->delta_micros;
+    /* Two that read the same sum would take turns in being too late. Of other gateways one must look again. */
+    (void)pthread_mutex_lock(&worker->api->correcting);
     correct_call(worker, ask, policy, body, &event);
+    (void)pthread_mutex_unlock(&worker->api->correcting);
 }
 
 void

@@ -2,6 +2,7 @@
  * can count for. */
 #include "api/adjust_priv.h"
 
+#include "base/plural.h"
 #include "log/log.h"
 
 #define LISTED_MAX 20 /* names in a sentence that says which there are */
@@ -175,9 +176,14 @@ name_is_known(struct api_worker *worker, struct ask *ask, const struct policy *p
         worker_read_failed(worker, ask);
     } else if (!known.found) {
         struct buf text = { 0 };
-        buf_addf(&text, "'%s'; there %s %s%s.", name, known.count == 1 ? "is" : "are",
-            known.count ? buf_cstr(&known.listed) : "none yet",
-            known.count > LISTED_MAX ? ", and more" : "");
+        buf_addf(&text, "'%s'", name);
+        if (kind == SUBJECT_TAG) { /* what others' calls said is not handed around */
+            buf_add_str(&text, ": no call that is counted had this tag.");
+        } else {
+            buf_addf(&text, "; there %s %s%s.", plural_are(known.count),
+                known.count ? buf_cstr(&known.listed) : "none yet",
+                known.count > LISTED_MAX ? ", and more" : "");
+        }
         answer_fault(ask, API_FAULT_SUBJECT_UNKNOWN, buf_cstr(&text));
         buf_free(&text);
     }
@@ -249,9 +255,13 @@ static bool
 take_delta(
     struct ask *ask, const struct limit *limit, const struct adjust_body *body, int64_t *delta)
 {
+    if (body->delta && !body->delta_micros && limit->counts == COUNT_COST) {
+        answer_field(ask, API_FAULT_FIELD, "delta", API_MONEY_WANTED "`delta_micros`");
+        return false;
+    }
     if (body->delta_micros && (body->delta || limit->counts != COUNT_COST)) {
         answer_field(ask, API_FAULT_FIELD, "delta_micros",
-            "is of limits that count cost; of others say 'delta'");
+            "is money, and this limit does not count cost: say `delta`");
         return false;
     }
     *delta = body->delta_micros ? body->delta_micros : body->delta;
@@ -283,6 +293,7 @@ render_use(struct ask *ask, const struct limit *limit, const struct adjust_body 
     put_text(out, "limit", limit->name);
     put_text(out, "source", event->admin.actor);
     put_i64(out, limit->counts == COUNT_COST ? "delta_micros" : "delta", event->admin.adjust.delta);
+    put_new_id(out, "row", "");
     answer_end(ask);
 }
 

@@ -18,7 +18,7 @@ ask_make(struct api_loop *loop)
     if (ask) {
         list_init(&ask->node);
         ask->loop = loop;
-        ask->now_ms = clock_wall_ms();
+        ask->now_ms = engine_books_ms(loop->api->options.engine);
         ask->body.limit_bytes = (size_t)API_BODY_BYTES_MAX;
     }
     return ask;
@@ -177,6 +177,9 @@ work_on(struct api_worker *worker, struct ask *ask)
     if (auth_allow(worker, ask) && !receipt_answers(worker, ask)) {
         ask_handle(worker, ask);
         receipt_answers_refusal(worker, ask);
+    }
+    if (ask->endpoint == ENDPOINT_ADJUST && ask->status == 200) {
+        adjust_tell(worker, ask);
     }
     if (ask->out.failed || ask->headers.failed) {
         ask->out.limit_bytes = 0;
@@ -477,6 +480,7 @@ api_open(const struct api_options *options, struct api_plane **out, struct api_e
     api->started_mono_ms = clock_mono_ms();
     list_init(&api->queue);
     check(pthread_mutex_init(&api->lock, NULL) == 0);
+    check(pthread_mutex_init(&api->correcting, NULL) == 0);
     check(pthread_cond_init(&api->work_came, NULL) == 0);
     const int threads = options->threads ? API_THREADS : 0;
     enum status status = worker_open(api, API_THREADS, error);
@@ -536,6 +540,7 @@ api_free(struct api_plane *api)
         worker_free(&api->workers[i]);
     }
     (void)pthread_cond_destroy(&api->work_came);
+    (void)pthread_mutex_destroy(&api->correcting);
     (void)pthread_mutex_destroy(&api->lock);
     free(api);
 }
@@ -551,7 +556,9 @@ api_wake(struct api_plane *api, uint32_t loop)
 int
 api_do(struct api_plane *api, const char *actor, const struct api_call *call, struct buf *out)
 {
-    struct ask ask = { .control = true, .local = true, .now_ms = clock_wall_ms() };
+    struct ask ask = {
+        .control = true, .local = true, .now_ms = engine_books_ms(api->options.engine)
+    };
     list_init(&ask.node);
     (void)slice_to_cstr(slice_str(actor), ask.actor, sizeof(ask.actor));
     struct slice query = call->target;

@@ -18,6 +18,8 @@ _Static_assert(API_REPLY_LOOPS == API_THREADS + 1, "one more is api_do's");
 #define API_ANSWER_BYTES_MAX ((size_t)32 << 20)
 #define IDEMPOTENCY_KEY_BYTES_MAX 255
 #define API_VERDICT_WAIT_MS 30000               /* then the client is told that we do not know */
+/* Sentences name other fields in backticks: the command line has its own words for them (cli/door.c). */
+#define API_MONEY_WANTED "has no unit, and this limit counts cost: say "
 
 enum api_fault {
     API_FAULT_ADMIN_REMOTE,
@@ -29,6 +31,7 @@ enum api_fault {
     API_FAULT_KEY_UNKNOWN,
     API_FAULT_WEBHOOK_UNKNOWN,
     API_FAULT_REQUEST_UNKNOWN,
+    API_FAULT_REQUEST_ELSEWHERE,
     API_FAULT_REQUEST_UNBOOKED,
     API_FAULT_CONFIG_NONE,
     API_FAULT_CONFIG_WRONG,
@@ -105,7 +108,7 @@ struct ask {
     char actor[32];             /* for the ledger */
     bool may_read_all;
 
-    int64_t now_ms;
+    int64_t now_ms; /* by the books, as a decision would have it */
     int status;
     const char *media_type; /* NULL = JSON */
     struct buf headers, out;
@@ -147,6 +150,7 @@ struct api_plane {
     struct list queue;
     int queued;
     bool stopping;
+    pthread_mutex_t correcting; /* held while one corrects a call: each is judged by the sum before it */
     struct attempts attempts; /* under the lock */
     int followers;            /* under the lock */
     struct api_loop *loops;   /* all that ever were */
@@ -241,13 +245,14 @@ MUST_USE enum status worker_open(struct api_plane *api, uint32_t index, struct a
 void worker_close(struct api_worker *worker);
 void worker_free(struct api_worker *worker);
 void worker_wake(struct api_worker *worker);
-/* Comes back when what was submitted before is on the books, so that reads show it. */
-void worker_catch_up(struct api_worker *worker, struct ask *ask);
+/* Comes back when what was submitted before is on the books, so that reads show it; of refusals, which are written
+ * with what comes next or after a second, only where that is asked for: it may cost a commit. */
+void worker_catch_up(struct api_worker *worker, struct ask *ask, bool refusals);
 /* The store's reader failed: answers so. */
 void worker_read_failed(struct api_worker *worker, struct ask *ask);
-/* False: not read, the ask is answered. */
+/* False: not read, the ask (NULL = none) is answered. */
 MUST_USE bool names_ready(struct api_worker *worker, struct ask *ask);
-/* All names that limits ever had. False: not read, the ask is answered. Else freed by defs_free. */
+/* All names that limits ever had. False: not read, the ask (NULL = none) is answered. Else freed by defs_free. */
 MUST_USE bool defs_read(struct api_worker *worker, struct ask *ask, struct limit_defs *defs);
 void defs_free(struct limit_defs *defs);
 const struct account_name *names_by_id(const struct names *names, int64_t account_id);
@@ -319,6 +324,8 @@ void get_threads(struct api_worker *worker, struct ask *ask);
 void get_thread(struct api_worker *worker, struct ask *ask);
 void put_thread_limit(struct api_worker *worker, struct ask *ask);
 void post_adjust(struct api_worker *worker, struct ask *ask);
+/* Into an answer that says that a correction was made: what it moved. */
+void adjust_tell(struct api_worker *worker, struct ask *ask);
 void get_keys(struct api_worker *worker, struct ask *ask);
 void post_key(struct api_worker *worker, struct ask *ask);
 void post_key_revoke(struct api_worker *worker, struct ask *ask);
@@ -331,6 +338,9 @@ void get_thresholds(struct api_worker *worker, struct ask *ask);
 void put_thresholds_of(struct api_worker *worker, struct ask *ask);
 
 void put_ledger_row(const struct names *names, struct buf *out, const struct ledger_row *row, bool inputs);
+/* Whose it is; a meter of an account in an organisation names both. */
+void put_meter_of(struct buf *out, enum subject_kind kind, int64_t account_id, const char *name,
+    const struct names *names);
 /* The fullest meters first, at most `max`; account_id 0 = all. False: answered. */
 #define METERS_SHOWN_MAX 200
 MUST_USE bool put_meters(struct api_worker *worker, struct ask *ask, struct buf *out, int64_t account_id, int max);
@@ -346,6 +356,9 @@ const struct limit *caps_limit_by_name(struct ask *ask, const struct policy *pol
 bool caps_change(struct api_worker *worker, struct ask *ask, struct event *event,
     const struct limit *limit, const char *what);
 /* Under the name of the limit's unit; null = unlimited. */
+/* What is set in the row for this limit, and lasts; NULL = nothing. */
+const struct cap_set *caps_set_of(const struct subject_row *row, const struct limit *limit,
+    enum cap_set_kind kind, int64_t now_ms);
 void put_cap_amount(struct buf *out, const struct limit *limit, int64_t cap);
 
 /* --- usage_limits.c */

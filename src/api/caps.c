@@ -43,14 +43,17 @@ caps_limit_by_name(struct ask *ask, const struct policy *policy, const char *nam
 const struct limit *
 caps_limit_of_accounts(const struct policy *policy)
 {
+    const struct limit *watched = NULL;
     for (int32_t i = 0; i < policy->limit_count; i++) {
         const struct limit *limit = &policy->limits[i];
-        if (limit->counts == COUNT_COST && limit->per == PER_ACCOUNT
-            && window_is_period(limit->window)) {
+        const bool fits = limit->counts == COUNT_COST && limit->per == PER_ACCOUNT
+                          && window_is_period(limit->window);
+        if (fits && limit_enforces(limit)) {
             return limit;
         }
+        watched = fits && !watched ? limit : watched;
     }
-    return NULL;
+    return watched;
 }
 
 const struct limit *
@@ -119,7 +122,7 @@ static void
 answer_misplaced(struct ask *ask, const struct event *event, const struct limit *limit)
 {
     const struct admin_cap *cap = &event->admin.cap;
-    char why[200];
+    char why[300];
     if (cap->amount > policy_cap_max(limit)) {
         (void)snprintf(why, sizeof(why), "is more than this limit can count: %lld at the most",
             (long long)policy_cap_max(limit));
@@ -127,8 +130,10 @@ answer_misplaced(struct ask *ask, const struct event *event, const struct limit 
         return;
     }
     (void)snprintf(why, sizeof(why),
-        "limits.%.60s counts per %s; its cap is set for everybody (PUT /api/v1/usage-limits), or in the configuration.",
-        limit->name, per_word(limit->per));
+        "limits.%.60s counts per %s; its cap is set %sfor everybody (PUT /api/v1/usage-limits), or in the configuration.",
+        limit->name, per_word(limit->per),
+        limit->per == PER_THREAD_TREE ? "for one tree (`PUT /api/v1/threads/{id}/spend-limit`), "
+                                      : "");
     answer_fault(ask, API_FAULT_CAP_MISPLACED, why);
 }
 
@@ -184,12 +189,13 @@ body_amount(struct ask *ask, const struct limit *limit, const struct cap_body *b
 {
     if (body->spend_limit_micros && limit->counts != COUNT_COST) {
         answer_field(ask, API_FAULT_FIELD, money_key,
-            "is of limits that count cost; this one counts something else: say 'amount'");
+            "is money, and this limit does not count cost: say `amount`");
         return false;
     }
     if (body->amount && limit->counts == COUNT_COST) {
-        answer_field(ask, API_FAULT_FIELD, "amount",
-            "is of limits that count something else; this one counts cost: say how many micro-USD");
+        char why[128];
+        (void)snprintf(why, sizeof(why), API_MONEY_WANTED "`%s`", money_key);
+        answer_field(ask, API_FAULT_FIELD, "amount", why);
         return false;
     }
     if (body->spend_limit_micros && body->amount) {
@@ -198,8 +204,9 @@ body_amount(struct ask *ask, const struct limit *limit, const struct cap_body *b
     }
     *amount = body->spend_limit_micros ? body->spend_limit_micros : body->amount;
     if (*amount == 0) {
-        answer_field(
-            ask, API_FAULT_FIELD, limit->counts == COUNT_COST ? money_key : "amount", "is missing");
+        answer_field(ask, API_FAULT_FIELD, limit->counts == COUNT_COST ? money_key : "amount",
+            strcmp(money_key, "raise_micros") == 0 ? "is missing"
+                                                   : "is missing; null says unlimited");
     }
     return *amount != 0;
 }
@@ -266,10 +273,12 @@ override_put(struct api_worker *worker, struct ask *ask, const struct policy *po
 {
     struct event event = admin_event(ask, ADMIN_CAP_PUT);
     struct cap_body body = { 0 };
+    bool money_told = false;
+    bool amount_told = false;
     const char *money_key = set == SET_RAISE ? "raise_micros" : "spend_limit_micros";
     const struct field fields[] = {
-        { money_key, FIELD_AMOUNT, &body.spend_limit_micros },
-        { "amount", FIELD_AMOUNT, &body.amount },
+        { money_key, FIELD_AMOUNT, &body.spend_limit_micros, .told = &money_told },
+        { "amount", FIELD_AMOUNT, &body.amount, .told = &amount_told },
         { "limit", FIELD_NAME, body.limit },
         { "expires", FIELD_TIME, &body.expires_ms, .required = set == SET_RAISE },
     };
@@ -278,7 +287,13 @@ override_put(struct api_worker *worker, struct ask *ask, const struct policy *po
         return;
     }
     const struct limit *limit = caps_limit(ask, policy, body.limit);
-    if (!limit || !body_amount(ask, limit, &body, money_key, &event.admin.cap.amount)) {
+    if (!limit) {
+        return;
+    }
+    const bool told = limit->counts == COUNT_COST ? money_told : amount_told;
+    const bool off = set == SET_CAP && told && body.spend_limit_micros == 0 && body.amount == 0;
+    event.admin.cap.amount = CAP_UNLIMITED;
+    if (!off && !body_amount(ask, limit, &body, money_key, &event.admin.cap.amount)) {
         return;
     }
     if (body.expires_ms && body.expires_ms <= ask->now_ms) {
@@ -334,18 +349,18 @@ period_fits(struct ask *ask, const struct limit *limit, const char *period)
     const bool known =
         strcmp(period, "day") == 0 || strcmp(period, "week") == 0 || strcmp(period, "month") == 0;
     char why[160];
+    if (strcmp(period, window_word(limit->window)) == 0) {
+        return true; /* as it was told */
+    }
     if (!known) {
         answer_field(ask, API_FAULT_FIELD, "period", "must be day, week or month");
         return false;
     }
-    if (strcmp(period, window_word(limit->window)) != 0) {
-        (void)snprintf(why, sizeof(why),
-            "is '%s' by the configuration, which alone can change it: the window of limits.%.60s",
-            window_word(limit->window), limit->name);
-        answer_field(ask, API_FAULT_FIELD, "period", why);
-        return false;
-    }
-    return true;
+    (void)snprintf(why, sizeof(why),
+        "is '%s' by the configuration, which alone can change it: the window of limits.%.60s",
+        window_word(limit->window), limit->name);
+    answer_field(ask, API_FAULT_FIELD, "period", why);
+    return false;
 }
 
 static void

@@ -36,9 +36,9 @@ defs_read(struct api_worker *worker, struct ask *ask, struct limit_defs *defs)
     if (status == STATUS_OK && !gathering.failed) {
         return true;
     }
-    if (gathering.failed) {
+    if (ask && gathering.failed) {
         answer_fault(ask, API_FAULT_MEMORY, NULL);
-    } else {
+    } else if (ask) {
         worker_read_failed(worker, ask);
     }
     defs_free(defs);

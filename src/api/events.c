@@ -98,7 +98,7 @@ get_events(struct api_worker *worker, struct ask *ask)
         return;
     }
     if (!ask->follows) {
-        worker_catch_up(worker, ask);
+        worker_catch_up(worker, ask, false);
     }
     if (is_followed(ask, follow, &good)) {
         follow_events(worker, ask, filter.account_id, limit);

@@ -153,20 +153,70 @@ routes_cooling(
     return closed;
 }
 
-/* Values of the policy's tags, from {"team": "search"}. False: answered. */
 static bool
-take_tags(struct ask *ask, const struct policy *policy, struct slice tags, struct call_event *call)
+is_tag(const struct policy *policy, struct slice name)
 {
-    for (int32_t i = 0; tags.len > 0 && i < policy->tag_count; i++) {
+    for (int32_t i = 0; i < policy->tag_count; i++) {
+        if (slice_eq(name, slice_str(policy->tags[i].name))) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* A name that is no tag would change nothing, and leave who asked in the belief that it did. False: answered. */
+static bool
+tags_are_known(struct ask *ask, const struct policy *policy, struct slice tags)
+{
+    struct json_cursor cursor;
+    struct slice raw;
+    json_start(&cursor, tags);
+    if (tags.len == 0) {
+        return true;
+    }
+    if (!json_enter(&cursor, '{')) {
+        answer_field(
+            ask, API_FAULT_FIELD, "tags", "must be an object such as {\"team\": \"search\"}");
+        return false;
+    }
+    while (json_next_member(&cursor, &raw)) {
+        char name[64];
+        char why[160];
+        size_t len = 0;
         struct json_value value;
-        if (json_get(tags, policy->tags[i].name, &value)
-            && !json_to_cstr(value, call->tags[i], sizeof(call->tags[i]))) {
-            answer_field(
-                ask, API_FAULT_FIELD, "tags", "has a value that is no text of up to 63 bytes");
+        const bool read =
+            json_take(&cursor, &value) && json_unescape(raw, name, sizeof(name), &len);
+        if (!read || !is_tag(policy, slice_of(name, len))) {
+            (void)snprintf(why, sizeof(why),
+                "names %s%.*s%s, which the configuration has no tag for", read ? "'" : "something",
+                read ? (int)len : 0, read ? name : "", read ? "'" : "");
+            answer_field(ask, API_FAULT_FIELD, "tags", why);
             return false;
         }
     }
     return true;
+}
+
+/* Values of the policy's tags, from {"team": "search"}. False: answered. */
+static bool
+take_tags(struct ask *ask, const struct policy *policy, struct slice tags, struct call_event *call)
+{
+    if (!tags_are_known(ask, policy, tags)) {
+        return false;
+    }
+    struct arena arena = { 0 };
+    bool taken = true;
+    for (int32_t i = 0; tags.len > 0 && i < policy->tag_count && taken; i++) {
+        struct json_value value;
+        taken = !json_get(tags, policy->tags[i].name, &value)
+                || relay_tag_of_json(value, &arena, call->tags[i]);
+    }
+    arena_free(&arena);
+    if (!taken) {
+        answer_field(
+            ask, API_FAULT_FIELD, "tags", "has a value that is no text, number, true or false");
+    }
+    return taken;
 }
 
 /* As relay/gate.c: what a body says. False: answered. */

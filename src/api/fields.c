@@ -72,10 +72,49 @@ field_set(const struct field *field, struct slice text)
     return false;
 }
 
+static bool
+is_digits(struct slice text)
+{
+    bool digits = text.len > 0;
+    for (size_t i = 0; i < text.len; i++) {
+        digits = digits && text.ptr[i] >= '0' && text.ptr[i] <= '9';
+    }
+    return digits;
+}
+
+/* What is wrong with a number that is no amount; NULL = it is none at all. */
+static const char *
+amount_fault(const struct field *field, struct slice text)
+{
+    const bool negative = slice_starts(text, SLICE("-"));
+    const struct slice size =
+        negative ? slice_of(text.ptr + 1, text.len - 1) : text; /* without its sign */
+    const ptrdiff_t point = slice_find(size, SLICE("."));
+    if (point > 0 && is_digits(slice_of(size.ptr, (size_t)point))) {
+        return "must be a whole number, without a fraction";
+    }
+    if (!is_digits(size)) {
+        return NULL;
+    }
+    if (negative && field->type == FIELD_AMOUNT) {
+        return "must be a whole number above 0, and is below";
+    }
+    int64_t number = 0;
+    const bool large = !slice_to_i64(size, &number) || number > MONEY_MICROS_MAX;
+    return large ? "is too large; the highest is 2305843009213693951" : NULL;
+}
+_Static_assert(MONEY_MICROS_MAX == INT64_C(2305843009213693951), "as the sentence says");
+
 /* "must be ..." */
 static void
-field_wants(const struct field *field, char out[160])
+field_wants(const struct field *field, struct slice value, char out[160])
 {
+    const bool amount = field->type == FIELD_AMOUNT || field->type == FIELD_DELTA;
+    const char *fault = amount ? amount_fault(field, value) : NULL;
+    if (fault) {
+        (void)snprintf(out, 160, "%s", fault);
+        return;
+    }
     const char *wanted = "something else";
     switch (field->type) {
     case FIELD_NAME: wanted = "a text of 1 to 127 printable bytes"; break;
@@ -130,7 +169,7 @@ take_pair(struct reading *reading, const char *name, struct slice value)
             return true;
         }
         char why[160];
-        field_wants(field, why);
+        field_wants(field, value, why);
         refuse_field(reading, name, why);
         return false;
     }
@@ -148,6 +187,18 @@ all_required(const struct reading *reading)
         }
     }
     return true;
+}
+
+static bool
+is_amount(const struct reading *reading, const char *name)
+{
+    for (size_t i = 0; i < reading->count; i++) {
+        const struct field *field = &reading->fields[i];
+        if (strcmp(field->name, name) == 0) {
+            return field->type == FIELD_AMOUNT || field->type == FIELD_DELTA;
+        }
+    }
+    return false;
 }
 
 static bool
@@ -171,6 +222,10 @@ take_member(struct reading *reading, struct slice key, struct json_value value)
     }
     if (value.type != JSON_STRING) {
         return take_pair(reading, name, value.text);
+    }
+    if (is_amount(reading, name)) {
+        refuse_field(reading, name, "must be a number, and is a text: write it without quotes");
+        return false;
     }
     size_t text_len = 0;
     if (!json_unescape(json_inside(value), text, sizeof(text), &text_len)) {

@@ -166,7 +166,7 @@ get_ledger(struct api_worker *worker, struct ask *ask)
         || !names_id_of(worker, ask, account, &filter.account_id)) {
         return;
     }
-    worker_catch_up(worker, ask);
+    worker_catch_up(worker, ask, true);
     filter.limit = (int32_t)limit;
     listing.inputs = inputs;
     listing.out = answer_begin(ask, 200);

@@ -13,6 +13,7 @@ struct gathering {
     const struct policy *policy;
     const struct names *names;
     struct meters_view *view;
+    bool of_calls; /* those alone that show with a call: of keys, and of models of an account */
     int count, max;
     struct shown *shown; /* fullest first */
 };
@@ -61,14 +62,17 @@ gather_row(void *user, const struct subject_row *subject, const struct meter_row
     const int32_t count =
         meters_view_row(gathering->view, name ? &account : NULL, subject, meters, &standings);
     for (int32_t i = 0; i < count; i++) {
-        keep(gathering, &standings[i]);
+        const enum per_kind per = gathering->policy->limits[standings[i].limit].per;
+        if (!gathering->of_calls || per == PER_KEY || per == PER_ACCOUNT_MODEL) {
+            keep(gathering, &standings[i]);
+        }
     }
     return true;
 }
 
-/* Whose it is; a meter of an account in an organisation names both. */
-static void
-put_subject(struct buf *out, const struct limit_standing *standing, const struct names *names)
+void
+put_meter_of(struct buf *out, enum subject_kind kind, int64_t account_id, const char *name,
+    const struct names *names)
 {
     static const struct {
         enum subject_kind kind;
@@ -76,15 +80,15 @@ put_subject(struct buf *out, const struct limit_standing *standing, const struct
     } named[] = { { SUBJECT_PLAN, "plan" }, { SUBJECT_GROUP, "group" }, { SUBJECT_TIER, "tier" },
         { SUBJECT_ORGANISATION, "organisation" }, { SUBJECT_ACCOUNT_ORGANISATION, "organisation" },
         { SUBJECT_MODEL, "model" }, { SUBJECT_ACCOUNT_MODEL, "model" }, { SUBJECT_TAG, "tag" } };
-    const struct account_name *account = names_by_id(names, standing->account_id);
+    const struct account_name *account = names_by_id(names, account_id);
     put_text_or_null(out, "account", account ? account->name : NULL);
     int64_t id = 0;
-    const bool numbered = slice_to_i64(slice_str(standing->name), &id);
-    put_id(out, "key", "key_", standing->kind == SUBJECT_KEY && numbered ? id : 0);
-    put_id(out, "thread", "thr_", standing->kind == SUBJECT_TREE && numbered ? id : 0);
+    const bool numbered = slice_to_i64(slice_str(name), &id);
+    put_id(out, "key", "key_", kind == SUBJECT_KEY && numbered ? id : 0);
+    put_id(out, "thread", "thr_", kind == SUBJECT_TREE && numbered ? id : 0);
     for (size_t i = 0; i < countof(named); i++) {
-        if (named[i].kind == standing->kind) {
-            put_text(out, named[i].key, standing->name);
+        if (named[i].kind == kind) {
+            put_text(out, named[i].key, name);
         }
     }
 }
@@ -108,6 +112,10 @@ put_ruling(struct buf *out, const struct policy *policy, const struct shown *sho
     }
     if (standing->raised > 0) {
         put_i64(out, "raised", standing->raised);
+        put_time(out, "raise_expires_at", standing->raised_until_ms);
+    }
+    if (standing->set_until_ms > 0) {
+        put_time(out, "cap_expires_at", standing->set_until_ms);
     }
 }
 
@@ -125,7 +133,9 @@ put_shown(struct buf *out, const struct policy *policy, const struct shown *show
     if (limit->span_ms > 0) {
         put_i64(out, "span_ms", limit->span_ms);
     }
-    put_subject(out, standing, names);
+    put_text(out, "at_cap", at_cap_word(limit->at_cap));
+    put_bool(out, "enforced", standing->cap != CAP_UNLIMITED && limit_enforces(limit));
+    put_meter_of(out, standing->kind, standing->account_id, standing->name, names);
     put_text(out, "unit", limit->counts == COUNT_COST ? "micro_usd" : count_word(limit->counts));
     if (!standing->cap_only) {
         put_i64(out, "used", standing->used);
@@ -137,35 +147,46 @@ put_shown(struct buf *out, const struct policy *policy, const struct shown *show
     put_close(out, '}');
 }
 
+/* Of an account, 0 = of all. False: answered. free(gathering->shown) in either case. */
+static bool
+gather(struct api_worker *worker, struct ask *ask, int64_t account_id, struct gathering *gathering)
+{
+    gathering->names = &worker->names;
+    gathering->shown = calloc((size_t)gathering->max + 1, sizeof(*gathering->shown));
+    if (!gathering->shown) {
+        answer_fault(ask, API_FAULT_MEMORY, NULL);
+        return false;
+    }
+    enum status status =
+        meters_view_open(worker->reader, gathering->policy, ask->now_ms, &gathering->view);
+    if (status == STATUS_OK) {
+        status = store_read_meters(worker->reader, account_id, gather_row, gathering);
+    }
+    if (status != STATUS_OK) {
+        worker_read_failed(worker, ask);
+    }
+    meters_view_close(gathering->view);
+    gathering->view = NULL;
+    return status == STATUS_OK;
+}
+
 bool
 put_meters(struct api_worker *worker, struct ask *ask, struct buf *out, int64_t account_id, int max)
 {
     check(max > 0 && max <= METERS_SHOWN_MAX);
-    struct gathering gathering = { .names = &worker->names, .max = max };
-    gathering.shown = calloc((size_t)max + 1, sizeof(*gathering.shown));
-    if (!gathering.shown) {
-        answer_fault(ask, API_FAULT_MEMORY, NULL);
-        return false;
-    }
     struct policy *policy = engine_policy(worker->api->options.engine);
-    gathering.policy = policy;
-    enum status status = meters_view_open(worker->reader, policy, ask->now_ms, &gathering.view);
-    if (status == STATUS_OK) {
-        status = store_read_meters(worker->reader, account_id, gather_row, &gathering);
-    }
-    if (status == STATUS_OK) {
+    struct gathering gathering = { .policy = policy, .max = max };
+    const bool good = gather(worker, ask, account_id, &gathering);
+    if (good) {
         put_open(out, "meters", '[');
         for (int i = 0; i < gathering.count; i++) {
             put_shown(out, policy, &gathering.shown[i], &worker->names);
         }
         put_close(out, ']');
-    } else {
-        worker_read_failed(worker, ask);
     }
-    meters_view_close(gathering.view);
     engine_policy_unref(worker->api->options.engine, policy);
     free(gathering.shown);
-    return status == STATUS_OK;
+    return good;
 }
 
 /* --- Limits in force. */
@@ -234,8 +255,55 @@ put_rules(struct buf *out, const struct limit *limit)
     put_text_or_null(out, "of_provider", limit->of_provider);
 }
 
-static void
-put_limit(struct buf *out, const struct limit *limit)
+/* Caps that people set of one limit: for everybody, or for the members of groups. */
+struct set_listing {
+    struct buf *out;
+    const struct limit *limit;
+    int64_t now_ms;
+};
+
+static bool
+put_set_for_all(void *user, const struct subject_row *row)
+{
+    const struct set_listing *listing = user;
+    const struct cap_set *set = caps_set_of(row, listing->limit, SET_CAP, listing->now_ms);
+    if (set) {
+        put_cap(listing->out, "cap_set", set->amount);
+        put_time(listing->out, "cap_set_at", set->set_ms);
+    }
+    return !listing->out->failed;
+}
+
+static bool
+put_set_for_group(void *user, const struct subject_row *row)
+{
+    const struct set_listing *listing = user;
+    const struct cap_set *set = caps_set_of(row, listing->limit, SET_CAP, listing->now_ms);
+    if (set) {
+        put_cap(listing->out, row->name, set->amount);
+    }
+    return !listing->out->failed;
+}
+
+/* What is set goes before what is configured. */
+static enum status
+put_sets_of(struct store_reader *reader, const struct limit *limit, int64_t now_ms, struct buf *out)
+{
+    struct set_listing listing = { .out = out, .limit = limit, .now_ms = now_ms };
+    const struct subject_filter gateway = { .with_caps = true, .kind = SUBJECT_GATEWAY };
+    const struct subject_filter groups = { .with_caps = true, .kind = SUBJECT_GROUP };
+    const enum status status = store_read_subjects(reader, &gateway, put_set_for_all, &listing);
+    if (status != STATUS_OK) {
+        return status;
+    }
+    put_open(out, "cap_set_by_group", '{');
+    const enum status read = store_read_subjects(reader, &groups, put_set_for_group, &listing);
+    put_close(out, '}');
+    return read;
+}
+
+static enum status
+put_limit(struct store_reader *reader, struct buf *out, const struct limit *limit, int64_t now_ms)
 {
     static const char *const modes[] = { "stream", "strict", "none" };
     put_open(out, NULL, '{');
@@ -256,42 +324,67 @@ put_limit(struct buf *out, const struct limit *limit)
     } else {
         put_caps(out, limit);
     }
+    const enum status status = put_sets_of(reader, limit, now_ms, out);
     put_rules(out, limit);
     put_close(out, '}');
+    return status;
 }
 
-/* How each limit stands for one account: up to how much, by whose word, and what of it is used. */
+/* How each limit stands for one account: up to how much, by whose word, and what of it is used; where it counts for
+ * each of its keys or models, first what one of them may, then those that have used some. */
 static void
-put_standings(struct buf *out, const struct policy *policy, const struct names *names,
-    const struct limit_standing *standings, int32_t count)
+put_standings(struct buf *out, const struct gathering *uses, const struct limit_standing *standings,
+    int32_t count)
 {
     put_open(out, "standings", '[');
     for (int32_t i = 0; i < count; i++) {
         const struct shown shown = { standings[i], fill_milli(&standings[i]) };
-        put_shown(out, policy, &shown, names);
+        put_shown(out, uses->policy, &shown, uses->names);
+        for (int k = 0; k < uses->count; k++) {
+            if (uses->shown[k].standing.limit == standings[i].limit) {
+                put_shown(out, uses->policy, &uses->shown[k], uses->names);
+            }
+        }
     }
     put_close(out, ']');
 }
 
 /* False: answered. */
 static bool
-put_all_limits(struct api_worker *worker, struct ask *ask, struct buf *out, int64_t account_id)
+put_standings_of(struct api_worker *worker, struct ask *ask, const struct policy *policy,
+    struct buf *out, int64_t account_id)
 {
     struct limit_standing *standings = NULL;
     int32_t count = 0;
     const struct standing_ask of = { .account_id = account_id, .caps = true };
-    struct policy *policy = engine_policy(worker->api->options.engine);
-    put_open(out, "limits", '[');
-    for (int32_t i = 0; i < policy->limit_count; i++) {
-        put_limit(out, &policy->limits[i]);
-    }
-    put_close(out, ']');
-    const bool good =
-        account_id == 0 || standings_read(worker, ask, policy, &of, &standings, &count);
-    if (good && account_id) {
-        put_standings(out, policy, &worker->names, standings, count);
+    struct gathering uses = { .policy = policy, .of_calls = true, .max = METERS_SHOWN_MAX };
+    const bool good = standings_read(worker, ask, policy, &of, &standings, &count)
+                      && gather(worker, ask, account_id, &uses);
+    if (good) {
+        put_standings(out, &uses, standings, count);
     }
     free(standings);
+    free(uses.shown);
+    return good;
+}
+
+/* False: answered. */
+static bool
+put_all_limits(struct api_worker *worker, struct ask *ask, struct buf *out, int64_t account_id)
+{
+    struct policy *policy = engine_policy(worker->api->options.engine);
+    enum status status = STATUS_OK;
+    put_open(out, "limits", '[');
+    for (int32_t i = 0; i < policy->limit_count && status == STATUS_OK; i++) {
+        status = put_limit(worker->reader, out, &policy->limits[i], ask->now_ms);
+    }
+    put_close(out, ']');
+    if (status != STATUS_OK) {
+        worker_read_failed(worker, ask);
+    }
+    const bool good =
+        status == STATUS_OK
+        && (account_id == 0 || put_standings_of(worker, ask, policy, out, account_id));
     engine_policy_unref(worker->api->options.engine, policy);
     return good;
 }

@@ -98,7 +98,7 @@ put_past_limit(struct buf *out, const struct past_limit *past, bool all)
         : def->counts == COUNT_COST ? "micro_usd"
                                     : count_word((enum count_kind)def->counts));
     put_text_or_null(out, "cap_from", recorded->tier);
-    if (all || is_own(def)) {
+    if (!past->is_unbounded && (all || is_own(def))) {
         put_i64(out, "settled", past->used / unit);
         put_i64(out, "held", recorded->held);
         if (recorded->cap == CAP_UNLIMITED) {
@@ -108,13 +108,15 @@ put_past_limit(struct buf *out, const struct past_limit *past, bool all)
         }
         put_i64(out, "raised", recorded->raised);
     }
-    if (recorded->cap > 0) {
+    if (recorded->cap > 0 && !past->is_unbounded) {
         const __int128 percent = (__int128)used * 100 / recorded->cap;
         put_i64(out, "percent", percent > 1000000 ? 1000000 : (int64_t)percent);
     }
     put_time(out, "window_began_at", recorded->window_ms);
     put_bool(out, "known", past->limit != NULL);
-    put_i64(out, "ask", past->ask);
+    if (!past->is_unbounded) {
+        put_i64(out, "ask", past->ask);
+    }
     put_bool(out, "fits", past->fits);
     put_close(out, '}');
 }
@@ -144,11 +146,19 @@ put_decision(struct buf *out, const struct policy *policy, const struct limit_de
     put_text(out, "was", words[past.was_allowed]);
     put_text(out, "again", words[past.is_allowed]);
     put_bool(out, "agrees", past.was_allowed == past.is_allowed);
+    put_bool(out, "same_configuration", past.same_policy);
     put_text(out, "limits_of",
         past.same_policy ? "the configuration of then"
-                         : "today's configuration; amounts and caps as recorded");
+                         : "today's configuration, another than that of then");
     put_text(out, "prices_of", past.same_prices ? "then" : "today");
     put_i64(out, "limits_unknown_today", past.unknown_count);
+    put_text_or_null(out, "because_of", call->about);
+    put_i64(out, "waited_ms", call->waited_ms);
+    put_text_or_null(out, "substitute_tried", call->tried);
+    put_text_or_null(out, "substitute_refused", call->tried_reason);
+    if (call->lowered_to >= 0) {
+        put_i64(out, "output_limit_lowered_to", call->lowered_to);
+    }
     put_text_or_null(out, "substitute_for", call->substitute_for);
     put_text_or_null(out, "substituted_by", call->substituted_by);
     if (call->estimator[0]) {
@@ -211,6 +221,14 @@ put_rows(struct api_worker *worker, struct request *request)
     return status == STATUS_OK ? put_repeats(worker, request) : status;
 }
 
+/* Of another gateway, which writes what it refused within a second. */
+static bool
+may_come(const struct api_worker *worker, int64_t id)
+{
+    const struct engine *engine = worker->api->options.engine;
+    return engine_is_shared(engine) && id >> ID_COUNTER_BITS != engine_epoch(engine);
+}
+
 static void
 answer_request(struct api_worker *worker, struct ask *ask, struct request *request)
 {
@@ -235,7 +253,9 @@ answer_request(struct api_worker *worker, struct ask *ask, struct request *reque
     answer_end(ask);
     if (request->row_count == 0
         && !request->in_flight) { /* a stranger's and a missing one look alike */
-        answer_fault(ask, API_FAULT_REQUEST_UNKNOWN, NULL);
+        answer_fault(ask,
+            may_come(worker, request->id) ? API_FAULT_REQUEST_ELSEWHERE : API_FAULT_REQUEST_UNKNOWN,
+            NULL);
     }
 }
 
@@ -254,7 +274,7 @@ get_request(struct api_worker *worker, struct ask *ask)
     if (!names_ready(worker, ask)) {
         return;
     }
-    worker_catch_up(worker, ask);
+    worker_catch_up(worker, ask, true);
     struct request *request = calloc(1, sizeof(*request));
     if (!request) {
         answer_fault(ask, API_FAULT_MEMORY, NULL);

@@ -169,7 +169,7 @@ get_status(struct api_worker *worker, struct ask *ask)
     } else if (!names_id_of(worker, ask, account, &filter.account_id)) {
         return;
     }
-    worker_catch_up(worker, ask);
+    worker_catch_up(worker, ask, false);
     filter.limit = (int32_t)(shown * ROWS_PER_CALL);
     struct buf *out = answer_begin(ask, 200);
     struct calls calls = { out, &worker->names, shown };

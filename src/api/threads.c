@@ -57,7 +57,7 @@ get_threads(struct api_worker *worker, struct ask *ask)
     if (!all && !account_asked(worker, ask, account, &filter.account_id)) {
         return;
     }
-    worker_catch_up(worker, ask);
+    worker_catch_up(worker, ask, false);
     filter.limit = (int32_t)limit;
     listing.out = answer_begin(ask, 200);
     put_open(listing.out, "threads", '[');
@@ -80,7 +80,7 @@ read_thread(struct api_worker *worker, struct ask *ask, struct thread_row *row)
         answer_fault(ask, API_FAULT_THREAD_UNKNOWN, NULL);
         return false;
     }
-    worker_catch_up(worker, ask);
+    worker_catch_up(worker, ask, false);
     const enum status status = store_read_row(worker->reader, &need, &found);
     if (status != STATUS_OK && status != STATUS_NOT_FOUND) {
         worker_read_failed(worker, ask);
@@ -119,6 +119,7 @@ put_tree(struct buf *out, const struct policy *policy, const struct limit_standi
         put_i64(out, money ? "spent_micros" : "used", standing->used);
         put_i64(out, money ? "held_micros" : "held", standing->held);
         put_cap_amount(out, limit, standing->cap);
+        put_text(out, "at_cap", at_cap_word(limit->at_cap));
         put_text(out, "tier", standing->tier);
         put_time(out, "resets_at", standing->end_ms);
         put_close(out, '}');
@@ -172,6 +173,20 @@ tree_limit(struct ask *ask, const struct policy *policy, const char *name)
     return caps_limit_by_name(ask, policy, name);
 }
 
+/* Money of limits on money, else a number. False: answered. */
+static bool
+unit_fits(struct ask *ask, const struct limit *limit, int64_t micros, int64_t units)
+{
+    const bool money = limit->counts == COUNT_COST;
+    if (units && money) {
+        answer_field(ask, API_FAULT_FIELD, "amount", API_MONEY_WANTED "`spend_limit_micros`");
+    } else if (micros && !money) {
+        answer_field(ask, API_FAULT_FIELD, "spend_limit_micros",
+            "is money, and this limit does not count cost: say `amount`");
+    }
+    return money ? units == 0 : micros == 0;
+}
+
 void
 put_thread_limit(struct api_worker *worker, struct ask *ask)
 {
@@ -179,19 +194,31 @@ put_thread_limit(struct api_worker *worker, struct ask *ask)
     struct admin_cap *cap = &event.admin.cap;
     char name[NAME_MAX_BYTES + 1] = "";
     struct thread_row row;
+    int64_t units = 0;
+    bool told = false;
     const bool admin = ask->control || ask->identity.role == ROLE_ADMIN;
     const struct field fields[] = {
-        { "spend_limit_micros", FIELD_AMOUNT, &cap->amount },
+        { "spend_limit_micros", FIELD_AMOUNT, &cap->amount, .told = &told },
+        { "amount", FIELD_AMOUNT, &units, .told = &told },
         { "limit", FIELD_NAME, name },
     };
     if (!fields_of_body(ask, fields, countof(fields)) || !read_thread(worker, ask, &row)) {
+        return;
+    }
+    if (!told) {
+        answer_field(ask, API_FAULT_FIELD, "spend_limit_micros",
+            "is missing; null says that what rules for all trees rules");
+        return;
+    }
+    if (cap->amount && units) {
+        answer_field(ask, API_FAULT_FIELD, "amount", "is given beside the same in micro-USD");
         return;
     }
     cap->kind = SUBJECT_TREE;
     cap->thread_id = row.thread_id;
     cap->of_account_id = admin ? 0 : ask->identity.account_id;
     cap->only_lower = !admin;
-    if (cap->amount == 0) { /* null: what rules for all trees rules again */
+    if (cap->amount == 0 && units == 0) { /* null: what rules for all trees rules again */
         event.admin.verb = ADMIN_CAP_DELETE;
         if (!admin) {
             answer_fault(ask, API_FAULT_CAP_HIGHER, NULL);
@@ -200,7 +227,9 @@ put_thread_limit(struct api_worker *worker, struct ask *ask)
     }
     struct policy *policy = engine_policy(worker->api->options.engine);
     const struct limit *limit = tree_limit(ask, policy, name);
-    const bool done = limit && caps_change(worker, ask, &event, limit, "thread_limit");
+    const bool fits = limit && unit_fits(ask, limit, cap->amount, units);
+    cap->amount = cap->amount ? cap->amount : units;
+    const bool done = fits && caps_change(worker, ask, &event, limit, "thread_limit");
     engine_policy_unref(worker->api->options.engine, policy);
     if (done) {
         answer_thread(worker, ask, &row);

@@ -271,8 +271,8 @@ static bool
 look(struct api_worker *worker, struct ask *ask, int64_t account_id, const struct usage_try *tried,
     struct looking *looking, struct usage_view *view)
 {
-    const enum status status =
-        engine_usage(looking->policy, worker->reader, account_id, tried, &looking->arena, view);
+    const enum status status = engine_usage(
+        looking->policy, worker->reader, account_id, tried, ask->now_ms, &looking->arena, view);
     if (status == STATUS_FULL) {
         answer_fault(ask, API_FAULT_MEMORY, NULL);
     } else if (status != STATUS_OK) {
@@ -366,7 +366,7 @@ get_usage(struct api_worker *worker, struct ask *ask)
         || !find_subject(worker, ask, false, &subject)) {
         return;
     }
-    worker_catch_up(worker, ask);
+    worker_catch_up(worker, ask, false);
     struct looking looking = { .policy = engine_policy(worker->api->options.engine) };
     show_usage(worker, ask, &subject, session, week, &looking);
     looking_end(worker, &looking);
@@ -435,7 +435,7 @@ take_threshold(struct ask *ask, const char *name, struct json_value value, int64
         *pct = number;
         return true;
     }
-    answer_field(ask, API_FAULT_FIELD, name, "must be a whole number from 1 to 100, or null");
+    answer_field(ask, API_FAULT_FIELD, name, "must be a whole number from 1 to 100, or `null`");
     return false;
 }
 

@@ -14,7 +14,7 @@ account_asked(struct api_worker *worker, struct ask *ask, const char *name, int6
         return false;
     }
     if (!name[0] && ask->identity.account_id == 0) { /* the control socket is nobody's */
-        answer_field(ask, API_FAULT_PARAMETER, "account", "is missing: whose is asked for?");
+        answer_field(ask, API_FAULT_PARAMETER, "account", "is missing: say whose is asked for");
         return false;
     }
     *account_id = ask->identity.account_id;
@@ -30,7 +30,7 @@ standings_read(struct api_worker *worker, struct ask *ask, const struct policy *
         answer_fault(ask, API_FAULT_MEMORY, NULL);
         return false;
     }
-    worker_catch_up(worker, ask);
+    worker_catch_up(worker, ask, false);
     if (engine_standings(worker->reader, policy, of, ask->now_ms, *standings, count) == STATUS_OK) {
         return true;
     }
@@ -75,6 +75,7 @@ put_sums(struct buf *out, const struct limit *limit, const struct limit_standing
     put_i64(out, "held", standing->held);
     if (standing->raised > 0) {
         put_i64(out, limit->counts == COUNT_COST ? "raise_micros" : "raise", standing->raised);
+        put_time(out, "raise_expires_at", standing->raised_until_ms);
     }
 }
 
@@ -82,13 +83,14 @@ static void
 put_status(struct buf *out, const struct policy *policy, const struct limit *limit,
     const struct limit_standing *standing, bool share_alone)
 {
-    const bool limited = standing && standing->cap != CAP_UNLIMITED;
-    put_bool(out, "is_limited", limited);
-    if (!limited) {
+    const bool capped = standing && standing->cap != CAP_UNLIMITED;
+    put_bool(out, "is_limited", capped && limit_enforces(limit));
+    if (!capped) {
         return;
     }
     put_text(out, "limit", limit->name);
     put_text(out, "period", window_word(limit->window));
+    put_text(out, "at_cap", at_cap_word(limit->at_cap));
     if (share_alone) {
         put_i64(out, "percent", percent_of(standing));
     } else {
@@ -164,17 +166,24 @@ struct listing {
     struct subject_row row;
 };
 
-static const struct cap_set *
-set_of(const struct listing *listing, const struct subject_row *row, enum cap_set_kind kind)
+const struct cap_set *
+caps_set_of(const struct subject_row *row, const struct limit *limit, enum cap_set_kind kind,
+    int64_t now_ms)
 {
     for (int32_t i = 0; i < row->set_count; i++) {
         const struct cap_set *set = &row->sets[i];
-        const bool lasts = set->expires_ms == 0 || listing->now_ms < set->expires_ms;
-        if (set->set_id == listing->limit->set_id && set->kind == kind && lasts) {
+        const bool lasts = set->expires_ms == 0 || now_ms < set->expires_ms;
+        if (set->set_id == limit->set_id && set->kind == kind && lasts) {
             return set;
         }
     }
     return NULL;
+}
+
+static const struct cap_set *
+set_of(const struct listing *listing, const struct subject_row *row, enum cap_set_kind kind)
+{
+    return caps_set_of(row, listing->limit, kind, listing->now_ms);
 }
 
 static bool

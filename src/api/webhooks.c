@@ -134,7 +134,7 @@ get_webhooks(struct api_worker *worker, struct ask *ask)
     for (int32_t i = 0; i < policy->webhook_count; i++) {
         (void)hook_of(&gathering, policy->webhooks[i].name);
     }
-    worker_catch_up(worker, ask);
+    worker_catch_up(worker, ask, false);
     if (store_read_outbox(worker->reader, "", MESSAGES_LOOKED_AT, gather_message, &gathering)
         != STATUS_OK) {
         worker_read_failed(worker, ask);

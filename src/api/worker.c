@@ -123,9 +123,9 @@ worker_gate(
 /* Settlements wait a moment for company before they are committed; an event that does not wait takes them
  * along. No key has this hash, so nothing else comes of it. */
 void
-worker_catch_up(struct api_worker *worker, struct ask *ask)
+worker_catch_up(struct api_worker *worker, struct ask *ask, bool refusals)
 {
-    struct event event = { .kind = EVENT_IDENTIFY };
+    struct event event = { .kind = EVENT_IDENTIFY, .identify.books = refusals };
     struct verdict verdict;
     memset(event.identify.key_hash, '0', HASH_HEX);
     if (!worker_gate(worker, ask, &event, &verdict)) {
@@ -183,16 +183,14 @@ names_ready(struct api_worker *worker, struct ask *ask)
     names->count = 0;
     arena_free(&names->arena);
     names->arena = (struct arena){ 0 };
-    if (store_read_accounts(worker->reader, names_row, names) != STATUS_OK) {
+    const enum status status = store_read_accounts(worker->reader, names_row, names);
+    names->filled = status == STATUS_OK && !names->failed;
+    if (ask && status != STATUS_OK) {
         worker_read_failed(worker, ask);
-        return false;
-    }
-    if (names->failed) {
+    } else if (ask && names->failed) {
         answer_fault(ask, API_FAULT_MEMORY, NULL);
-        return false;
     }
-    names->filled = true;
-    return true;
+    return names->filled;
 }
 
 const struct account_name *

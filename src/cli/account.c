@@ -81,16 +81,17 @@ static void
 print_accounts(struct json_object *answer)
 {
     static const struct column columns[] = {
-        { "NAME", COLUMN_LEFT },
-        { "PLAN", COLUMN_LEFT },
-        { "ORGANISATION", COLUMN_LEFT },
+        { "NAME", COLUMN_LEFT, COLUMN_TEXT },
+        { "PLAN", COLUMN_LEFT, COLUMN_TEXT },
+        { "ORGANISATION", COLUMN_LEFT, COLUMN_TEXT | COLUMN_SPARE },
         { "STATE", COLUMN_LEFT },
-        { "CREATED", COLUMN_LEFT },
+        { "CREATED", COLUMN_LEFT, COLUMN_SPARE },
         { "ID", COLUMN_LEFT },
     };
     struct json_object *accounts = json_member(answer, "accounts");
     struct table table;
     table_start(&table, columns, countof(columns));
+    table.none = "No accounts yet: `tidegate account add NAME` makes one.\n";
     for (size_t i = 0; i < json_count(accounts); i++) {
         struct json_object *account = json_item(accounts, i);
         char created[32];

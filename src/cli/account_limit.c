@@ -11,43 +11,6 @@ struct limit_options {
     bool unset, unraise;
 };
 
-bool
-amount_add(struct buf *body, const char *command, const char *money_key, const char *unit_key,
-    const char *text)
-{
-    const struct slice usd = SLICE(" USD");
-    struct slice number = slice_str(text);
-    int64_t micros = 0;
-    int64_t units = 0;
-    char digits[I64_TEXT_BYTES];
-    const bool dollars = slice_ends(number, usd) || slice_starts(number, SLICE("$"));
-    if (!dollars && slice_to_i64(number, &units)) {
-        body_add(body, unit_key, text);
-        return true;
-    }
-    if (slice_ends(number, usd)) {
-        number.len -= usd.len;
-    } else if (dollars) {
-        number = slice_of(number.ptr + 1, number.len - 1);
-    }
-    int64_t down_micros = 0;
-    if (dollars && money_parse(number, MONEY_UP, &micros)
-        && money_parse(number, MONEY_DOWN, &down_micros) && micros != down_micros) {
-        (void)cli_fail(
-            "%s: money has at most six decimals, micro-USD; this is '%s'", command, text);
-        return false;
-    }
-    if (!dollars || !money_parse(number, MONEY_UP, &micros)) {
-        (void)cli_fail("%s: wanted is money such as '5 USD', or a number for a limit that counts "
-                       "something else; this is '%s'",
-            command, text);
-        return false;
-    }
-    digits[i64_text(micros, digits)] = '\0';
-    body_add(body, money_key, digits);
-    return true;
-}
-
 /* False: what is wrong was said. */
 static bool
 judge(const struct limit_options *options)
@@ -87,12 +50,32 @@ print_amount(struct json_object *answer, const char *word)
 }
 
 static void
+print_raise(struct json_object *answer)
+{
+    char amount[40];
+    char until[32];
+    if (json_has(answer, "raise_micros")) {
+        money_text(json_number(answer, "raise_micros"), amount);
+    } else if (json_has(answer, "raise")) {
+        (void)snprintf(amount, sizeof(amount), "%lld", (long long)json_number(answer, "raise"));
+    } else {
+        return;
+    }
+    text_time(json_text(answer, "raise_expires_at"), until);
+    (void)printf(". %s of it is a raise%s%s%s", amount, until[0] ? " until " : "", until,
+        until[0] ? " (UTC)" : "");
+}
+
+static void
 print_status(const char *name, struct json_object *answer)
 {
     char used[40];
     char end[32];
     if (!json_flag(answer, "is_limited")) {
-        (void)printf("Account '%s' is not limited.\n", name);
+        (void)printf("Account '%s' is not limited.%s", name,
+            json_has(answer, "limit") ? " What follows is only watched.\n" : "\n");
+    }
+    if (!json_has(answer, "limit")) {
         return;
     }
     const bool money = json_has(answer, "spend_limit_micros");
@@ -109,10 +92,7 @@ print_status(const char *name, struct json_object *answer)
     if (end[0]) {
         (void)printf("; it begins anew at %s (UTC)", end);
     }
-    if (json_has(answer, "raise_micros")) {
-        money_text(json_number(answer, "raise_micros"), used);
-        (void)printf(". %s of it is a raise", used);
-    }
+    print_raise(answer);
     (void)printf(".\n");
 }
 
@@ -167,8 +147,14 @@ change_body(const struct limit_options *options, struct buf *body)
     if (!amount) {
         return true;
     }
-    if (!amount_add(body, "account limit", options->raise ? "raise_micros" : "spend_limit_micros",
-            "amount", amount)) {
+    if (options->set && strcmp(options->set, "unlimited") == 0) {
+        body_add_null(body, "spend_limit_micros"); /* whichever of the two this limit counts */
+        body_add_null(body, "amount");
+    } else if (!amount_add(body,
+                   &(struct amount){ .command = "account limit",
+                       .option = options->raise ? "--raise" : "--set",
+                       .text = amount },
+                   options->raise ? "raise_micros" : "spend_limit_micros", "amount")) {
         return false;
     }
     body_add(body, "limit", options->limit);
@@ -233,6 +219,7 @@ command_account_limit(struct cli *cli, int argc, char **argv)
     if (!judge(&options)) {
         return EXIT_USAGE;
     }
+    door.amount = options.raise ? "--raise" : NULL;
     const bool changes = options.set || options.raise || options.unset || options.unraise;
     return changes ? change(&door, &options) : show(&door, &options);
 }

@@ -7,6 +7,7 @@
 #include "base/civil.h"
 #include "base/clock.h"
 #include "base/money.h"
+#include "base/plural.h"
 #include "cli/cli_priv.h"
 
 /* Of a folder, a name in it that tells when. */
@@ -31,17 +32,18 @@ print_books(const struct audit *audit)
     char held[40];
     money_text(audit->cost_micros, cost);
     money_text(audit->held_micros, held);
-    (void)printf("%lld calls for %s in %lld ledger rows, %lld in flight with %s held; accounts: "
+    (void)printf("%lld call%s for %s in %lld ledger row%s, %lld in flight with %s held; accounts: "
                  "%lld.\n",
-        (long long)audit->call_count, cost, (long long)audit->ledger_count,
-        (long long)audit->hold_count, held, (long long)audit->account_count);
+        (long long)audit->call_count, plural_s(audit->call_count), cost,
+        (long long)audit->ledger_count, plural_s(audit->ledger_count), (long long)audit->hold_count,
+        held, (long long)audit->account_count);
 }
 
 static void
 print_differences(const struct audit *audit)
 {
     (void)printf("Its books do not agree with themselves, %lld difference%s:\n",
-        (long long)audit->difference_count, audit->difference_count == 1 ? "" : "s");
+        (long long)audit->difference_count, plural_s(audit->difference_count));
     audit_print_findings(audit);
 }
 

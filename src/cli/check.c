@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "base/place.h"
+#include "base/plural.h"
 #include "net/net.h"
 
 /* One line of findings, "FILE:12:5: what is wrong", as an object. */
@@ -114,8 +115,9 @@ add_prices(struct buf *out, const struct policy *policy, const struct model *mod
         price_sentence(&price->base, out);
         buf_add_str(out, ".\n");
         for (int32_t t = 0; t < price->tier_count; t++) {
-            buf_addf(out, "        over %lld tokens of input: ",
-                (long long)price->tiers[t].above_input_tokens);
+            buf_addf(out, "        over %lld token%s of input: ",
+                (long long)price->tiers[t].above_input_tokens,
+                plural_s(price->tiers[t].above_input_tokens));
             price_sentence(&price->tiers[t].set, out);
             buf_add_str(out, ".\n");
         }

@@ -5,6 +5,7 @@
 
 #include "base/money.h"
 #include "base/place.h"
+#include "base/plural.h"
 #include "store/audit.h"
 
 #define FINDINGS_SHOWN 20
@@ -77,7 +78,7 @@ static void
 print_parts(const struct audit *audit)
 {
     static const struct column columns[] = {
-        { "WHAT", COLUMN_LEFT },
+        { "WHAT", COLUMN_LEFT, COLUMN_TEXT },
         { "COMPARED", COLUMN_RIGHT },
         { "DIFFERENT", COLUMN_RIGHT },
     };
@@ -134,16 +135,19 @@ print_verdict(const char *url, const struct audit *audit)
     text_bytes(audit->bytes, size);
     money_text(audit->cost_micros, cost);
     money_text(audit->held_micros, held);
-    (void)printf("%s: %s, schema %lld, epoch %lld. %lld calls for %s in %lld ledger rows, %lld in "
-                 "flight with %s held; accounts: %lld.\n\n",
+    (void)printf(
+        "%s: %s, schema %lld, epoch %lld. %lld call%s for %s in %lld ledger row%s, %lld in "
+        "flight with %s held; accounts: %lld.\n\n",
         url, size, (long long)audit->schema_version, (long long)audit->epoch,
-        (long long)audit->call_count, cost, (long long)audit->ledger_count,
-        (long long)audit->hold_count, held, (long long)audit->account_count);
+        (long long)audit->call_count, plural_s(audit->call_count), cost,
+        (long long)audit->ledger_count, plural_s(audit->ledger_count), (long long)audit->hold_count,
+        held, (long long)audit->account_count);
     print_parts(audit);
     if (audit->unknown_count > 0) {
         (void)printf(
-            "\nOf %lld parts of booked calls it does not show whose meter they counted for: not compared.\n",
-            (long long)audit->unknown_count);
+            "\nOf %lld part%s of booked calls it does not show whose meter %s counted for: not compared.\n",
+            (long long)audit->unknown_count, plural_s(audit->unknown_count),
+            audit->unknown_count == 1 ? "it" : "they");
     }
     if (audit->difference_count == 0) {
         (void)printf("\nThe books agree with themselves.\n");
@@ -152,7 +156,7 @@ print_verdict(const char *url, const struct audit *audit)
     (void)printf(
         "\n%lld difference%s. The gateway does not put them right by itself: keep it as it is, "
         "and restore a backup from before if they matter.\n",
-        (long long)audit->difference_count, audit->difference_count == 1 ? "" : "s");
+        (long long)audit->difference_count, plural_s(audit->difference_count));
     audit_print_findings(audit);
 }
 

@@ -26,6 +26,8 @@ MUST_USE enum status stream_read(
 
 /* --- status.c: how full limits are, a row each. */
 void print_meters(struct json_object *meters);
+/* "ada", "ada key_3", "ada with gpt-5.5", "group research", "the gateway". */
+void meter_whose(struct json_object *meter, struct buf *out);
 
 /* --- door.c: the control plane, wherever it is. */
 #define DOOR_PATH_BYTES 4096
@@ -35,6 +37,7 @@ struct door {
     const char *config;  /* --config */
     bool json;
     bool gateway_only;   /* a gateway that runs is asked, or none */
+    const char *amount;  /* the option behind which an amount was typed; NULL = the command has but one */
     char socket[DOOR_PATH_BYTES]; /* of the one that has answered last; "" = none has */
 };
 /* The three rows of DOOR_ARGUMENTS for this door. */
@@ -64,11 +67,20 @@ void path_add(struct buf *target, const char *text);
 void argument_of_field(const struct command *command, const char *field, char out[64]);
 /* A small JSON object for a body; NULL values are left out. */
 void body_add(struct buf *body, const char *name, const char *value);
+void body_add_null(struct buf *body, const char *name);
+void body_add_number(struct buf *body, const char *name, int64_t value);
 
-/* '5 USD' or '$5' as micro-USD under `money_key`, a plain number under `unit_key`; false: what is wrong was
- * said. account_limit.c */
-MUST_USE bool amount_add(struct buf *body, const char *command, const char *money_key,
-    const char *unit_key, const char *text);
+#define AMOUNT_OF_MONEY "money such as '5 USD', '$2.50' or '5000 micros'"
+#define AMOUNT_OF_UNITS "a plain number such as 40"
+/* What was typed behind an option. */
+struct amount {
+    const char *command, *option; /* "account limit", "--set" */
+    const char *text;             /* '5 USD', '$5', '5000 micros', 40 */
+    bool either_way;              /* below 0 too */
+};
+/* Money as micro-USD under `money_key`, a plain number under `unit_key`; false: what is wrong was said. amount.c */
+MUST_USE bool amount_add(
+    struct buf *body, const struct amount *amount, const char *money_key, const char *unit_key);
 
 /* --- values of a JSON object */
 const char *json_text(struct json_object *object, const char *name); /* "" when absent */
@@ -81,13 +93,19 @@ struct json_object *json_item(struct json_object *array, size_t index);
 
 /* --- table.c: a table on a terminal, tabs in a pipe. */
 enum column_align { COLUMN_LEFT, COLUMN_RIGHT };
+/* What a column gives up where the terminal is too narrow: money, ids and times are shown whole or not at all. */
+#define COLUMN_TEXT  1U /* may be shortened */
+#define COLUMN_SPARE 2U /* may be left out, the last of a table first */
+#define TABLE_COLUMNS_MAX 16
 struct column {
     const char *name;
     enum column_align align;
+    unsigned narrow; /* of COLUMN_TEXT and COLUMN_SPARE */
 };
 struct table {
     const struct column *columns;
     int column_count;
+    const char *none; /* a line for a person where there is no row; NULL = nothing is said */
     struct buf cells; /* NUL-terminated texts, row by row */
     int row_count;
     int next_column;
@@ -97,12 +115,17 @@ void table_start(struct table *table, const struct column *columns, int column_c
 void table_cell(struct table *table, const char *text);
 void table_cell_i64(struct table *table, int64_t value);
 void table_cell_money(struct table *table, int64_t micros);
-/* To standard output; frees the table. */
+/* To standard output; frees the table. A program reads nothing where there is no row. */
 void table_print(struct table *table, bool terminal);
 void table_render_plain(const struct table *table, struct buf *out);
+/* As on a terminal of so many columns; false: no memory. */
+MUST_USE bool table_render(const struct table *table, int columns, struct buf *out);
+/* Of a terminal that would show all of it. */
+int table_width(const struct table *table);
 /* Standard output is a terminal, and may it show more than ASCII? */
 bool output_is_terminal(void);
 bool output_is_utf8(void);
+int output_columns(void); /* how wide the terminal is */
 void text_print(const struct buf *text); /* to standard output */
 
 /* --- text.c: pure */

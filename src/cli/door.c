@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/place.h"
+#include "base/plural.h"
 #include "base/secret.h"
 
 #define ENV_CONTROL    "TIDEGATE_CONTROL"
@@ -50,12 +51,9 @@ path_add(struct buf *target, const char *text)
     percent_add(target, text);
 }
 
-void
-body_add(struct buf *body, const char *name, const char *value)
+static void
+body_name(struct buf *body, const char *name)
 {
-    if (!value) {
-        return;
-    }
     if (body->len == 0) {
         buf_add_char(body, '{');
     } else {
@@ -64,7 +62,30 @@ body_add(struct buf *body, const char *name, const char *value)
     }
     buf_add_json(body, slice_str(name));
     buf_add_char(body, ':');
-    buf_add_json(body, slice_str(value));
+}
+
+void
+body_add(struct buf *body, const char *name, const char *value)
+{
+    if (value) {
+        body_name(body, name);
+        buf_add_json(body, slice_str(value));
+        buf_add_char(body, '}');
+    }
+}
+
+void
+body_add_null(struct buf *body, const char *name)
+{
+    body_name(body, name);
+    buf_add_str(body, "null}");
+}
+
+void
+body_add_number(struct buf *body, const char *name, int64_t value)
+{
+    body_name(body, name);
+    buf_add_i64(body, value);
     buf_add_char(body, '}');
 }
 
@@ -236,7 +257,7 @@ ask_books(struct asking *asking, struct policy *policy, const char *path)
         (void)fflush(stdout);
         (void)fprintf(stderr,
             "tidegate: a gateway ended amid %lld call%s: closed now, as orphaned_holds says\n",
-            (long long)orphans, orphans == 1 ? "" : "s");
+            (long long)orphans, plural_s(orphans));
     }
     return status;
 }
@@ -367,8 +388,20 @@ door_store_file(struct door *door, const char *file, struct buf *url)
 void
 argument_of_field(const struct command *command, const char *field, char out[64])
 {
-    /* where the option is shorter than the field */
-    const char *name = strcmp(field, "expires_at") == 0 ? "expires" : field;
+    static const struct {
+        const char *field, *option;
+    } others[] = { { "expires_at", "expires" }, { "delta_micros", "by" }, { "delta", "by" },
+        { "spend_limit_micros", "set" }, { "amount", "set" }, { "raise_micros", "raise" },
+        { "session_pct", "session" }, { "week_pct", "week" } };
+    const char *name = field;
+    check(out);
+    for (size_t i = 0; i < countof(others); i++) { /* where they differ, and the command has it */
+        char option[64];
+        (void)snprintf(option, sizeof(option), "--%s", others[i].option);
+        if (strcmp(field, others[i].field) == 0 && strstr(command->arguments, option)) {
+            name = others[i].option;
+        }
+    }
     (void)snprintf(out, 64, "--%.60s", name);
     for (char *at = out; *at; at++) {
         *at = *at == '_' ? '-' : *at;
@@ -382,6 +415,51 @@ argument_of_field(const struct command *command, const char *field, char out[64]
     }
 }
 
+/* What a person types for a field that a sentence of the control plane names in backticks. */
+static void
+add_typed(const struct command *command, struct slice field, struct buf *out)
+{
+    static const struct {
+        const char *field, *typed;
+    } values[] = { { "delta_micros", AMOUNT_OF_MONEY }, { "spend_limit_micros", AMOUNT_OF_MONEY },
+        { "raise_micros", AMOUNT_OF_MONEY }, { "delta", AMOUNT_OF_UNITS },
+        { "amount", AMOUNT_OF_UNITS }, { "null", "off" },
+        { "PUT /api/v1/threads/{id}/spend-limit", "tidegate thread limit ID --set AMOUNT" } };
+    char name[64];
+    char option[64];
+    for (size_t i = 0; i < countof(values); i++) {
+        if (slice_eq(field, slice_str(values[i].field))) {
+            buf_add_str(out, values[i].typed);
+            return;
+        }
+    }
+    const bool fits = slice_to_cstr(field, name, sizeof(name));
+    (void)snprintf(option, sizeof(option), "--%.60s", fits ? name : "");
+    if (fits && strstr(command->arguments, option)) {
+        buf_add_str(out, option);
+    } else { /* of a configuration, or a command: as it is */
+        buf_addf(out, "`%.*s`", (int)field.len, field.ptr);
+    }
+}
+
+/* A sentence of the control plane in the words of the command line. */
+static void
+add_sentence(const struct command *command, const char *sentence, struct buf *out)
+{
+    const char *at = sentence;
+    for (;;) {
+        const char *open = strchr(at, '`');
+        const char *close = open ? strchr(open + 1, '`') : NULL;
+        if (!close) {
+            buf_add_str(out, at);
+            return;
+        }
+        buf_add_slice(out, slice_of(at, (size_t)(open - at)));
+        add_typed(command, slice_of(open + 1, (size_t)(close - open - 1)), out);
+        at = close + 1;
+    }
+}
+
 /* A value that the control plane does not take, in the words of the command line. */
 static int
 show_wrong_value(const struct door *door, const char *field, const char *message)
@@ -390,9 +468,15 @@ show_wrong_value(const struct door *door, const char *field, const char *message
     char argument[64];
     (void)snprintf(quoted, sizeof(quoted), "'%.100s' ", field);
     const char *why = strstr(message, quoted);
-    argument_of_field(door->cli->command, field, argument);
-    (void)cli_fail("%s: %s %s", door->cli->command->words, argument,
-        why ? why + strlen(quoted) : "is not taken");
+    struct buf said = { 0 };
+    if (door->amount && strcmp(field, "amount") == 0) {
+        (void)snprintf(argument, sizeof(argument), "%s", door->amount);
+    } else {
+        argument_of_field(door->cli->command, field, argument);
+    }
+    add_sentence(door->cli->command, why ? why + strlen(quoted) : "is not taken", &said);
+    (void)cli_fail("%s: %s %s", door->cli->command->words, argument, buf_cstr(&said));
+    buf_free(&said);
     return EXIT_USAGE;
 }
 
@@ -409,7 +493,14 @@ show_refusal(
     if (field[0]) {
         return show_wrong_value(door, field, message);
     }
-    return message[0] ? cli_fail("%s", message) : cli_fail("the gateway answered %d", http_status);
+    if (!message[0]) {
+        return cli_fail("the gateway answered %d", http_status);
+    }
+    struct buf said = { 0 };
+    add_sentence(door->cli->command, message, &said);
+    (void)cli_fail("%s", buf_cstr(&said));
+    buf_free(&said);
+    return EXIT_FAILED;
 }
 
 static int

@@ -18,11 +18,11 @@ struct events_options {
 static const struct column events_columns[] = {
     { "TIME (UTC)", COLUMN_LEFT },
     { "EVENT", COLUMN_LEFT },
-    { "ACCOUNT", COLUMN_LEFT },
-    { "LIMIT", COLUMN_LEFT },
-    { "USED", COLUMN_RIGHT },
-    { "CAP", COLUMN_RIGHT },
-    { "WHAT", COLUMN_LEFT },
+    { "ACCOUNT", COLUMN_LEFT, COLUMN_TEXT },
+    { "LIMIT", COLUMN_LEFT, COLUMN_TEXT },
+    { "USED", COLUMN_RIGHT, COLUMN_SPARE },
+    { "CAP", COLUMN_RIGHT, COLUMN_SPARE },
+    { "WHAT", COLUMN_LEFT, COLUMN_TEXT },
 };
 
 /* Money where it is money. */
@@ -186,6 +186,7 @@ command_events(struct cli *cli, int argc, char **argv)
         struct json_object *events = json_member(answer, "events");
         struct table table;
         table_start(&table, events_columns, countof(events_columns));
+        table.none = options.before ? "No older events.\n" : "No events yet.\n";
         for (size_t i = 0; i < json_count(events); i++) {
             print_event(json_item(events, i), &table);
         }

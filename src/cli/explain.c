@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "base/money.h"
+#include "base/plural.h"
 
 #define BODY_BYTES_MAX ((size_t)60 << 10) /* the control plane takes 64 KB */
 
@@ -155,19 +156,22 @@ print_hold(struct json_object *answer)
     char held[40];
     char bound[40];
     if (estimate) {
-        (void)printf("Input: %lld tokens by the estimate '%s', at most %lld.\n",
-            (long long)json_number(estimate, "input"), json_text(estimate, "estimator"),
+        const int64_t input = json_number(estimate, "input");
+        (void)printf("Input: %lld token%s by the estimate '%s', at most %lld.\n", (long long)input,
+            plural_s(input), json_text(estimate, "estimator"),
             (long long)json_number(estimate, "input_bound"));
     }
     if (hold) {
         money_of(hold, "held_micros", held);
         money_of(hold, "bound_micros", bound);
-        (void)printf("Held: %s at first, with %lld tokens of output; at most %s, with %lld.\n",
-            held, (long long)json_number(hold, "held_output"), bound,
+        const int64_t output = json_number(hold, "held_output");
+        (void)printf("Held: %s at first, with %lld token%s of output; at most %s, with %lld.\n",
+            held, (long long)output, plural_s(output), bound,
             (long long)json_number(hold, "bound_output"));
         if (json_has(hold, "output_limit_lowered_to")) {
-            (void)printf("Its output limit is lowered to %lld tokens, so that it fits.\n",
-                (long long)json_number(hold, "output_limit_lowered_to"));
+            const int64_t lowered = json_number(hold, "output_limit_lowered_to");
+            (void)printf("Its output limit is lowered to %lld token%s, so that it fits.\n",
+                (long long)lowered, plural_s(lowered));
         }
     }
 }
@@ -199,15 +203,15 @@ print_routes(struct json_object *routes)
 }
 
 static const struct column limit_columns[] = {
-    { "LIMIT", COLUMN_LEFT },
-    { "WHOSE", COLUMN_LEFT },
+    { "LIMIT", COLUMN_LEFT, COLUMN_TEXT },
+    { "WHOSE", COLUMN_LEFT, COLUMN_TEXT },
     { "SETTLED", COLUMN_RIGHT },
-    { "HELD", COLUMN_RIGHT },
+    { "HELD", COLUMN_RIGHT, COLUMN_SPARE },
     { "CAP", COLUMN_RIGHT },
-    { "CAP FROM", COLUMN_LEFT },
+    { "CAP FROM", COLUMN_LEFT, COLUMN_TEXT | COLUMN_SPARE },
     { "ASK", COLUMN_RIGHT },
-    { "FITS", COLUMN_LEFT },
-    { "RESETS (UTC)", COLUMN_LEFT },
+    { "FITS", COLUMN_LEFT, COLUMN_TEXT },
+    { "RESETS (UTC)", COLUMN_LEFT, COLUMN_SPARE },
 };
 
 static void
@@ -287,13 +291,13 @@ print_answer(struct json_object *answer)
 /* --- A call that was made. */
 
 static const struct column past_columns[] = {
-    { "LIMIT", COLUMN_LEFT },
+    { "LIMIT", COLUMN_LEFT, COLUMN_TEXT },
     { "SETTLED", COLUMN_RIGHT },
-    { "HELD", COLUMN_RIGHT },
+    { "HELD", COLUMN_RIGHT, COLUMN_SPARE },
     { "CAP", COLUMN_RIGHT },
-    { "CAP FROM", COLUMN_LEFT },
+    { "CAP FROM", COLUMN_LEFT, COLUMN_TEXT | COLUMN_SPARE },
     { "ASK", COLUMN_RIGHT },
-    { "FITS", COLUMN_LEFT },
+    { "FITS", COLUMN_LEFT, COLUMN_TEXT },
 };
 
 static void
@@ -314,28 +318,58 @@ print_past_limit(struct table *table, struct json_object *limit)
                                                  : "no");
 }
 
+/* What the call went through on its way to its decision. */
 static void
-print_decision(struct json_object *decision)
+print_way(struct json_object *decision)
 {
-    struct json_object *limits = json_member(decision, "limits");
-    const char *was = json_text(decision, "was");
-    (void)printf(
-        "Decided again from what the ledger recorded: %s, %s then. Limits are those of %s,\n"
-        "prices those of %s.\n",
-        json_text(decision, "again"),
-        json_flag(decision, "agrees") ? "as"
-        : strcmp(was, "allowed") == 0 ? "but allowed"
-                                      : "but refused",
-        json_text(decision, "limits_of"), json_text(decision, "prices_of"));
-    if (!json_flag(decision, "agrees")) {
-        (void)printf(
-            "By its amounts alone it would be decided otherwise: the configuration has changed, others\n"
-            "waited before it, or it was refused for what it was.\n");
+    char waited[32];
+    if (json_number(decision, "waited_ms") > 0) {
+        text_duration(json_number(decision, "waited_ms"), waited);
+        (void)printf("It had waited %s in line by then.\n", waited);
     }
     if (json_has(decision, "substituted_by")) {
         (void)printf("It was asked for as %s, and went elsewhere because of the limit %s.\n",
             json_text(decision, "substitute_for"), json_text(decision, "substituted_by"));
     }
+    if (json_has(decision, "substitute_tried")) {
+        (void)printf("Instead, %s was tried, and refused, too (%s).\n",
+            json_text(decision, "substitute_tried"), json_text(decision, "substitute_refused"));
+    }
+    if (json_has(decision, "because_of")) {
+        (void)printf("It was refused because of '%s': with it, its cost cannot be bounded.\n",
+            json_text(decision, "because_of"));
+    }
+    if (json_has(decision, "output_limit_lowered_to")) {
+        const int64_t lowered = json_number(decision, "output_limit_lowered_to");
+        (void)printf("Its output limit was lowered to %lld token%s, so that it fit.\n",
+            (long long)lowered, plural_s(lowered));
+    }
+}
+
+static void
+print_decision(struct json_object *decision)
+{
+    struct json_object *limits = json_member(decision, "limits");
+    const char *was = json_text(decision, "was");
+    const bool same = json_flag(decision, "same_configuration");
+    (void)printf("Decided again from what the ledger recorded: %s, %s then.\n",
+        json_text(decision, "again"),
+        json_flag(decision, "agrees") ? "as"
+        : strcmp(was, "allowed") == 0 ? "but allowed"
+                                      : "but refused");
+    (void)printf(
+        same
+            ? "It was decided by the configuration that is in force; prices are those of %s.\n"
+            : "It was decided by another configuration than the one in force, by whose limits it is\n"
+              "judged here, on amounts and caps as recorded; prices are those of %s.\n",
+        json_text(decision, "prices_of"));
+    if (!json_flag(decision, "agrees")) {
+        (void)printf(
+            "By its amounts alone it would be decided otherwise: %sothers waited before it,\n"
+            "or it was refused for what it was.\n",
+            same ? "" : "the configuration has changed, ");
+    }
+    print_way(decision);
     print_hold(decision);
     if (json_count(limits) > 0) {
         struct table table;
@@ -349,6 +383,18 @@ print_decision(struct json_object *decision)
     }
 }
 
+static bool
+has_flag(struct json_object *row, const char *flag)
+{
+    struct json_object *flags = json_member(row, "flags");
+    for (size_t i = 0; i < json_count(flags); i++) {
+        if (strcmp(json_object_get_string(json_item(flags, i)), flag) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static void
 print_rows(struct json_object *rows)
 {
@@ -358,8 +404,8 @@ print_rows(struct json_object *rows)
         char cost[40];
         text_time(json_text(row, "at"), at);
         money_text(json_number(row, "cost_micros"), cost);
-        (void)printf("%s  %s of %s, %s", at, json_text(row, "kind"), json_text(row, "account"),
-            json_text(row, "model"));
+        (void)printf("%s  %s of %s%s%s", at, json_text(row, "kind"), json_text(row, "account"),
+            json_has(row, "model") ? ", " : "", json_text(row, "model"));
         if (json_has(row, "provider")) {
             (void)printf(" by %s", json_text(row, "provider"));
         }
@@ -368,6 +414,10 @@ print_rows(struct json_object *rows)
         }
         (void)printf(json_has(row, "reason") ? " (%s)\n" : "%s\n",
             json_has(row, "reason") ? json_text(row, "reason") : "");
+        if (has_flag(row, "cut")) {
+            (void)printf("  Its answer was cut short: no room was left for the rest of it, or its "
+                         "provider broke off.\n");
+        }
     }
 }
 

@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "base/money.h"
+#include "base/plural.h"
 #include "engine/bounds.h"
 
 static void
@@ -25,15 +26,15 @@ add_pieces(struct buf *out, const struct policy *policy, const struct limit *lim
 {
     const struct model *model = &policy->models[bound->dearest_model];
     const struct route *route = &model->routes[bound->dearest_route];
-    buf_addf(out, "%lld calls in flight (%s) x ", (long long)bound->calls,
+    buf_addf(out, "%lld call%s in flight (%s) x ", (long long)bound->calls, plural_s(bound->calls),
         policy->limits[bound->calls_by].name);
     if (bound->attempts > 1) {
         buf_addf(out, "%lld attempts x ", (long long)bound->attempts);
     }
     add_units(out, limit, bound->dearest);
-    buf_addf(out, ", what one to %s at %s takes at the most: %lld tokens of input, %lld of output",
+    buf_addf(out, ", what one to %s at %s takes at the most: %lld token%s of input, %lld of output",
         model->name, policy->providers[route->provider].name, (long long)model->context,
-        (long long)model->max_output);
+        plural_s(model->context), (long long)model->max_output);
 }
 
 static void
@@ -65,10 +66,12 @@ add_covered(struct buf *out, const struct policy *policy, const struct limit *li
         covered += bounds_limit_covers(policy, limit, &policy->models[i]);
     }
     if (covered == policy->model_count && !limit->of_provider) {
-        buf_addf(out, "calls to all %d models", (int)covered);
+        buf_addf(
+            out, covered == 1 ? "calls to the one model" : "calls to all %d models", (int)covered);
         return;
     }
-    buf_addf(out, "calls to %d of %d models", (int)covered, (int)policy->model_count);
+    buf_addf(out, "calls to %d of %d model%s", (int)covered, (int)policy->model_count,
+        plural_s(policy->model_count));
     bool first = true;
     for (int32_t i = 0; i < policy->model_count && covered <= 12; i++) {
         if (bounds_limit_covers(policy, limit, &policy->models[i])) {

@@ -168,9 +168,22 @@ print_json(const struct cli *cli, int argc, char **argv)
     return found ? EXIT_OK : unknown(cli, argc, argv);
 }
 
+static bool
+asks_for_help(const char *word)
+{
+    return strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0;
+}
+
 int
 command_help(struct cli *cli, int argc, char **argv)
 {
+    static char *of_itself[] = { (char *)(uintptr_t) "help" };
+    while (argc > 0 && asks_for_help(argv[argc - 1])) { /* "help --help", "help key --help" */
+        if (--argc == 0) {
+            argc = 1;
+            argv = of_itself;
+        }
+    }
     if (argc > 0 && strcmp(argv[argc - 1], "--json") == 0) {
         return print_json(cli, argc - 1, argv);
     }
@@ -220,12 +233,15 @@ cli_main(struct cli *cli, int argc, char **argv)
         print_all(stderr, cli);
         return EXIT_USAGE;
     }
-    if (strcmp(argv[0], "--help") == 0 || strcmp(argv[0], "-h") == 0) {
+    if (asks_for_help(argv[0])) {
         argv[0] = help_word[0];
     } else if (strcmp(argv[0], "--version") == 0 || strcmp(argv[0], "-V") == 0) {
         argv[0] = version_word[0];
     }
     cli->command = command_find(cli, argc, argv, &words);
+    if (!cli->command && argc > 1 && asks_for_help(argv[1])) { /* of all that begin with a word */
+        return command_help(cli, 1, argv);
+    }
     return cli->command ? cli->command->run(cli, argc - words, argv + words)
                         : unknown(cli, argc, argv);
 }

@@ -93,17 +93,18 @@ print_keys(struct json_object *answer)
 {
     static const struct column columns[] = {
         { "ID", COLUMN_LEFT },
-        { "ACCOUNT", COLUMN_LEFT },
+        { "ACCOUNT", COLUMN_LEFT, COLUMN_TEXT },
         { "ROLE", COLUMN_LEFT },
         { "STATE", COLUMN_LEFT },
-        { "BEGINS", COLUMN_LEFT },
-        { "LABEL", COLUMN_LEFT },
+        { "BEGINS", COLUMN_LEFT, COLUMN_SPARE },
+        { "LABEL", COLUMN_LEFT, COLUMN_TEXT | COLUMN_SPARE },
         { "EXPIRES", COLUMN_LEFT },
-        { "MAY ACT FOR", COLUMN_LEFT },
+        { "MAY ACT FOR", COLUMN_LEFT, COLUMN_TEXT | COLUMN_SPARE },
     };
     struct json_object *keys = json_member(answer, "keys");
     struct table table;
     table_start(&table, columns, countof(columns));
+    table.none = "No keys yet: `tidegate key add ACCOUNT` makes one.\n";
     for (size_t i = 0; i < json_count(keys); i++) {
         struct json_object *key = json_item(keys, i);
         char expires[32];

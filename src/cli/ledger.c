@@ -190,15 +190,15 @@ print_row(struct json_object *row, struct table *table)
 static const struct column ledger_columns[] = {
     { "TIME (UTC)", COLUMN_LEFT },
     { "KIND", COLUMN_LEFT },
-    { "ACCOUNT", COLUMN_LEFT },
-    { "MODEL", COLUMN_LEFT },
-    { "PROVIDER", COLUMN_LEFT },
-    { "IN", COLUMN_RIGHT },
-    { "OUT", COLUMN_RIGHT },
+    { "ACCOUNT", COLUMN_LEFT, COLUMN_TEXT | COLUMN_SPARE },
+    { "MODEL", COLUMN_LEFT, COLUMN_TEXT | COLUMN_SPARE },
+    { "PROVIDER", COLUMN_LEFT, COLUMN_TEXT | COLUMN_SPARE },
+    { "IN", COLUMN_RIGHT, COLUMN_SPARE },
+    { "OUT", COLUMN_RIGHT, COLUMN_SPARE },
     { "COST", COLUMN_RIGHT },
-    { "PAYER", COLUMN_LEFT },
-    { "SOURCE", COLUMN_LEFT },
-    { "NOTE", COLUMN_LEFT },
+    { "PAYER", COLUMN_LEFT, COLUMN_SPARE },
+    { "SOURCE", COLUMN_LEFT, COLUMN_TEXT | COLUMN_SPARE },
+    { "NOTE", COLUMN_LEFT, COLUMN_TEXT | COLUMN_SPARE },
     { "REQUEST", COLUMN_LEFT },
 };
 
@@ -257,6 +257,7 @@ list_begin(struct listing *listing)
     struct buf out = { 0 };
     if (listing->form == FORM_TABLE) {
         table_start(&listing->table, ledger_columns, countof(ledger_columns));
+        listing->table.none = "No such rows in the ledger.\n";
     } else if (listing->form == FORM_CSV) {
         csv_head(&out);
     } else if (listing->form == FORM_JSON) {

@@ -19,26 +19,85 @@ struct adjust_options {
 static bool
 delta_add(struct buf *body, const char *text)
 {
-    const bool plus = text[0] == '+';
-    return amount_add(body, "ledger adjust", "delta_micros", "delta", text + plus);
+    const struct amount amount = {
+        .command = "ledger adjust", .option = "--by", .text = text, .either_way = true
+    };
+    return amount_add(body, &amount, "delta_micros", "delta");
+}
+
+static const struct column moved_columns[] = {
+    { "LIMIT", COLUMN_LEFT, COLUMN_TEXT },
+    { "WHOSE", COLUMN_LEFT, COLUMN_TEXT },
+    { "WINDOW", COLUMN_LEFT, COLUMN_SPARE },
+    { "SINCE (UTC)", COLUMN_LEFT, COLUMN_SPARE },
+    { "USED BEFORE", COLUMN_RIGHT },
+    { "USED NOW", COLUMN_RIGHT },
+};
+
+static void
+cell_used(struct table *table, struct json_object *moved, const char *name)
+{
+    if (strcmp(json_text(moved, "unit"), "micro_usd") == 0) {
+        table_cell_money(table, json_number(moved, name));
+    } else {
+        table_cell_i64(table, json_number(moved, name));
+    }
 }
 
 static void
-print_adjusted(struct json_object *answer)
+print_moved(struct json_object *answer)
+{
+    struct json_object *limits = json_member(answer, "limits");
+    struct table table;
+    if (json_count(limits) == 0) {
+        (void)printf(
+            json_has(answer, "limits")
+                ? "No limit in force counts it in a window that is open.\n"
+                : "What is used of its limits now could not be read; `tidegate limits` tells it.\n");
+        return;
+    }
+    table_start(&table, moved_columns, countof(moved_columns));
+    for (size_t i = 0; i < json_count(limits); i++) {
+        struct json_object *moved = json_item(limits, i);
+        char since[32];
+        struct buf who = { 0 };
+        meter_whose(moved, &who);
+        text_time(json_text(moved, "since"), since);
+        table_cell(&table, json_text(moved, "limit"));
+        table_cell(&table, buf_cstr(&who));
+        table_cell(&table, json_text(moved, "window"));
+        table_cell(&table, since);
+        cell_used(&table, moved, "used_before");
+        cell_used(&table, moved, "used");
+        buf_free(&who);
+    }
+    (void)printf("\n");
+    (void)fflush(stdout);
+    table_print(&table, output_is_terminal());
+}
+
+static void
+print_corrected(struct json_object *answer)
 {
     char delta[40];
+    char before[40];
     char cost[40];
+    money_text(json_number(answer, "delta_micros"), delta);
+    money_text(json_number(answer, "cost_before_micros"), before);
+    money_text(json_number(answer, "cost_micros"), cost);
+    (void)printf("%s cost %s more, by %s: %s before, %s in all now.\n",
+        json_text(answer, "request"), delta, json_text(answer, "source"), before, cost);
+}
+
+static void
+print_counted(struct json_object *answer)
+{
+    char delta[40];
+    struct buf who = { 0 };
     money_text(json_number(answer, "delta_micros"), delta);
     if (!json_has(answer, "delta_micros")) {
         (void)snprintf(delta, sizeof(delta), "%lld", (long long)json_number(answer, "delta"));
     }
-    if (json_has(answer, "request")) {
-        money_text(json_number(answer, "cost_micros"), cost);
-        (void)printf("%s cost %s, by %s; it is %s in all now.\n", json_text(answer, "request"),
-            delta, json_text(answer, "source"), cost);
-        return;
-    }
-    struct buf who = { 0 };
     for (size_t i = 0; i < countof(whose); i++) {
         const char *name = json_text(answer, whose[i]);
         if (name[0]) {
@@ -48,6 +107,17 @@ print_adjusted(struct json_object *answer)
     (void)printf("The limit '%s' counts %s more for %s from now on.\n", json_text(answer, "limit"),
         delta, who.len ? buf_cstr(&who) : "the gateway");
     buf_free(&who);
+}
+
+static void
+print_adjusted(struct json_object *answer)
+{
+    if (json_has(answer, "request")) {
+        print_corrected(answer);
+    } else {
+        print_counted(answer);
+    }
+    print_moved(answer);
 }
 
 static bool

@@ -6,16 +6,24 @@
 #include "base/civil.h"
 #include "base/money.h"
 
-/* "$50.00", "40", "60 in 60s": where plans and groups have others, "by plan". */
+static bool
+has_members(struct json_object *limit, const char *name)
+{
+    struct json_object *object = json_member(limit, name);
+    return object && json_object_object_length(object) > 0;
+}
+
+/* "$50.00", "40", "60 in 60s": where plans and groups have others, "by plan"; what is set goes before that. */
 static void
 cap_text(struct json_object *limit, struct buf *out)
 {
     const bool money = strcmp(json_text(limit, "counts"), "cost") == 0;
     const bool rate = json_has(limit, "rate");
-    const char *name = rate ? "rate" : "cap";
+    const bool set = json_has(limit, "cap_set_at");
+    const char *name = rate ? "rate" : set ? "cap_set" : "cap";
     char amount[40];
     if (!json_has(limit, name)) {
-        buf_add_str(out, json_text(limit, "cap_set_by")[0] ? "as set" : "unlimited");
+        buf_add_str(out, json_text(limit, "cap_set_by")[0] && !set ? "as set" : "unlimited");
     } else if (money) {
         money_text(json_number(limit, name), amount);
         buf_add_str(out, amount);
@@ -27,11 +35,11 @@ cap_text(struct json_object *limit, struct buf *out)
         civil_span(json_number(limit, "period_ms"), span);
         buf_addf(out, " in %s", span);
     }
-    struct json_object *by_plan = json_member(limit, "cap_by_plan");
-    if (by_plan && json_object_object_length(by_plan) > 0) {
+    buf_add_str(out, set ? " set for all" : "");
+    if (has_members(limit, "cap_by_plan") && !set) { /* for all goes before plans */
         buf_add_str(out, ", by plan");
     }
-    if (json_has(limit, "cap_by_group")) {
+    if (json_has(limit, "cap_by_group") || has_members(limit, "cap_set_by_group")) {
         buf_add_str(out, ", by group");
     }
 }
@@ -50,15 +58,16 @@ static void
 print_limits(struct json_object *limits)
 {
     static const struct column columns[] = {
-        { "LIMIT", COLUMN_LEFT },
+        { "LIMIT", COLUMN_LEFT, COLUMN_TEXT },
         { "COUNTS", COLUMN_LEFT },
-        { "PER", COLUMN_LEFT },
-        { "WINDOW", COLUMN_LEFT },
+        { "PER", COLUMN_LEFT, COLUMN_TEXT },
+        { "WINDOW", COLUMN_LEFT, COLUMN_TEXT },
         { "CAP", COLUMN_LEFT },
-        { "AT CAP", COLUMN_LEFT },
+        { "AT CAP", COLUMN_LEFT, COLUMN_SPARE },
     };
     struct table table;
     table_start(&table, columns, countof(columns));
+    table.none = "No limits are configured.\n";
     for (size_t i = 0; i < json_count(limits); i++) {
         struct json_object *limit = json_item(limits, i);
         struct buf cap = { 0 };

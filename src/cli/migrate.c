@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/money.h"
 #include "base/place.h"
+#include "base/plural.h"
 #include "cli/cli_priv.h"
 #include "store/transfer.h"
 
@@ -62,7 +63,7 @@ static void
 print_sums(const struct transfer *transfer)
 {
     static const struct column columns[] = {
-        { "COMPARED", COLUMN_LEFT },
+        { "COMPARED", COLUMN_LEFT, COLUMN_TEXT },
         { "SOURCE", COLUMN_RIGHT },
         { "TARGET", COLUMN_RIGHT },
     };
@@ -81,9 +82,9 @@ static void
 print_for_people(const struct migration *migration)
 {
     const struct transfer *transfer = migration->transfer;
-    (void)printf("%s is carried to %s: %lld rows in %lld.%lld s.\n\n", migration->from,
-        migration->to, (long long)transfer->row_count, (long long)(migration->took_ms / 1000),
-        (long long)(migration->took_ms % 1000 / 100));
+    (void)printf("%s is carried to %s: %lld row%s in %lld.%lld s.\n\n", migration->from,
+        migration->to, (long long)transfer->row_count, plural_s(transfer->row_count),
+        (long long)(migration->took_ms / 1000), (long long)(migration->took_ms % 1000 / 100));
     print_sums(transfer);
     if (transfer->difference_count > 0) {
         (void)printf(
@@ -91,10 +92,10 @@ print_for_people(const struct migration *migration)
             "where.\n");
     }
     if (transfer->open_hold_count > 0) {
-        (void)printf(
-            "\n%lld calls were in flight: the first gateway on the new store books them, as "
-            "orphaned_holds says.\n",
-            (long long)transfer->open_hold_count);
+        (void)printf("\n%lld call%s %s in flight: the first gateway on the new store books %s, as "
+                     "orphaned_holds says.\n",
+            (long long)transfer->open_hold_count, plural_s(transfer->open_hold_count),
+            plural_were(transfer->open_hold_count), transfer->open_hold_count == 1 ? "it" : "them");
     }
     (void)printf(
         "\nIt goes on with epoch %lld. The old store is as it was: start no gateway on it any more, or "

@@ -197,7 +197,7 @@ price_diff_print(const struct price_diff *diff, bool steep_only)
 {
     static const struct column columns[] = {
         { "ID", COLUMN_LEFT },
-        { "PRICE (USD A MILLION TOKENS)", COLUMN_LEFT },
+        { "PRICE (USD A MILLION TOKENS)", COLUMN_LEFT, COLUMN_TEXT },
         { "OLD", COLUMN_RIGHT },
         { "NEW", COLUMN_RIGHT },
         { "CHANGE", COLUMN_RIGHT },

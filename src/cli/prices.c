@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "base/plural.h"
+
 #define BOOK_BYTES_MAX ((size_t)64 << 20)
 #define ANY_PORT       1
 #define FOR_ALL        0644
@@ -38,7 +40,8 @@ static void
 tell_import(const struct conf_import *import)
 {
     const int32_t passed_by = import->other_mode + import->unpriced + import->odd_name;
-    (void)fprintf(stderr, "%d models taken, %d left out", import->taken, passed_by);
+    (void)fprintf(
+        stderr, "%d model%s taken, %d left out", import->taken, plural_s(import->taken), passed_by);
     const struct {
         int32_t count;
         const char *why;
@@ -306,12 +309,13 @@ print_prices(const struct policy *policy, const char *word)
         { "TIER", COLUMN_LEFT },
         { "INPUT", COLUMN_RIGHT },
         { "OUTPUT", COLUMN_RIGHT },
-        { "CACHE READ", COLUMN_RIGHT },
-        { "WRITE 5M", COLUMN_RIGHT },
-        { "WRITE 1H", COLUMN_RIGHT },
+        { "CACHE READ", COLUMN_RIGHT, COLUMN_SPARE },
+        { "WRITE 5M", COLUMN_RIGHT, COLUMN_SPARE },
+        { "WRITE 1H", COLUMN_RIGHT, COLUMN_SPARE },
     };
     struct table table;
     table_start(&table, columns, countof(columns));
+    table.none = word ? "No id of the price book has that in it.\n" : "The price book is empty.\n";
     for (int32_t i = 0; i < policy->price_count; i++) {
         const struct price *price = &policy->prices[i];
         if (word && !strstr(price->id, word)) {

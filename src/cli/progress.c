@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/plural.h"
 
 #define QUIET_MS  300 /* what is over by then needs no bar */
 #define REDRAW_MS 100
@@ -32,7 +33,7 @@ progress_show(struct progress *progress, const char *part, int64_t done, int64_t
         text_bar(percent, BAR_WIDTH, output_is_utf8(), &line);
         buf_addf(&line, " %lld %% %s", (long long)percent, part);
     } else if (done > 0) {
-        buf_addf(&line, "%s: %lld rows", part, (long long)done);
+        buf_addf(&line, "%s: %lld row%s", part, (long long)done, plural_s(done));
     } else {
         buf_add_str(&line, part);
     }

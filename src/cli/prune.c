@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "base/money.h"
+#include "base/plural.h"
 
 struct prune_options {
     const char *before;
@@ -35,8 +36,9 @@ print_dry_run(struct json_object *answer)
     char before[32];
     money_text(json_number(answer, "cost_micros"), cost);
     text_time(json_text(answer, "before"), before);
-    (void)printf("%lld rows of before %s (UTC) would go; %s was booked by them.\n",
-        (long long)json_number(answer, "rows"), before, cost);
+    const int64_t rows = json_number(answer, "rows");
+    (void)printf("%lld row%s of before %s (UTC) would go; %s was booked by %s.\n", (long long)rows,
+        plural_s(rows), before, cost, rows == 1 ? "it" : "them");
 }
 
 static void
@@ -46,7 +48,7 @@ print_done(const struct door *door, int64_t rows, struct json_object *answer)
         (void)printf("{\"before\":\"%s\",\"dry_run\":false,\"rows\":%lld,\"done\":true}\n",
             json_text(answer, "before"), (long long)rows);
     } else {
-        (void)printf("%lld rows are deleted.\n", (long long)rows);
+        (void)printf("%lld row%s %s deleted.\n", (long long)rows, plural_s(rows), plural_are(rows));
     }
 }
 

@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/money.h"
+#include "base/plural.h"
 #include "engine/replay.h"
 #include "store/scan.h"
 #include "wire/recorded.h"
@@ -116,65 +117,36 @@ print_money(const char *what, int64_t micros)
     (void)printf("  %-44s %14s\n", what, text);
 }
 
-static const struct column columns[] = {
-    { "ACCOUNT", COLUMN_LEFT },
-    { "REFUSED BY", COLUMN_LEFT },
-    { "REASON", COLUMN_LEFT },
-    { "CALLS", COLUMN_RIGHT },
-    { "COST", COLUMN_RIGHT },
-    { "FIRST (UTC)", COLUMN_LEFT },
-    { "LAST (UTC)", COLUMN_LEFT },
-};
-
+/* Whose calls are refused, or end early: of those no reason is told, there is but one. */
 static void
-print_groups(const struct replay_report *report)
+print_groups(const struct replay_group *groups, int32_t count, bool ended)
 {
+    const struct column columns[] = {
+        { "ACCOUNT", COLUMN_LEFT, COLUMN_TEXT },
+        { ended ? "ENDED BY" : "REFUSED BY", COLUMN_LEFT, COLUMN_TEXT },
+        { "CALLS", COLUMN_RIGHT },
+        { ended ? "NOT SPENT" : "COST", COLUMN_RIGHT },
+        { "FIRST (UTC)", COLUMN_LEFT, COLUMN_SPARE },
+        { "LAST (UTC)", COLUMN_LEFT, COLUMN_SPARE },
+        { "REASON", COLUMN_LEFT, COLUMN_TEXT | COLUMN_SPARE },
+    };
     struct table table;
-    table_start(&table, columns, countof(columns));
-    for (int32_t i = 0; i < report->group_count; i++) {
-        const struct replay_group *group = &report->groups[i];
+    table_start(&table, columns, (int)countof(columns) - ended);
+    for (int32_t i = 0; i < count; i++) {
+        const struct replay_group *group = &groups[i];
         char first[32];
         char last[32];
         minute_text(group->first_ms, first);
         minute_text(group->last_ms, last);
         table_cell(&table, group->account);
         table_cell(&table, group_by(group));
-        table_cell(&table, reason_row(group->reason)->code);
         table_cell_i64(&table, group->count);
         table_cell_money(&table, group->cost_micros);
         table_cell(&table, first);
         table_cell(&table, last);
-    }
-    (void)fflush(stdout);
-    table_print(&table, output_is_terminal());
-}
-
-static const struct column ended_columns[] = {
-    { "ACCOUNT", COLUMN_LEFT },
-    { "ENDED BY", COLUMN_LEFT },
-    { "CALLS", COLUMN_RIGHT },
-    { "NOT SPENT", COLUMN_RIGHT },
-    { "FIRST (UTC)", COLUMN_LEFT },
-    { "LAST (UTC)", COLUMN_LEFT },
-};
-
-static void
-print_ended_groups(const struct replay_report *report)
-{
-    struct table table;
-    table_start(&table, ended_columns, countof(ended_columns));
-    for (int32_t i = 0; i < report->ended_group_count; i++) {
-        const struct replay_group *group = &report->ended_groups[i];
-        char first[32];
-        char last[32];
-        minute_text(group->first_ms, first);
-        minute_text(group->last_ms, last);
-        table_cell(&table, group->account);
-        table_cell(&table, group->limit);
-        table_cell_i64(&table, group->count);
-        table_cell_money(&table, group->cost_micros);
-        table_cell(&table, first);
-        table_cell(&table, last);
+        if (!ended) {
+            table_cell(&table, reason_row(group->reason)->code);
+        }
     }
     (void)fflush(stdout);
     table_print(&table, output_is_terminal());
@@ -190,9 +162,9 @@ print_gaps(const struct replay_report *report, const struct store_scan *scan)
     }
     if (report->reports_unknown > 0) {
         (void)printf(
-            "Not replayed: what providers reported is not recorded for %lld calls; limits on "
+            "Not replayed: what providers reported is not recorded for %lld call%s; limits on "
             "it stopped none of them.\n",
-            (long long)report->reports_unknown);
+            (long long)report->reports_unknown, plural_s(report->reports_unknown));
     }
     if (scan->kept_from_ms > report->since_ms) {
         char kept[32];
@@ -206,19 +178,27 @@ static void
 print_report(const struct replay_report *report, const struct store_scan *scan)
 {
     char since[32];
+    char until[32] = "";
+    const bool ends = report->until_ms != INT64_MAX;
     minute_text(report->since_ms, since);
-    (void)printf(
-        "%lld calls since %s (UTC), as they were made:\n", (long long)report->calls, since);
+    if (ends) {
+        minute_text(report->until_ms, until);
+    }
+    (void)printf("%lld call%s since %s%s%s (UTC), as %s made:\n", (long long)report->calls,
+        plural_s(report->calls), since, ends ? " and before " : "", until,
+        report->calls == 1 ? "it was" : "they were");
     (void)printf("  %lld would be allowed, %lld refused", (long long)report->allowed,
         (long long)report->refused);
-    (void)printf("; %lld would wait first, %lld get a lower output limit, %lld another model.\n",
+    (void)printf(
+        "; %lld would wait first, %lld with a lower output limit, %lld with another model.\n",
         (long long)report->waited, (long long)report->lowered, (long long)report->rerouted);
     if (report->ended_early > 0) {
         (void)printf("  %lld of those allowed would have ended early, with shorter answers.\n",
             (long long)report->ended_early);
     }
-    (void)printf("%lld kinds of refusals of then, asked once each: %lld would pass now.\n",
-        (long long)report->asks_refused, (long long)report->asks_allowed);
+    (void)printf("%lld kind%s of refusals of then, asked once each: %lld would pass now.\n",
+        (long long)report->asks_refused, plural_s(report->asks_refused),
+        (long long)report->asks_allowed);
     print_gaps(report, scan);
     (void)printf("\nMoney\n");
     print_money("booked for these calls", report->cost_before_micros);
@@ -233,11 +213,11 @@ print_report(const struct replay_report *report, const struct store_scan *scan)
     }
     if (report->group_count > 0) {
         (void)printf("\nWho would be refused\n");
-        print_groups(report);
+        print_groups(report->groups, report->group_count, false);
     }
     if (report->ended_group_count > 0) {
         (void)printf("\nWhose answers would end early\n");
-        print_ended_groups(report);
+        print_groups(report->ended_groups, report->ended_group_count, true);
     }
 }
 
@@ -255,8 +235,9 @@ json_number_of(struct buf *out, const char *name, int64_t value)
     buf_addf(out, ",\"%s\":%lld", name, (long long)value);
 }
 
+/* Opens an object. */
 static void
-json_group(struct buf *out, const struct replay_group *group)
+json_group_of(struct buf *out, const struct replay_group *group)
 {
     buf_add_str(out, "{\"account\":");
     buf_add_json(out, slice_str(group->account));
@@ -266,29 +247,44 @@ json_group(struct buf *out, const struct replay_group *group)
     } else {
         buf_add_str(out, "null");
     }
+}
+
+static void
+json_reason(struct buf *out, const struct replay_group *group)
+{
     buf_addf(out, ",\"reason\":\"%s\"", reason_row(group->reason)->code);
 }
 
 static void
-json_groups(struct buf *out, const struct replay_report *report)
+json_groups(struct buf *out, const struct replay_group *groups, int32_t count, bool ended)
 {
-    buf_add_str(out, ",\"groups\":[");
-    for (int32_t i = 0; i < report->group_count; i++) {
-        const struct replay_group *group = &report->groups[i];
+    buf_addf(out, ",\"%s\":[", ended ? "ended_early" : "groups");
+    for (int32_t i = 0; i < count; i++) {
+        const struct replay_group *group = &groups[i];
         buf_add_str(out, i ? "," : "");
-        json_group(out, group);
+        json_group_of(out, group);
+        if (!ended) {
+            json_reason(out, group);
+        }
         json_number_of(out, "calls", group->count);
-        json_number_of(out, "cost_micros", group->cost_micros);
+        json_number_of(out, ended ? "unspent_micros" : "cost_micros", group->cost_micros);
         json_time(out, "first_at", group->first_ms);
         json_time(out, "last_at", group->last_ms);
         buf_addf(out, ",\"first_request\":\"req_%lld\",\"last_request\":\"req_%lld\"}",
             (long long)group->first_request, (long long)group->last_request);
     }
-    buf_add_str(out, "],\"refusals\":[");
+    buf_add_char(out, ']');
+}
+
+static void
+json_refusals(struct buf *out, const struct replay_report *report)
+{
+    buf_add_str(out, ",\"refusals\":[");
     for (int32_t i = 0; i < report->refusal_count; i++) {
         const struct replay_refusal *refusal = &report->refusals[i];
         buf_add_str(out, i ? "," : "");
-        json_group(out, refusal->group);
+        json_group_of(out, refusal->group);
+        json_reason(out, refusal->group);
         json_time(out, "at", refusal->at_ms);
         buf_addf(out, ",\"request\":\"req_%lld\"", (long long)refusal->request);
         json_number_of(out, "cost_micros", refusal->cost_micros);
@@ -298,30 +294,15 @@ json_groups(struct buf *out, const struct replay_report *report)
 }
 
 static void
-json_ended_groups(struct buf *out, const struct replay_report *report)
-{
-    buf_add_str(out, ",\"ended_early\":[");
-    for (int32_t i = 0; i < report->ended_group_count; i++) {
-        const struct replay_group *group = &report->ended_groups[i];
-        buf_add_str(out, i ? ",{\"account\":" : "{\"account\":");
-        buf_add_json(out, slice_str(group->account));
-        buf_add_str(out, ",\"limit\":");
-        buf_add_json(out, slice_str(group->limit));
-        json_number_of(out, "calls", group->count);
-        json_number_of(out, "unspent_micros", group->cost_micros);
-        json_time(out, "first_at", group->first_ms);
-        json_time(out, "last_at", group->last_ms);
-        buf_addf(out, ",\"first_request\":\"req_%lld\",\"last_request\":\"req_%lld\"}",
-            (long long)group->first_request, (long long)group->last_request);
-    }
-    buf_add_char(out, ']');
-}
-
-static void
 json_report(struct buf *out, const struct replay_report *report, const struct store_scan *scan)
 {
     buf_addf(out, "{\"calls\":%lld", (long long)report->calls);
     json_time(out, "since", report->since_ms);
+    if (report->until_ms != INT64_MAX) {
+        json_time(out, "until", report->until_ms);
+    } else {
+        buf_add_str(out, ",\"until\":null");
+    }
     json_time(out, "ledger_whole_from", scan->kept_from_ms);
     json_number_of(out, "allowed", report->allowed);
     json_number_of(out, "refused", report->refused);
@@ -340,8 +321,9 @@ json_report(struct buf *out, const struct replay_report *report, const struct st
         out, "difference_micros", report->cost_after_micros - report->cost_before_micros);
     json_number_of(out, "cost_unspent_micros", report->cost_unspent_micros);
     json_number_of(out, "cost_refusals_that_pass_micros", report->cost_asks_micros);
-    json_groups(out, report);
-    json_ended_groups(out, report);
+    json_groups(out, report->groups, report->group_count, false);
+    json_refusals(out, report);
+    json_groups(out, report->ended_groups, report->ended_group_count, true);
     buf_add_str(out, "}\n");
 }
 
@@ -468,6 +450,11 @@ command_replay(struct cli *cli, int argc, char **argv)
     }
     if (!parse_time("--since", options.since, &since_ms)
         || (options.until && !parse_time("--until", options.until, &until_ms))) {
+        return EXIT_USAGE;
+    }
+    if (until_ms <= since_ms) {
+        (void)cli_fail("--until %s is not after --since %s: there is no time between them",
+            options.until, options.since);
         return EXIT_USAGE;
     }
     const struct config_file file = { options.config, options.json };

@@ -72,13 +72,14 @@ verb_of(const struct limit *limit)
 }
 
 static const char *
-unit_of(const struct limit *limit)
+unit_of(const struct limit *limit, int64_t amount)
 {
+    const bool one = amount == 1;
     switch (limit->counts) {
     case COUNT_COST: return "";
-    case COUNT_TOKENS: return " tokens";
-    case COUNT_REQUESTS: return " requests";
-    case COUNT_IN_FLIGHT: return " calls in flight";
+    case COUNT_TOKENS: return one ? " token" : " tokens";
+    case COUNT_REQUESTS: return one ? " request" : " requests";
+    case COUNT_IN_FLIGHT: return one ? " call in flight" : " calls in flight";
     case COUNT_REPORTED: return " %";
     default: return " of them";
     }
@@ -109,7 +110,7 @@ add_rate(struct buf *out, const struct limit *limit)
         { DAY_MS, "a day" } };
     buf_add_str(out, verb_of(limit));
     add_amount(out, limit, limit->rate);
-    buf_add_str(out, unit_of(limit));
+    buf_add_str(out, unit_of(limit, limit->rate));
     const char *period = NULL;
     for (size_t i = 0; i < countof(periods); i++) {
         period = periods[i].ms == limit->period_ms ? periods[i].word : period;
@@ -150,12 +151,12 @@ add_default_cap(struct buf *out, const struct limit *limit)
     }
     buf_add_str(out, verb_of(limit));
     if (limit->cap_default == CAP_UNLIMITED) {
-        buf_addf(
-            out, "any %s%s", limit->counts == COUNT_COST ? "amount" : "number of", unit_of(limit));
+        buf_addf(out, "any %s%s", limit->counts == COUNT_COST ? "amount" : "number of",
+            unit_of(limit, limit->cap_default));
         return;
     }
     add_amount(out, limit, limit->cap_default);
-    buf_add_str(out, unit_of(limit));
+    buf_add_str(out, unit_of(limit, limit->cap_default));
     add_window(out, limit);
 }
 
@@ -310,7 +311,7 @@ limit_mode(const struct limit *limit)
     if (limit->counts == COUNT_REPORTED) {
         return "reported";
     }
-    if (limit->at_cap == AT_CAP_WARN || limit->at_cap == AT_CAP_SHADOW) {
+    if (!limit_enforces(limit)) {
         return "watched";
     }
     if (counts_in_steps(limit) && limit->window == WINDOW_BUCKET) {
@@ -344,7 +345,7 @@ limit_claim(const struct limit *limit)
         return "a call starts only if its estimated input and a first slice of output fit. The cap may be\n"
                "passed by at most the sum, over calls in flight, of real minus estimated input, plus output\n"
                "billed beyond the held part: not bounded by a number, since estimates are learned. The\n"
-               "largest ever observed is tidegate_cap_overshoot_micro_usd_max in /metrics.";
+               "largest ever is tidegate_cap_overshoot_micro_usd_max in /metrics.";
     case HOLD_MODE_NONE: break;
     }
     return "calls start until what is settled has reached the cap; it may be passed by at most the calls\n"

@@ -6,6 +6,7 @@
 #include "base/civil.h"
 #include "base/clock.h"
 #include "base/money.h"
+#include "base/plural.h"
 
 #define BAR_WIDTH 20
 
@@ -22,11 +23,14 @@ print_gateway(struct json_object *gateway)
     } else {
         (void)printf("No gateway runs; these are its books.\n");
     }
+    const int64_t models = json_number(gateway, "models");
+    const int64_t limits = json_number(gateway, "limits");
+    const int64_t open = json_number(gateway, "calls_open");
     (void)printf(
-        "Store %s, epoch %s. %lld models, %lld limits, %lld calls in flight, %lld waiting.\n",
-        json_text(gateway, "store"), json_text(gateway, "epoch"),
-        (long long)json_number(gateway, "models"), (long long)json_number(gateway, "limits"),
-        (long long)json_number(gateway, "calls_open"), (long long)json_number(gateway, "waiting"));
+        "Store %s, epoch %s. %lld model%s, %lld limit%s, %lld call%s in flight, %lld waiting.\n",
+        json_text(gateway, "store"), json_text(gateway, "epoch"), (long long)models,
+        plural_s(models), (long long)limits, plural_s(limits), (long long)open, plural_s(open),
+        (long long)json_number(gateway, "waiting"));
     if (json_flag(gateway, "stopping")) {
         (void)printf("It is stopping: calls in flight may end, no new one is taken.\n");
     }
@@ -73,14 +77,14 @@ print_calls(struct json_object *calls)
 {
     static const struct column columns[] = {
         { "WHEN", COLUMN_LEFT },
-        { "ACCOUNT", COLUMN_LEFT },
-        { "MODEL", COLUMN_LEFT },
-        { "IN", COLUMN_RIGHT },
-        { "OUT", COLUMN_RIGHT },
+        { "ACCOUNT", COLUMN_LEFT, COLUMN_TEXT },
+        { "MODEL", COLUMN_LEFT, COLUMN_TEXT | COLUMN_SPARE },
+        { "IN", COLUMN_RIGHT, COLUMN_SPARE },
+        { "OUT", COLUMN_RIGHT, COLUMN_SPARE },
         { "COST", COLUMN_RIGHT },
-        { "PAYER", COLUMN_LEFT },
+        { "PAYER", COLUMN_LEFT, COLUMN_SPARE },
         { "WHAT", COLUMN_LEFT },
-        { "NOTE", COLUMN_LEFT },
+        { "NOTE", COLUMN_LEFT, COLUMN_TEXT | COLUMN_SPARE },
         { "REQUEST", COLUMN_LEFT },
     };
     const int64_t now_ms = clock_wall_ms();
@@ -117,10 +121,35 @@ meter_amount(struct json_object *meter, int64_t amount, char out[40])
     }
 }
 
-/* "ada", "ada key_3", "ada with gpt-5.5", "group research", "the gateway". */
+/* Of a limit whose meter shows with a call alone: whose each of them is. */
 static void
+meter_each(struct json_object *meter, struct buf *out)
+{
+    static const struct {
+        const char *per, *own, *shared; /* behind the account's name; alone */
+    } rows[] = { { "key", ", each key", "each key" },
+        { "thread_tree", ", each thread tree", "each thread tree" },
+        { "account_model", " with each model", "each model" }, { "model", NULL, "each model" },
+        { "tier", NULL, "each tier" }, { "tag", NULL, "each tag" } };
+    const char *per = json_text(meter, "per");
+    const char *account = json_text(meter, "account");
+    for (size_t i = 0; i < countof(rows); i++) {
+        const bool own = rows[i].own && account[0];
+        if (strcmp(per, rows[i].per) == 0) {
+            buf_addf(out, "%s%s", own ? account : "", own ? rows[i].own : rows[i].shared);
+        }
+    }
+}
+
+void
 meter_whose(struct json_object *meter, struct buf *out)
 {
+    if (!json_has(meter, "used")) {
+        meter_each(meter, out);
+    }
+    if (out->len > 0) {
+        return;
+    }
     static const char *const shared[] = { "plan", "group", "organisation", "tier", "model", "tag" };
     const char *account = json_text(meter, "account");
     const bool own = account[0] != '\0';
@@ -160,6 +189,19 @@ meter_cap_by(struct json_object *meter, struct buf *out)
     }
 }
 
+/* When the cap is another one by itself: what was set, or a raise, ends. "" = nothing does. */
+static void
+meter_until(struct json_object *meter, char out[32])
+{
+    const char *set = json_text(meter, "cap_expires_at");
+    const char *raise = json_text(meter, "raise_expires_at");
+    int64_t set_ms = 0;
+    int64_t raise_ms = 0;
+    const bool ends = civil_parse_rfc3339(slice_str(set), &set_ms);
+    const bool falls = civil_parse_rfc3339(slice_str(raise), &raise_ms);
+    text_time(ends && (!falls || set_ms < raise_ms) ? set : raise, out);
+}
+
 static void
 meter_resets(struct json_object *meter, int64_t now_ms, char out[64])
 {
@@ -179,7 +221,7 @@ meter_resets(struct json_object *meter, int64_t now_ms, char out[64])
 }
 
 static void
-meter_fill(struct json_object *meter, struct buf *out)
+meter_fill(struct json_object *meter, bool bar, struct buf *out)
 {
     if (!json_has(meter, "cap")) {
         buf_add_str(out, "no cap");
@@ -189,15 +231,15 @@ meter_fill(struct json_object *meter, struct buf *out)
         return;
     }
     const int64_t percent = json_number(meter, "percent");
-    if (output_is_terminal()) {
+    if (bar) {
         text_bar(percent, BAR_WIDTH, output_is_utf8(), out);
         buf_add_char(out, ' ');
     }
-    buf_addf(out, "%lld %%", (long long)percent);
+    buf_addf(out, "%lld %%%s", (long long)percent, json_flag(meter, "enforced") ? "" : ", watched");
 }
 
 static void
-print_meter(struct json_object *meter, struct table *table, int64_t now_ms)
+print_meter(struct json_object *meter, struct table *table, bool bar, int64_t now_ms)
 {
     struct buf who = { 0 };
     struct buf fill = { 0 };
@@ -205,11 +247,13 @@ print_meter(struct json_object *meter, struct table *table, int64_t now_ms)
     char held[40];
     char cap[40] = "";
     char resets[64];
+    char until[32];
     struct buf cap_by = { 0 };
     meter_whose(meter, &who);
     meter_cap_by(meter, &cap_by);
     meter_resets(meter, now_ms, resets);
-    meter_fill(meter, &fill);
+    meter_fill(meter, bar, &fill);
+    meter_until(meter, until);
     used[0] = held[0] = '\0';
     if (json_has(meter, "used")) { /* else it shows with a call alone whose it is */
         meter_amount(meter, json_number(meter, "used"), used);
@@ -225,6 +269,7 @@ print_meter(struct json_object *meter, struct table *table, int64_t now_ms)
     table_cell(table, held);
     table_cell(table, cap);
     table_cell(table, buf_cstr(&cap_by));
+    table_cell(table, until);
     table_cell(table, resets);
     buf_free(&cap_by);
     buf_free(&who);
@@ -235,33 +280,43 @@ void
 print_meters(struct json_object *meters)
 {
     static const struct column columns[] = {
-        { "LIMIT", COLUMN_LEFT },
-        { "OF", COLUMN_LEFT },
-        { "FILL", COLUMN_LEFT },
+        { "LIMIT", COLUMN_LEFT, COLUMN_TEXT },
+        { "OF", COLUMN_LEFT, COLUMN_TEXT },
+        { "FILL", COLUMN_LEFT, COLUMN_SPARE },
         { "USED", COLUMN_RIGHT },
-        { "HELD", COLUMN_RIGHT },
+        { "HELD", COLUMN_RIGHT, COLUMN_SPARE },
         { "CAP", COLUMN_RIGHT },
-        { "CAP BY", COLUMN_LEFT },
-        { "RESETS", COLUMN_LEFT },
+        { "CAP BY", COLUMN_LEFT, COLUMN_SPARE },
+        { "UNTIL (UTC)", COLUMN_LEFT },
+        { "RESETS", COLUMN_LEFT, COLUMN_SPARE },
     };
     const int64_t now_ms = clock_wall_ms();
-    struct table table;
-    table_start(&table, columns, countof(columns));
-    for (size_t i = 0; i < json_count(meters); i++) {
-        print_meter(json_item(meters, i), &table, now_ms);
+    const bool terminal = output_is_terminal();
+    struct table table = { 0 };
+    for (int bar = terminal; bar >= 0;
+         bar--) { /* the bars are what a narrow terminal goes without first */
+        buf_free(&table.cells);
+        table_start(&table, columns, countof(columns));
+        table.none = "No limits are configured.\n";
+        for (size_t i = 0; i < json_count(meters); i++) {
+            print_meter(json_item(meters, i), &table, bar, now_ms);
+        }
+        if (table_width(&table) <= output_columns()) {
+            break;
+        }
     }
-    table_print(&table, output_is_terminal());
+    table_print(&table, terminal);
 }
 
 static void
 print_routes(struct json_object *routes)
 {
     static const struct column columns[] = {
-        { "PROVIDER", COLUMN_LEFT },
-        { "MODEL THERE", COLUMN_LEFT },
+        { "PROVIDER", COLUMN_LEFT, COLUMN_TEXT },
+        { "MODEL THERE", COLUMN_LEFT, COLUMN_TEXT },
         { "STATE", COLUMN_LEFT },
-        { "CAUSE", COLUMN_LEFT },
-        { "FAILED IN A ROW", COLUMN_RIGHT },
+        { "CAUSE", COLUMN_LEFT, COLUMN_TEXT | COLUMN_SPARE },
+        { "FAILED IN A ROW", COLUMN_RIGHT, COLUMN_SPARE },
         { "ASKED AGAIN IN", COLUMN_LEFT },
     };
     struct table table;
@@ -303,12 +358,12 @@ static void
 print_nodes(struct json_object *nodes)
 {
     static const struct column columns[] = {
-        { "GATEWAY", COLUMN_LEFT },
+        { "GATEWAY", COLUMN_LEFT, COLUMN_TEXT },
         { "EPOCH", COLUMN_RIGHT },
-        { "SINCE", COLUMN_LEFT },
+        { "SINCE", COLUMN_LEFT, COLUMN_SPARE },
         { "LEASE", COLUMN_LEFT },
-        { "WAITING", COLUMN_RIGHT },
-        { "CONFIGURATION", COLUMN_LEFT },
+        { "WAITING", COLUMN_RIGHT, COLUMN_SPARE },
+        { "CONFIGURATION", COLUMN_LEFT, COLUMN_SPARE },
         { "", COLUMN_LEFT },
     };
     const int64_t now_ms = clock_wall_ms();

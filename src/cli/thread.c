@@ -6,18 +6,19 @@
 #include "base/money.h"
 
 static void
-print_threads(struct json_object *threads)
+print_threads(struct json_object *threads, const char *before)
 {
     static const struct column columns[] = {
         { "THREAD", COLUMN_LEFT },
-        { "ROOT", COLUMN_LEFT },
-        { "ACCOUNT", COLUMN_LEFT },
-        { "RECOGNISED BY", COLUMN_LEFT },
-        { "CREATED", COLUMN_LEFT },
+        { "ROOT", COLUMN_LEFT, COLUMN_SPARE },
+        { "ACCOUNT", COLUMN_LEFT, COLUMN_TEXT },
+        { "RECOGNISED BY", COLUMN_LEFT, COLUMN_TEXT | COLUMN_SPARE },
+        { "CREATED", COLUMN_LEFT, COLUMN_SPARE },
         { "LAST USED", COLUMN_LEFT },
     };
     struct table table;
     table_start(&table, columns, countof(columns));
+    table.none = before ? "No older threads.\n" : "No threads yet.\n";
     for (size_t i = 0; i < json_count(threads); i++) {
         struct json_object *thread = json_item(threads, i);
         char created[32];
@@ -59,7 +60,7 @@ command_thread_list(struct cli *cli, int argc, char **argv)
     query_add(&target, "before", before);
     exit_status = door_ask(&door, "GET", buf_slice(&target), (struct slice){ 0 }, &answer);
     if (answer) {
-        print_threads(json_member(answer, "threads"));
+        print_threads(json_member(answer, "threads"), before);
         if (json_has(answer, "next_before") && output_is_terminal()) {
             (void)printf(
                 "There are more: --before %s, or --limit N.\n", json_text(answer, "next_before"));
@@ -88,12 +89,12 @@ static void
 print_thread(struct json_object *thread)
 {
     static const struct column columns[] = {
-        { "LIMIT", COLUMN_LEFT },
-        { "COUNTS", COLUMN_LEFT },
+        { "LIMIT", COLUMN_LEFT, COLUMN_TEXT },
+        { "COUNTS", COLUMN_LEFT, COLUMN_SPARE },
         { "USED", COLUMN_RIGHT },
         { "HELD", COLUMN_RIGHT },
         { "CAP", COLUMN_RIGHT },
-        { "BY", COLUMN_LEFT },
+        { "BY", COLUMN_LEFT, COLUMN_SPARE },
     };
     struct json_object *tree = json_member(thread, "tree");
     struct table table;
@@ -179,14 +180,15 @@ command_thread_limit(struct cli *cli, int argc, char **argv)
         return EXIT_USAGE;
     }
     struct buf body = { 0 };
-    if (set && !amount_add(&body, "thread limit", "spend_limit_micros", "amount", set)) {
+    const struct amount amount = { .command = "thread limit", .option = "--set", .text = set };
+    if (set && !amount_add(&body, &amount, "spend_limit_micros", "amount")) {
         buf_free(&body);
         return EXIT_USAGE;
     }
-    body_add(&body, "limit", limit);
-    if (body.len == 0) {
-        buf_add_str(&body, "{}"); /* nothing set: what rules for all trees */
+    if (unset) {
+        body_add_null(&body, "spend_limit_micros"); /* what rules for all trees */
     }
+    body_add(&body, "limit", limit);
     exit_status = ask_thread(&door, "PUT", id, "/spend-limit", buf_slice(&body));
     buf_free(&body);
     return exit_status;

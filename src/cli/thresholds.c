@@ -34,11 +34,11 @@ print_windows(struct json_object *windows)
 {
     static const struct column columns[] = {
         { "WINDOW", COLUMN_LEFT },
-        { "CREDENTIAL", COLUMN_LEFT },
+        { "CREDENTIAL", COLUMN_LEFT, COLUMN_TEXT },
         { "USED", COLUMN_RIGHT },
         { "RESETS", COLUMN_LEFT },
-        { "TOLD", COLUMN_LEFT },
-        { "BY", COLUMN_LEFT },
+        { "TOLD", COLUMN_LEFT, COLUMN_SPARE },
+        { "BY", COLUMN_LEFT, COLUMN_TEXT | COLUMN_SPARE },
         { "STATE", COLUMN_LEFT },
     };
     const int64_t now_ms = clock_wall_ms();
@@ -61,12 +61,12 @@ static void
 print_limits(struct json_object *limits)
 {
     static const struct column columns[] = {
-        { "LIMIT", COLUMN_LEFT },
+        { "LIMIT", COLUMN_LEFT, COLUMN_TEXT },
         { "THRESHOLD", COLUMN_RIGHT },
-        { "FROM", COLUMN_LEFT },
+        { "FROM", COLUMN_LEFT, COLUMN_SPARE },
         { "USED", COLUMN_RIGHT },
         { "STATE", COLUMN_LEFT },
-        { "", COLUMN_LEFT },
+        { "", COLUMN_LEFT, COLUMN_TEXT },
     };
     struct table table;
     table_start(&table, columns, countof(columns));

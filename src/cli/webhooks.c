@@ -13,17 +13,18 @@ static void
 print_webhooks(struct json_object *hooks)
 {
     static const struct column columns[] = {
-        { "NAME", COLUMN_LEFT },
+        { "NAME", COLUMN_LEFT, COLUMN_TEXT },
         { "STATE", COLUMN_LEFT },
-        { "HOST", COLUMN_LEFT },
-        { "EVENTS", COLUMN_LEFT },
+        { "HOST", COLUMN_LEFT, COLUMN_TEXT | COLUMN_SPARE },
+        { "EVENTS", COLUMN_LEFT, COLUMN_TEXT | COLUMN_SPARE },
         { "WAITING", COLUMN_RIGHT },
-        { "TRIES", COLUMN_RIGHT },
-        { "NEXT TRY (UTC)", COLUMN_LEFT },
-        { "LAST ERROR", COLUMN_LEFT },
+        { "TRIES", COLUMN_RIGHT, COLUMN_SPARE },
+        { "NEXT TRY (UTC)", COLUMN_LEFT, COLUMN_SPARE },
+        { "LAST ERROR", COLUMN_LEFT, COLUMN_TEXT },
     };
     struct table table;
     table_start(&table, columns, countof(columns));
+    table.none = "The configuration has no webhooks.\n";
     for (size_t i = 0; i < json_count(hooks); i++) {
         struct json_object *hook = json_item(hooks, i);
         struct json_object *events = json_member(hook, "events");
@@ -60,12 +61,7 @@ command_webhooks(struct cli *cli, int argc, char **argv)
     exit_status =
         door_ask(&door, "GET", SLICE("/api/admin/webhooks"), (struct slice){ 0 }, &answer);
     if (answer) {
-        struct json_object *hooks = json_member(answer, "webhooks");
-        if (json_count(hooks) == 0) {
-            (void)printf("The configuration has no webhooks.\n");
-        } else {
-            print_webhooks(hooks);
-        }
+        print_webhooks(json_member(answer, "webhooks"));
     }
     json_object_put(answer);
     return exit_status;

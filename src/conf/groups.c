@@ -97,6 +97,21 @@ header_is_secret(struct slice name)
     return false;
 }
 
+/* What frames a message or its connection: it differs from call to call, and says nothing about who calls. */
+static bool
+header_frames(struct slice name)
+{
+    static const char *const frames[] = { "connection", "content-encoding", "content-length",
+        "content-type", "expect", "host", "keep-alive", "proxy-connection", "te", "trailer",
+        "transfer-encoding", "upgrade" };
+    for (size_t i = 0; i < countof(frames); i++) {
+        if (slice_eq_nocase(name, slice_str(frames[i]))) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static void
 tag_read(struct conf *conf, const struct node *map, struct tag *tag)
 {
@@ -113,6 +128,10 @@ tag_read(struct conf *conf, const struct node *map, struct tag *tag)
     } else if (tag->header && header_is_secret(slice_str(tag->header))) {
         report_add(&conf->report, doc_get(map, "header"),
             "'%s' carries a secret, and what a tag says is stored and shown; take a header of its own such as x-team",
+            tag->header);
+    } else if (tag->header && header_frames(slice_str(tag->header))) {
+        report_add(&conf->report, doc_get(map, "header"),
+            "'%s' is about the message, not about who sends it; take a header of its own such as x-team",
             tag->header);
     } else if (tag->field && !field_valid(tag->field)) {
         conf_wants(conf, doc_get(map, "body"), OPTION_TAG_BODY);

@@ -1,6 +1,35 @@
 /* conf/limit_caps.c: up to how much: for everybody, by plan, by group, or set per account. */
 #include "conf/limits_priv.h"
 
+#define MONEY_HIGHEST "2305843009213.693951 USD"
+_Static_assert(MONEY_MICROS_MAX == INT64_C(2305843009213693951), "as MONEY_HIGHEST says");
+
+/* Whether the text is an amount above all that there are: digits, for money with a unit, and perhaps decimals. */
+static bool
+is_too_large(struct slice text, bool money)
+{
+    static const char *const units[] = { " USD", " micros" };
+    int64_t whole = 0;
+    size_t unit = 0;
+    while (money && unit < countof(units) && !slice_ends(text, slice_str(units[unit]))) {
+        unit++;
+    }
+    if (unit == countof(units)) {
+        return false;
+    }
+    text.len -= money ? strlen(units[unit]) : 0;
+    const ptrdiff_t point = money && unit == 0 ? slice_find(text, SLICE(".")) : -1;
+    text.len = point >= 0 ? (size_t)point : text.len;
+    for (size_t i = 0; i < text.len; i++) {
+        if (text.ptr[i] < '0' || text.ptr[i] > '9') {
+            return false;
+        }
+    }
+    const int64_t highest =
+        money && unit == 0 ? MONEY_MICROS_MAX / MICROS_PER_USD : MONEY_MICROS_MAX;
+    return text.len > 0 && (!slice_to_i64(text, &whole) || whole > highest);
+}
+
 static bool
 amount_read(struct conf *conf, const struct node *node, const struct limit *limit, int64_t *amount)
 {
@@ -17,12 +46,18 @@ amount_read(struct conf *conf, const struct node *node, const struct limit *limi
     if (read && *amount <= MONEY_MICROS_MAX && (!percent || (*amount >= 1 && *amount <= 100))) {
         return true;
     }
+    *amount = CAP_UNLIMITED;
+    if (!percent && node->kind == NODE_SCALAR && is_too_large(node->text, money)) {
+        report_add(&conf->report, node, "a cap of %s is too large; the highest is %s; this is %s",
+            count_word(limit->counts), money ? MONEY_HIGHEST : "2305843009213693951",
+            node_seen(node, seen));
+        return false;
+    }
     report_add(&conf->report, node, "a cap of %s wants %s; this is %s", count_word(limit->counts),
         money     ? "money such as 50 USD or 500000 micros, or unlimited"
         : percent ? "a percentage from 1 to 100, or unlimited"
                   : "a whole number such as 8, or unlimited",
         node_seen(node, seen));
-    *amount = CAP_UNLIMITED;
     return false;
 }
 

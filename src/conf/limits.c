@@ -293,12 +293,12 @@ groups_of_one_account(const struct policy *policy)
 }
 
 /* A limit per group has a part for each of the account's; money and tokens of an account have one more, of its
- * organisation, where groups may rule. */
+ * organisation. */
 static int
-parts_of(const struct policy *policy, const struct limit *limit, int groups)
+parts_of(const struct limit *limit, int groups)
 {
-    const bool purse = limit->per == PER_ACCOUNT && policy->group_count > 0
-                       && (limit->counts == COUNT_COST || limit->counts == COUNT_TOKENS);
+    const bool purse =
+        limit->per == PER_ACCOUNT && (limit->counts == COUNT_COST || limit->counts == COUNT_TOKENS);
     return limit->counts == COUNT_REPORTED ? 0 : limit->per == PER_GROUP ? groups : purse ? 2 : 1;
 }
 
@@ -312,7 +312,7 @@ check_limits_per_call(struct conf *conf, const struct node *map)
         const struct limit *limit = conf->policy->limits;
         int count = 0;
         for (const struct node *node = map->first; node; node = node->next, limit++) {
-            count += limit_of_model(limit, model) ? parts_of(conf->policy, limit, groups) : 0;
+            count += limit_of_model(limit, model) ? parts_of(limit, groups) : 0;
             if (count > LIMITS_PER_CALL_MAX) {
                 report_add(&conf->report, node->key,
                     "at most %d limits can apply to one call; this is one more for model '%s'",

@@ -78,12 +78,13 @@ need_admin_adjust(struct core *core, const struct admin_event *admin, struct nee
     }
     need_id(needs, NEED_HOLD, work_hold(core->work, adjust->hold_id), adjust->hold_id);
     need_correction(core, adjust, needs);
-    need_warn_correction(core, adjust->account_id, adjust, needs);
     for (int32_t i = 0; i < adjust->part_count; i++) {
         if (part_subject(core, adjust, &adjust->parts[i], needs, &subject_id)) {
             need_meter(core, subject_id, needs);
         }
     }
+    need_warn_correction(
+        core, adjust->account_id, adjust, needs); /* what has no room is asked for next */
 }
 
 static void
@@ -96,23 +97,36 @@ move_settled(struct core *core, const struct limit *limit, int64_t account_id,
     warn_correction(core, limit, account_id, slot, meter);
 }
 
-/* What moved, in the form of a decision's inputs, so that the sums of an audit go the same way. */
-static void
-tell_moved(struct buf *out, const struct limit *limit, int64_t subject_id, int64_t window_ms,
-    int64_t delta, bool first)
+/* What is used in the window that is open now; `slot` may be NULL: nothing. */
+static int64_t
+used_now(struct core *core, const struct limit *limit, struct meter_slot *slot)
 {
-    buf_add_str(out, first ? "{\"limit\":" : ",{\"limit\":");
+    struct meter_row *row = slot && slot->slot.state != SLOT_ABSENT ? &slot->row : NULL;
+    struct standing standing;
+    meters_stand(core, limit, row, max_i64(core->now_ms, row ? row->seen_ms : 0), &standing);
+    return standing.now.settled;
+}
+
+/* What moved, in the form of a decision's inputs, so that the sums of an audit go the same way; and what is used
+ * in its window after that, for who made it. */
+static void
+tell_moved(struct core *core, const struct limit *limit, struct meter_slot *slot, int64_t window_ms,
+    int64_t delta, struct buf *out)
+{
+    buf_add_str(out, out->len == 0 ? "{\"limit\":" : ",{\"limit\":");
     buf_add_json(out, slice_str(limit->name));
     if (limit->nth > 1) {
         buf_add_number(out, "nth", limit->nth);
     }
     buf_add_number(out, "window", window_ms);
-    buf_add_number(out, "subject", subject_id);
+    buf_add_number(out, "subject", slot->row.subject_id);
     buf_add_number(out, "delta", delta);
+    buf_add_number(out, "after", used_now(core, limit, slot));
     buf_add_char(out, '}');
 }
 
-static void
+/* The number of its row; 0: there is no memory. */
+static int64_t
 adjust_ledger(struct core *core, const struct admin_event *admin, int64_t account_id,
     int64_t cost_micros, struct slice moved)
 {
@@ -121,7 +135,7 @@ adjust_ledger(struct core *core, const struct admin_event *admin, int64_t accoun
     char *text = arena_alloc(core->work->arena, admin->note.len + moved.len + 16);
     if (!row || !text) {
         core->work->failed = true;
-        return;
+        return 0;
     }
     row->id = ids_take(core->ids);
     row->at_ms = core->now_ms;
@@ -146,9 +160,10 @@ adjust_ledger(struct core *core, const struct admin_event *admin, int64_t accoun
     buf_add_str(&inputs, "]}");
     row->inputs = buf_slice(&inputs);
     ledger_check(row);
+    return row->id;
 }
 
-#define MOVED_BYTES ((NAME_MAX_BYTES + 128) * HOLD_PARTS_MAX)
+#define MOVED_BYTES ((NAME_MAX_BYTES + 192) * HOLD_PARTS_MAX)
 
 /* What is no sum of what was used has nothing to correct: rates drain, calls in flight end, reports are others'. */
 static bool
@@ -159,7 +174,7 @@ limit_sums_up(const struct limit *limit)
 }
 
 static enum status_of_admin
-adjust_call(struct core *core, const struct admin_event *admin)
+adjust_call(struct core *core, const struct admin_event *admin, struct verdict *verdict)
 {
     const struct admin_adjust *adjust = &admin->adjust;
     const struct hold_slot *hold = work_hold(core->work, adjust->hold_id);
@@ -193,23 +208,12 @@ adjust_call(struct core *core, const struct admin_event *admin)
             && part_still_counts(
                 limit, &charged, now_ms)) { /* else the ledger alone remembers it */
             move_settled(core, limit, adjust->account_id, slot, meter, adjust->delta);
-            tell_moved(&moved, limit, subject_id, part->window_ms, adjust->delta, moved.len == 0);
+            tell_moved(core, limit, slot, part->window_ms, adjust->delta, &moved);
         }
     }
-    adjust_ledger(core, admin, adjust->account_id, adjust->delta, buf_slice(&moved));
+    verdict->new_id =
+        adjust_ledger(core, admin, adjust->account_id, adjust->delta, buf_slice(&moved));
     return ADMIN_DONE;
-}
-
-/* What is used in the window that is open now. */
-static int64_t
-used_now(struct core *core, const struct limit *limit, const struct whose *whose)
-{
-    const int64_t subject_id = whose_row(core, whose).subject_id;
-    struct meter_slot *slot = subject_id ? work_meter(core->work, subject_id) : NULL;
-    struct meter_row *row = slot && slot->slot.state != SLOT_ABSENT ? &slot->row : NULL;
-    struct standing standing;
-    meters_stand(core, limit, row, max_i64(core->now_ms, row ? row->seen_ms : 0), &standing);
-    return standing.now.settled;
 }
 
 /* A slip must neither open a limit for all that is to come nor be lost at the end of what a meter can say. */
@@ -234,18 +238,19 @@ adjust_meter(struct core *core, const struct admin_event *admin, struct verdict 
     if (!whose_find(core, admin, &whose)) {
         return ADMIN_NOT_FOUND;
     }
-    const enum status_of_admin judged = judge_sum(&admin->adjust, used_now(core, limit, &whose));
+    struct subject_row subject = whose_row(core, &whose);
+    struct meter_slot *slot =
+        subject.subject_id ? work_meter(core->work, subject.subject_id) : NULL;
+    const enum status_of_admin judged = judge_sum(&admin->adjust, used_now(core, limit, slot));
     if (judged != ADMIN_DONE) {
         return judged;
     }
-    struct subject_row subject = whose_row(core, &whose);
     if (!subject.subject_id) {
         subject.subject_id = ids_take(core->ids);
         if (!subject_valid(&subject) || !work_new_subject(core->work, &subject)) {
             return ADMIN_INVALID;
         }
     }
-    struct meter_slot *slot = work_meter(core->work, subject.subject_id);
     if (!slot || slot->slot.state == SLOT_ABSENT) {
         slot = work_new_meter(core->work, subject.subject_id);
     }
@@ -258,10 +263,10 @@ adjust_meter(struct core *core, const struct admin_event *admin, struct verdict 
     char room[MOVED_BYTES / HOLD_PARTS_MAX];
     struct buf moved = buf_over(room, sizeof room);
     move_settled(core, limit, whose.account_id, slot, meter, admin->adjust.delta);
-    tell_moved(&moved, limit, subject.subject_id, meter->window_ms, admin->adjust.delta, true);
-    adjust_ledger(core, admin, whose.account_id,
+    tell_moved(core, limit, slot, meter->window_ms, admin->adjust.delta, &moved);
+    verdict->new_id = adjust_ledger(core, admin, whose.account_id,
         limit->counts == COUNT_COST ? admin->adjust.delta : 0, buf_slice(&moved));
-    verdict->new_id = subject.subject_id;
+    verdict->new_id_2 = subject.subject_id;
     return ADMIN_DONE;
 }
 
@@ -274,6 +279,6 @@ decide_admin_adjust(struct core *core, const struct admin_event *admin, struct v
         verdict->admin = ADMIN_INVALID;
         return;
     }
-    verdict->admin =
-        admin->adjust.hold_id ? adjust_call(core, admin) : adjust_meter(core, admin, verdict);
+    verdict->admin = admin->adjust.hold_id ? adjust_call(core, admin, verdict)
+                                           : adjust_meter(core, admin, verdict);
 }

@@ -19,12 +19,6 @@ limit_counts_route(
 }
 
 bool
-limit_enforces(const struct limit *limit)
-{
-    return limit->at_cap != AT_CAP_WARN && limit->at_cap != AT_CAP_SHADOW;
-}
-
-bool
 counts_in_steps(enum count_kind counts)
 {
     return counts == COUNT_COST || counts == COUNT_TOKENS;

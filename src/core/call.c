@@ -73,6 +73,27 @@ check_issued(struct call_state *state)
     return is_known ? REASON_OK : REASON_ID_ROUTE_GONE;
 }
 
+/* A thread keeps the tree it was born into. What a client says otherwise by name is refused, as limits would not be
+ * those that it thinks of; of one that began without a parent, or shows itself by other signals, it is told. */
+static enum reason
+check_parent(
+    struct call_state *state, const struct thread_row *thread, const struct thread_row *parent)
+{
+    const bool is_root = thread->root_id == thread->thread_id;
+    const bool same_tree = thread->root_id == parent->root_id;
+    if (same_tree && (is_root || thread == parent)) {
+        return REASON_THREAD_CYCLE;
+    }
+    if (same_tree && parent->created_ms <= thread->created_ms) {
+        return REASON_OK; /* one that is younger was not there when it began */
+    }
+    if (state->call->thread_named && !is_root) {
+        return REASON_THREAD_MOVED;
+    }
+    state->parent_ignored = true;
+    return REASON_OK;
+}
+
 static enum reason
 check_thread(struct call_state *state)
 {
@@ -81,20 +102,23 @@ check_thread(struct call_state *state)
     if (state->key->thread_required && !call->thread_named) {
         return REASON_THREAD_REQUIRED;
     }
-    if (call->parent_hash[0]) {
-        const struct thread_slot *parent =
-            work_thread_sig(work, call->account_id, THREAD_NAMED, call->parent_hash);
-        if (!parent || parent->slot.state == SLOT_ABSENT) {
-            return REASON_THREAD_PARENT;
-        }
-        state->root_id = parent->row.root_id;
-    }
     state->thread = work_thread_sig(work, call->account_id, call->thread_kind, call->thread_hash);
-    if (state->thread && state->thread->slot.state != SLOT_ABSENT) {
-        state->root_id = state->thread->row.root_id; /* a thread keeps the tree it was born into */
-    } else {
+    if (state->thread && state->thread->slot.state == SLOT_ABSENT) {
         state->thread = NULL;
     }
+    state->root_id = state->thread ? state->thread->row.root_id : 0;
+    if (!call->parent_hash[0]) {
+        return REASON_OK;
+    }
+    const struct thread_slot *parent =
+        work_thread_sig(work, call->account_id, THREAD_NAMED, call->parent_hash);
+    if (!parent || parent->slot.state == SLOT_ABSENT) {
+        return REASON_THREAD_PARENT;
+    }
+    if (state->thread) {
+        return check_parent(state, &state->thread->row, &parent->row);
+    }
+    state->root_id = parent->row.root_id;
     return REASON_OK;
 }
 
@@ -233,6 +257,8 @@ evaluate_substitute(struct call_state *state, const struct limit *limit, struct 
     if (second.kind == VERDICT_ALLOWED) {
         *verdict = second;
         *state = other;
+    } else {
+        verdict->refusal.tried = second.refusal.reason;
     }
 }
 
@@ -303,6 +329,7 @@ decide_call(struct core *core, const struct event *event, struct verdict *verdic
         .core = core,
         .call = &event->call,
         .trace_id = event->trace_id,
+        .waited_ms = event->waits_since_ms ? max_i64(0, core->now_ms - event->waits_since_ms) : 0,
         .output_limit = -1,
         .closed = event->call.routes_closed,
     };

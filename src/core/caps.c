@@ -194,7 +194,9 @@ cap_rule_row(const struct core *core, const struct limit *limit, const struct ca
     const struct cap_set *set =
         row ? cap_set_find(row, limit->set_id, SET_CAP, core->now_ms) : NULL;
     if (set) {
-        ruling = (struct cap_ruling){ .cap = set->amount, .tier = TIER_OF_SUBJECT };
+        ruling = (struct cap_ruling){
+            .cap = set->amount, .set_until_ms = set->expires_ms, .tier = TIER_OF_SUBJECT
+        };
     } else if (!cap_of_groups(core, limit, caller, own, &ruling)) {
         set = set_of(core, &gateway, limit, SET_CAP);
         ruling = set ? (struct cap_ruling){ .cap = set->amount, .tier = TIER_OF_API }
@@ -205,6 +207,7 @@ cap_rule_row(const struct core *core, const struct limit *limit, const struct ca
         row ? cap_set_find(row, limit->set_id, SET_RAISE, core->now_ms) : NULL;
     if (raise && ruling.cap != CAP_UNLIMITED) {
         ruling.raised = raise->amount;
+        ruling.raised_until_ms = raise->expires_ms;
         ruling.cap = money_add(ruling.cap, raise->amount);
     }
     if (limit->window == WINDOW_BUCKET && ruling.cap != CAP_UNLIMITED) {

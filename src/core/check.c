@@ -1,4 +1,5 @@
 /* core/check.c: does a call fit under all of its limits, by which route, and with how long an answer? */
+#include "base/map.h"
 #include "core/core_priv.h"
 
 int64_t
@@ -150,6 +151,16 @@ is_held(enum reason reason)
     return reason == REASON_COST_HELD || reason == REASON_TOKENS_HELD;
 }
 
+/* A new tree has no name yet: it is known by its first thread. */
+static uint64_t
+subject_mark(const struct call_state *state, const struct subject_key *subject)
+{
+    const bool is_new = subject->kind == SUBJECT_TREE && !subject->name[0];
+    const char *name = is_new ? state->call->thread_hash : subject->name;
+    return hash_pair(hash_bytes(slice_str(name)),
+        hash_pair((uint64_t)subject->kind, (uint64_t)subject->account_id));
+}
+
 static void
 refuse_limit(const struct call_state *state, const struct applied *applied, int64_t ask,
     struct refusal *refusal)
@@ -158,6 +169,7 @@ refuse_limit(const struct call_state *state, const struct applied *applied, int6
     *refusal = (struct refusal){ .limit_id = limit->limit_id,
         .limit_nth = limit->nth,
         .subject_id = applied->subject_id,
+        .subject_mark = subject_mark(state, &applied->subject),
         .counts = (int32_t)limit->counts,
         .per = (int32_t)limit->per,
         .window = (int32_t)limit->window,

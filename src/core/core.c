@@ -194,8 +194,14 @@ core_needs(struct core *core, const struct event *event, struct needs *needs)
     case EVENT_ISSUED: need_issued(core, &event->issued, needs); return;
     case EVENT_CALL: need_call(core, &event->call, needs); return;
     case EVENT_EXTEND: need_hold(core, event->extend.hold_id, needs); return;
-    case EVENT_REROUTE: need_hold(core, event->reroute.hold_id, needs); return;
-    case EVENT_SETTLE: need_hold(core, event->settle.hold_id, needs); return;
+    case EVENT_REROUTE:
+        need_hold(core, event->reroute.hold_id, needs);
+        need_hold_told(core, event, event->reroute.hold_id, needs);
+        return;
+    case EVENT_SETTLE:
+        need_hold(core, event->settle.hold_id, needs);
+        need_hold_told(core, event, event->settle.hold_id, needs);
+        return;
     case EVENT_ADMIN: need_admin(core, &event->admin, needs); return;
     case EVENT_REPORT: need_report(core, &event->report, needs); return;
     default: return;
@@ -206,6 +212,7 @@ void
 core_orphan_needs(struct core *core, int64_t hold_id, struct needs *needs)
 {
     need_hold(core, hold_id, needs);
+    need_hold_told(core, NULL, hold_id, needs);
 }
 
 bool
@@ -257,17 +264,69 @@ add_labels(struct buf *out, const struct policy *policy, const struct call_event
     buf_add_str(out, first ? "" : "}");
 }
 
+void
+add_bounds_asked(struct buf *out, const struct call_event *call)
+{
+    if (call->output_floor > 0) {
+        buf_add_number(out, "output_floor", call->output_floor);
+    }
+    if (call->cannot_bound) {
+        buf_add_str(out, ",\"unbounded_by\":");
+        buf_add_json(out, slice_str(call->unbounded_by));
+    }
+}
+
+/* What the client called a model that is not there. It goes into a column: nothing but plain letters does. */
+static void
+tell_unknown_model(const struct call_event *call, char out[NAME_MAX_BYTES + 1])
+{
+    _Static_assert(sizeof call->unbounded_by <= NAME_MAX_BYTES + 1, "it fits");
+    size_t len = 0;
+    for (; call->found == REASON_MODEL_UNKNOWN && call->unbounded_by[len]; len++) {
+        const char c = call->unbounded_by[len];
+        out[len] = '?';
+        if (c > ' ' && c <= '~') {
+            out[len] = c;
+        }
+    }
+    out[len] = '\0';
+}
+
+/* What the limit that refused names instead, where that was tried. */
+static void
+tell_tried(const struct policy *policy, const struct refusal *refusal, struct buf *inputs)
+{
+    const struct limit *limit = policy_limit_by_id(policy, refusal->limit_id);
+    if (limit && limit->substitute) {
+        buf_add_str(inputs, ",\"tried\":");
+        buf_add_json(inputs, slice_str(limit->substitute));
+        buf_add_str(inputs, ",\"tried_reason\":");
+        buf_add_json(inputs, slice_str(reason_row(refusal->tried)->code));
+    }
+}
+
 /* What the same call would be asked for again with. */
 static void
-tell_asked(const struct policy *policy, const struct call_event *call, char out[512])
+tell_asked(const struct policy *policy, const struct call_event *call,
+    const struct refusal *refusal, char out[REFUSED_ASKED_BYTES])
 {
-    struct buf asked = buf_over(out, 512);
+    struct buf asked = buf_over(out, REFUSED_ASKED_BYTES);
     buf_add_str(&asked, ",\"api\":\"");
     buf_add_str(&asked, api_word((enum api)call->api));
     buf_add_str(&asked, call->stream ? "\",\"stream\":true" : "\"");
     buf_add_number(&asked, "input_bytes", call->input_bytes_bound);
     buf_add_number(&asked, "answers", call_answers(call));
     buf_add_number(&asked, "price_pct", call->price_multiplier_pct);
+    if (call->input_unbounded) {
+        buf_add_str(&asked, ",\"input_unbounded\":true");
+    }
+    if (call->spend_limit_micros > 0) {
+        buf_add_number(&asked, "spend_limit", call->spend_limit_micros);
+    }
+    add_bounds_asked(&asked, call);
+    if (refusal->tried != REASON_OK) {
+        tell_tried(policy, refusal, &asked);
+    }
     add_labels(&asked, policy, call);
     out[asked.failed ? 0 : asked.len] = '\0';
 }
@@ -294,6 +353,7 @@ core_refused(const struct core *core, const struct event *event, const struct re
     const struct call_event *call = &event->call;
     refused->account_id = call->account_id;
     refused->key_id = call->key_id;
+    refused->waits_since_ms = event->waits_since_ms;
     refused->body_bytes = call->body_bytes;
     refused->output_limit = call->output_limit;
     memcpy(refused->trace_id, event->trace_id, sizeof refused->trace_id);
@@ -307,8 +367,10 @@ core_refused(const struct core *core, const struct event *event, const struct re
         refused->price_ver = policy->price_version;
         slice_to_cstr(slice_str(policy->models[call->model_index].name), refused->model,
             sizeof refused->model);
-        tell_asked(policy, call, refused->asked);
+        tell_asked(policy, call, refusal, refused->asked);
         tell_thread(core, call, refused);
+    } else {
+        tell_unknown_model(call, refused->model);
     }
 }
 
@@ -352,6 +414,9 @@ refusal_ledger(struct core *core, const struct refused *refused)
     buf_add_number(&inputs, "ask", refused->refusal.ask);
     buf_add_number(&inputs, "resets_at_ms", refused->refusal.resets_at_ms);
     buf_add_number(&inputs, "retry_after_ms", refused->refusal.retry_after_ms);
+    if (refused->waits_since_ms) {
+        buf_add_number(&inputs, "waited_ms", max_i64(0, refused->at_ms - refused->waits_since_ms));
+    }
     buf_add_number(&inputs, "body_bytes", refused->body_bytes);
     buf_add_number(&inputs, "output_limit", refused->output_limit);
     buf_add_str(&inputs, refused->asked);

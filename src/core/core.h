@@ -84,15 +84,39 @@ void core_orphan_needs(struct core *core, int64_t hold_id, struct needs *needs);
 /* The verdict says what was booked, as that of a settle. */
 MUST_USE bool core_orphan(struct core *core, int64_t hold_id, struct verdict *verdict);
 
+/* What nobody came back to. When a thread was last used is told as far as that: its last call may be so much
+ * younger than its row says. */
+#define THREAD_TOLD_MS HOUR_MS
+/* The threads of one tree, the root first. */
+struct idle_tree {
+    int64_t account_id, root_id;
+    const int64_t *thread_ids;
+    int32_t thread_count;
+};
+/* Deletes a tree in which nothing was used since `before_ms`, with its subject and all that it has counted. Loaded
+ * are its threads, its subject, and that one's meters; no hold that is open was made before `before_ms`. False: it
+ * was used, and stays. */
+MUST_USE bool core_sweep_tree(struct core *core, const struct idle_tree *tree, int64_t before_ms);
+/* Whether nothing reads these meters any more, whatever is decided: it is not a tree's, the gateway's or a
+ * group's, was not used since `before_ms`, nothing is held, nothing is set for it, and each window is over. `defs`: as the store has them; a
+ * meter of a limit that is not among them stays. */
+bool core_subject_is_over(const struct core *core, const struct limit_defs *defs,
+    const struct subject_row *subject, const struct meter_row *meters, int64_t before_ms);
+/* Deletes it where that is so. Loaded are the subject and its meters. */
+MUST_USE bool core_sweep_subject(struct core *core, const struct limit_defs *defs,
+    const struct subject_row *subject, int64_t before_ms);
+
 /* A refusal as it waits to be written; nothing in it needs the policy it was made under. */
 struct refused {
     struct refusal refusal;
     int64_t at_ms, ledger_id;
     int64_t account_id, key_id, policy_ver, price_ver; /* 0 where the event has none */
     int64_t body_bytes, output_limit;
+    int64_t waits_since_ms; /* 0 = it did not wait */
     int64_t thread_id, root_id; /* 0 = the thread is not known here */
     char model[NAME_MAX_BYTES + 1];
-    char asked[512];                 /* further members of its inputs */
+#define REFUSED_ASKED_BYTES 896
+    char asked[REFUSED_ASKED_BYTES]; /* further members of its inputs */
     char trace_id[TRACE_ID_HEX + 1]; /* "" = none */
     char account[NAME_MAX_BYTES + 1]; /* "" = not known */
     bool shadow; /* nobody was refused: the limit is only watched */

@@ -43,8 +43,8 @@ struct subject_key {
  * group); each group of the account. */
 int32_t limit_subjects(const struct limit *limit, const struct caller *caller,
     struct subject_key keys[SUBJECTS_PER_LIMIT]);
-/* A limit that a group's cap may rule counts what its account spends in each organisation, too. False
- * where that is not so. */
+/* A limit that a group's cap may rule counts what its account spends in each organisation, too, also before there
+ * are groups: the first one finds what was used. False where that is not so. */
 bool limit_purse(
     const struct limit *limit, const struct caller *caller, struct subject_key *key);
 /* The organisation of the call, or of its account; "" = none. */
@@ -65,6 +65,8 @@ enum cap_tier { TIER_OF_SUBJECT, TIER_OF_CLIENT, TIER_OF_GROUP, TIER_OF_API, TIE
 struct cap_ruling {
     int64_t cap;        /* raises included; CAP_UNLIMITED */
     int64_t raised;     /* by so much */
+    int64_t raised_until_ms; /* 0 = not raised */
+    int64_t set_until_ms;    /* TIER_OF_SUBJECT: when what is set expires; 0 = never */
     enum cap_tier tier; /* that won */
     int32_t group;      /* TIER_OF_GROUP: index into policy->groups */
 };
@@ -139,8 +141,6 @@ void applied_collect(struct core *core, const struct caller *caller, struct appl
 bool limit_counts_model(const struct limit *limit, const struct model *model);
 bool limit_counts_route(
     const struct limit *limit, const struct policy *policy, const struct route *route);
-/* Whether its cap stops what does not fit. */
-bool limit_enforces(const struct limit *limit);
 /* Cost and tokens: what is asked depends on the answer, and is held in steps. */
 bool counts_in_steps(enum count_kind counts);
 
@@ -167,12 +167,14 @@ struct call_state {
     const struct policy *policy;
     const struct call_event *call;
     const char *trace_id; /* hex digits, or "" */
+    int64_t waited_ms;    /* in a line; 0 = it did not */
     int32_t model_index;
     const struct model *model;
     const struct account_row *account;
     const struct key_row *key;
     struct thread_slot *thread; /* NULL or ABSENT: this call makes it */
     int64_t root_id;            /* 0 = the new thread is its own root */
+    bool parent_ignored;        /* it began outside of the tree that the call names */
     struct applied_set limits;
     struct estimate estimate;
     int32_t route_index;
@@ -260,9 +262,9 @@ void routed_leave(struct core *core, const struct policy *policy, struct hold_ro
 /* Once it is open and held: the limits on its provider are charged. */
 void routed_enter(struct core *core, const struct policy *policy, struct hold_row *hold,
     const struct route *route);
-/* The inputs, with the attempts that each limit counts where those are not all: "from" the first of them, "to" the
- * first that is none any more. */
-struct slice routed_inputs(const struct core *core, const struct hold_row *hold);
+/* After both: the inputs say which attempts each limit counts where those are not all, "from" the first of them, "to"
+ * the first that is none any more. Now, since a limit's name is known as long as it is configured, and no longer. */
+void routed_note(struct core *core, const struct policy *policy, struct hold_row *hold);
 
 /* --- shared by call.c and hold.c */
 /* Exactly that policy, or NULL when it is gone; a model_index means something in it alone. */
@@ -289,6 +291,8 @@ add_trace(struct buf *out, const char *trace_id)
 
 /* What a call says of whom it is for, where it does: organisation and tags by their names. */
 void add_labels(struct buf *out, const struct policy *policy, const struct call_event *call);
+/* What bounds its cost, or keeps it from being bounded, beside its figures; nothing where there is no such thing. */
+void add_bounds_asked(struct buf *out, const struct call_event *call);
 
 enum on_abort on_abort_of(const struct provider *provider, bool stream);
 const struct route *hold_route(const struct policy *policy, const struct hold_row *hold);
@@ -351,6 +355,9 @@ void warn_check(struct core *core, const struct hold_part *part, const struct li
 /* The same for one that moved otherwise, under the cap that rules for this subject now. */
 void warn_look(struct core *core, const struct limit *limit, struct meter_slot *slot,
     struct meter *meter, int64_t cap);
+/* Whom the warnings are about that such an end of a hold will bring. */
+void need_warn_parts(struct core *core, const struct policy *policy, const struct hold_row *hold,
+    int64_t cost_micros, int64_t tokens, struct needs *needs);
 /* A correction moved `settled`: the same, under the cap that rules for its subject now; what that needs. */
 void need_warn_correction(
     struct core *core, int64_t account_id, const struct admin_adjust *adjust, struct needs *needs);
@@ -389,4 +396,8 @@ void decide_call(struct core *core, const struct event *event, struct verdict *v
 void decide_extend(struct core *core, const struct event *event, struct verdict *verdict);
 void decide_reroute(struct core *core, const struct event *event, struct verdict *verdict);
 void decide_settle(struct core *core, const struct event *event, struct verdict *verdict);
+/* Once a hold and its meters are there: whom the warnings are about that a settlement or reroute will bring, or
+ * (`event` NULL) its end as an orphan. */
+void need_hold_told(
+    struct core *core, const struct event *event, int64_t hold_id, struct needs *needs);
 void decide_admin(struct core *core, const struct event *event, struct verdict *verdict);

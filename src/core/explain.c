@@ -102,6 +102,10 @@ check_that_refused(const struct call_state *state, const struct verdict *verdict
     case REASON_KEY_EXPIRED:
     case REASON_KEY_ROLE: return CHECK_KEY;
     case REASON_ACCOUNT_BANNED: return CHECK_ACCOUNT;
+    case REASON_THREAD_REQUIRED:
+    case REASON_THREAD_PARENT:
+    case REASON_THREAD_CYCLE:
+    case REASON_THREAD_MOVED: return CHECK_TREE;
     case REASON_UNPRICED:
     case REASON_CANNOT_BOUND:
     case REASON_ROUTES_COOLING:

@@ -261,7 +261,7 @@ static struct slice
 inputs_at_end(const struct core *core, const struct hold_row *hold)
 {
     char room[96];
-    const struct slice inputs = routed_inputs(core, hold);
+    const struct slice inputs = hold->inputs;
     if (inputs.len < 2 || inputs.ptr[inputs.len - 1] != '}') {
         return inputs;
     }
@@ -353,6 +353,19 @@ give_up_attempt(struct core *core, const struct policy *policy, struct hold_row 
     }
 }
 
+/* The attempt before, as it would be settled. */
+static struct settle_event
+attempt_ended(const struct reroute_event *reroute)
+{
+    return (struct settle_event){ .hold_id = reroute->hold_id,
+        .dispatched = reroute->billed,
+        .usage = reroute->billed ? reroute->usage : USAGE_NONE,
+        .status = reroute->failed_status,
+        .reason = reroute->failed_reason,
+        .flags = reroute->flags,
+        .multiplier_pct = reroute->multiplier_pct };
+}
+
 static void
 open_attempt(
     struct hold_row *hold, const struct provider *provider, const struct route *route, bool stream)
@@ -382,13 +395,7 @@ decide_reroute(struct core *core, const struct event *event, struct verdict *ver
         refuse(verdict, reason);
         return;
     }
-    const struct settle_event ended = { .hold_id = hold->hold_id,
-        .dispatched = reroute->billed,
-        .usage = reroute->billed ? reroute->usage : USAGE_NONE,
-        .status = reroute->failed_status,
-        .reason = reroute->failed_reason,
-        .flags = reroute->flags,
-        .multiplier_pct = reroute->multiplier_pct };
+    const struct settle_event ended = attempt_ended(reroute);
     const struct cost cost = cost_of(policy, hold, &ended);
     struct refusal tightest = { 0 };
     const int64_t held =
@@ -413,6 +420,7 @@ decide_reroute(struct core *core, const struct event *event, struct verdict *ver
     open_attempt(hold, &policy->providers[route->provider], route, reroute->stream);
     parts_resize(core, hold, held, max_i64(held, bound));
     routed_enter(core, policy, hold, route);
+    routed_note(core, policy, hold);
     verdict->kind = VERDICT_ALLOWED;
     verdict->hold_id = hold->hold_id;
     verdict->route_index = reroute->route_index;
@@ -486,6 +494,15 @@ orphan_usage(const struct hold_row *hold, bool charge, bool stops)
     return usage;
 }
 
+static int64_t
+orphan_cost(const struct core *core, const struct hold_row *hold)
+{
+    if (core->policy->orphans != ORPHAN_CHARGE) {
+        return 0;
+    }
+    return hold->on_abort == ON_ABORT_STOPS ? hold->held_micros : hold->bound_micros;
+}
+
 bool
 core_orphan(struct core *core, int64_t hold_id, struct verdict *verdict)
 {
@@ -498,7 +515,7 @@ core_orphan(struct core *core, int64_t hold_id, struct verdict *verdict)
     core->orphan_id = hold_id;
     const bool charge = core->policy->orphans == ORPHAN_CHARGE;
     const bool stops = hold->on_abort == ON_ABORT_STOPS;
-    const int64_t cost_micros = !charge ? 0 : stops ? hold->held_micros : hold->bound_micros;
+    const int64_t cost_micros = orphan_cost(core, hold);
     const struct usage usage = orphan_usage(hold, charge, stops);
     book_given_up(core, hold);
     struct ledger_row *row = work_add_ledger(core->work);
@@ -516,4 +533,26 @@ core_orphan(struct core *core, int64_t hold_id, struct verdict *verdict)
     parts_resolve(core, core->policy, hold, cost_micros, usage_tokens(&usage), false, verdict);
     hold_close(core, hold->hold_id);
     return !core->work->failed;
+}
+
+void
+need_hold_told(struct core *core, const struct event *event, int64_t hold_id, struct needs *needs)
+{
+    const struct hold_row *hold = open_hold(core, hold_id);
+    if (!hold) {
+        return;
+    }
+    if (!event) {
+        const bool charge = core->policy->orphans == ORPHAN_CHARGE;
+        const struct usage usage = orphan_usage(hold, charge, hold->on_abort == ON_ABORT_STOPS);
+        need_warn_parts(
+            core, core->policy, hold, orphan_cost(core, hold), usage_tokens(&usage), needs);
+        return;
+    }
+    const struct policy *policy = core_policy_at(core, hold->policy_ver);
+    const struct settle_event ended = event->kind == EVENT_REROUTE
+                                          ? attempt_ended(&event->reroute)
+                                          : settle_as_made(hold, &event->settle);
+    const struct cost cost = cost_of(policy, hold, &ended);
+    need_warn_parts(core, policy, hold, cost.micros, usage_tokens(&ended.usage), needs);
 }

@@ -186,8 +186,18 @@ merge_loss(const struct limit *limit, const struct meter *before, const struct m
     return lossless ? 0 : meter->window_ms - before->window_ms;
 }
 
-/* Two neighbours become one, at the time of the later: those by which least is lost, and never one whose window
- * is over with one whose is not. */
+/* At the time of the later they may say too much, never too little: so a credit, which a correction left, is never
+ * put off. */
+static bool
+merges(const struct limit *limit, const struct meter *before, const struct meter *meter,
+    int64_t now_ms)
+{
+    return before && before->settled >= 0
+           && window_is_over(limit, before, now_ms) == window_is_over(limit, meter, now_ms);
+}
+
+/* Two neighbours become one: those by which least is lost, and never one whose window is over with one whose is
+ * not. */
 static void
 merge_closest(const struct limit *limit, struct meter_row *row, int64_t now_ms)
 {
@@ -197,10 +207,9 @@ merge_closest(const struct limit *limit, struct meter_row *row, int64_t now_ms)
     for (int32_t i = 0; i < row->meter_count; i++) {
         struct meter *meter = &row->meters[i];
         struct meter *before = meter->limit_id == limit->limit_id ? meter_before(row, meter) : NULL;
-        const bool alike =
-            before && window_is_over(limit, before, now_ms) == window_is_over(limit, meter, now_ms);
-        const int64_t loss_ms = alike ? merge_loss(limit, before, meter, now_ms) : 0;
-        if (alike && (!into || loss_ms < least_ms)) {
+        const bool may = merges(limit, before, meter, now_ms);
+        const int64_t loss_ms = may ? merge_loss(limit, before, meter, now_ms) : 0;
+        if (may && (!into || loss_ms < least_ms)) {
             into = meter;
             from = before;
             least_ms = loss_ms;
@@ -212,7 +221,7 @@ merge_closest(const struct limit *limit, struct meter_row *row, int64_t now_ms)
     into->settled = money_add(into->settled, from->settled);
     into->held = money_add(into->held, from->held);
     into->bound = money_add(into->bound, from->bound);
-    into->aux |= from->aux;
+    into->aux = max_i64(into->aux, from->aux);
     *from = row->meters[--row->meter_count];
 }
 
@@ -291,7 +300,7 @@ stand_rolling(
         standing->now.settled = money_add(standing->now.settled, meter->settled);
         standing->now.held = money_add(standing->now.held, meter->held);
         standing->now.bound = money_add(standing->now.bound, meter->bound);
-        standing->now.aux |= meter->aux;
+        standing->now.aux = max_i64(standing->now.aux, meter->aux);
     }
     standing->metered = row && meter_reaching(row, limit->limit_id, now_ms);
 }

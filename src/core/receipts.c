@@ -5,7 +5,8 @@
  * changed, and that is the answer. What changed nothing leaves none, so it is judged anew.
  *
  * A correction of a call leaves one under its place among those of that call: it was judged by the sum before it,
- * and by whose corrections there are, so no other may come between. */
+ * and by whose corrections there are, so no other may come between. Receipts are swept in time, so what was read
+ * long ago proves nothing: a gateway may have slept since. */
 #include "core/core_priv.h"
 
 void
@@ -75,7 +76,7 @@ correction_take(struct core *core, const struct admin_adjust *adjust)
 {
     struct receipt_row row = { .at_ms = core->now_ms };
     name_correction(adjust, row.name);
-    if (stored_receipt(core, row.name)) {
+    if (core->now_ms - adjust->read_ms > RECEIPT_KEPT_MS / 2 || stored_receipt(core, row.name)) {
         return false;
     }
     work_new_receipt(core->work, &row);

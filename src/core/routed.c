@@ -232,12 +232,25 @@ routed_enter(struct core *core, const struct policy *policy, struct hold_row *ho
 
 /* --- What the ledger says of it. */
 
+/* With the attempt that was just opened. */
+static bool
+just_entered(const struct hold_row *hold, const struct hold_part *part)
+{
+    return part->from > 0 && part->from == hold->attempt_count - 1;
+}
+
+static bool
+just_left(const struct hold_row *hold, const struct hold_part *part)
+{
+    return part->to > 0 && part->to == hold->attempt_count - 1;
+}
+
 static bool
 was_routed(const struct hold_row *hold)
 {
     for (int32_t i = 0; i < hold->part_count; i++) {
         const struct hold_part *part = &hold->parts[i];
-        if (part->to != 0 || (part->from != 0 && !part_rests(part))) {
+        if (just_left(hold, part) || just_entered(hold, part)) {
             return true;
         }
     }
@@ -249,6 +262,9 @@ add_entered(struct buf *out, const struct limit *limit, const struct hold_part *
 {
     buf_add_str(out, first ? "{\"limit\":" : ",{\"limit\":");
     buf_add_json(out, slice_str(limit->name));
+    if (limit->nth > 1) {
+        buf_add_number(out, "nth", limit->nth);
+    }
     buf_add_number(out, "cap", part->cap);
     buf_add_number(out, "window", part->window_ms);
     buf_add_number(out, "subject", part->subject_id);
@@ -260,26 +276,24 @@ add_entered(struct buf *out, const struct limit *limit, const struct hold_part *
 
 /* Limits stand in the order of their parts; those that were entered later are the last. */
 static bool
-add_limits(
-    const struct core *core, const struct hold_row *hold, struct slice *rest, struct buf *out)
+add_limits(const struct core *core, const struct policy *policy, const struct hold_row *hold,
+    struct slice *rest, struct buf *out)
 {
-    const struct policy *policy = core_policy_at(core, hold->policy_ver);
     bool first = true;
     for (int32_t i = 0; i < hold->part_count; i++) {
         const struct hold_part *part = &hold->parts[i];
-        const struct limit *limit = hold_part_limit(core, policy, part);
         struct slice entry;
-        if (part_rests(part) || (part->from > 0 && !limit)) {
+        if (part_rests(part)) {
             continue;
         }
-        if (part->from > 0) {
-            add_entered(out, limit, part, first);
+        if (just_entered(hold, part)) {
+            add_entered(out, hold_part_limit(core, policy, part), part, first);
         } else if (slice_split(rest, '}', &entry)) {
             buf_add_slice(out, entry);
         } else {
             return false;
         }
-        if (part->to > 0) {
+        if (just_left(hold, part)) {
             buf_add_number(out, "to", part->to);
         }
         buf_add_char(out, '}');
@@ -290,28 +304,28 @@ add_limits(
 
 #define ENTRY_BYTES_MAX (6 * NAME_MAX_BYTES + 192)
 
-struct slice
-routed_inputs(const struct core *core, const struct hold_row *hold)
+void
+routed_note(struct core *core, const struct policy *policy, struct hold_row *hold)
 {
     const struct slice limits = SLICE("\"limits\":[");
     const struct slice inputs = hold->inputs;
     const ptrdiff_t at = slice_find(inputs, limits);
     if (at < 0 || !was_routed(hold)) {
-        return inputs;
+        return;
     }
     const size_t head = (size_t)at + limits.len;
     const size_t room = inputs.len + (size_t)hold->part_count * ENTRY_BYTES_MAX;
     char *text = arena_alloc(core->work->arena, room);
     if (!text) {
         core->work->failed = true;
-        return inputs;
+        return;
     }
     struct buf out = buf_over(text, room);
     struct slice rest = slice_of(inputs.ptr + head, inputs.len - head);
     buf_add_slice(&out, slice_of(inputs.ptr, head));
-    if (!add_limits(core, hold, &rest, &out)) {
-        return inputs;
+    if (!add_limits(core, policy, hold, &rest, &out)) {
+        return; /* the stored text is damaged */
     }
     buf_add_slice(&out, rest);
-    return out.failed ? inputs : buf_slice(&out);
+    hold->inputs = out.failed ? inputs : buf_slice(&out);
 }

@@ -98,6 +98,8 @@ stand_one(struct core *core, const struct caller *caller, const struct limit *li
         .account_id = key->account_id,
         .cap = ruling.cap,
         .raised = ruling.raised,
+        .raised_until_ms = ruling.raised_until_ms,
+        .set_until_ms = ruling.set_until_ms,
         .tier = cap_tier_word(ruling.tier),
         .group = by_group ? ruling.group : -1 };
     memcpy(out->name, key->name, sizeof out->name);
@@ -121,6 +123,8 @@ stand_cap(struct core *core, const struct caller *caller, const struct limit *li
         .account_id = own.account_id,
         .cap = ruling.cap,
         .raised = ruling.raised,
+        .raised_until_ms = ruling.raised_until_ms,
+        .set_until_ms = ruling.set_until_ms,
         .tier = cap_tier_word(ruling.tier),
         .group = ruling.tier == TIER_OF_GROUP ? ruling.group : -1,
         .cap_only = true };
@@ -184,6 +188,8 @@ stand_row(struct core *core, const struct limit *limit, const struct caller *cal
         .subject_id = subject->subject_id,
         .cap = ruling.cap,
         .raised = ruling.raised,
+        .raised_until_ms = ruling.raised_until_ms,
+        .set_until_ms = ruling.set_until_ms,
         .tier = cap_tier_word(ruling.tier),
         .group = ruling.tier == TIER_OF_GROUP ? ruling.group : -1 };
     memcpy(out->name, subject->name, sizeof out->name);

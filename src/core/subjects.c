@@ -98,9 +98,7 @@ bool
 limit_purse(const struct limit *limit, const struct caller *caller, struct subject_key *key)
 {
     const char *organisation = caller_organisation(caller);
-    const bool by_group = limit->per == PER_ACCOUNT && caller->policy->group_count > 0
-                          && counts_in_steps(limit->counts);
-    if (!by_group || !organisation[0]) {
+    if (limit->per != PER_ACCOUNT || !counts_in_steps(limit->counts) || !organisation[0]) {
         return false;
     }
     key_make(key, SUBJECT_ACCOUNT_ORGANISATION, caller->account_id, organisation);

@@ -57,8 +57,9 @@ subject_for_hold(struct call_state *state, struct applied *applied)
     return work_new_subject(core->work, &row) != NULL;
 }
 
-static struct meter *
-meter_for_hold(struct call_state *state, struct applied *applied)
+/* The row of its subject, which is used now; NULL: there is no memory for it. */
+static struct meter_row *
+meters_for_hold(struct call_state *state, struct applied *applied)
 {
     struct core *core = state->core;
     struct work *work = core->work;
@@ -75,7 +76,14 @@ meter_for_hold(struct call_state *state, struct applied *applied)
     applied->slot->slot.dirty = true;
     struct meter_row *row = &applied->slot->row;
     row->seen_ms = max_i64(row->seen_ms, core->now_ms);
-    return meter_to_charge(core, applied->limit, row, row->seen_ms);
+    return row;
+}
+
+static struct meter *
+meter_for_hold(struct call_state *state, struct applied *applied)
+{
+    struct meter_row *row = meters_for_hold(state, applied);
+    return row ? meter_to_charge(state->core, applied->limit, row, row->seen_ms) : NULL;
 }
 
 static struct hold_part *
@@ -93,14 +101,15 @@ new_part(const struct applied *applied, struct hold_row *hold)
     return part;
 }
 
-/* Another route may be tried later: whose meter it is, and up to how much, is known now. */
+/* Another route may be tried later: whose meter it is, and up to how much, is known now. Its row is used, though
+ * nothing is held in it, so that nobody takes it for idle meanwhile. */
 static void
 rest_part(struct call_state *state, struct applied *applied, struct hold_row *hold)
 {
     if (!limit_may_serve(applied->limit, state->policy, state->model)) {
         return;
     }
-    if (!applied->subject_id && !subject_for_hold(state, applied)) {
+    if (!meters_for_hold(state, applied)) {
         state->core->work->failed = true;
         return;
     }
@@ -138,7 +147,12 @@ make_thread(struct call_state *state)
 {
     struct core *core = state->core;
     if (state->thread) {
-        return state->thread->row.thread_id;
+        struct thread_row *known = &state->thread->row;
+        if (core->now_ms >= known->last_ms + THREAD_TOLD_MS) {
+            known->last_ms = core->now_ms;
+            state->thread->slot.dirty = true;
+        }
+        return known->thread_id;
     }
     struct thread_row row = { .thread_id = ids_take(core->ids),
         .account_id = state->account->account_id,
@@ -206,8 +220,8 @@ write_limit(
 }
 
 /* The inputs of the decision, so that it can be explained and replayed. What is not there: stream false,
- * lowered_to -1, answers 1, price_pct 100, closed, settled and held 0,
- * trace none, reported none. */
+ * lowered_to -1, answers 1, price_pct 100, closed, waited_ms, output_floor, settled and held 0,
+ * unbounded_by none, trace none, reported none. */
 static struct slice
 write_inputs(const struct call_state *state, const struct hold_row *hold)
 {
@@ -233,12 +247,14 @@ write_inputs(const struct call_state *state, const struct hold_row *hold)
     add_unusual(&out, "answers", call->output_count, 1);
     add_unusual(&out, "price_pct", call->price_multiplier_pct, 100);
     add_unusual(&out, "closed", state->closed, 0);
+    add_unusual(&out, "waited_ms", state->waited_ms, 0);
     if (state->substituted) {
         buf_add_str(&out, ",\"substitute_for\":");
         buf_add_json(&out, slice_str(state->policy->models[call->model_index].name));
         buf_add_str(&out, ",\"substituted_by\":");
         buf_add_json(&out, slice_str(state->substituted->name));
     }
+    add_bounds_asked(&out, call);
     add_labels(&out, state->policy, call);
     add_trace(&out, state->trace_id);
     buf_add_str(&out, ",\"limits\":[");
@@ -404,6 +420,7 @@ allow_call(struct call_state *state, struct verdict *verdict)
     verdict->kind = VERDICT_ALLOWED;
     verdict->hold_id = hold.hold_id;
     verdict->thread_id = thread_id;
+    verdict->parent_ignored = state->parent_ignored;
     verdict->model_index = state->model_index;
     verdict->route_index = state->route_index;
     verdict->routes_foreign = state->foreign;

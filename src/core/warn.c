@@ -4,7 +4,7 @@
 
 /* What a limit has in its window, whatever number of meters that is. */
 struct level {
-    int64_t settled, told; /* told: bits of percentages */
+    int64_t settled, told; /* told: the highest percentage that was */
     int64_t start_ms, end_ms;
 };
 
@@ -20,7 +20,7 @@ level_of(struct core *core, const struct limit *limit, const struct meter_row *r
             const struct meter *part = &row->meters[i];
             if (part->limit_id == limit->limit_id && part->window_ms > over_ms) {
                 level.settled = money_add(level.settled, part->settled);
-                level.told |= part->aux;
+                level.told = max_i64(level.told, part->aux);
             }
         }
     } else if (limit->window == WINDOW_FIRST_USE) {
@@ -31,18 +31,11 @@ level_of(struct core *core, const struct limit *limit, const struct meter_row *r
     return level;
 }
 
-/* Slots are found by their names, and a meter knows but its subject's number; warnings are rare. */
 static const struct subject_row *
 subject_by_id(const struct core *core, int64_t subject_id)
 {
-    for (const struct slot *slot = core->work->slots[SLOTS_SUBJECT].first; slot;
-         slot = slot->next) {
-        const struct subject_row *row = &((const struct subject_slot *)(const void *)slot)->row;
-        if (slot->state != SLOT_ABSENT && row->subject_id == subject_id) {
-            return row;
-        }
-    }
-    return NULL;
+    const struct subject_slot *slot = work_subject_id(core->work, subject_id);
+    return slot && slot->slot.state != SLOT_ABSENT ? &slot->row : NULL;
 }
 
 /* Whoever's work moved the meter. */
@@ -85,6 +78,23 @@ account_of(const struct core *core, const struct limit *limit, const struct subj
     return core->event && core->event->kind == EVENT_CALL ? core->event->call.account_id : 0;
 }
 
+/* As people name it: what has a number alone by its id. */
+static void
+subject_name(struct buf *inputs, const struct subject_row *subject)
+{
+    if (!subject || !subject->name[0]) {
+        return;
+    }
+    char room[NAME_MAX_BYTES + 8];
+    struct buf name = buf_over(room, sizeof room);
+    buf_add_str(&name, subject->kind == SUBJECT_KEY    ? "key_"
+                       : subject->kind == SUBJECT_TREE ? "thr_"
+                                                       : "");
+    buf_add_str(&name, subject->name);
+    buf_add_str(inputs, ",\"subject_name\":");
+    buf_add_json(inputs, buf_slice(&name));
+}
+
 static void
 warn_inputs(struct core *core, const struct limit *limit, int64_t subject_id,
     const struct level *level, int64_t cap, int32_t pct, struct ledger_row *row)
@@ -98,10 +108,7 @@ warn_inputs(struct core *core, const struct limit *limit, int64_t subject_id,
     buf_addf(&inputs, ",\"counts\":\"%s\",\"per\":\"%s\",\"window\":\"%s\"",
         count_word(limit->counts), per_word(limit->per), window_word(limit->window));
     buf_add_number(&inputs, "subject", subject_id);
-    if (subject && subject->name[0]) {
-        buf_add_str(&inputs, ",\"subject_name\":");
-        buf_add_json(&inputs, slice_str(subject->name));
-    }
+    subject_name(&inputs, subject);
     buf_add_number(&inputs, "pct", pct);
     buf_add_number(&inputs, "settled", level->settled);
     buf_add_number(&inputs, "cap", cap);
@@ -134,34 +141,63 @@ warn_tell(struct core *core, const struct limit *limit, int64_t subject_id,
 }
 
 static bool
+limit_tells(const struct limit *limit)
+{
+    return limit->warn_count > 0 || limit->at_cap == AT_CAP_WARN;
+}
+
+static bool
 is_reached(int64_t settled, int64_t cap, int32_t pct)
 {
     return (__int128)settled * 100 >= (__int128)cap * pct;
 }
 
+/* The percentages that a limit tells of, ascending: those of its list, and the cap where that is all it does there. */
+static int32_t
+percentages_of(const struct limit *limit, int32_t pct[LIMIT_WARN_MAX + 1])
+{
+    bool cap_due = limit->at_cap == AT_CAP_WARN;
+    int32_t count = 0;
+    for (int32_t i = 0; i < limit->warn_count; i++) {
+        if (cap_due && limit->warn_pct[i] >= 100) {
+            cap_due = false;
+            if (limit->warn_pct[i] > 100) {
+                pct[count++] = 100;
+            }
+        }
+        pct[count++] = limit->warn_pct[i];
+    }
+    if (cap_due) {
+        pct[count++] = 100;
+    }
+    return count;
+}
+
+/* A cap of 0: whatever is used, it is all of
+ * it; a bucket's and a crowd's levels fall by themselves. */
+static bool
+has_percentages(const struct limit *limit, int64_t cap)
+{
+    return limit_tells(limit) && cap > 0 && limit->window != WINDOW_BUCKET
+           && limit->counts != COUNT_IN_FLIGHT;
+}
+
+/* What is told, and all below it, is not told again in that window, whatever is edited or corrected meanwhile. */
 void
 warn_look(struct core *core, const struct limit *limit, struct meter_slot *slot,
     struct meter *meter, int64_t cap)
 {
-    const bool tells_at_cap = limit->at_cap == AT_CAP_WARN;
-    if ((limit->warn_count == 0 && !tells_at_cap) || cap <= 0 || limit->window == WINDOW_BUCKET
-        || limit->counts == COUNT_IN_FLIGHT) {
-        return; /* 0: whatever is used, it is all of it; a bucket's and a crowd's levels fall by themselves */
+    if (!has_percentages(limit, cap)) {
+        return;
     }
+    int32_t pct[LIMIT_WARN_MAX + 1];
+    const int32_t count = percentages_of(limit, pct);
     const struct level level = level_of(core, limit, &slot->row, meter);
-    bool at_cap_told = false;
-    for (int32_t i = 0; i <= limit->warn_count; i++) {
-        const bool at_cap = i == limit->warn_count; /* the last bit is of the cap itself */
-        const int32_t pct = at_cap ? 100 : limit->warn_pct[i];
-        const int64_t bit = INT64_C(1) << i;
-        if ((at_cap && (!tells_at_cap || at_cap_told)) || !is_reached(level.settled, cap, pct)) {
-            continue;
-        }
-        at_cap_told |= pct == 100;
-        if (!(level.told & bit)) {
-            meter->aux |= bit;
+    for (int32_t i = 0; i < count; i++) {
+        if (pct[i] > level.told && is_reached(level.settled, cap, pct[i])) {
+            meter->aux = pct[i];
             slot->slot.dirty = true;
-            warn_tell(core, limit, slot->row.subject_id, &level, cap, pct);
+            warn_tell(core, limit, slot->row.subject_id, &level, cap, pct[i]);
         }
     }
 }
@@ -170,8 +206,47 @@ void
 warn_check(
     struct core *core, const struct hold_part *part, const struct limit *limit, struct meter *meter)
 {
-    if (limit && (limit->warn_count > 0 || limit->at_cap == AT_CAP_WARN)) {
+    if (limit && limit_tells(limit)) {
         warn_look(core, limit, work_meter(core->work, part->subject_id), meter, part->cap);
+    }
+}
+
+/* Whether `more` would make it tell. */
+static bool
+is_due(struct core *core, const struct hold_part *part, const struct limit *limit, int64_t more)
+{
+    const struct meter_slot *slot = work_meter(core->work, part->subject_id);
+    const struct meter *meter = part_meter(core, part);
+    if (!meter || !has_percentages(limit, part->cap)) {
+        return false;
+    }
+    int32_t pct[LIMIT_WARN_MAX + 1];
+    const int32_t count = percentages_of(limit, pct);
+    const struct level level = level_of(core, limit, &slot->row, meter);
+    for (int32_t i = 0; i < count; i++) {
+        if (pct[i] > level.told && is_reached(money_add(level.settled, more), part->cap, pct[i])) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* A meter knows its subject's number alone, and a warning names it: warnings are rare, and that row is read when one
+ * is due. */
+void
+need_warn_parts(struct core *core, const struct policy *policy, const struct hold_row *hold,
+    int64_t cost_micros, int64_t tokens, struct needs *needs)
+{
+    for (int32_t i = 0; i < hold->part_count; i++) {
+        const struct hold_part *part = &hold->parts[i];
+        const struct limit *limit = hold_part_limit(core, policy, part);
+        const int64_t spent = part->counts == COUNT_COST     ? cost_micros
+                              : part->counts == COUNT_TOKENS ? tokens
+                                                             : part->held;
+        if (limit && is_due(core, part, limit, spent)) {
+            need_id(needs, NEED_SUBJECT_ID, work_subject_id(core->work, part->subject_id),
+                part->subject_id);
+        }
     }
 }
 
@@ -188,26 +263,17 @@ is_needed(const struct needs *needs, const struct need *need)
     return false;
 }
 
-/* Whose meter a part of a call is shows in its number alone, and a warning names its subject: whom the call would
- * count for now. A tag's value is not known any more, nor is a plan that the account has left. */
+/* Whose meter a part of a call is shows in its number alone, and a warning names its subject and goes by its cap: also
+ * that of a tag, or of a plan or group that the account has left. */
 static void
-need_names(struct core *core, const struct caller *caller, const struct admin_adjust *adjust,
-    struct needs *needs)
+need_names(struct core *core, const struct admin_adjust *adjust, struct needs *needs)
 {
     for (int32_t i = 0; i < adjust->part_count; i++) {
         const struct limit *limit = policy_limit_by_id(core->policy, adjust->parts[i].limit_id);
-        const bool tells = limit && (limit->warn_count > 0 || limit->at_cap == AT_CAP_WARN);
-        struct subject_key keys[SUBJECTS_PER_LIMIT];
-        if (!tells || !caller->account || !caller->model || !adjust->parts[i].subject_id) {
-            continue;
-        }
-        const int32_t count = limit_subjects(limit, caller, keys);
-        for (int32_t k = 0; k < count; k++) {
-            need_subject(core, &keys[k], false, needs);
-        }
-        if (limit_purse(limit, caller, keys)) {
-            need_subject(core, keys, false, needs);
-        }
+        const bool tells = limit && limit_tells(limit);
+        const int64_t subject_id = tells ? adjust->parts[i].subject_id : 0;
+        need_id(needs, NEED_SUBJECT_ID, subject_id ? work_subject_id(core->work, subject_id) : NULL,
+            subject_id);
     }
 }
 
@@ -232,7 +298,7 @@ need_warn_correction(
     if (account_id) {
         need_subject(core, &whole, false, &own);
     }
-    need_names(core, &caller, adjust, &own);
+    need_names(core, adjust, &own);
     for (int32_t i = 0; i < own.count; i++) { /* the correction itself may need the same */
         if (needs->count < NEEDS_MAX && !is_needed(needs, &own.items[i])) {
             needs->items[needs->count++] = own.items[i];
@@ -276,7 +342,7 @@ warn_correction(struct core *core, const struct limit *limit, int64_t account_id
     struct meter_slot *slot, struct meter *meter)
 {
     const struct subject_row *subject = subject_by_id(core, slot->row.subject_id);
-    if (subject && (limit->warn_count > 0 || limit->at_cap == AT_CAP_WARN)) {
+    if (subject && limit_tells(limit)) {
         warn_look(core, limit, slot, meter, cap_of_subject(core, limit, subject, account_id));
     }
 }

@@ -31,6 +31,7 @@ static const struct {
     [NEED_THREAD] = FORM(SLOTS_THREAD, thread_slot),
     [NEED_THREAD_SIG] = FORM(SLOTS_THREAD, thread_slot),
     [NEED_SUBJECT] = FORM(SLOTS_SUBJECT, subject_slot),
+    [NEED_SUBJECT_ID] = FORM(SLOTS_SUBJECT, subject_slot),
     [NEED_METER] = FORM(SLOTS_METER, meter_slot),
     [NEED_HOLD] = FORM(SLOTS_HOLD, hold_slot),
     [NEED_REPORTED] = FORM(SLOTS_REPORTED, reported_slot),
@@ -229,6 +230,13 @@ same_row(const struct work *work, enum need_kind kind, const void *row)
     case NEED_THREAD:
     case NEED_THREAD_SIG:
         return slot_find(work, NEED_THREAD, 0, ((const struct thread_row *)row)->thread_id, "");
+    case NEED_SUBJECT:
+    case NEED_SUBJECT_ID: {
+        const struct subject_row *subject = row;
+        struct slot *slot = slot_find(
+            work, NEED_SUBJECT, (int32_t)subject->kind, subject->account_id, subject->name);
+        return slot && slot->state != SLOT_ABSENT ? slot : NULL;
+    }
     default: return NULL;
     }
 }
@@ -243,7 +251,8 @@ used_bytes(enum need_kind kind, const void *row)
         return offsetof(struct meter_row, meters)
                + (size_t)meters->meter_count * sizeof meters->meters[0];
     }
-    case NEED_SUBJECT: {
+    case NEED_SUBJECT:
+    case NEED_SUBJECT_ID: {
         const struct subject_row *subject = row;
         return offsetof(struct subject_row, sets)
                + (size_t)subject->set_count * sizeof subject->sets[0];
@@ -352,6 +361,18 @@ struct subject_slot *
 work_subject(struct work *work, enum subject_kind kind, int64_t account_id, const char *name)
 {
     return slot_find(work, NEED_SUBJECT, (int32_t)kind, account_id, name);
+}
+
+struct subject_slot *
+work_subject_id(struct work *work, int64_t subject_id)
+{
+    for (struct slot *slot = work->slots[SLOTS_SUBJECT].first; slot; slot = slot->next) {
+        struct subject_slot *subject = (void *)slot;
+        if (slot->state != SLOT_ABSENT && subject->row.subject_id == subject_id) {
+            return subject;
+        }
+    }
+    return slot_find(work, NEED_SUBJECT_ID, 0, subject_id, ""); /* asked for, and not there */
 }
 
 struct meter_slot *

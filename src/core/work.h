@@ -120,6 +120,8 @@ struct thread_slot *work_thread_sig(
     struct work *work, int64_t account_id, enum thread_kind kind, const char *sig);
 struct subject_slot *work_subject(
     struct work *work, enum subject_kind kind, int64_t account_id, const char *name);
+/* By its number: for what is rare, it looks at all of them. */
+struct subject_slot *work_subject_id(struct work *work, int64_t subject_id);
 struct meter_slot *work_meter(struct work *work, int64_t subject_id);
 struct reported_slot *work_reported(struct work *work, int64_t account_id);
 struct hold_slot *work_hold(struct work *work, int64_t hold_id);

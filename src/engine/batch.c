@@ -11,48 +11,6 @@
 #define STORE_RETRY_MS 200
 #define LEASE_MS       (10 * SECOND_MS)
 
-static void
-tell_clock(const struct engine *engine, enum steady_news news)
-{
-    const long long by_s = (long long)(engine->clock.by_ms / SECOND_MS);
-    switch (news) {
-    case STEADY_NO_NEWS: break;
-    case STEADY_BACK:
-        log_line(LOG_WARN, "clock",
-            "the wall clock stands %lld s before the time of the books, which does not go back: it runs a tenth "
-            "slower until the clock has caught up",
-            by_s);
-        break;
-    case STEADY_AHEAD:
-        log_line(LOG_WARN, "clock",
-            "the wall clock was set %lld s ahead: the books follow once it has stood so for %lld s",
-            by_s, (long long)(STEADY_DOUBT_MS / SECOND_MS));
-        break;
-    case STEADY_BELIEVED:
-        log_line(LOG_WARN, "clock", "the books follow the wall clock, %lld s ahead", by_s);
-        break;
-    case STEADY_AGREED:
-        log_line(LOG_INFO, "clock", "the wall clock agrees with the time of the books again");
-        break;
-    }
-}
-
-/* Never earlier than before, also over a restart: the high-water mark is stored with each batch. Of a
- * shared store it is the database's clock. */
-int64_t
-engine_now_ms(struct engine *engine)
-{
-    enum steady_news news = STEADY_NO_NEWS;
-    if (!engine->exclusive) {
-        engine->node.high_water_ms = max_i64(engine->node.high_water_ms, shared_wall_ms(engine));
-        return engine->node.high_water_ms;
-    }
-    engine->node.high_water_ms = steady_next(
-        &engine->clock, clock_wall_ms(), clock_mono_ms(), engine->node.high_water_ms, &news);
-    tell_clock(engine, news);
-    return engine->node.high_water_ms;
-}
-
 void
 batch_frame(struct engine *engine)
 {
@@ -77,6 +35,7 @@ batch_frame(struct engine *engine)
     engine->node.lease_until_ms = now_ms + LEASE_MS;
     engine->transaction_open = false;
     engine->cache_used = false;
+    engine->overshoot_micros = 0;
 }
 
 enum status
@@ -205,11 +164,21 @@ write_slot(struct store *store, enum slot_kind kind, struct slot *slot)
     case SLOTS_ACCOUNT:
         return store_account_put(store, &((struct account_slot *)(void *)slot)->row);
     case SLOTS_KEY: return store_key_put(store, &((struct key_slot *)(void *)slot)->row);
-    case SLOTS_THREAD: return store_thread_put(store, &((struct thread_slot *)(void *)slot)->row);
-    case SLOTS_SUBJECT:
-        return store_subject_put(store, &((struct subject_slot *)(void *)slot)->row);
+    case SLOTS_THREAD: {
+        struct thread_row *row = &((struct thread_slot *)(void *)slot)->row;
+        return slot->state == SLOT_DELETED ? store_thread_delete(store, row)
+                                           : store_thread_put(store, row);
+    }
+    case SLOTS_SUBJECT: {
+        struct subject_row *row = &((struct subject_slot *)(void *)slot)->row;
+        return slot->state == SLOT_DELETED ? store_subject_delete(store, row)
+                                           : store_subject_put(store, row);
+    }
     case SLOTS_METER: {
         struct meter_row *row = &((struct meter_slot *)(void *)slot)->row;
+        if (slot->state == SLOT_DELETED) {
+            return store_meter_delete(store, row);
+        }
         meter_row_check(row);
         return store_meter_put(store, row);
     }
@@ -267,7 +236,8 @@ batch_sweep(struct engine *engine)
 {
     const int64_t now_ms = engine->core.now_ms;
     const enum status status = store_issued_sweep(engine->store, now_ms - 90 * DAY_MS);
-    return status == STATUS_OK ? store_receipt_sweep(engine->store, now_ms - DAY_MS) : status;
+    return status == STATUS_OK ? store_receipt_sweep(engine->store, now_ms - RECEIPT_KEPT_MS)
+                               : status;
 }
 
 static enum status
@@ -307,6 +277,9 @@ batch_end(struct engine *engine)
         return status;
     }
     status = write_rows(engine);
+    if (status == STATUS_OK && engine->overshoot_micros > engine->overshoot_kept_micros) {
+        status = store_overshoot_raise(engine->store, engine->overshoot_micros);
+    }
     const int64_t identity_version = engine->identity_version + 1;
     if (status == STATUS_OK && engine->work.identity_changed) {
         status = store_identity_bump(engine->store, identity_version);
@@ -325,6 +298,8 @@ batch_end(struct engine *engine)
         return status;
     }
     cache_commit(&engine->cache, &engine->work);
+    engine->overshoot_kept_micros =
+        max_i64(engine->overshoot_kept_micros, engine->overshoot_micros);
     if (!engine->exclusive) {
         shared_committed(engine);
     }
@@ -365,6 +340,7 @@ decide_one(struct engine *engine, const struct queued *item, struct verdict *ver
     if (!usable) {
         return STATUS_INVALID;
     }
+    engine->overshoot_micros = max_i64(engine->overshoot_micros, verdict->overshoot_micros);
     again_decided(engine, item, verdict);
     if (verdict->kind == VERDICT_WAIT && !item->waiter) {
         remember_wait(engine, verdict);
@@ -378,6 +354,19 @@ event_needs(struct engine *engine, uint32_t index, struct needs *needs)
     core_needs(&engine->core, &engine->batch[index].event, needs);
 }
 
+/* Whether somebody reads the books next. */
+static bool
+books_wanted(const struct engine *engine, uint32_t first, uint32_t count)
+{
+    for (uint32_t i = first; i < first + count && engine->kept_due_count > 0; i++) {
+        const struct event *event = &engine->batch[i].event;
+        if (event->kind == EVENT_IDENTIFY && event->identify.books) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* Loads, decides and commits batch[first .. first + count). */
 static enum status
 batch_try(struct engine *engine, uint32_t first, uint32_t count)
@@ -388,18 +377,20 @@ batch_try(struct engine *engine, uint32_t first, uint32_t count)
         status = decide_one(engine, &engine->batch[i], &engine->verdicts[i]);
     }
     engine->batch_wait_count = 0;
-    const bool refusals =
-        status == STATUS_OK && refusals_due(engine, work_has_writes(&engine->work));
+    const bool refusals = status == STATUS_OK
+                          && refusals_due(engine,
+                              work_has_writes(&engine->work) || books_wanted(engine, first, count));
     if (refusals) {
         refusals_write(engine);
+    }
+    if (status == STATUS_OK) {
+        status = shared_look_at_subjects(engine);
     }
     if (status == STATUS_OK) {
         status = batch_end(engine);
     }
     if (status != STATUS_OK) {
         batch_abandon(engine);
-    } else {
-        engine->shared.surprises.count = 0; /* they were of this batch's events */
     }
     if (refusals) {
         refusals_written(engine, status == STATUS_OK);
@@ -415,9 +406,13 @@ static enum status
 batch_retry(struct engine *engine, uint32_t first, uint32_t count)
 {
     enum status status = STATUS_CONFLICT;
+    shared_forget_surprises(engine);
     for (int attempt = 0; attempt < CONFLICT_RETRIES && status == STATUS_CONFLICT; attempt++) {
         counter_add(COUNTER_BATCHES_RETRIED, attempt > 0);
         status = batch_try(engine, first, count);
+        if (status == STATUS_CONFLICT) {
+            shared_doubt_subjects(engine);
+        }
         status = shared_recover(engine, status);
     }
     return status;

@@ -113,12 +113,6 @@ highest_cap(const struct limit *limit)
     return highest;
 }
 
-static bool
-enforces(const struct limit *limit)
-{
-    return limit->at_cap != AT_CAP_WARN && limit->at_cap != AT_CAP_SHADOW;
-}
-
 static void
 find_calls(const struct policy *policy, const struct limit *limit, struct limit_bound *bound)
 {
@@ -126,7 +120,7 @@ find_calls(const struct policy *policy, const struct limit *limit, struct limit_
         const struct limit *other = &policy->limits[i];
         const int64_t cap = highest_cap(other);
         const bool bounds = other->counts == COUNT_IN_FLIGHT && cap != CAP_UNLIMITED
-                            && enforces(other) && counts_all_of(policy, other, limit);
+                            && limit_enforces(other) && counts_all_of(policy, other, limit);
         if (bounds && (bound->calls_by < 0 || cap < bound->calls)) {
             bound->calls = cap;
             bound->calls_by = i;
@@ -178,7 +172,7 @@ bounds_of_limit(const struct policy *policy, int32_t index, struct limit_bound *
     if (limit->counts == COUNT_REPORTED) {
         say(bound, BOUND_NOT_CLAIMED,
             "it goes by what the provider reported last, which is a hint");
-    } else if (!enforces(limit)) {
+    } else if (!limit_enforces(limit)) {
         say(bound, BOUND_NOT_CLAIMED, "it counts and tells, and stops nothing");
     } else if (limit->counts != COUNT_COST && limit->counts != COUNT_TOKENS) {
         bound->kind = BOUND_NEVER_PASSED;

@@ -249,6 +249,8 @@ asked_of(const struct need *need, enum slot_kind *kind, enum name *name)
         [NEED_REPORTED] = { SLOTS_REPORTED, NAME_ID },
         [NEED_ISSUED] = { SLOTS_ISSUED, NAME_TEXT },
         [NEED_RECEIPT] = { SLOTS_RECEIPT, NAME_TEXT },
+        [NEED_SUBJECT_ID] = { SLOT_KIND_COUNT,
+            NAME_ID }, /* by its name alone, as calls ask for it */
     };
     *kind = asked[need->kind].kind;
     *name = asked[need->kind].name;
@@ -522,6 +524,16 @@ cache_keep(struct cache *cache, const struct need *need, const void *row)
     enum name name;
     if (cache->buckets && asked_of(need, &kind, &name)) {
         keep(cache, kind, row);
+    }
+}
+
+void
+cache_forget(struct cache *cache, const struct need *need)
+{
+    union any_row row;
+    struct cached_row *kept = find(cache, need, &row);
+    if (kept) {
+        row_drop(cache, kept);
     }
 }
 

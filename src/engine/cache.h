@@ -35,6 +35,8 @@ void cache_clear(struct cache *cache);
 MUST_USE bool cache_load(struct cache *cache, const struct need *need, struct work *work);
 /* A row of the store that was read for this need. */
 void cache_keep(struct cache *cache, const struct need *need, const void *row);
+/* What is kept of it may not be there any more. */
+void cache_forget(struct cache *cache, const struct need *need);
 /* After the commit of the work: its changed rows are the store's now. */
 void cache_commit(struct cache *cache, const struct work *work);
 

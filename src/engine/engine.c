@@ -91,7 +91,8 @@ take_back_unheard(struct engine *engine)
     struct event event;
     for (uint32_t loop = 0; loop < engine->loop_count; loop++) {
         while (engine_take(engine, loop, &verdict, 1)) {
-            if (verdict_untaken(&verdict, &event) && !engine_submit(engine, &event)) {
+            const bool held = verdict_untaken(&verdict, &event) && event.kind == EVENT_SETTLE;
+            if (held && !engine_submit(engine, &event)) {
                 log_line(LOG_ERROR, "engine", "no memory to give the hold of req_%lld back",
                     (long long)verdict.hold_id);
             }
@@ -131,7 +132,9 @@ sleep_ms(const struct engine *engine, int64_t mono_ms)
     const int64_t shared = shared_sleep_ms(engine, mono_ms);
     sleep = shared < 0 ? sleep : sooner(sleep, shared);
     const int64_t retention = retention_sleep_ms(engine, mono_ms);
-    return retention < 0 ? sleep : sooner(sleep, retention);
+    sleep = retention < 0 ? sleep : sooner(sleep, retention);
+    const int64_t sweep = sweep_sleep_ms(engine, mono_ms);
+    return sweep < 0 ? sleep : sooner(sleep, sweep);
 }
 
 /* Sleeps `ms` at most, -1 = until woken. A thread that was at work lately does not sleep for longer
@@ -262,8 +265,9 @@ engine_step(struct engine *engine)
     const bool alone = !engine->exclusive && engine->store_down && !broken;
     pthread_mutex_lock(&engine->lock);
     const bool all_written = engine->queue.count == 0 && engine->parked.count == 0;
-    const uint32_t count = alone ? 0 : take_batch(engine, broken);
+    const uint32_t taken = alone ? 0 : take_batch(engine, broken);
     pthread_mutex_unlock(&engine->lock);
+    const uint32_t count = anew_take(engine, taken);
     __atomic_store_n(&engine->batch_since_mono_ms, mono_ms, __ATOMIC_RELEASE);
     if (broken) {
         batch_refuse_all(engine, count);
@@ -272,6 +276,7 @@ engine_step(struct engine *engine)
     }
     shared_turn(engine, mono_ms);
     retention_turn(engine, mono_ms);
+    sweep_turn(engine, mono_ms);
     explain_turn(engine);
     __atomic_store_n(&engine->batch_since_mono_ms, 0, __ATOMIC_RELEASE);
     engine_wake_loops(engine); /* once a batch, when all of it can be taken */
@@ -328,6 +333,7 @@ engine_make(const struct engine_options *options, struct engine **out)
     engine->outboxes = boxes;
     list_init(&engine->line_list);
     pthread_mutex_init(&engine->lock, NULL);
+    pthread_mutex_init(&engine->clock.lock, NULL);
     pthread_condattr_t monotonic;
     pthread_condattr_init(&monotonic);
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
@@ -366,7 +372,9 @@ engine_drop(struct engine *engine)
     pthread_cond_destroy(&engine->work_came);
     pthread_cond_destroy(&engine->watch_wake);
     pthread_cond_destroy(&engine->policy_done);
+    sweep_free(&engine->sweep);
     pthread_cond_destroy(&engine->pruned);
+    pthread_mutex_destroy(&engine->clock.lock);
     pthread_mutex_destroy(&engine->lock);
     free(engine->outboxes);
     free(engine);
@@ -444,17 +452,29 @@ engine_close(struct engine *engine)
 }
 
 bool
-verdict_untaken(const struct verdict *verdict, struct event *settle)
+verdict_untaken(const struct verdict *verdict, struct event *event)
 {
+    if (verdict->event == EVENT_CALL && verdict->kind == VERDICT_ANEW) {
+        *event = (struct event){
+            .kind = EVENT_CALL, .reply = verdict->reply, .place = verdict->place, .gives_up = true
+        };
+        return true;
+    }
     if (verdict->event != EVENT_CALL || verdict->kind != VERDICT_ALLOWED || !verdict->hold_id) {
         return false;
     }
-    *settle = (struct event){ .kind = EVENT_SETTLE, .reply.loop = ENGINE_NO_REPLY };
-    settle->settle.hold_id = verdict->hold_id;
-    settle->settle.usage = USAGE_NONE;
-    settle->settle.input_tokens_seen = -1;
-    settle->settle.flags = LEDGER_CLIENT_GONE;
+    *event = (struct event){ .kind = EVENT_SETTLE, .reply.loop = ENGINE_NO_REPLY };
+    event->settle.hold_id = verdict->hold_id;
+    event->settle.usage = USAGE_NONE;
+    event->settle.input_tokens_seen = -1;
+    event->settle.flags = LEDGER_CLIENT_GONE;
     return true;
+}
+
+bool
+verdict_is_last(const struct verdict *verdict)
+{
+    return verdict->kind != VERDICT_WAIT && verdict->kind != VERDICT_ANEW;
 }
 
 struct policy *

@@ -63,9 +63,11 @@ void engine_rouse(struct engine *engine);
 /* The loop's thread: moves at most `max` verdicts into `out`; returns how many. */
 uint32_t engine_take(struct engine *engine, uint32_t loop, struct verdict *out, uint32_t max);
 
-/* Nobody waits for this verdict any more. True: it allowed a call, and `settle` is the event that
- * gives all of it back, since nothing left the process. */
-MUST_USE bool verdict_untaken(const struct verdict *verdict, struct event *settle);
+/* Nobody waits for this verdict any more. True: it allowed a call, or named a place in a waiting line, and
+ * `event` gives that back, since nothing left the process. */
+MUST_USE bool verdict_untaken(const struct verdict *verdict, struct event *event);
+/* Whether no other verdict follows it for the same question. */
+bool verdict_is_last(const struct verdict *verdict);
 
 /* The newest policy, with a reference for the caller. */
 struct policy *engine_policy(struct engine *engine);
@@ -93,6 +95,9 @@ int64_t engine_identity_version(const struct engine *engine);
 /* The key under which thread signals and provider ids are hashed. */
 const unsigned char *engine_signal_key(const struct engine *engine);
 int64_t engine_epoch(const struct engine *engine);
+/* The time of the books, by which a call would be decided now: of windows, caps and keys that are shown. It never
+ * goes back, and differs from the wall clock where that was set (base/steady.h). Any thread. */
+int64_t engine_books_ms(struct engine *engine);
 
 /* Decides this CALL as the next batch would, and changes nothing: no meter, hold, thread or id. Appends to `out` what
  * core/explain.h tells. Any thread but the engine's; waits for the engine's turn, at most as long as its batch takes.

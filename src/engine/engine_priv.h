@@ -28,9 +28,11 @@ struct waiter {
     struct list node; /* in its line, by arrival */
     struct event event;
     struct verdict first; /* the refusal it is given at its deadline */
-    int64_t arrived_order;
+    bool first_is_old;    /* it is of an older policy: the next takes its place */
+    int64_t arrived_order; /* also its name: the place in verdicts and events */
     int64_t deadline_mono_ms;
     bool queued;       /* handed to the queue for another try */
+    bool asked_anew;   /* its event is of an older policy; the answer is awaited. See anew.c */
     struct line *line; /* NULL only while it is made */
 };
 struct line {
@@ -95,11 +97,10 @@ struct shared_items {
 struct shared {
     struct wishes asks;      /* what must be known before more can be foreseen */
     struct wishes wants;     /* what the transaction reads */
-    struct wishes surprises; /* what earlier tries of it did not foresee */
+    struct wishes surprises; /* what earlier tries of the same events did not foresee */
     bool surprised;
     bool told_waiting; /* the others know that calls wait here */
     int64_t lease_ms;
-    int64_t wall_ms, wall_mono_ms; /* the database's clock when it was last read; 0 = it has none */
     int64_t jobs_mono_ms, lines_mono_ms;
     int64_t orphan_ids[ORPHANS_A_BATCH];
     int64_t left_id; /* the highest orphan that was told to be damaged */
@@ -116,6 +117,14 @@ struct explaining { /* of the one who waits in engine_explain */
     enum status status;
 };
 
+/* See clock.c. */
+struct books_clock {
+    pthread_mutex_t lock;  /* held for a moment, below every other */
+    struct steady steady;  /* over a store of our own: no jump ahead is believed at once */
+    int64_t now_ms;        /* what was given last */
+    int64_t database_ms, database_mono_ms; /* a shared store's when it was last read; 0 = it has none */
+};
+
 /* What is deleted of the ledger because of its age. */
 struct retention {
     int64_t asked_ms; /* under the engine's lock: engine_prune, not begun yet */
@@ -123,6 +132,20 @@ struct retention {
     struct store_prune walk;
     int64_t due_mono_ms; /* the next step, or the next look */
     int64_t deleted_count;
+};
+
+/* What is deleted because nobody came back to it. */
+struct sweep {
+    bool walking;
+    bool of_subjects; /* the trees are done */
+    int64_t before_ms;
+    struct thread_row after_thread; /* how far it has come */
+    int64_t after_subject_id;
+    struct limit_def_row *defs; /* as of the beginning of the walk */
+    size_t def_count;
+    int64_t due_mono_ms; /* the next step, or the next walk */
+    int64_t thread_count, subject_count; /* that went, by this walk */
+    int conflict_count; /* tries of this step */
 };
 
 struct engine {
@@ -168,9 +191,10 @@ struct engine {
     bool watch_stops, store_slow; /* under the lock */
     int64_t batch_since_mono_ms;  /* atomic: since when the batch is being written; 0 = none is */
 
+    struct books_clock clock;
+
     /* The thread's own: */
     struct node_row node; /* its high_water_ms is the clock of the batches */
-    struct steady clock;  /* of the books: never back, and no jump ahead is believed at once */
     unsigned char signal_key[32];
     struct ids ids;
     struct learned_table learned;
@@ -184,6 +208,8 @@ struct engine {
     struct shared shared;
     bool transaction_open;  /* of this batch */
     bool cache_used;        /* likewise */
+    int64_t overshoot_micros;      /* likewise: the most that its verdicts passed a cap of money by */
+    int64_t overshoot_kept_micros; /* and the store has; another gateway may have raised it further */
     int64_t foreign_writes; /* of the store, as far as the cache knows */
     struct core core;
     struct queued batch[ENGINE_BATCH_MAX];
@@ -197,6 +223,7 @@ struct engine {
 
     struct map lines; /* hash of (limit, subject) -> line */
     struct list line_list;
+    struct map places; /* arrived_order -> waiter */
     int64_t waiter_count, arrivals;
     bool lines_due;             /* a head is to try again */
     int64_t lines_wake_mono_ms; /* no deadline and no try is sooner; 0 = nobody waits */
@@ -208,6 +235,7 @@ struct engine {
         sweep_mono_ms; /* when old rows are swept next, beside a commit that is paid for anyway */
     int64_t kept_flush_mono_ms;
     struct retention retention;
+    struct sweep sweep;
 
     bool store_down;
     int64_t store_retry_mono_ms;
@@ -235,7 +263,13 @@ void batch_take_row(void *user, const struct need *need, const union need_row *r
 MUST_USE enum status batch_sweep(struct engine *engine);
 #define CONFLICT_RETRIES 8
 MUST_USE enum status batch_load(struct engine *engine, const struct needs *needs);
+
+/* --- clock.c */
+/* The engine's thread: the time of a batch. Others ask engine_books_ms. */
 int64_t engine_now_ms(struct engine *engine);
+/* The database's clock, as it was read just now; and as well as it is known. */
+void clock_of_database(struct engine *engine, int64_t now_ms);
+int64_t shared_wall_ms(struct engine *engine);
 
 /* --- numbers.c */
 /* All names that limits ever had, as of this transaction. */
@@ -275,20 +309,25 @@ void orphan_left(struct engine *engine, int64_t hold_id);
 /* The transaction of a batch with all rows that it is known to need. */
 MUST_USE enum status shared_begin(struct engine *engine, const struct shared_items *items);
 MUST_USE enum status shared_open(struct engine *engine); /* with those of shared.wants */
+/* Before the first try of other events: what those before them met is no need of theirs. */
+void shared_forget_surprises(struct engine *engine);
 /* A row that was not foreseen. */
 MUST_USE enum status shared_load_late(struct engine *engine, const struct need *need);
 /* Rows that others change: they are as locked in this transaction, never as kept. */
 bool need_is_locked(enum need_kind kind);
 /* Those, and what others change without a lock: it is read anew in each transaction. */
 bool need_moves(enum need_kind kind);
+/* Before a batch's verdicts leave: subjects of whom nothing is counted are still those that are known here, not
+ * swept by another gateway, and counted for under another number since. CONFLICT: not all of them are. */
+MUST_USE enum status shared_look_at_subjects(struct engine *engine);
+/* Its transaction met somebody else's write: a subject that it wrote to may have been swept by another gateway. */
+void shared_doubt_subjects(struct engine *engine);
 /* Something is to be committed though no event asks for it: the lease, or that calls wait here. */
 bool shared_due(const struct engine *engine);
 /* After an outage the others may be about to come back, too. */
 void shared_back(struct engine *engine);
 void shared_tell(struct engine *engine); /* before the commit */
 void shared_committed(struct engine *engine);
-/* The database's clock, as well as it is known. */
-int64_t shared_wall_ms(const struct engine *engine);
 int64_t shared_sleep_ms(const struct engine *engine, int64_t mono_ms);
 /* What time brings: orphans of other gateways, waiting calls that try again. */
 void shared_turn(struct engine *engine, int64_t mono_ms);
@@ -307,6 +346,11 @@ void explain_turn(struct engine *engine);
 int64_t retention_sleep_ms(const struct engine *engine, int64_t mono_ms);
 void retention_turn(struct engine *engine, int64_t mono_ms);
 
+/* --- sweep.c: as those of retention.c. */
+int64_t sweep_sleep_ms(const struct engine *engine, int64_t mono_ms);
+void sweep_turn(struct engine *engine, int64_t mono_ms);
+void sweep_free(struct sweep *sweep);
+
 /* --- lines.c: who waits for what. */
 bool lines_busy(void *user, int64_t limit_id, int64_t subject_id);
 /* True when the event now waits (or goes on waiting); false when it may not: then it is refused. */
@@ -318,6 +362,15 @@ void lines_mark_all(struct engine *engine);
 /* Queues heads that are to try again; refuses those whose time is over. */
 void lines_turn(struct engine *engine);
 void lines_free(struct engine *engine);
+
+/* --- anew.c: a new policy, and who waits. */
+/* A policy was adopted: all who wait are to ask again. */
+void anew_ask_all(struct engine *engine);
+/* The same of one who waits, if his event is of an older policy. */
+void anew_ask(struct engine *engine, struct waiter *waiter);
+/* Of the batch's first `count`: answers of those who were asked take their places, and what was queued before they
+ * were asked goes. Gives how many events stay. */
+uint32_t anew_take(struct engine *engine, uint32_t count);
 
 /* --- watch.c: refuses what waits behind a disk that does not answer. */
 MUST_USE enum status watch_start(struct engine *engine);

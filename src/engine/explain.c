@@ -77,6 +77,7 @@ explain_turn(struct engine *engine)
         return;
     }
     enum status status = engine->store_down || engine->closing ? STATUS_IO : STATUS_CONFLICT;
+    shared_forget_surprises(engine);
     for (int tries = 0; tries < CONFLICT_RETRIES && status == STATUS_CONFLICT; tries++) {
         status = shared_recover(engine, decide(engine, &asked));
     }

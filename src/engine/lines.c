@@ -125,6 +125,15 @@ line_try_after(struct engine *engine, struct line *line, const struct refusal *r
     }
 }
 
+/* At its deadline. */
+static void
+refuse_as(struct waiter *waiter, const struct verdict *verdict)
+{
+    waiter->first = *verdict;
+    waiter->first.kind = VERDICT_REFUSED;
+    waiter->first_is_old = false;
+}
+
 static struct waiter *
 waiter_make(struct engine *engine, const struct queued *item, const struct verdict *verdict)
 {
@@ -136,12 +145,16 @@ waiter_make(struct engine *engine, const struct queued *item, const struct verdi
         return NULL;
     }
     waiter->event = item->event;
+    waiter->event.waits_since_ms = engine->core.now_ms;
     waiter->event.wait_until_ms = engine->core.now_ms + verdict->wait_ms;
     waiter->deadline_mono_ms = clock_mono_ms() + verdict->wait_ms; /* the wall clock may step */
-    waiter->first = *verdict;
-    waiter->first.kind = VERDICT_REFUSED;
+    refuse_as(waiter, verdict);
     waiter->arrived_order = ++engine->arrivals;
     list_init(&waiter->node);
+    if (!map_put(&engine->places, (uint64_t)waiter->arrived_order, waiter)) {
+        free(waiter);
+        return NULL;
+    }
     __atomic_add_fetch(&engine->waiter_count, 1, __ATOMIC_RELAXED);
     counter_add(COUNTER_CALLS_WAITING, 1);
     wake_for(engine, waiter);
@@ -153,6 +166,7 @@ waiter_free(struct engine *engine, struct waiter *waiter)
 {
     __atomic_sub_fetch(&engine->waiter_count, 1, __ATOMIC_RELAXED);
     counter_add(COUNTER_CALLS_WAITING, -1);
+    map_remove(&engine->places, (uint64_t)waiter->arrived_order);
     free(waiter);
 }
 
@@ -178,6 +192,9 @@ lines_wait(struct engine *engine, struct queued *item, const struct verdict *ver
     struct waiter *waiter = item->waiter;
     if (waiter) {
         waiter->queued = false;
+        if (waiter->first_is_old) {
+            refuse_as(waiter, verdict);
+        }
         return clock_mono_ms() < waiter->deadline_mono_ms
                && waiter_move(engine, waiter, &verdict->refusal);
     }
@@ -193,6 +210,7 @@ lines_wait(struct engine *engine, struct queued *item, const struct verdict *ver
     waits.refusal.retry_after_ms = verdict->wait_ms;
     counter_add(COUNTER_CALLS_WAITED, 1);
     engine_post(engine, &waits);
+    anew_ask(engine, waiter); /* it may have been on its way when the policy changed */
     return true;
 }
 
@@ -298,7 +316,7 @@ lines_turn(struct engine *engine)
          node = node->next) {
         struct line *line = list_entry(node, struct line, node);
         struct waiter *head = list_entry(line->waiters.next, struct waiter, node);
-        if (line->try_head && !head->queued) {
+        if (line->try_head && !head->queued && !head->asked_anew) { /* else it is decided anyway */
             engine_queue_waiter(engine, head);
         }
         line->try_head = false;
@@ -313,4 +331,5 @@ lines_free(struct engine *engine)
         lines_leave(engine, list_entry(line->waiters.next, struct waiter, node));
     }
     map_free(&engine->lines);
+    map_free(&engine->places);
 }

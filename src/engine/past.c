@@ -44,11 +44,16 @@ judge_limit(const struct policy *policy, const struct ledger_row *row,
     const struct recorded_limit *recorded = past->recorded;
     const struct limit *limit = past->limit;
     past->fits = true;
+    past->is_unbounded = row->kind == LEDGER_REFUSAL && row->reason == REASON_CANNOT_BOUND;
     if (!limit) {
         return;
     }
     const bool refused = row->kind == LEDGER_REFUSAL;
     const bool stops = limit->at_cap != AT_CAP_WARN && limit->at_cap != AT_CAP_SHADOW;
+    if (past->is_unbounded) {
+        past->fits = !stops || limit->hold != HOLD_MODE_STRICT;
+        return;
+    }
     const bool ignores_held = in_steps(limit) && limit->hold == HOLD_MODE_NONE;
     past->ask = refused ? call->ask : ask_of(policy, row, call, recorded, limit);
     past->used = recorded->settled;
@@ -74,7 +79,7 @@ void
 past_judge(const struct policy *policy, const struct limit_defs *defs, const struct ledger_row *row,
     const struct recorded_call *call, struct past *past)
 {
-    *past = (struct past){ .same_policy = row->policy_ver == policy->version,
+    *past = (struct past){ .same_policy = policy_version_alike(row->policy_ver, policy->version),
         .same_prices = row->price_ver == policy->price_version,
         .was_allowed = row->kind != LEDGER_REFUSAL,
         .is_allowed = true };

@@ -164,7 +164,7 @@ submit(struct engine *engine, const struct event *event, bool at_once)
         return false;
     }
     pthread_mutex_lock(&engine->lock);
-    const bool new_work = event_starts_work(event);
+    const bool new_work = event_starts_work(event) && !event->place; /* who waits counts already */
     const bool full = engine->queue.count + engine->parked.count >= ENGINE_QUEUE_MAX;
     const bool taken = !(new_work && full) && queue_push(engine, &item);
     const bool wakes_it = taken && at_once && wakes(engine, &item);

@@ -1,6 +1,7 @@
 /* engine/refusals.c: the first refusal of its kind in a minute becomes a ledger row, repeats a
  * count. Both are written with the next batch that commits anyway, or after a second: a refusal
- * costs no commit. */
+ * costs no commit. Of one kind are those that one row explains: of one key, model, reason, limit and
+ * subject of that limit (a tree, a tag), or of one field that cannot be bounded. */
 #include "engine/engine_priv.h"
 
 #include "base/clock.h"
@@ -15,6 +16,8 @@ refusal_hash(const struct refused *refused)
         (uint64_t)refused->refusal.reason << 1 | refused->shadow);
     hash = hash_pair(hash, (uint64_t)refused->account_id);
     hash = hash_pair(hash, (uint64_t)refused->key_id);
+    hash = hash_pair(hash, refused->refusal.subject_mark);
+    hash = hash_pair(hash, hash_bytes(slice_str(refused->refusal.about)));
     return hash_pair(hash, hash_bytes(slice_str(refused->model))) | 1;
 }
 

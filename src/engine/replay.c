@@ -104,10 +104,15 @@ fill_call(const struct replay *replay, const struct past_call *past, struct call
     call->policy_ver = policy->version;
     call->thread_kind = THREAD_NAMED;
     call->thread_named = true;
-    replay_thread_mark(past->thread_id, call->thread_hash);
+    /* A thread that was refused its first call has no number: no two of them are one. */
+    replay_thread_mark(past->thread_id ? past->thread_id : past->request, call->thread_hash);
     call->body_bytes = past->body_bytes;
     call->input_bytes_bound = past->input_bytes;
+    call->input_unbounded = past->input_unbounded;
+    call->cannot_bound = past->cannot_bound;
+    call->spend_limit_micros = past->spend_limit_micros;
     call->output_limit = past->output_limit;
+    call->output_floor = past->output_floor;
     call->output_count = past->answers;
     call->price_multiplier_pct = past->price_pct;
     call->routes_closed =
@@ -208,6 +213,30 @@ try_call(struct replay *replay, size_t index, int64_t at_ms, struct verdict *ver
     return true;
 }
 
+/* Refused for what its caller or the request was, or for what went on at the time: no configuration changes that,
+ * and what is recorded of the call does not show it. */
+static bool
+is_refused_anyway(const struct past_call *past)
+{
+    switch (past->reason) {
+    case REASON_OK:
+    case REASON_MODEL_UNKNOWN:
+    case REASON_API_NOT_SERVED:
+    case REASON_CANNOT_BOUND:
+    case REASON_UNPRICED:
+    case REASON_COST_SPENT:
+    case REASON_COST_HELD:
+    case REASON_TOKENS_SPENT:
+    case REASON_TOKENS_HELD:
+    case REASON_SESSION_THRESHOLD:
+    case REASON_WEEK_THRESHOLD:
+    case REASON_USAGE_UNKNOWN:
+    case REASON_RATE:
+    case REASON_IN_FLIGHT: return false;
+    default: return past->refused;
+    }
+}
+
 /* Nothing can be asked of what is not in this configuration, or of which too little was recorded. */
 static bool
 cannot_be_asked(struct replay *replay, const struct past_call *past)
@@ -241,7 +270,7 @@ begin_call(struct replay *replay, size_t index)
         report->cost_before_micros =
             money_add(report->cost_before_micros, past->refused ? 0 : past->cost_micros);
     }
-    if (cannot_be_asked(replay, past)) {
+    if (is_refused_anyway(past) || cannot_be_asked(replay, past)) {
         return;
     }
     report->reports_unknown += past->counts && reports_are_missing(replay, past);

@@ -24,10 +24,13 @@ struct past_call {
     int64_t account_id, key_id, thread_id, root_id;
     int64_t body_bytes, input_bytes, output_limit, answers, price_pct;
     int64_t cost_micros, est_micros;
+    int64_t output_floor, spend_limit_micros;
     struct usage usage;          /* of all its attempts */
     const struct labels *labels; /* NULL = none */
     const struct past_reports *reports; /* NULL = nothing is recorded */
     int32_t model, api;          /* -1 = not in this policy, not told */
+    enum reason reason;          /* of a refusal */
+    bool cannot_bound, input_unbounded;
     bool stream, refused, dispatched, billed, orphaned, recorded, counts;
     /* While it is open in the replay: */
     int64_t hold_id; /* 0 = it is not */

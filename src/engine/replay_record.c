@@ -180,6 +180,13 @@ take_inputs(struct replay *replay, struct past_call *past, const struct ledger_r
     past->output_limit = call->output_limit;
     past->answers = max_i64(1, call->answers);
     past->price_pct = min_i64(max_i64(1, call->price_pct), MULTIPLIER_PCT_MAX);
+    /* One that was refused in a line came before that; one that was allowed began when it was. */
+    const int64_t waited_ms = past->refused ? min_i64(call->waited_ms, DAY_MS) : 0;
+    past->started_ms = max_i64(0, past->started_ms - waited_ms);
+    past->cannot_bound = call->cannot_bound;
+    past->input_unbounded = call->input_unbounded;
+    past->output_floor = min_i64(max_i64(0, call->output_floor), TOKENS_MAX);
+    past->spend_limit_micros = min_i64(max_i64(0, call->spend_limit_micros), MONEY_MICROS_MAX);
     past->labels = labels_of(replay, call);
     past->reports = reports_take(replay, row, call);
     past->est_micros = row->est_micros;
@@ -222,6 +229,7 @@ replay_row(struct replay *replay, const struct ledger_row *row, const struct rec
         return false;
     }
     past->refused = refusal;
+    past->reason = row->reason;
     past->account_id = row->account_id;
     past->key_id = row->key_id;
     past->thread_id = row->thread_id;

@@ -98,6 +98,14 @@ replies_submit(struct replies *replies, struct event *event,
     return true;
 }
 
+bool
+replies_submit_anew(struct replies *replies, struct event *event, struct reply_to ticket)
+{
+    check(event->place != 0);
+    event->reply = ticket;
+    return submit_event(replies, event);
+}
+
 void
 replies_forget(struct replies *replies, struct reply_to ticket)
 {
@@ -116,8 +124,10 @@ give_back(struct replies *replies, const struct verdict *verdict)
     if (!verdict_untaken(verdict, &event)) {
         return;
     }
-    if (!engine_submit(
-            replies->engine, &event)) { /* settlements always fit, as long as there is memory */
+    if (engine_submit(replies->engine, &event)) { /* it always fits, as long as there is memory */
+        return;
+    }
+    if (event.kind == EVENT_SETTLE) { /* a place in a line is free at its deadline anyway */
         log_line(LOG_ERROR, "engine",
             "no memory to give the hold of req_%lld back: it stays open until the next start",
             (long long)verdict->hold_id);
@@ -140,7 +150,7 @@ replies_deliver(struct replies *replies)
             }
             void (*on_verdict)(void *, const struct verdict *) = slot->on_verdict;
             void *user = slot->user;
-            if (verdict->kind != VERDICT_WAIT) {
+            if (verdict_is_last(verdict)) {
                 slot_free(replies, index);
             }
             on_verdict(user, verdict);

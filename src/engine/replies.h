@@ -27,11 +27,15 @@ void replies_init(struct replies *replies, struct engine *engine, uint32_t loop)
 void replies_free(struct replies *replies);
 
 /* Submits the event with a slot for its verdict; `on_verdict` is called once, from replies_deliver,
- * or more than once where the first one says VERDICT_WAIT. False: the engine's queue is full, or no
+ * or more than once where they are not the last (verdict_is_last). False: the engine's queue is full, or no
  * memory; nothing was submitted. On success *ticket names the slot for replies_forget. */
 MUST_USE bool replies_submit(struct replies *replies, struct event *event,
     void (*on_verdict)(void *user, const struct verdict *verdict), void *user,
     struct reply_to *ticket);
+/* The answer to a VERDICT_ANEW that came for `ticket`, which stays what it is. False: no memory; nothing was
+ * submitted, and the place in the line is kept until its deadline. */
+MUST_USE bool replies_submit_anew(
+    struct replies *replies, struct event *event, struct reply_to ticket);
 /* The one who waited is gone: a call allowed for it later is given back untouched. */
 void replies_forget(struct replies *replies, struct reply_to ticket);
 /* For loops that set by_turns: what a turn submits is one batch of the engine's, not one for the first

@@ -129,7 +129,8 @@ foresee(struct engine *engine, const struct need *need)
     /* Not so a thread: taken for absent here it would hide the one that a call of the batch finds by its
      * signal, and the batch would conflict with itself at each try. */
     const bool leads_on = need->kind != NEED_METER && need->kind != NEED_ISSUED
-                          && need->kind != NEED_RECEIPT && need->kind != NEED_REPORTED;
+                          && need->kind != NEED_RECEIPT && need->kind != NEED_REPORTED
+                          && need->kind != NEED_SUBJECT_ID;
     if (!leads_on) { /* what is in it names no other row */
         work_load(&engine->work, need, NULL);
         wish(&engine->shared.wants, need);
@@ -211,16 +212,102 @@ ask(struct engine *engine)
     return status == STATUS_OK && engine->work.failed ? STATUS_INVALID : status;
 }
 
+static struct need
+need_of_subject(const struct subject_row *row)
+{
+    struct need need = {
+        .kind = NEED_SUBJECT, .sub_kind = (int32_t)row->kind, .id = row->account_id
+    };
+    memcpy(need.text, row->name, sizeof need.text);
+    return need;
+}
+
+static void
+take_known(void *user, const struct need *need, const union need_row *row)
+{
+    struct engine *engine = user;
+    const struct subject_slot *slot =
+        work_subject(&engine->work, (enum subject_kind)need->sub_kind, need->id, need->text);
+    engine->shared.surprised |= !row || row->subject.subject_id != slot->row.subject_id;
+}
+
+/* Subjects that other gateways may have swept; none where nothing is swept. */
+static struct slot *
+subjects_in_doubt(struct engine *engine)
+{
+    const bool swept = !engine->exclusive && engine->policy->retention_threads_ms > 0;
+    return swept ? engine->work.slots[SLOTS_SUBJECT].first : NULL;
+}
+
+/* What is charged to a subject that was swept the store does not take; what is refused is written nowhere. */
+enum status
+shared_look_at_subjects(struct engine *engine)
+{
+    struct wishes *asks = &engine->shared.asks;
+    const struct slot *first = subjects_in_doubt(engine);
+    wishes_clear(asks);
+    for (const struct slot *slot = first; slot; slot = slot->next) {
+        const struct subject_row *row = &((const struct subject_slot *)(const void *)slot)->row;
+        const struct meter_slot *meters =
+            slot->state == SLOT_STORED ? work_meter(&engine->work, row->subject_id) : NULL;
+        if (meters && meters->slot.state == SLOT_ABSENT) {
+            const struct need need = need_of_subject(row);
+            wish(asks, &need);
+        }
+    }
+    if (asks->count == 0) {
+        return STATUS_OK;
+    }
+    engine->shared.surprised = false;
+    const enum status status = asks->failed ? STATUS_FULL
+                                            : store_load(engine->store, asks->items, asks->count,
+                                                false, take_known, engine);
+    return status == STATUS_OK && engine->shared.surprised ? STATUS_CONFLICT : status;
+}
+
+/* Whose meters there were none of, or whose caps were written: what is kept of it may be older than its end. */
+void
+shared_doubt_subjects(struct engine *engine)
+{
+    for (const struct slot *slot = subjects_in_doubt(engine); slot; slot = slot->next) {
+        const struct subject_row *row = &((const struct subject_slot *)(const void *)slot)->row;
+        const struct meter_slot *meters =
+            slot->state == SLOT_STORED ? work_meter(&engine->work, row->subject_id) : NULL;
+        if (slot->state == SLOT_STORED
+            && (slot->dirty || (meters && meters->slot.state != SLOT_STORED))) {
+            const struct need need = need_of_subject(row);
+            cache_forget(&engine->cache, &need);
+        }
+    }
+}
+
+void
+shared_forget_surprises(struct engine *engine)
+{
+    wishes_clear(&engine->shared.surprises);
+}
+
+/* A thread among them is asked for like any other: one that is there is locked by its number. */
+static void
+foresee_surprises(struct engine *engine)
+{
+    struct wishes *surprises = &engine->shared.surprises;
+    wishes_once(surprises);
+    for (size_t i = 0; i < surprises->count; i++) {
+        (void)foresee(engine, &surprises->items[i]);
+    }
+}
+
 static enum status
 discover(struct engine *engine, const struct shared_items *items)
 {
     struct shared *shared = &engine->shared;
     wishes_clear(&shared->wants);
-    for (size_t i = 0; i < shared->surprises.count; i++) {
-        wish(&shared->wants, &shared->surprises.items[i]);
-    }
     for (int round = 0; round < DISCOVERY_ROUNDS; round++) {
         wishes_clear(&shared->asks);
+        if (round == 0) {
+            foresee_surprises(engine);
+        }
         for (uint32_t i = 0; i < items->count; i++) {
             foresee_item(engine, items, i);
         }
@@ -243,9 +330,9 @@ take_locked(void *user, const struct need *need, const union need_row *row)
 {
     struct engine *engine = user;
     batch_take_row(engine, need, row);
-    if (row
-        && need->kind
-               == NEED_THREAD_SIG) { /* it came meanwhile: what hangs on it was not foreseen */
+    if (!row) { /* it went meanwhile: what is kept would be foreseen again at each try */
+        cache_forget(&engine->cache, need);
+    } else if (need->kind == NEED_THREAD_SIG) { /* it came: what hangs on it was not foreseen */
         engine->shared.surprised = true;
     }
 }
@@ -282,18 +369,9 @@ look_at_clock(struct engine *engine)
 {
     const int64_t now_ms = store_now_ms(engine->store);
     if (now_ms > 0) {
-        engine->shared.wall_ms = now_ms;
-        engine->shared.wall_mono_ms = clock_mono_ms();
+        clock_of_database(engine, now_ms);
     }
     engine->core.now_ms = engine_now_ms(engine);
-}
-
-int64_t
-shared_wall_ms(const struct engine *engine)
-{
-    const struct shared *shared = &engine->shared;
-    return shared->wall_ms == 0 ? clock_wall_ms()
-                                : shared->wall_ms + clock_mono_ms() - shared->wall_mono_ms;
 }
 
 enum status
@@ -490,11 +568,11 @@ static enum status
 close_orphans_of(struct engine *engine, uint32_t first, uint32_t count, int64_t *booked)
 {
     enum status status = STATUS_CONFLICT;
+    shared_forget_surprises(engine);
     for (int tries = 0; tries < CONFLICT_RETRIES && status == STATUS_CONFLICT; tries++) {
         status = close_orphans_once(engine, first, count);
     }
     if (status == STATUS_OK) {
-        engine->shared.surprises.count = 0;
         *booked += orphans_booked(engine, count);
     }
     return status;

@@ -5,10 +5,9 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "base/plural.h"
 #include "log/log.h"
 #include "log/metrics.h"
-
-#define POLICY_SEQ_BITS 20
 
 static enum status
 fail(struct engine *engine, enum status status, const char *what, struct engine_error *error)
@@ -20,21 +19,26 @@ fail(struct engine *engine, enum status status, const char *what, struct engine_
 enum status
 start_epoch(struct engine *engine, const char *config_hash, struct engine_error *error)
 {
-    const enum status status = store_node_start(
+    enum status status = store_node_start(
         engine->store, clock_wall_ms(), config_hash, &engine->node, engine->signal_key);
     if (status != STATUS_OK) {
         return fail(engine, status, "cannot start an epoch in the store", error);
     }
     engine->ids = (struct ids){ engine->node.epoch, 1 };
-    const enum status read = store_begin_read(engine->store);
-    if (read != STATUS_OK) {
-        return fail(engine, read, "cannot read the store", error);
+    status = store_begin_read(engine->store);
+    if (status != STATUS_OK) {
+        return fail(engine, status, "cannot read the store", error);
     }
-    const enum status version = store_identity_version(engine->store, &engine->identity_version);
+    status = store_identity_version(engine->store, &engine->identity_version);
+    if (status == STATUS_OK || status == STATUS_NOT_FOUND) {
+        status = store_overshoot_max(engine->store, &engine->overshoot_kept_micros);
+    }
     store_rollback(engine->store);
-    return version == STATUS_OK || version == STATUS_NOT_FOUND
-               ? STATUS_OK
-               : fail(engine, version, "cannot read the identity version", error);
+    if (status != STATUS_OK) {
+        return fail(engine, status, "cannot read the numbers that the store keeps", error);
+    }
+    counter_raise(COUNTER_OVERSHOOT_MICROS_MAX, engine->overshoot_kept_micros);
+    return STATUS_OK;
 }
 
 /* Caps for everybody and for groups are looked for with every call: their subjects are there, so that they
@@ -157,13 +161,14 @@ adopt_policy(struct engine *engine, struct policy *policy, struct engine_error *
                               : fail(engine, status, "cannot give the limits their ids", error);
     }
     memcpy(engine->node.config_hash, policy->config_hash, sizeof engine->node.config_hash);
-    policy->version = engine->node.epoch << POLICY_SEQ_BITS | ++engine->policy_seq;
+    policy->version =
+        policy_version_make(engine->node.epoch, ++engine->policy_seq, policy->config_hash);
     pthread_mutex_lock(&engine->lock);
     __atomic_store_n(&engine->policy, policy, __ATOMIC_RELEASE);
     pthread_mutex_unlock(&engine->lock);
     engine->policies[engine->policy_count++] = (struct kept_policy){ .policy = policy };
     engine->core.policy = policy;
-    lines_mark_all(engine); /* a cap may be higher now */
+    anew_ask_all(engine);
     return STATUS_OK;
 }
 
@@ -353,9 +358,10 @@ start_close_orphans(struct engine *engine, struct engine_error *error)
     }
     if (engine->state.orphans_closed > 0) {
         log_line(LOG_WARN, "engine",
-            "%lld calls were in flight when the gateway before this one died; they are booked as "
-            "orphaned",
-            (long long)engine->state.orphans_closed);
+            "%lld call%s %s in flight when the gateway before this one died; %s booked as orphaned",
+            (long long)engine->state.orphans_closed, plural_s(engine->state.orphans_closed),
+            plural_were(engine->state.orphans_closed),
+            engine->state.orphans_closed == 1 ? "it is" : "they are");
     }
     return status == STATUS_NOT_FOUND ? STATUS_OK
                                       : fail(engine, status, "cannot close orphaned holds", error);

@@ -21,11 +21,11 @@ load_needs(struct store_reader *reader, const struct needs *needs, struct work *
 
 enum status
 engine_usage(const struct policy *policy, struct store_reader *reader, int64_t account_id,
-    const struct usage_try *tried, struct arena *arena, struct usage_view *view)
+    const struct usage_try *tried, int64_t now_ms, struct arena *arena, struct usage_view *view)
 {
     struct work work;
-    struct core core = { .policy = policy, .work = &work };
-    enum status status = store_read_clock(reader, &core.now_ms);
+    struct core core = { .policy = policy, .work = &work, .now_ms = now_ms };
+    enum status status = STATUS_OK;
     work_start(&work, arena);
     for (int round = 0; round < NEEDS_ROUNDS && status == STATUS_OK && !work.failed; round++) {
         struct needs needs;

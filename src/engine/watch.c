@@ -19,8 +19,8 @@
 static bool
 is_new_work(const struct queued *item)
 {
-    return event_starts_work(&item->event)
-           && !item->waiter; /* one from a line has a deadline of its own */
+    return event_starts_work(&item->event) && !item->waiter
+           && item->event.place == 0; /* who waits in a line has a deadline of its own */
 }
 
 /* Takes new work out of the queue, at most `max`; the rest keeps its order. Under the lock. */

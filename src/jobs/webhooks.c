@@ -42,6 +42,7 @@ struct jobs {
     int64_t look_mono_ms, sweep_mono_ms; /* next; nothing to sweep: 0 */
     int64_t swept_version;               /* of the configuration */
     bool read_failed;
+    bool freed; /* a send, in this look: a message that found none may take it */
 
     /* Of the reading that is going on: */
     struct policy *policy;
@@ -172,6 +173,13 @@ fill_event(struct event *event, const struct outbox_row *row)
     memcpy(event->delivery.hook, row->hook, sizeof event->delivery.hook);
 }
 
+static void
+free_again(struct send *send)
+{
+    send->state = SEND_FREE;
+    send->jobs->freed = true;
+}
+
 /* What was reported and is not written yet is as it was when it was read. */
 static bool
 is_known(struct jobs *jobs, const struct outbox_row *row)
@@ -182,7 +190,7 @@ is_known(struct jobs *jobs, const struct outbox_row *row)
     }
     send->seen = true;
     if (send->state == SEND_REPORTED && send->event.delivery.attempts != row->attempts) {
-        send->state = SEND_FREE; /* written: it is to be tried again */
+        free_again(send); /* written: it is to be tried again */
         return false;
     }
     if (send->state == SEND_REPORTED && jobs->mono_ms >= send->reported_mono_ms + WRITTEN_BY_MS) {
@@ -237,7 +245,7 @@ free_unseen(struct jobs *jobs, const char *hook)
         struct send *send = &jobs->sends[i];
         if (send->state == SEND_REPORTED && !send->seen
             && strcmp(send->event.delivery.hook, hook) == 0) {
-            send->state = SEND_FREE;
+            free_again(send);
         }
     }
 }
@@ -335,8 +343,12 @@ look(struct jobs *jobs)
     if (store_read_clock(jobs->reader, &jobs->now_ms) != STATUS_OK) {
         read_failed(jobs);
     } else {
+        jobs->freed = false;
         for (int32_t i = 0; i < jobs->policy->webhook_count; i++) {
             look_at(jobs, &jobs->policy->webhooks[i]);
+        }
+        if (jobs->freed) { /* messages that were passed by are due now, and nobody wakes us for them */
+            jobs->look_mono_ms = jobs->mono_ms;
         }
         if (jobs->mono_ms >= jobs->sweep_mono_ms || jobs->policy->version != jobs->swept_version) {
             sweep(jobs);

@@ -16,6 +16,31 @@ policy_new(void)
     return policy;
 }
 
+static int64_t
+content_of(int64_t version)
+{
+    return version & ((INT64_C(1) << POLICY_CONTENT_BITS) - 1);
+}
+
+int64_t
+policy_version_make(int64_t epoch, int64_t seq, const char *config_hash)
+{
+    int64_t content = 0;
+    for (int i = 0; config_hash[0] != '\0' && i < POLICY_CONTENT_BITS / 4 + 1; i++) {
+        const char c = config_hash[i];
+        content = content * 16 + (c <= '9' ? c - '0' : c - 'a' + 10);
+    }
+    content = config_hash[0] == '\0' ? 0 : max_i64(1, content_of(content));
+    const int64_t seq_mask = (INT64_C(1) << POLICY_SEQ_BITS) - 1;
+    return (epoch << POLICY_SEQ_BITS | (seq & seq_mask)) << POLICY_CONTENT_BITS | content;
+}
+
+bool
+policy_version_alike(int64_t version, int64_t other)
+{
+    return version == other || (content_of(version) && content_of(version) == content_of(other));
+}
+
 struct policy *
 policy_ref(struct policy *policy)
 {
@@ -179,6 +204,12 @@ policy_cap(const struct limit *limit, const char *plan)
         }
     }
     return limit->cap_default;
+}
+
+bool
+limit_enforces(const struct limit *limit)
+{
+    return limit->at_cap != AT_CAP_WARN && limit->at_cap != AT_CAP_SHADOW;
 }
 
 int64_t

@@ -195,7 +195,7 @@ struct policy {
     int refs;                /* atomic; policy_ref / policy_unref */
     int facts_refs;          /* atomic; policy_ref_facts, and one for all of refs */
     struct arena arena;      /* owns every string and array */
-    int64_t version;         /* given by the engine: counts up with every swap */
+    int64_t version;         /* given by the engine: counts up with every swap; see policy_version_make */
     int64_t price_version;   /* of what the prices are: the same book and routes give the same number */
     char config_hash[HASH_HEX + 1]; /* gateways that share a store and decide alike have the same */
 
@@ -232,6 +232,7 @@ struct policy {
     int64_t stop_grace_ms;   /* SIGTERM: how long calls in flight may go on */
     int64_t retention_ms;          /* of the ledger's rows of calls; 0 = for ever */
     int64_t retention_refusals_ms; /* of refusals; never longer */
+    int64_t retention_threads_ms;  /* of threads that nobody comes back to; 0 = for ever */
     enum orphan_rule orphans;
     enum unpriced_rule unpriced;
     bool log_json;
@@ -249,6 +250,14 @@ void policy_unref_facts(struct policy *policy);
 
 /* NULL / -1 when absent. Names are exact; models also match the alias rules of spec/wire.md section 6
  * only where a price is looked up, never for routing. */
+/* The version of a policy: which one of which start it was, and, in its last bits, what it says, by its hash: so rows
+ * of the ledger tell by what they were decided, also after a restart and of another gateway. Two that say something
+ * else look alike by chance once in 2^23 pairs. */
+#define POLICY_SEQ_BITS 20
+#define POLICY_CONTENT_BITS (63 - ID_EPOCH_BITS - POLICY_SEQ_BITS)
+int64_t policy_version_make(int64_t epoch, int64_t seq, const char *config_hash);
+/* Whether they decide alike. Of a policy without a hash only the very version is. */
+bool policy_version_alike(int64_t version, int64_t other);
 int32_t policy_model_index(const struct policy *policy, struct slice name);
 int32_t policy_provider_index(const struct policy *policy, struct slice name);
 const struct limit *policy_limit_by_id(const struct policy *policy, int64_t limit_id);
@@ -268,4 +277,6 @@ int32_t policy_group_index(const struct policy *policy, struct slice name);
 /* The highest cap that the limit can have. What the level of a bucket can come to, in units times its period, must be
  * a number that a meter can say; a percentage is one of 100. */
 int64_t policy_cap_max(const struct limit *limit);
+/* Whether its cap stops what does not fit; else it is only watched. */
+bool limit_enforces(const struct limit *limit);
 bool policy_has_plan(const struct policy *policy, struct slice plan);

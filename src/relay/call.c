@@ -23,6 +23,13 @@ newest_policy(struct relay_loop *loop)
     return policy_ref(loop->policy);
 }
 
+void
+call_take_policy(struct call *call)
+{
+    engine_policy_unref(call->loop->relay->engine, call->policy);
+    call->policy = newest_policy(call->loop);
+}
+
 /* Answers where the text goes on. */
 static char *
 put_number(char *at, int64_t number)

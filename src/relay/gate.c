@@ -122,6 +122,25 @@ fill_event(struct call *call, struct call_event *event)
     call_bind(call, event);
 }
 
+/* `found` is no REASON_OK. */
+static void
+fill_found(const struct call *call, enum reason found, struct call_event *event)
+{
+    *event = (struct call_event){ .account_id = call->account_id,
+        .key_id = call->key_id,
+        .model_index = call->model_index,
+        .found = found,
+        .api = (int32_t)call->api,
+        .policy_ver = call->policy->version,
+        .body_bytes = call->body_bytes,
+        .output_limit = call->facts->output_limit };
+    if (found == REASON_MODEL_UNKNOWN) {
+        const struct slice model = call->facts->model;
+        (void)slice_to_cstr(slice_of(model.ptr, (size_t)min_i64((int64_t)model.len, 63)),
+            event->unbounded_by, sizeof event->unbounded_by);
+    }
+}
+
 void
 call_ask_gate(struct call *call, enum reason found)
 {
@@ -138,14 +157,7 @@ call_ask_gate(struct call *call, enum reason found)
             *call->asked = event.call;
         }
     } else {
-        event.call = (struct call_event){ .account_id = call->account_id,
-            .key_id = call->key_id,
-            .model_index = call->model_index,
-            .found = found,
-            .api = (int32_t)call->api,
-            .policy_ver = call->policy->version,
-            .body_bytes = call->body_bytes,
-            .output_limit = call->facts->output_limit };
+        fill_found(call, found, &event.call);
     }
     memcpy(event.trace_id, call->trace_id, sizeof event.trace_id);
     call->state = CALL_GATE;
@@ -194,10 +206,40 @@ call_body_complete(struct call *call)
     call_ask_gate(call, reason);
 }
 
+/* The call waits, and the configuration is another now: it asks as it would if it came now, and keeps its place in the
+ * line. Whose its ids are (issued.c) does not hang on the configuration. */
+static void
+ask_anew(struct call *call, int64_t place)
+{
+    struct event event = { .kind = EVENT_CALL, .call = { 0 }, .place = place };
+    char detail[256] = "";
+    call_take_policy(call);
+    call->found = find_model(call, detail, sizeof detail);
+    if (call->found == REASON_OK && call->spend_limit_micros && !trees_have_caps(call->policy)) {
+        call->found = REASON_SPEND_LIMIT_HEADER;
+    }
+    call->detail = arena_copy(&call->arena, slice_str(detail));
+    if (call->found == REASON_OK) {
+        fill_event(call, &event.call);
+    } else {
+        fill_found(call, call->found, &event.call);
+    }
+    memcpy(event.trace_id, call->trace_id, sizeof event.trace_id);
+    if (!replies_submit_anew(call->loop->replies, &event, call->ticket)) {
+        replies_forget(call->loop->replies, call->ticket);
+        call->ticket_open = false;
+        call_refuse_reason(call, REASON_OVERLOADED, (struct slice){ 0 });
+    }
+}
+
 static void
 call_on_decision(void *user, const struct verdict *verdict)
 {
     struct call *call = user;
+    if (verdict->kind == VERDICT_ANEW) {
+        ask_anew(call, verdict->place);
+        return;
+    }
     if (verdict->kind == VERDICT_WAIT) {
         net_timer_start(&call->timer, WAIT_KEEPALIVE_MS);
         return; /* the ticket stays open */
@@ -223,6 +265,7 @@ call_on_decision(void *user, const struct verdict *verdict)
     trail_note(TRAIL_ALLOWED, verdict->hold_id, verdict->route_index, verdict->est_input);
     call->hold_id = verdict->hold_id;
     call->thread_id = verdict->thread_id;
+    call->parent_ignored = verdict->parent_ignored;
     call->route_index = verdict->route_index;
     if (verdict->model_index != call->model_index) {
         call->model_index = verdict->model_index;

@@ -117,6 +117,9 @@ remember(struct call *call, const struct verdict *verdict)
     if (verdict->identity_version != loop->identities_version) {
         return; /* something changed since the gate looked: ask again next time */
     }
+    if (verdict->identity.banned && engine_is_shared(loop->relay->engine)) {
+        return; /* another gateway may lift it unheard; all else asks the gate, which looks */
+    }
     const struct http_head *head = net_exchange_head(call->exchange);
     const struct caller_keys keys = caller_keys_find(head);
     struct known_identity *known = calloc(1, sizeof *known);

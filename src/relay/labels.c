@@ -3,56 +3,62 @@
 #include "relay/relay_priv.h"
 
 #include "base/secret.h"
-#include "wire/json.h"
 
-/* Longer values than an event has room for are told apart by their hash. */
+#define TAG_ESCAPED_BYTES_MAX                                                                      \
+    ((size_t)16 << 10) /* of a longer string the escapes are part of the value */
+
+/* No value escapes a limit: one that is no name of up to 63 bytes (long, with control bytes or no UTF-8) is told
+ * apart by its hash. */
 static void
-label_set(char out[64], struct slice value)
+tag_set(struct slice value, char out[RELAY_TAG_BYTES])
 {
     char hash[HASH_HEX + 1];
-    if (slice_to_cstr(value, out, 64)) {
-        return;
+    if (value.len > 0 && (!name_valid(value) || !slice_to_cstr(value, out, RELAY_TAG_BYTES))) {
+        secret_hash_hex(value, hash);
+        memcpy(out, hash, RELAY_TAG_BYTES - 1);
+        out[0] = '#';
+        out[RELAY_TAG_BYTES - 1] = '\0';
     }
-    secret_hash_hex(value, hash);
-    memcpy(out, hash, 63);
-    out[0] = '#';
-    out[63] = '\0';
-}
-
-/* Of one line without control bytes, as a name is; anything else says nothing. */
-static bool
-label_valid(struct slice value)
-{
-    return value.len > 0 && (value.len > NAME_MAX_BYTES || name_valid(value));
 }
 
 static struct slice
-tag_in_body(const struct call *call, const struct tag *tag, char *room, size_t room_bytes)
+text_of(struct json_value string, struct arena *arena)
 {
-    struct json_value value;
-    size_t len = 0;
-    if (!json_get(buf_slice(&call->body), tag->field, &value) || value.type != JSON_STRING
-        || !json_unescape(json_inside(value), room, room_bytes, &len)) {
-        return (struct slice){ 0 };
+    const struct slice raw = json_inside(string);
+    if (raw.len == 0 || raw.len > TAG_ESCAPED_BYTES_MAX || !memchr(raw.ptr, '\\', raw.len)) {
+        return raw;
     }
-    return slice_of(room, len);
+    size_t len = 0;
+    char *room = arena_alloc_raw(arena, raw.len);
+    return room && json_unescape(raw, room, raw.len, &len) ? slice_of(room, len) : raw;
+}
+
+bool
+relay_tag_of_json(struct json_value value, struct arena *arena, char out[RELAY_TAG_BYTES])
+{
+    switch (value.type) {
+    case JSON_STRING: tag_set(text_of(value, arena), out); return true;
+    case JSON_NUMBER:
+    case JSON_TRUE:
+    case JSON_FALSE: tag_set(value.text, out); return true;
+    default: return false;
+    }
 }
 
 void
-call_fill_labels(const struct call *call, struct call_event *event)
+call_fill_labels(struct call *call, struct call_event *event)
 {
     const struct policy *policy = call->policy;
     const struct http_head *head = net_exchange_head(call->exchange);
     for (int32_t i = 0; i < policy->tag_count; i++) {
-        char room[1024];
         const struct tag *tag = &policy->tags[i];
         const struct http_header *header =
             tag->header ? http_find(head, slice_str(tag->header)) : NULL;
-        const struct slice value = tag->field ? tag_in_body(call, tag, room, sizeof room)
-                                   : header   ? header->value
-                                              : (struct slice){ 0 };
-        if (label_valid(value)) {
-            label_set(event->tags[i], value);
+        struct json_value value;
+        if (header) {
+            tag_set(header->value, event->tags[i]);
+        } else if (tag->field && json_get(buf_slice(&call->body), tag->field, &value)) {
+            (void)relay_tag_of_json(value, &call->arena, event->tags[i]); /* a list says none */
         }
     }
     const struct http_header *organisation =

@@ -98,6 +98,11 @@ answer_common_headers(const struct call *call, struct buf *out)
         add(out, "x-tidegate-warning",
             SLICE("x-tidegate-account was ignored: this key may not act for that account"));
     }
+    if (call->parent_ignored) {
+        add(out, "x-tidegate-warning",
+            SLICE(
+                "x-tidegate-parent was ignored: this thread began outside of that tree, and stays in its own"));
+    }
     add_limits_left(call, out);
 }
 

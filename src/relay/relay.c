@@ -243,8 +243,7 @@ refuse_endpoint(struct relay_loop *loop, struct net_exchange *exchange, enum rea
     buf_free(&served);
 }
 
-/* A cap that nobody keeps is worse than none. */
-static bool
+bool
 trees_have_caps(const struct policy *policy)
 {
     for (int32_t i = 0; i < policy->limit_count; i++) {

@@ -17,6 +17,7 @@
 #include "engine/replies.h"
 #include "net/handler.h"
 #include "policy/policy.h"
+#include "wire/json.h"
 
 struct relay;      /* one per process */
 struct relay_loop; /* one per loop */
@@ -47,6 +48,14 @@ void relay_request(struct relay_loop *loop, struct net_exchange *exchange, const
 bool relay_owns_path(struct slice path);
 /* Calls that are not settled yet; for draining. */
 int64_t relay_calls_open(const struct relay *relay);
+
+#define RELAY_TAG_BYTES sizeof(((struct call_event *)NULL)->tags[0])
+
+/* What a JSON value says as a tag (policy->tags): a string its text, a number or truth value as it is written; what
+ * is no name of up to 63 bytes is told apart by its hash, so that no value escapes a limit. False: a list, an object
+ * or null, which say none. `out` is empty before, and stays so for an empty string. `arena`: for strings with
+ * escapes. */
+bool relay_tag_of_json(struct json_value value, struct arena *arena, char out[RELAY_TAG_BYTES]);
 
 /* A route that failed of late, or that is left alone for a while (relay/cooldown.h). */
 struct relay_route {

@@ -122,7 +122,7 @@ struct call {
     char request_id[40];
     char trace_id[TRACE_ID_HEX + 1]; /* of a valid traceparent, for the log; "" = none */
     bool stream, usage_asked, unstored; /* of the request's facts, for good */
-    bool act_for_ignored;
+    bool act_for_ignored, parent_ignored;
     bool may_label; /* its key speaks for others, so it may say for which organisation */
     bool substituted; /* a limit let it go on with another model */
     int64_t started_mono_ms, first_byte_mono_ms;
@@ -212,6 +212,8 @@ void call_free_head(struct call *call); /* of the request: it holds a secret */
 void call_free_asking(struct call *call); /* what only sending needs: facts, splices, room left */
 struct call *call_make(struct relay_loop *loop, struct net_exchange *exchange, enum api api);
 void call_free(struct call *call);
+/* The newest in place of the one that it came under. */
+void call_take_policy(struct call *call);
 /* Its request id from now on: that of a hold, or of a row of the ledger. */
 void call_name_by(struct call *call, int64_t id);
 void call_on_identity(void *user, const struct verdict *verdict);
@@ -225,6 +227,10 @@ MUST_USE bool call_count_answer(struct call *call, int64_t bytes);
 void call_count_event(struct call *call);
 void call_uncount_body(struct call *call);
 void call_uncount_answer(struct call *call);
+
+/* --- relay.c */
+/* Whether what a client says of its tree is kept by a limit: a cap that nobody keeps is worse than none. */
+bool trees_have_caps(const struct policy *policy);
 
 /* --- gate.c: facts, the question to the gate, its answer */
 void call_body_complete(struct call *call);
@@ -379,7 +385,7 @@ const struct route *call_route(const struct call *call);
 const struct provider *call_provider(const struct call *call);
 
 /* --- labels.c: what limits go by beside who calls what. */
-void call_fill_labels(const struct call *call, struct call_event *event);
+void call_fill_labels(struct call *call, struct call_event *event);
 bool call_cannot_be_bounded(const struct facts *facts);
 
 /* --- lists.c: models, hello, what exists */

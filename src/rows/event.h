@@ -46,7 +46,7 @@ struct call_event {
     bool routes_failing;         /* the closed ones that are cooling failed, all of them: no limit of theirs */
     char organisation[64];       /* x-tidegate-organisation; empty = the account's own */
     char tags[CALL_TAGS_MAX][64];/* values of policy->tags, in their order; empty = none */
-    char unbounded_by[64];       /* that field; "" = not told */
+    char unbounded_by[64];       /* that field; "" = not told. Of a model that is not known: how it was called */
     bool cannot_bound;           /* a field that may raise the price beyond what can be known: refused under strict */
     bool can_count;              /* its input can be counted, if an estimate of it does not fit: then nobody waits yet */
     char unused[8 - (3 * (HASH_HEX + 1) + 3) % 8]; /* 0 */
@@ -174,6 +174,7 @@ struct admin_adjust {
     int64_t delta;   /* is added: micro-USD, or units of the limit */
     bool no_credit;  /* of what was used: refused where that would leave less than nothing */
     int64_t after_count; /* of a call: how many corrections of it were known when this one was judged */
+    int64_t read_ms;     /* of a call: when that was, on the wall clock */
     int64_t account_id, key_id, thread_id, root_id;
     char model[NAME_MAX_BYTES + 1], provider[64], upstream_model[NAME_MAX_BYTES + 1];
     int32_t part_count;
@@ -204,12 +205,16 @@ struct event {
     struct reply_to reply;
     int64_t arrived_ms;
     char trace_id[TRACE_ID_HEX + 1]; /* CALL: the client's, for the books; "" = none. No part of the question. */
+    int64_t waits_since_ms; /* CALL: when it came into a waiting line; 0 = it never waited. The engine sets it. */
     int64_t wait_until_ms;  /* CALL: deadline of the waiting line; 0 = never waited yet. The engine sets it. */
+    int64_t place;          /* CALL: the answer to VERDICT_ANEW, with the place that it named; 0 = it asks for the first time */
+    bool gives_up;          /* ... that nobody asks any more: the place is free */
     union {
         struct {
             char key_hash[HASH_HEX + 1];
             char act_for[NAME_MAX_BYTES + 1];      /* x-tidegate-account; "" = none */
             char act_plan[NAME_MAX_BYTES + 1];
+            bool books; /* what waits to be written, refusals and counts of them, is before the verdict leaves */
         } identify;
         struct issued_event issued;
         struct call_event call;
@@ -250,13 +255,20 @@ struct identity {
     char plan[NAME_MAX_BYTES + 1];
 };
 
-enum verdict_kind { VERDICT_ALLOWED, VERDICT_REFUSED, VERDICT_WAIT };
+enum verdict_kind {
+    VERDICT_ALLOWED,
+    VERDICT_REFUSED,
+    VERDICT_WAIT,
+    VERDICT_ANEW, /* CALL that waits: its policy is not in force any more. It is to be asked again, as under the newest one,
+                   * with `place`; it keeps that, its deadline and its reply slot */
+};
 
 /* Of a refusal: enough to say who hit which limit, how much is used, and when it frees up. */
 struct refusal {
     enum reason reason;
     int64_t limit_id;                    /* 0 = not a limit */
     int64_t subject_id;                  /* whose meter; 0 = it has none yet */
+    uint64_t subject_mark;               /* tells its subjects apart, also those that have no meter yet; 0 = not a limit */
     char limit_name[NAME_MAX_BYTES + 1];
     int64_t limit_nth;                   /* of the numbers that bore that name; 0 = not a limit */
     char about[64];                      /* of a limit per group: which one; of REASON_CANNOT_BOUND: the field */
@@ -265,6 +277,7 @@ struct refusal {
     int64_t used, held, cap, ask;        /* micro-USD of a cost limit, else units */
     int64_t resets_at_ms;                /* 0 = never, or unknown */
     int64_t retry_after_ms;              /* the first instant at which the same ask could pass, as a wait; 0 = waiting cannot help */
+    enum reason tried;                   /* why what the limit names instead was refused, too; REASON_OK = nothing was tried */
     int64_t ledger_id;                   /* the row that explains it; 0 = none */
 };
 
@@ -287,6 +300,7 @@ struct verdict {
     uint64_t meter_mark;
     bool asks_again;             /* CALL refused: more than one limit decides whether the same call would be again */
     int64_t wait_ms;             /* WAIT: the longest that the call may wait */
+    int64_t place;               /* ANEW: in the waiting lines */
     bool may_count;              /* CALL refused: by an estimate of its input, and it can be counted. No refusal yet: the
                                   * same call is asked for again, with the count or without can_count */
     struct refusal shadow;       /* CALL allowed: by what a limit that only records would have refused it; REASON_OK = none */
@@ -294,6 +308,7 @@ struct verdict {
     int32_t model_index;         /* in the policy of the event; another than was asked for after a downgrade */
     int64_t hold_id;             /* also the request id */
     int64_t thread_id;
+    bool parent_ignored;         /* the thread is in another tree than that of the parent that the call names */
     int32_t route_index;
     uint32_t routes_foreign;     /* bit i: route i does not know the id that the call refers to; no attempt may go there */
     enum payer payer;
@@ -331,5 +346,5 @@ struct verdict {
         ADMIN_CREDIT,    /* no_credit, and it would be one */
         ADMIN_TOO_MUCH,  /* the sum would be beyond what there is */
     } admin;
-    int64_t new_id, new_id_2;
+    int64_t new_id, new_id_2;    /* ADJUST: its row of the ledger; and the subject, where no call was corrected */
 };

@@ -12,6 +12,7 @@ enum need_kind {
     NEED_THREAD,       /* id */
     NEED_THREAD_SIG,   /* id = account, kind, text = hash */
     NEED_SUBJECT,      /* id = account, kind, text = name */
+    NEED_SUBJECT_ID,   /* id: whose meter it is, where that is not known by name */
     NEED_METER,        /* id = subject */
     NEED_HOLD,         /* id */
     NEED_REPORTED,     /* id = account, 0 = the company */

@@ -31,6 +31,12 @@ struct recorded_call {
     char organisation[64];
     char tag_names[RECORDED_TAGS_MAX][64], tags[RECORDED_TAGS_MAX][64];
     char substitute_for[NAME_MAX_BYTES + 1], substituted_by[NAME_MAX_BYTES + 1];
+    char about[64];       /* of a refusal: the field that it was for; "" = for none */
+    bool cannot_bound, input_unbounded; /* as in its event */
+    int64_t output_floor;
+    int64_t waited_ms;    /* in a line; 0 = it did not */
+    char tried[NAME_MAX_BYTES + 1], tried_reason[48]; /* of a refusal: what the limit names instead, and what refused that */
+    int64_t spend_limit_micros; /* of a refusal: the cap that it asked for its tree; 0 = none */
     int32_t limit_count;  /* of a call that was allowed; a refusal has at most the one that refused */
     struct recorded_limit limits[HOLD_PARTS_MAX];
     int64_t ask;          /* of a refusal: what it asked of its limit */

@@ -125,7 +125,7 @@ struct meter {
     int64_t settled;    /* micro-USD, or units of the count; of a bucket: level in units x period_ms */
     int64_t held;       /* promised to work in flight */
     int64_t bound;      /* true worst case of that work */
-    int64_t aux;        /* bit i: the i-th percentage of the limit's `warn` was told of, once a window */
+    int64_t aux;        /* the highest percentage of the cap that was told of in this window; 0 = none */
 };
 #define METERS_MAX 256 /* of one subject, older windows with open holds included */
 struct meter_row {
@@ -283,6 +283,7 @@ struct issued_row {
 
 /* What was done under an idempotency key, and how that was answered: asked for again, it is the answer. */
 #define RECEIPT_ANSWER_BYTES 2048
+#define RECEIPT_KEPT_MS      DAY_MS
 #define RECEIPT_NUMBER '\x1a' /* stands in an answer for the number that the change gives out */
 struct receipt_row {
     char name[HASH_HEX + 1];  /* hash of who asked, and of the key; or what there is only one of (core/receipts.c) */

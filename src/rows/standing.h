@@ -18,6 +18,8 @@ struct limit_standing {
     char name[NAME_MAX_BYTES + 1];
     int64_t cap;         /* raises included; CAP_UNLIMITED */
     int64_t raised;      /* by so much */
+    int64_t raised_until_ms; /* 0 = not raised */
+    int64_t set_until_ms;    /* of a cap that was set for it: when it expires; 0 = never */
     const char *tier;    /* that won: set, asked (by a client, for its tree), group, api_default, plan, default */
     int32_t group;       /* that won; index in the policy; -1 = none */
     int64_t used, held;  /* in the units of the limit; of a bucket what has not drained */

@@ -2,6 +2,7 @@
 #include "serve/left_caps.h"
 
 #include "base/clock.h"
+#include "base/plural.h"
 
 struct counting {
     int64_t set_id, now_ms, count;
@@ -45,8 +46,7 @@ tell_one(const struct limit *limit, int64_t count, struct buf *said)
         buf_addf(said,
             ". The limit '%s' counts something else than before: %lld cap%s or raise%s that people set "
             "for it %s not in force any more, and would be again with what it counted before",
-            limit->name, (long long)count, count == 1 ? "" : "s", count == 1 ? "" : "s",
-            count == 1 ? "is" : "are");
+            limit->name, (long long)count, plural_s(count), plural_s(count), plural_are(count));
     }
 }
 

@@ -207,14 +207,25 @@ on_thread(void *user, const struct thread_row *row)
     look_at_id(auditing, "thread", row->thread_id);
     audit_put(auditing, &auditing->threads, row->thread_id, auditing);
     expect_account(auditing, "thread", row->thread_id, row->account_id);
-    if (row->root_id > row->thread_id) { /* a root is there before its threads */
-        (void)audit_find(auditing, AUDIT_REFERENCES,
-            "thread %lld has a root, %lld, that came after it", (long long)row->thread_id,
-            (long long)row->root_id);
-    } else if (!audit_get(&auditing->threads, row->root_id)) {
-        (void)audit_find(auditing, AUDIT_REFERENCES,
-            "thread %lld has a root, %lld, that is not there", (long long)row->thread_id,
-            (long long)row->root_id);
+    if (!audit_get(&auditing->threads, row->root_id)) {
+        /* Another gateway's numbers may be larger, also of what it made before. */
+        struct branch *branch = audit_make(auditing, sizeof *branch);
+        if (branch) {
+            *branch = (struct branch){ auditing->branches, row->thread_id, row->root_id };
+            auditing->branches = branch;
+        }
+    }
+}
+
+static void
+judge_branches(struct auditing *auditing)
+{
+    for (const struct branch *branch = auditing->branches; branch; branch = branch->next) {
+        if (!audit_get(&auditing->threads, branch->root_id)) {
+            (void)audit_find(auditing, AUDIT_REFERENCES,
+                "thread %lld has a root, %lld, that is not there", (long long)branch->thread_id,
+                (long long)branch->root_id);
+        }
     }
 }
 
@@ -316,7 +327,6 @@ on_meter(void *user, const struct meter_row *row)
             (long long)row->subject_id);
         return;
     }
-    subject->metered = true;
     for (int32_t i = 0; i < row->meter_count; i++) {
         const struct meter *meter = &row->meters[i];
         struct sum *sum =
@@ -367,7 +377,7 @@ on_hold(void *user, const struct hold_row *row)
         if (sum) {
             sum->held += part->held;
             sum->bound += part->bound;
-            sum->calls++;
+            sum->holds |= part->held > 0 || part->bound > 0;
         }
     }
 }
@@ -477,6 +487,7 @@ audit_all(
     const enum status status = inspect(source, &inspector, &inspected, error);
     if (status == STATUS_OK && !auditing->failed) {
         auditing->kept_from_ms = auditing->audit->kept_from_ms = inspected.kept_from_ms;
+        judge_branches(auditing);
         audit_judge(auditing);
     }
     return auditing->failed ? no_memory(error) : status;

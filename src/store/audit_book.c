@@ -84,6 +84,17 @@ subject_of_call(const struct auditing *auditing, const struct limit_def_row *lim
     return map_get(&auditing->subjects_by_name, hash);
 }
 
+/* Whether its subject may have been swept: a tree with its threads, others only once the window is over. */
+static bool
+may_be_swept(const struct auditing *auditing, const struct limit_def_row *limit,
+    const struct ledger_row *row, const struct counted *counted)
+{
+    if (limit->per == PER_THREAD_TREE) {
+        return !audit_get(&auditing->threads, row->root_id);
+    }
+    return !audit_window_may_be_open(auditing, limit, counted->window_ms);
+}
+
 /* A call counts for a limit on requests once, whatever attempts it took; for one on a provider's once each time
  * that it went there. It does when its hold is over, and not when nothing of it left. */
 static int64_t
@@ -138,7 +149,7 @@ audit_book(struct auditing *auditing, const struct ledger_row *row, struct slice
         }
         const struct known_subject *subject =
             subject_of_call(auditing, limit, row, &counted, &told);
-        if (!subject && told) {
+        if (!subject && told && !may_be_swept(auditing, limit, row, &counted)) {
             (void)audit_find(auditing, AUDIT_REFERENCES,
                 "ledger row %lld counted for limit '%s', but its subject is not there",
                 (long long)row->id, limit->name);

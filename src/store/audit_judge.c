@@ -115,16 +115,22 @@ name_sum(struct auditing *auditing, const struct sum *sum, char out[320])
         window[0] ? ", window from " : "", window);
 }
 
-/* A window that is over may have left its row; one that cannot be over must be there. */
+bool
+audit_window_may_be_open(
+    const struct auditing *auditing, const struct limit_def_row *limit, int64_t window_ms)
+{
+    const int64_t now_ms = auditing->audit->high_water_ms;
+    const int64_t open_ms = limit && limit->span_ms > 0 ? limit->span_ms : SURELY_OPEN_MS;
+    return window_ms == 0 || now_ms - window_ms < open_ms;
+}
+
+/* A window that is over may have left its row, or gone with it, once nothing is held of it; one that cannot be over
+ * must be there. */
 static bool
 must_be_stored(const struct auditing *auditing, const struct sum *sum)
 {
-    const struct known_subject *subject = audit_get(&auditing->subjects, sum->subject_id);
     const struct limit_def_row *limit = audit_limit(auditing, sum->limit_id);
-    const int64_t now_ms = auditing->audit->high_water_ms;
-    const int64_t open_ms = limit && limit->span_ms > 0 ? limit->span_ms : SURELY_OPEN_MS;
-    return sum->calls > 0 || !subject || !subject->metered || sum->window_ms == 0
-           || now_ms - sum->window_ms < open_ms;
+    return sum->holds || audit_window_may_be_open(auditing, limit, sum->window_ms);
 }
 
 static void
@@ -136,7 +142,7 @@ judge_missing(struct auditing *auditing, const struct limit_def_row *limit, cons
         return;
     }
     name_sum(auditing, sum, where);
-    audit_amounts(audit_find(auditing, sum->calls > 0 ? AUDIT_HELD : AUDIT_SETTLED,
+    audit_amounts(audit_find(auditing, sum->holds ? AUDIT_HELD : AUDIT_SETTLED,
                       "%s: its meter is not there, though calls count against it", where),
         is_money(limit), 0, sum->settled + sum->held);
 }
@@ -211,7 +217,8 @@ judge_in_flight(struct auditing *auditing, const struct sum *sum)
 struct rolling {
     struct sum
         all; /* limit, subject; settled: what the rows have; meter: the stored ones together */
-    int64_t young; /* of what the rows have: younger than the window */
+    int64_t young;            /* of what the rows have: younger than the window */
+    int64_t old_up, old_down; /* and older: charges; what corrections took back */
     struct rolling *same_hash, *next;
 };
 struct rollings {
@@ -255,9 +262,10 @@ add_rolling(struct auditing *auditing, struct rollings *rollings, const struct l
     rolling->all.settled = money_add(rolling->all.settled, sum->settled);
     rolling->all.held += sum->held;
     rolling->all.bound += sum->bound;
-    if (sum->window_ms > over_ms) {
-        rolling->young = money_add(rolling->young, sum->settled);
-    }
+    int64_t *part = sum->window_ms > over_ms ? &rolling->young
+                    : sum->settled > 0       ? &rolling->old_up
+                                             : &rolling->old_down;
+    *part = money_add(*part, sum->settled);
     if (sum->stored) {
         rolling->all.meter.settled = money_add(rolling->all.meter.settled, sum->meter.settled);
         rolling->all.meter.held += sum->meter.held;
@@ -265,7 +273,8 @@ add_rolling(struct auditing *auditing, struct rollings *rollings, const struct l
     }
 }
 
-/* Corrections may have lowered what was charged before, so that only sums of all are between the two. */
+/* What is older leaves the row when another charge comes, and not all of it at once: of charges and corrections that
+ * are over any may be there still. */
 static void
 judge_rolling(struct auditing *auditing, const struct rolling *rolling)
 {
@@ -273,8 +282,8 @@ judge_rolling(struct auditing *auditing, const struct rolling *rolling)
     struct sum expected = rolling->all;
     const int64_t stored = expected.meter.settled;
     const bool deleted = auditing->kept_from_ms > 0;
-    const int64_t least = min_i64(rolling->young, rolling->all.settled);
-    const int64_t most = max_i64(rolling->young, rolling->all.settled);
+    const int64_t least = money_add(rolling->young, rolling->old_down);
+    const int64_t most = money_add(rolling->young, rolling->old_up);
     if (stored >= least && (deleted || stored <= most)) {
         expected.settled = stored;
     } else {

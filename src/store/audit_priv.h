@@ -11,13 +11,13 @@ struct sum {
     int64_t limit_id, subject_id, window_ms;
     bool stored;
     struct meter meter;
-    int64_t settled, held, bound, calls;
+    int64_t settled, held, bound;
+    bool holds; /* an open call holds something of it */
     struct sum *same_hash, *next;
 };
 
 struct known_subject {
     struct subject_row row;
-    bool metered;
     struct known_subject *same_hash;
 };
 
@@ -42,6 +42,10 @@ struct bookings {
     size_t count, cap;
 };
 
+struct branch { /* a thread whose root was not read before it */
+    struct branch *next;
+    int64_t thread_id, root_id;
+};
 struct auditing {
     struct audit *audit;
     int64_t kept_from_ms; /* see struct inspected */
@@ -53,6 +57,7 @@ struct auditing {
     struct map sums, subjects, subjects_by_name, accounts, keys, threads, holds, lone_by_hold;
     struct sum *sum_list;
     struct open_call *open_calls;
+    struct branch *branches;
     struct lone_cost *lone_costs;
     struct limit_def_row *limits; /* all names; all are read before anything points at one */
     size_t limit_count, limit_cap;
@@ -67,6 +72,9 @@ void audit_amounts(struct audit_finding *finding, bool is_money, int64_t stored,
 void *audit_get(const struct map *map, int64_t id);
 /* What has this number, by the name that it has now. NULL: nothing is decided by it any more. */
 const struct limit_def_row *audit_limit(const struct auditing *auditing, int64_t limit_id);
+/* False: it is over for sure, or its limit counts otherwise. */
+bool audit_window_may_be_open(
+    const struct auditing *auditing, const struct limit_def_row *limit, int64_t window_ms);
 /* Memory that lives as long as the audit, and a row by its number; without memory `failed` is set. */
 void *audit_make(struct auditing *auditing, size_t bytes);
 void audit_put(struct auditing *auditing, struct map *map, int64_t id, void *value);

@@ -279,6 +279,29 @@ row_ledger_mark(struct columns *columns, struct ledger_mark *mark)
 }
 
 bool
+row_tree_member(struct columns *columns, struct tree_member *member)
+{
+    member->thread_id = column_i64(columns);
+    member->last_ms = column_i64(columns);
+    return !columns->damaged && member->thread_id > 0 && member->last_ms >= 0;
+}
+
+bool
+row_meter_mark(struct columns *columns, struct meter_mark *mark)
+{
+    mark->subject_id = column_i64(columns);
+    mark->seen_ms = column_i64(columns);
+    return !columns->damaged && mark->subject_id > 0 && mark->seen_ms >= 0;
+}
+
+bool
+row_time(struct columns *columns, int64_t *at_ms)
+{
+    *at_ms = column_i64(columns);
+    return !columns->damaged && *at_ms >= 0;
+}
+
+bool
 row_outbox(struct columns *columns, struct outbox_row *row)
 {
     row->id = column_i64(columns);
@@ -323,6 +346,7 @@ row_needed(struct columns *columns, enum need_kind kind, union need_row *row)
     case NEED_THREAD:
     case NEED_THREAD_SIG: return row_thread(columns, &row->thread);
     case NEED_SUBJECT:
+    case NEED_SUBJECT_ID:
     case NEED_TREE: return row_subject(columns, &row->subject);
     case NEED_METER: return row_meter(columns, &row->meter);
     case NEED_HOLD: return row_hold(columns, &row->hold);

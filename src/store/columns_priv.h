@@ -45,6 +45,9 @@ MUST_USE bool row_refusal(struct columns *columns, struct refusal_row *row);
 MUST_USE bool row_issued(struct columns *columns, struct issued_row *row);
 MUST_USE bool row_receipt(struct columns *columns, struct receipt_row *row);
 MUST_USE bool row_ledger_mark(struct columns *columns, struct ledger_mark *mark);
+MUST_USE bool row_tree_member(struct columns *columns, struct tree_member *member);
+MUST_USE bool row_meter_mark(struct columns *columns, struct meter_mark *mark);
+MUST_USE bool row_time(struct columns *columns, int64_t *at_ms);
 MUST_USE bool row_outbox(struct columns *columns, struct outbox_row *row); /* its body is borrowed */
 MUST_USE bool row_limit_def(struct columns *columns, struct limit_def_row *row);
 MUST_USE bool row_node(struct columns *columns, struct node_row *row);
@@ -110,6 +113,9 @@ void put_issued(struct put *put, const struct issued_row *row);
 void put_issued_sweep(struct put *put, int64_t before_ms);
 void put_receipt(struct put *put, const struct receipt_row *row);
 void put_receipt_sweep(struct put *put, int64_t before_ms);
+void put_thread_delete(struct put *put, const struct thread_row *row);
+void put_subject_delete(struct put *put, const struct subject_row *row);
+void put_meter_delete(struct put *put, const struct meter_row *row);
 void put_ledger_drop(struct put *put, int64_t after_id, int64_t until_id, int64_t before_ms);
 void put_refusal_rows_drop(struct put *put, int64_t before_ms, int32_t max);
 void put_refusals_drop(struct put *put, int64_t before_ms, int32_t max);
@@ -121,6 +127,7 @@ void put_limit_def_clear(struct put *put, const struct limit_def_row *row);
 void put_limit_def(struct put *put, const struct limit_def_row *row);
 void put_node(struct put *put, const struct node_row *row);
 void put_meta(struct put *put, const char *name, const char *value);
+void put_meta_raise(struct put *put, const char *name, const char *value); /* PostgreSQL's: to a higher number */
 
 /* How a row is asked for that `need` names. */
 enum statement_id need_statement(const struct need *need, struct params *params);

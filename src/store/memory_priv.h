@@ -3,6 +3,7 @@
  *
  *   memory.c        the engine: transactions, the node      memory_table.c  rows, names, undo
  *   memory_rows.c   the writer's gets and puts               memory_read.c   the reader door
+ *   memory_sweep.c  what the sweep of threads and subjects looks at, and deletes
  *
  * A row that is stored never changes: a write places a new one and keeps the old in the undo log
  * until the transaction ends. One mutex is held by a transaction from begin to end and by each
@@ -87,7 +88,7 @@ void undo_all(struct memory_undo_log *log);
 /* --- The engine. */
 
 struct memory_meta {
-    int64_t epoch, identity_version, kept_from_ms;
+    int64_t epoch, identity_version, kept_from_ms, overshoot_max_micros;
     struct node_row node;
 };
 
@@ -110,3 +111,15 @@ memory_store_of(struct store *store)
 
 extern const struct store_row_ops memory_row_ops;       /* memory_rows.c */
 extern const struct store_reader_ops memory_reader_ops; /* memory_read.c */
+
+/* --- memory_sweep.c: functions of the table of rows. */
+MUST_USE enum status memory_thread_delete(struct store *store, const struct thread_row *row);
+MUST_USE enum status memory_subject_delete(struct store *store, const struct subject_row *row);
+MUST_USE enum status memory_meter_delete(struct store *store, const struct meter_row *row);
+MUST_USE enum status memory_threads_after(struct store *store, const struct thread_row *after,
+    struct thread_row *rows, int32_t max, int32_t *count);
+MUST_USE enum status memory_tree_members(struct store *store, const int64_t *root_ids,
+    int32_t root_count, store_member *found, void *user);
+MUST_USE enum status memory_meters_after(struct store *store, int64_t after_id,
+    struct meter_mark *marks, int32_t max, int32_t *count);
+MUST_USE enum status memory_hold_oldest(struct store *store, int64_t *created_ms);

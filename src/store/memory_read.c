@@ -295,10 +295,7 @@ order_refusals(const void *left, const void *right)
     const struct refusal_row *b = *(const struct refusal_row *const *)right;
     int order = order_i64(a->minute_ms, b->minute_ms);
     order = order != 0 ? order : order_i64(a->account_id, b->account_id);
-    order = order != 0 ? order : order_i64(a->key_id, b->key_id);
-    order = order != 0 ? order : order_i64(a->limit_id, b->limit_id);
-    order = order != 0 ? order : strcmp(a->model, b->model);
-    return order != 0 ? order : strcmp(reason_row(a->reason)->code, reason_row(b->reason)->code);
+    return order != 0 ? order : order_i64(a->ledger_id, b->ledger_id);
 }
 
 static int

@@ -131,6 +131,7 @@ get(struct store *store, const struct need *need, union need_row *row)
     case NEED_THREAD: return get_row(store, TABLE_THREAD, need->id, &row->thread);
     case NEED_METER: return get_row(store, TABLE_METER, need->id, &row->meter);
     case NEED_HOLD: return get_row(store, TABLE_HOLD, need->id, &row->hold);
+    case NEED_SUBJECT_ID: return get_row(store, TABLE_SUBJECT, need->id, &row->subject);
     case NEED_REPORTED: return get_row(store, TABLE_REPORTED, need->id, &row->reported);
     default: return get_named(store, need, row);
     }
@@ -220,6 +221,7 @@ thread_put(struct store *store, struct thread_row *row)
     if (status == STATUS_OK) {
         struct thread_row next = *row;
         next.created_ms = stored ? stored->created_ms : row->created_ms;
+        next.root_id = stored ? stored->root_id : row->root_id;
         next.version = row->version + 1;
         status = set_row(store, TABLE_THREAD, row->thread_id, &next);
     }
@@ -301,7 +303,6 @@ hold_update(struct store *store, const struct hold_row *row)
     next.root_id = stored->root_id;
     memcpy(next.model, stored->model, sizeof(next.model));
     next.created_ms = stored->created_ms;
-    next.inputs = stored->inputs;
     return set_row(store, TABLE_HOLD, row->hold_id, &next);
 }
 
@@ -487,17 +488,25 @@ refusals_drop(struct store *store, int64_t before_ms, int32_t max)
     return status;
 }
 
-static enum status
-kept_from(struct store *store, int64_t *kept_from_ms)
+static int64_t *
+mark_at(struct store *store, const char *name)
 {
-    *kept_from_ms = memory_store_of(store)->meta.kept_from_ms;
+    struct memory_meta *meta = &memory_store_of(store)->meta;
+    return strcmp(name, META_KEPT_FROM) == 0 ? &meta->kept_from_ms : &meta->overshoot_max_micros;
+}
+
+static enum status
+mark(struct store *store, const char *name, int64_t *value)
+{
+    *value = *mark_at(store, name);
     return STATUS_OK;
 }
 
 static enum status
-kept_from_put(struct store *store, int64_t kept_from_ms)
+mark_raise(struct store *store, const char *name, int64_t value)
 {
-    memory_store_of(store)->meta.kept_from_ms = kept_from_ms;
+    int64_t *at = mark_at(store, name);
+    *at = max_i64(*at, value);
     return STATUS_OK;
 }
 
@@ -570,12 +579,19 @@ const struct store_row_ops memory_row_ops = {
     .issued_sweep = issued_sweep,
     .receipt_add = receipt_add,
     .receipt_sweep = receipt_sweep,
+    .thread_delete = memory_thread_delete,
+    .subject_delete = memory_subject_delete,
+    .meter_delete = memory_meter_delete,
+    .threads_after = memory_threads_after,
+    .tree_members = memory_tree_members,
+    .meters_after = memory_meters_after,
+    .hold_oldest = memory_hold_oldest,
     .ledger_marks = ledger_marks,
     .ledger_drop = ledger_drop,
     .refusals_old = refusals_old,
     .refusals_drop = refusals_drop,
-    .kept_from = kept_from,
-    .kept_from_put = kept_from_put,
+    .mark = mark,
+    .mark_raise = mark_raise,
     .outbox_add = outbox_add,
     .outbox_tried = outbox_tried,
     .outbox_delete = outbox_delete,

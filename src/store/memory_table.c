@@ -78,9 +78,8 @@ static uint64_t
 refusal_hash(const void *row)
 {
     const struct refusal_row *refusal = row;
-    return hash_pair(hash_pair(hash_text(refusal->model), (uint64_t)refusal->account_id),
-        hash_pair(hash_pair((uint64_t)refusal->key_id, (uint64_t)refusal->limit_id),
-            hash_pair((uint64_t)refusal->reason, (uint64_t)refusal->minute_ms)));
+    return hash_pair(hash_pair((uint64_t)refusal->account_id, (uint64_t)refusal->minute_ms),
+        (uint64_t)refusal->ledger_id);
 }
 
 static bool
@@ -88,9 +87,8 @@ refusal_same(const void *row, const void *other)
 {
     const struct refusal_row *a = row;
     const struct refusal_row *b = other;
-    return a->account_id == b->account_id && a->key_id == b->key_id && a->limit_id == b->limit_id
-           && a->minute_ms == b->minute_ms && a->reason == b->reason
-           && strcmp(a->model, b->model) == 0;
+    return a->account_id == b->account_id && a->minute_ms == b->minute_ms
+           && a->ledger_id == b->ledger_id;
 }
 
 static uint64_t

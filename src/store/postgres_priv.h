@@ -9,6 +9,7 @@
  *   postgres_locks.c    the one order in which rows are locked
  *   postgres_load.c     many rows in one way there and back
  *   postgres_rows.c     the writer's gets and puts (columns.c, puts.c)
+ *   postgres_sweep.c    what the sweep of threads and subjects looks at, and deletes
  *   postgres_queue.c    writes that wait for their commit, in the one order
  *   postgres_commit.c   the commit, and whether one was that nobody answered
  *   postgres_node.c     nodes: epochs, leases, fencing, jobs
@@ -362,3 +363,18 @@ MUST_USE enum status postgres_inspect_in(
 
 extern const struct store_row_ops postgres_row_ops;       /* postgres_rows.c */
 extern const struct store_reader_ops postgres_reader_ops; /* postgres_read.c */
+
+/* --- postgres_sweep.c: functions of the table of rows. */
+MUST_USE enum status postgres_thread_delete(struct store *store, const struct thread_row *row);
+MUST_USE enum status postgres_subject_delete(struct store *store, const struct subject_row *row);
+MUST_USE enum status postgres_meter_delete(struct store *store, const struct meter_row *row);
+MUST_USE enum status postgres_threads_after(struct store *store, const struct thread_row *after,
+    struct thread_row *rows, int32_t max, int32_t *count);
+MUST_USE enum status postgres_tree_members(struct store *store, const int64_t *root_ids,
+    int32_t root_count, store_member *found, void *user);
+MUST_USE enum status postgres_meters_after(struct store *store, int64_t after_id,
+    struct meter_mark *marks, int32_t max, int32_t *count);
+MUST_USE enum status postgres_hold_oldest(struct store *store, int64_t *created_ms);
+/* The rows of a statement that reads in a transaction; borrowed until the next way there and back. */
+MUST_USE enum status postgres_read_inside(struct postgres_store *postgres, enum statement_id id,
+    const struct params *params, const PGresult **answer);

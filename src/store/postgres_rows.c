@@ -235,6 +235,9 @@ meter_put(struct store *store, struct meter_row *row)
     if (!put_meter(&put, row, &postgres->packed)) {
         return no_memory(store);
     }
+    if (row->version == 0) {
+        put.statement = STATEMENT_PG_METER_INSERT;
+    }
     row->version++;
     return queue_put(store, &put,
         (struct write_order){ .rank = WRITE_METER, .ids = { row->subject_id }, .text = "" });
@@ -306,9 +309,8 @@ refusal_add(struct store *store, const struct refusal_row *row)
     put_refusal(&put, row);
     return queue_put(store, &put,
         (struct write_order){ .rank = WRITE_REFUSAL,
-            .ids = { row->account_id, row->minute_ms, row->key_id, row->limit_id,
-                (int64_t)row->reason },
-            .text = row->model });
+            .ids = { row->account_id, row->minute_ms, row->ledger_id },
+            .text = "" });
 }
 
 static enum status
@@ -349,28 +351,6 @@ receipt_sweep(struct store *store, int64_t before_ms)
 
 /* --- Retention: one gateway's job. */
 
-/* The rows of a statement that reads in a transaction that writes; borrowed until the next way there and back. */
-static enum status
-read_inside(struct postgres_store *postgres, enum statement_id id, const struct params *params,
-    const PGresult **answer)
-{
-    size_t slot = 0;
-    enum status status = postgres_open_transaction(postgres);
-    if (status == STATUS_OK) {
-        status = postgres_flush_writes(postgres);
-    }
-    if (status == STATUS_OK) {
-        status = pg_send(&postgres->db, id, FORM_PLAIN, params, &slot);
-    }
-    if (status == STATUS_OK) {
-        status = postgres_trip(postgres);
-    }
-    if (status == STATUS_OK) {
-        *answer = postgres->db.answers[slot];
-    }
-    return status;
-}
-
 static enum status
 ledger_marks(
     struct store *store, int64_t after_id, struct ledger_mark *marks, int32_t max, int32_t *count)
@@ -381,7 +361,8 @@ ledger_marks(
     *count = 0;
     param_i64(&params, after_id);
     param_i64(&params, max);
-    const enum status status = read_inside(postgres, STATEMENT_LEDGER_MARKS, &params, &answer);
+    const enum status status =
+        postgres_read_inside(postgres, STATEMENT_LEDGER_MARKS, &params, &answer);
     if (status != STATUS_OK) {
         return status;
     }
@@ -412,7 +393,7 @@ refusals_old(struct store *store, int64_t before_ms, int32_t max, int32_t *count
     param_i64(&params, before_ms);
     param_i64(&params, max);
     const enum status status =
-        read_inside(postgres_store_of(store), STATEMENT_REFUSALS_OLD, &params, &answer);
+        postgres_read_inside(postgres_store_of(store), STATEMENT_REFUSALS_OLD, &params, &answer);
     if (status == STATUS_OK) {
         *count = PQntuples(answer);
     }
@@ -434,37 +415,36 @@ refusals_drop(struct store *store, int64_t before_ms, int32_t max)
 }
 
 static enum status
-kept_from(struct store *store, int64_t *kept_from_ms)
+mark(struct store *store, const char *name, int64_t *value)
 {
     struct postgres_store *postgres = postgres_store_of(store);
     char text[24];
     if (store->state != STORE_WRITING) {
         const enum status status = postgres_ready(postgres);
-        return status == STATUS_OK
-                   ? postgres_meta_get_i64(&postgres->db, META_KEPT_FROM, FORM_PLAIN, kept_from_ms)
-                   : status;
+        return status == STATUS_OK ? postgres_meta_get_i64(&postgres->db, name, FORM_PLAIN, value)
+                                   : status;
     }
     struct params params = { .count = 0 };
     const PGresult *answer = NULL;
-    param_text(&params, META_KEPT_FROM);
-    const enum status status = read_inside(postgres, STATEMENT_META_GET, &params, &answer);
+    param_text(&params, name);
+    const enum status status = postgres_read_inside(postgres, STATEMENT_META_GET, &params, &answer);
     if (status != STATUS_OK || PQntuples(answer) == 0) {
         return status == STATUS_OK ? STATUS_NOT_FOUND : status;
     }
     struct columns *columns = pg_columns(&postgres->db, answer, 0);
     column_text(columns, text, sizeof(text));
-    const bool good = !columns->damaged && slice_to_i64(slice_str(text), kept_from_ms);
+    const bool good = !columns->damaged && slice_to_i64(slice_str(text), value);
     return good ? STATUS_OK : pg_damaged_row(&postgres->db, "meta", 0);
 }
 
 static enum status
-kept_from_put(struct store *store, int64_t kept_from_ms)
+mark_raise(struct store *store, const char *name, int64_t value)
 {
     char text[I64_TEXT_BYTES + 1];
     struct put put;
-    text[i64_text(kept_from_ms, text)] = '\0';
-    put_meta(&put, META_KEPT_FROM, text);
-    return queue_put(store, &put, (struct write_order){ .rank = WRITE_META, .text = "" });
+    text[i64_text(value, text)] = '\0';
+    put_meta_raise(&put, name, text);
+    return queue_put(store, &put, (struct write_order){ .rank = WRITE_META, .text = name });
 }
 
 static enum status
@@ -537,12 +517,19 @@ const struct store_row_ops postgres_row_ops = {
     .issued_sweep = issued_sweep,
     .receipt_add = receipt_add,
     .receipt_sweep = receipt_sweep,
+    .thread_delete = postgres_thread_delete,
+    .subject_delete = postgres_subject_delete,
+    .meter_delete = postgres_meter_delete,
+    .threads_after = postgres_threads_after,
+    .tree_members = postgres_tree_members,
+    .meters_after = postgres_meters_after,
+    .hold_oldest = postgres_hold_oldest,
     .ledger_marks = ledger_marks,
     .ledger_drop = ledger_drop,
     .refusals_old = refusals_old,
     .refusals_drop = refusals_drop,
-    .kept_from = kept_from,
-    .kept_from_put = kept_from_put,
+    .mark = mark,
+    .mark_raise = mark_raise,
     .outbox_add = outbox_add,
     .outbox_tried = outbox_tried,
     .outbox_delete = outbox_delete,

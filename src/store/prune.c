@@ -1,21 +1,11 @@
-/* store/prune.c: rows of the ledger that are older than they are kept go, a few a step. */
+/* store/prune.c: rows of the ledger that are older than they are kept go, a few a step; and the door to what is
+ * idle. */
 #include "store/store_priv.h"
 
 static int64_t
 epoch_end(int64_t id)
 {
     return (((id >> ID_COUNTER_BITS) + 1) << ID_COUNTER_BITS) - 1;
-}
-
-static enum status
-note_kept_from(struct store *store, int64_t before_ms)
-{
-    int64_t kept_from_ms = 0;
-    const enum status status = store->rows->kept_from(store, &kept_from_ms);
-    if (status != STATUS_OK && status != STATUS_NOT_FOUND) {
-        return status;
-    }
-    return kept_from_ms >= before_ms ? STATUS_OK : store->rows->kept_from_put(store, before_ms);
 }
 
 /* Where the walk goes on behind these rows, and how many of them go. */
@@ -49,7 +39,7 @@ prune_ledger(struct store *store, struct store_prune *prune)
     if (prune->deleted_count == 0) {
         return STATUS_OK;
     }
-    status = note_kept_from(store, prune->before_ms);
+    status = store->rows->mark_raise(store, META_KEPT_FROM, prune->before_ms);
     return status == STATUS_OK
                ? store->rows->ledger_drop(store, after_id, marks[count - 1].id, prune->before_ms)
                : status;
@@ -82,9 +72,62 @@ store_prune(struct store *store, struct store_prune *prune)
 }
 
 enum status
+store_threads_after(struct store *store, const struct thread_row *after, struct thread_row *rows,
+    int32_t max, int32_t *count)
+{
+    check(store->state != STORE_IDLE);
+    return store->rows->threads_after(store, after, rows, max, count);
+}
+
+enum status
+store_meters_after(
+    struct store *store, int64_t after_id, struct meter_mark *marks, int32_t max, int32_t *count)
+{
+    check(store->state != STORE_IDLE);
+    return store->rows->meters_after(store, after_id, marks, max, count);
+}
+
+enum status
+store_tree_members(struct store *store, const int64_t *root_ids, int32_t root_count,
+    store_member *found, void *user)
+{
+    check(store->state != STORE_IDLE);
+    check(root_count > 0 && root_count <= STORE_TREES_MAX);
+    return store->rows->tree_members(store, root_ids, root_count, found, user);
+}
+
+enum status
+store_hold_oldest(struct store *store, int64_t *created_ms)
+{
+    check(store->state != STORE_IDLE);
+    return store->rows->hold_oldest(store, created_ms);
+}
+
+enum status
+store_thread_delete(struct store *store, const struct thread_row *row)
+{
+    check(store->state == STORE_WRITING);
+    return store->rows->thread_delete(store, row);
+}
+
+enum status
+store_subject_delete(struct store *store, const struct subject_row *row)
+{
+    check(store->state == STORE_WRITING);
+    return store->rows->subject_delete(store, row);
+}
+
+enum status
+store_meter_delete(struct store *store, const struct meter_row *row)
+{
+    check(store->state == STORE_WRITING);
+    return store->rows->meter_delete(store, row);
+}
+
+enum status
 store_kept_from(struct store *store, int64_t *kept_from_ms)
 {
     *kept_from_ms = 0;
-    const enum status status = store->rows->kept_from(store, kept_from_ms);
+    const enum status status = store->rows->mark(store, META_KEPT_FROM, kept_from_ms);
     return status == STATUS_NOT_FOUND ? STATUS_OK : status;
 }

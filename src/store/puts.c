@@ -93,13 +93,12 @@ put_thread_insert(struct put *put, const struct thread_row *row)
     param_i64(params, row->version + 1);
 }
 
-/* Its account, kind and hash are what it is: they stay. */
+/* Its account, kind, hash and root are what it is: they stay. */
 static void
 put_thread_update(struct put *put, const struct thread_row *row)
 {
     struct params *params =
         put_start(put, STATEMENT_THREAD_UPDATE, STATUS_CONFLICT, "thread", row->thread_id);
-    param_i64(params, row->root_id);
     param_i64(params, row->last_ms);
     param_i64(params, row->last_input);
     param_i64(params, row->last_input_bytes);
@@ -279,6 +278,7 @@ put_hold_update(
     param_text(params, row->estimator);
     param_i64(params, row->policy_ver);
     param_i64(params, row->price_ver);
+    param_slice(params, row->inputs);
     param_i64(params, row->hold_id);
     return true;
 }
@@ -391,6 +391,39 @@ put_receipt_sweep(struct put *put, int64_t before_ms)
 
 /* --- Retention. */
 
+void
+put_thread_delete(struct put *put, const struct thread_row *row)
+{
+    struct params *params =
+        put_start(put, STATEMENT_THREAD_DELETE, STATUS_CONFLICT, "thread", row->thread_id);
+    param_i64(params, row->account_id);
+    param_i64(params, row->kind);
+    param_text(params, row->sig_hash);
+    param_i64(params, row->thread_id);
+    param_i64(params, row->version);
+}
+
+void
+put_subject_delete(struct put *put, const struct subject_row *row)
+{
+    struct params *params =
+        put_start(put, STATEMENT_SUBJECT_DELETE, STATUS_CONFLICT, "subject", row->subject_id);
+    param_i64(params, row->account_id);
+    param_i64(params, row->kind);
+    param_text(params, row->name);
+    param_i64(params, row->subject_id);
+    param_i64(params, row->version);
+}
+
+void
+put_meter_delete(struct put *put, const struct meter_row *row)
+{
+    struct params *params =
+        put_start(put, STATEMENT_METER_DELETE, STATUS_CONFLICT, "meter", row->subject_id);
+    param_i64(params, row->subject_id);
+    param_i64(params, row->version);
+}
+
 /* What the statements name by their numbers. */
 _Static_assert(LEDGER_SETTLE == 0 && LEDGER_UNBILLED == 1 && LEDGER_RELEASE == 2
                    && LEDGER_ORPHAN == 3 && LEDGER_REFUSAL == 5,
@@ -500,12 +533,24 @@ put_node(struct put *put, const struct node_row *row)
     param_i64(params, row->waiting_count);
 }
 
+static void
+name_value(struct put *put, enum statement_id statement, const char *name, const char *value)
+{
+    struct params *params = put_start(put, statement, STATUS_IO, "meta", 0);
+    param_text(params, name);
+    param_text(params, value);
+}
+
 void
 put_meta(struct put *put, const char *name, const char *value)
 {
-    struct params *params = put_start(put, STATEMENT_META_PUT, STATUS_IO, "meta", 0);
-    param_text(params, name);
-    param_text(params, value);
+    name_value(put, STATEMENT_META_PUT, name, value);
+}
+
+void
+put_meta_raise(struct put *put, const char *name, const char *value)
+{
+    name_value(put, STATEMENT_PG_META_RAISE, name, value);
 }
 
 /* --- Asking for a row. */
@@ -529,6 +574,7 @@ need_statement(const struct need *need, struct params *params)
     case NEED_METER: return STATEMENT_METER_GET;
     case NEED_HOLD: return STATEMENT_HOLD_GET;
     case NEED_REPORTED: return STATEMENT_REPORTED_GET;
+    case NEED_SUBJECT_ID: return STATEMENT_SUBJECT_GET;
     default: break;
     }
     check(need->kind == NEED_THREAD_SIG || need->kind == NEED_SUBJECT || need->kind == NEED_TREE);
@@ -552,6 +598,7 @@ need_table(enum need_kind kind)
         [NEED_THREAD] = "thread",
         [NEED_THREAD_SIG] = "thread",
         [NEED_SUBJECT] = "subject",
+        [NEED_SUBJECT_ID] = "subject",
         [NEED_METER] = "meter",
         [NEED_HOLD] = "hold",
         [NEED_REPORTED] = "reported",

@@ -3,6 +3,7 @@
  *   sqlite.c             the engine: open, node, transactions, the table of functions
  *   sqlite_db.c          one connection: prepared statements, binding, reading, errors
  *   sqlite_rows.c        the writer's gets and puts (columns.c, puts.c), the meta table
+ *   sqlite_sweep.c       what the sweep of threads and subjects looks at, and deletes
  *   sqlite_read.c        the reader door
  *   sqlite_checkpoint.c  copying the log back, beside the writer
  *   sqlite_home.c        is it the file that the last gateway wrote
@@ -213,3 +214,15 @@ MUST_USE enum status sqlite_meta_put_i64(struct sqlite_db *db, const char *name,
 
 extern const struct store_row_ops sqlite_row_ops;       /* sqlite_rows.c */
 extern const struct store_reader_ops sqlite_reader_ops; /* sqlite_read.c */
+
+/* --- sqlite_sweep.c: functions of the table of rows. */
+MUST_USE enum status sqlite_thread_delete(struct store *store, const struct thread_row *row);
+MUST_USE enum status sqlite_subject_delete(struct store *store, const struct subject_row *row);
+MUST_USE enum status sqlite_meter_delete(struct store *store, const struct meter_row *row);
+MUST_USE enum status sqlite_threads_after(struct store *store, const struct thread_row *after,
+    struct thread_row *rows, int32_t max, int32_t *count);
+MUST_USE enum status sqlite_tree_members(struct store *store, const int64_t *root_ids,
+    int32_t root_count, store_member *found, void *user);
+MUST_USE enum status sqlite_meters_after(struct store *store, int64_t after_id,
+    struct meter_mark *marks, int32_t max, int32_t *count);
+MUST_USE enum status sqlite_hold_oldest(struct store *store, int64_t *created_ms);

@@ -363,15 +363,20 @@ refusals_drop(struct store *store, int64_t before_ms, int32_t max)
 }
 
 static enum status
-kept_from(struct store *store, int64_t *kept_from_ms)
+mark(struct store *store, const char *name, int64_t *value)
 {
-    return sqlite_meta_get_i64(db_of(store), META_KEPT_FROM, kept_from_ms);
+    return sqlite_meta_get_i64(db_of(store), name, value);
 }
 
 static enum status
-kept_from_put(struct store *store, int64_t kept_from_ms)
+mark_raise(struct store *store, const char *name, int64_t value)
 {
-    return sqlite_meta_put_i64(db_of(store), META_KEPT_FROM, kept_from_ms);
+    int64_t stored = 0;
+    const enum status status = mark(store, name, &stored);
+    if (status == STATUS_NOT_FOUND || (status == STATUS_OK && stored < value)) {
+        return sqlite_meta_put_i64(db_of(store), name, value);
+    }
+    return status;
 }
 
 static enum status
@@ -441,12 +446,19 @@ const struct store_row_ops sqlite_row_ops = {
     .issued_sweep = issued_sweep,
     .receipt_add = receipt_add,
     .receipt_sweep = receipt_sweep,
+    .thread_delete = sqlite_thread_delete,
+    .subject_delete = sqlite_subject_delete,
+    .meter_delete = sqlite_meter_delete,
+    .threads_after = sqlite_threads_after,
+    .tree_members = sqlite_tree_members,
+    .meters_after = sqlite_meters_after,
+    .hold_oldest = sqlite_hold_oldest,
     .ledger_marks = ledger_marks,
     .ledger_drop = ledger_drop,
     .refusals_old = refusals_old,
     .refusals_drop = refusals_drop,
-    .kept_from = kept_from,
-    .kept_from_put = kept_from_put,
+    .mark = mark,
+    .mark_raise = mark_raise,
     .outbox_add = outbox_add,
     .outbox_tried = outbox_tried,
     .outbox_delete = outbox_delete,

@@ -75,12 +75,14 @@
                    "WHERE account_id = $1 AND kind = $2 AND sig_hash = $3")                        \
     X(THREAD_INSERT, "INSERT INTO thread (" COLUMNS_THREAD ") "                                    \
                      "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT DO NOTHING")    \
-    X(THREAD_UPDATE, "UPDATE thread SET root_id = $1, last_ms = $2, last_input = $3, "             \
-                     "last_input_bytes = $4, version = $5 "                                        \
-                     "WHERE account_id = $6 AND kind = $7 AND sig_hash = $8 "                      \
-                     "AND thread_id = $9 AND version = $10")                                       \
+    X(THREAD_UPDATE, "UPDATE thread SET last_ms = $1, last_input = $2, last_input_bytes = $3, "    \
+                     "version = $4 WHERE account_id = $5 AND kind = $6 AND sig_hash = $7 "         \
+                     "AND thread_id = $8 AND version = $9")                                        \
+    X(THREAD_DELETE, "DELETE FROM thread WHERE account_id = $1 AND kind = $2 AND sig_hash = $3 "    \
+                     "AND thread_id = $4 AND version = $5")                                        \
     X(SUBJECT_FIND, "SELECT " COLUMNS_SUBJECT " FROM subject "                                     \
                     "WHERE account_id = $1 AND kind = $2 AND name = $3")                           \
+    X(SUBJECT_GET, "SELECT " COLUMNS_SUBJECT " FROM subject WHERE subject_id = $1")                \
     X(TREE_FIND, "SELECT s.subject_id, s.kind, s.account_id, s.name, s.sets, s.version "            \
                  "FROM thread t JOIN subject s ON s.account_id = t.account_id "                                  \
                  "AND s.name = CAST(t.root_id AS TEXT) "                                           \
@@ -90,11 +92,14 @@
     X(SUBJECT_UPDATE, "UPDATE subject SET sets = $1, version = $2 "                                \
                       "WHERE account_id = $3 AND kind = $4 AND name = $5 "                         \
                       "AND subject_id = $6 AND version = $7")                                      \
+    X(SUBJECT_DELETE, "DELETE FROM subject WHERE account_id = $1 AND kind = $2 AND name = $3 "      \
+                      "AND subject_id = $4 AND version = $5")                                      \
     X(METER_GET, "SELECT " COLUMNS_METER " FROM meter WHERE subject_id = $1")                      \
     X(METER_INSERT, "INSERT INTO meter (" COLUMNS_METER ") VALUES ($1, $2, $3, $4) "               \
                     "ON CONFLICT DO NOTHING")                                                      \
     X(METER_UPDATE, "UPDATE meter SET packed = $1, seen_ms = $2, version = $3 "                    \
                     "WHERE subject_id = $4 AND version = $5")                                      \
+    X(METER_DELETE, "DELETE FROM meter WHERE subject_id = $1 AND version = $2")                    \
     X(REPORTED_GET, "SELECT " COLUMNS_REPORTED " FROM reported WHERE account_id = $1")             \
     X(REPORTED_INSERT, "INSERT INTO reported (" COLUMNS_REPORTED ") VALUES ($1, $2, $3) "          \
                        "ON CONFLICT DO NOTHING")                                                   \
@@ -109,7 +114,7 @@
                    "attempts = $5, held_micros = $6, bound_micros = $7, est_micros = $8, "         \
                    "est_input = $9, input_bound = $10, held_output = $11, bound_output = $12, "    \
                    "multiplier_pct = $13, body_bytes = $14, estimator = $15, policy_ver = $16, "   \
-                   "price_ver = $17 WHERE hold_id = $18")                                          \
+                   "price_ver = $17, inputs = $18 WHERE hold_id = $19")                            \
     X(HOLD_DELETE, "DELETE FROM hold WHERE hold_id = $1")                                          \
     X(HOLD_ORPHAN, "SELECT " COLUMNS_HOLD " FROM hold "                                            \
                    "WHERE hold_id > $1 AND NOT EXISTS (SELECT 1 FROM node "                        \
@@ -125,7 +130,7 @@
                   "$31, $32, $33) ON CONFLICT DO NOTHING")                                         \
     X(REFUSAL_ADD, "INSERT INTO refusal (" COLUMNS_REFUSAL ") "                                    \
                    "VALUES ($1, $2, $3, $4, $5, $6, $7, $8) "                                      \
-                   "ON CONFLICT (account_id, minute_ms, key_id, limit_id, model, reason) "         \
+                   "ON CONFLICT (account_id, minute_ms, ledger_id) "                               \
                    "DO UPDATE SET count = refusal.count + excluded.count")                         \
     X(ISSUED_GET, "SELECT " COLUMNS_ISSUED " FROM issued WHERE id_hash = $1")                      \
     X(ISSUED_PUT, "INSERT INTO issued (" COLUMNS_ISSUED ") VALUES ($1, $2, $3, $4) "               \
@@ -147,9 +152,18 @@
                          "SELECT ledger_id FROM refusal WHERE minute_ms < $1 "                     \
                          "ORDER BY minute_ms, ledger_id LIMIT $2)")                                \
     X(REFUSALS_DROP, "DELETE FROM refusal WHERE "                                                  \
-                     "(account_id, minute_ms, key_id, limit_id, model, reason) IN ("               \
-                     "SELECT account_id, minute_ms, key_id, limit_id, model, reason FROM refusal " \
+                     "(account_id, minute_ms, ledger_id) IN ("                                     \
+                     "SELECT account_id, minute_ms, ledger_id FROM refusal "                       \
                      "WHERE minute_ms < $1 ORDER BY minute_ms, ledger_id LIMIT $2)")               \
+    /* What is idle is found by walking through the tables in their own order. */                  \
+    X(THREADS_AFTER, "SELECT " COLUMNS_THREAD " FROM thread "                                      \
+                     "WHERE (account_id, kind, sig_hash) > ($1, $2, $3) "                          \
+                     "ORDER BY account_id, kind, sig_hash LIMIT $4")                               \
+    X(TREE_MEMBERS, "SELECT thread_id, last_ms FROM thread WHERE root_id = $1 "                    \
+                    "AND root_id <> thread_id ORDER BY thread_id")                                 \
+    X(METERS_AFTER, "SELECT subject_id, seen_ms FROM meter WHERE subject_id > $1 "                 \
+                    "ORDER BY subject_id LIMIT $2")                                                \
+    X(HOLD_OLDEST, "SELECT created_ms FROM hold ORDER BY created_ms LIMIT 1")                      \
     X(OUTBOX_ADD, "INSERT INTO outbox (" COLUMNS_OUTBOX ") "                                       \
                   "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT DO NOTHING")            \
     X(OUTBOX_TRIED, "UPDATE outbox SET next_ms = $1, attempts = $2, last_error = $3 WHERE id = $4") \
@@ -202,10 +216,10 @@
     X(READ_HOLDS, "SELECT " COLUMNS_HOLD " FROM hold ORDER BY hold_id")                            \
     X(READ_NODES, "SELECT " COLUMNS_NODE " FROM node ORDER BY node_id")                            \
     X(READ_REFUSALS, "SELECT " COLUMNS_REFUSAL " FROM refusal WHERE minute_ms >= $1 "              \
-                     "ORDER BY minute_ms, account_id, key_id, limit_id, model, reason")            \
+                     "ORDER BY minute_ms, account_id, ledger_id")                                  \
     X(READ_REFUSALS_OF, "SELECT " COLUMNS_REFUSAL " FROM refusal "                                 \
                         "WHERE account_id = $1 AND minute_ms >= $2 "                               \
-                        "ORDER BY minute_ms, account_id, key_id, limit_id, model, reason")         \
+                        "ORDER BY minute_ms, ledger_id")                                           \
     /* the audit, which reads all there is */                                                      \
     X(READ_ALL_LIMIT_DEFS, "SELECT " COLUMNS_LIMIT_DEF " FROM limit_def ORDER BY def_id")          \
     X(READ_ALL_THREADS, "SELECT " COLUMNS_THREAD " FROM thread ORDER BY thread_id")                \
@@ -215,7 +229,7 @@
     X(READ_ALL_ISSUED, "SELECT " COLUMNS_ISSUED " FROM issued ORDER BY id_hash")                   \
     X(READ_ALL_RECEIPTS, "SELECT " COLUMNS_RECEIPT " FROM receipt ORDER BY name")                  \
     X(READ_ALL_REFUSALS, "SELECT " COLUMNS_REFUSAL " FROM refusal "                                \
-                         "ORDER BY account_id, minute_ms, key_id, limit_id, model, reason")        \
+                         "ORDER BY account_id, minute_ms, ledger_id")                              \
     X(READ_ALL_OUTBOX, "SELECT " COLUMNS_OUTBOX " FROM outbox ORDER BY id")                        \
     X(READ_LEDGER_NEWEST, "SELECT id FROM ledger ORDER BY id DESC LIMIT 1")                        \
     X(READ_LEDGER_AFTER, "SELECT " COLUMNS_LEDGER " FROM ledger WHERE id > $1 AND id <= $2 "       \
@@ -229,12 +243,15 @@
     X(DATA_VERSION, "PRAGMA data_version")
 
 /* PostgreSQL's alone. Its clock is the batch's. A statement that is to find or write a row, and does not,
- * fails (1 / count), so that a COMMIT sent right behind it is not done. */
+ * fails (1 / count), so that a COMMIT sent right behind it is not done. Meters are begun for a subject that is there:
+ * what a gateway knows of it may be older than its end. */
 #define POSTGRES_CLOCK "(extract(epoch FROM clock_timestamp()) * 1000)::bigint"
 #define POSTGRES_STATEMENTS(X)                                                                     \
     X(PG_BEGIN, "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE")                                 \
     X(PG_COMMIT, "COMMIT")                                                                         \
     X(PG_ROLLBACK, "ROLLBACK")                                                                     \
+    X(PG_META_RAISE, "INSERT INTO meta (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE "  \
+                     "SET value = greatest(meta.value::bigint, excluded.value::bigint)::text")     \
     X(PG_CLOCK, "SELECT " POSTGRES_CLOCK)                                                          \
     X(PG_RENEW, "WITH renewed AS (UPDATE node SET lease_until_ms = " POSTGRES_CLOCK " + $1, "      \
                 "batch_no = $2, high_water_ms = greatest(high_water_ms, " POSTGRES_CLOCK "), "     \
@@ -262,6 +279,9 @@
                        "ON known.account_id = wanted.account_id AND known.kind = wanted.kind "     \
                        "AND known.sig_hash = wanted.sig_hash) ORDER BY thread_id "                 \
                        "FOR UPDATE OF thread")                                                     \
+    X(PG_METER_INSERT, "INSERT INTO meter (" COLUMNS_METER ") "                                    \
+                       "SELECT $1::bigint, $2::text, $3::bigint, $4::bigint WHERE EXISTS "         \
+                       "(SELECT 1 FROM subject WHERE subject_id = $1) ON CONFLICT DO NOTHING")     \
     X(PG_LIMITS_LOCK, "LOCK TABLE limit_def IN SHARE ROW EXCLUSIVE MODE")                          \
     X(PG_IDENTITY_SWAP,                                                                            \
         "UPDATE meta SET value = $1 WHERE name = 'identity_version' AND value = $2")               \

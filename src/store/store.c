@@ -400,6 +400,21 @@ store_identity_bump(struct store *store, int64_t version)
 }
 
 enum status
+store_overshoot_max(struct store *store, int64_t *overshoot_micros)
+{
+    *overshoot_micros = 0;
+    const enum status status = store->rows->mark(store, META_OVERSHOOT_MAX, overshoot_micros);
+    return status == STATUS_NOT_FOUND ? STATUS_OK : status;
+}
+
+enum status
+store_overshoot_raise(struct store *store, int64_t overshoot_micros)
+{
+    check_writes(store);
+    return store->rows->mark_raise(store, META_OVERSHOOT_MAX, overshoot_micros);
+}
+
+enum status
 store_thread_put(struct store *store, struct thread_row *row)
 {
     check_writes(store);

@@ -125,8 +125,8 @@ MUST_USE enum status store_meter_put(struct store *store, struct meter_row *row)
 MUST_USE enum status store_reported_put(struct store *store, struct reported_row *row);
 
 MUST_USE enum status store_hold_insert(struct store *store, const struct hold_row *row);
-/* Writes what changes in a hold's life: payer, state, on_abort, parts, attempts, amounts, estimates and
- * versions. Its owner, account, key, thread, model, creation and inputs stay as they were inserted. */
+/* Writes what changes in a hold's life: payer, state, on_abort, parts, attempts, amounts, estimates, versions and
+ * inputs. Its owner, account, key, thread, model and creation stay as they were inserted. */
 MUST_USE enum status store_hold_update(struct store *store, const struct hold_row *row);
 MUST_USE enum status store_hold_delete(struct store *store, int64_t hold_id);
 /* The next open hold with hold_id > after whose node has no row, or is in another epoch now; NOT_FOUND at
@@ -189,6 +189,37 @@ MUST_USE enum status store_prune(struct store *store, struct store_prune *prune)
 /* Before this instant rows of calls are missing in the ledger; 0 = none are. */
 MUST_USE enum status store_kept_from(struct store *store, int64_t *kept_from_ms);
 
+/* The most that a call ever passed a cap of money by, micro-USD; 0 = none did. Gateways that share a store raise one
+ * number; a lower one changes nothing. */
+MUST_USE enum status store_overshoot_max(struct store *store, int64_t *overshoot_micros);
+MUST_USE enum status store_overshoot_raise(struct store *store, int64_t overshoot_micros);
+
+/* What is idle: trees of threads, and subjects whose meters nothing reads any more. It is found by walks that begin
+ * with a zeroed row, or 0, and go on behind the last one that was seen; a page that is not full is the last. The
+ * order is the store's own. */
+MUST_USE enum status store_threads_after(struct store *store, const struct thread_row *after,
+    struct thread_row *rows, int32_t max, int32_t *count);
+struct meter_mark {
+    int64_t subject_id, seen_ms;
+};
+MUST_USE enum status store_meters_after(
+    struct store *store, int64_t after_id, struct meter_mark *marks, int32_t max, int32_t *count);
+/* The threads that were begun under others, of so many trees; their roots are not told. */
+#define STORE_TREES_MAX 64
+struct tree_member {
+    int64_t root_id, thread_id, last_ms;
+};
+typedef void store_member(void *user, const struct tree_member *member);
+MUST_USE enum status store_tree_members(struct store *store, const int64_t *root_ids,
+    int32_t root_count, store_member *found, void *user);
+/* When the oldest of all open holds was made; NOT_FOUND: none is open. */
+MUST_USE enum status store_hold_oldest(struct store *store, int64_t *created_ms);
+/* The row as it was read: another version, or none, is STATUS_CONFLICT. The meters of a subject go with it: on a
+ * shared store they can be begun anew only for a subject that is there. */
+MUST_USE enum status store_thread_delete(struct store *store, const struct thread_row *row);
+MUST_USE enum status store_subject_delete(struct store *store, const struct subject_row *row);
+MUST_USE enum status store_meter_delete(struct store *store, const struct meter_row *row);
+
 /* Messages to webhooks. The last two do nothing where the row is gone. */
 MUST_USE enum status store_outbox_add(struct store *store, const struct outbox_row *row);
 /* Writes next_ms, attempts and last_error. */
@@ -240,7 +271,7 @@ MUST_USE enum status store_read_keys(struct store_reader *reader, int64_t accoun
 MUST_USE enum status store_read_meters(struct store_reader *reader, int64_t account_id /* 0 = all */,
     bool (*row)(void *user, const struct subject_row *subject, const struct meter_row *meters), void *user);
 /* The row that is needed, as a decision asks for it, or NOT_FOUND; not of holds, whose inputs are borrowed,
- * nor NEED_TREE. */
+ * nor of what is the engine's alone. */
 MUST_USE enum status store_read_row(
     struct store_reader *reader, const struct need *need, union need_row *row);
 /* Those of one account, or (with_caps) all of one kind for whom caps are set; in the order of their numbers. */

@@ -52,6 +52,7 @@ struct ledger_mark { /* a row, as far as its age and kind go */
     enum ledger_kind kind;
 };
 #define META_KEPT_FROM "ledger_kept_from_ms"
+#define META_OVERSHOOT_MAX "overshoot_max_micros"
 
 /* The functions of store.h, in three tables; what store.c has checked already holds. */
 struct store_ops {
@@ -94,14 +95,25 @@ struct store_row_ops {
     enum status (*issued_sweep)(struct store *, int64_t before_ms);
     enum status (*receipt_add)(struct store *, const struct receipt_row *);
     enum status (*receipt_sweep)(struct store *, int64_t before_ms);
+    enum status (*thread_delete)(struct store *, const struct thread_row *);
+    enum status (*subject_delete)(struct store *, const struct subject_row *);
+    enum status (*meter_delete)(struct store *, const struct meter_row *);
+    enum status (*threads_after)(struct store *, const struct thread_row *after,
+        struct thread_row *rows, int32_t max, int32_t *count);
+    enum status (*tree_members)(struct store *, const int64_t *root_ids, int32_t root_count,
+        store_member *found, void *user);
+    enum status (*meters_after)(
+        struct store *, int64_t after_id, struct meter_mark *marks, int32_t max, int32_t *count);
+    enum status (*hold_oldest)(struct store *, int64_t *created_ms);
     enum status (*ledger_marks)(
         struct store *, int64_t after_id, struct ledger_mark *marks, int32_t max, int32_t *count);
     enum status (*ledger_drop)(
         struct store *, int64_t after_id, int64_t until_id, int64_t before_ms);
     enum status (*refusals_old)(struct store *, int64_t before_ms, int32_t max, int32_t *count);
     enum status (*refusals_drop)(struct store *, int64_t before_ms, int32_t max); /* the oldest, and their rows */
-    enum status (*kept_from)(struct store *, int64_t *kept_from_ms); /* NOT_FOUND: from the beginning */
-    enum status (*kept_from_put)(struct store *, int64_t kept_from_ms);
+    /* Numbers that only grow: META_...; NOT_FOUND: it was never raised. */
+    enum status (*mark)(struct store *, const char *name, int64_t *value);
+    enum status (*mark_raise)(struct store *, const char *name, int64_t value); /* a lower one changes nothing */
     enum status (*outbox_add)(struct store *, const struct outbox_row *);
     enum status (*outbox_tried)(struct store *, const struct outbox_row *);
     enum status (*outbox_delete)(struct store *, int64_t id);

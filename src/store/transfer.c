@@ -18,7 +18,7 @@ const struct transfer_table transfer_tables[] = {
     { "reported", "account_id" },
     { "meter_log", "limit_id, subject_id, at_ms, id" },
     { "hold", "hold_id" },
-    { "refusal", "account_id, minute_ms, key_id, limit_id, model, reason" },
+    { "refusal", "account_id, minute_ms, ledger_id" },
     { "issued", "id_hash" },
     { "receipt", "name" },
     { "outbox", "id" },

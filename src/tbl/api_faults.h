@@ -11,7 +11,8 @@
     X(PLAN_UNKNOWN, "plan_unknown", 400, "There is no such plan.")                                               \
     X(KEY_UNKNOWN, "key_not_found", 404, "There is no such key.")                                                \
     X(WEBHOOK_UNKNOWN, "webhook_not_found", 404, "The configuration has no webhook of this name.")                \
-    X(REQUEST_UNKNOWN, "request_not_found", 404, "There is no request of this id, or its rows were older than they are kept; a refusal is booked within a second.")                              \
+    X(REQUEST_UNKNOWN, "request_not_found", 404, "There is no request of this id, or its rows were older than they are kept.") \
+    X(REQUEST_ELSEWHERE, "request_not_found", 404, "There is no request of this id, or its rows were older than they are kept; what another gateway of this store refused is on the books within a second: ask again.") \
     X(REQUEST_UNBOOKED, "request_not_found", 404, "A request of this form of id was answered before the gate decided anything: it cost nothing, and only a log line tells of it.") \
     X(CONFIG_NONE, "configuration_none", 409, "There is no configuration to read again: this is a sandbox, or no gateway runs.") \
     X(CONFIG_WRONG, "configuration_wrong", 409, "The configuration stays as it was.")                            \
@@ -22,7 +23,7 @@
     X(SUBJECT_UNKNOWN, "subject_not_found", 404, "The limit counts for nobody of this name.") \
     X(CAP_NONE, "override_not_found", 404, "Nothing is set there that could be taken back.")                     \
     X(CAP_MISPLACED, "cap_misplaced", 400, "This limit does not count for whom this would set it.") \
-    X(CREDIT, "credit", 409, "That is more than was used: it would leave a credit, which lets through as much more than the cap. Where that is meant, say so: `credit`: true, or --credit.") \
+    X(CREDIT, "credit", 409, "That is more than was used: it would leave a credit, which lets through as much more than the cap. Where that is meant, say so with `credit`.") \
     X(TOO_MUCH, "amount_too_large", 400, "With this, more would be counted than a number here can say.") \
     X(CAP_HIGHER, "cap_not_lower", 403, "Whom a thread belongs to may lower what its tree may spend, not raise it or take it away; an admin may.") \
     X(CAPS_FULL, "caps_full", 409, "There is no room for one more; take back what is set there and not needed.")  \

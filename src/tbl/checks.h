@@ -9,7 +9,7 @@
     X(CHECK_MODEL, "model known and served at this endpoint", 3, 3)                                \
     X(CHECK_SESSION, "session gate", 0, 0)                                                         \
     X(CHECK_PAYER, "tentative payer", 5, 4)                                                        \
-    X(CHECK_TREE, "thread-tree lifetime", 6, 0)                                                    \
+    X(CHECK_TREE, "thread and its parent known, thread-tree lifetime", 6, 0)                       \
     X(CHECK_REPORTED, "reported windows, short before long", 7, 0)                                 \
     X(CHECK_PERIOD, "account period", 8, 0)                                                        \
     X(CHECK_OTHER, "other limits, in configuration order", 9, 0)                                   \

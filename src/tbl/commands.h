@@ -99,7 +99,8 @@
         "NAME [--limit LIMIT] [--set AMOUNT [--for SPAN] | --unset | --raise AMOUNT --for SPAN | --unraise]",    \
         "what an account may spend, and a cap or a raise for it alone",                                          \
         "--limit LIMIT     which limit; default: the first on what an account may spend a day, week or month\n"  \
-        "--set AMOUNT      '5 USD' takes the place of what is configured; of limits on something else a number\n" \
+        "--set AMOUNT      '5 USD' takes the place of what is configured; of limits on something else a number;\n" \
+        "                  'unlimited': no cap for this account\n"                                               \
         "--unset           as configured, or as its group has it, again\n"                                       \
         "--raise AMOUNT    is added to whatever rules, until --for is over\n"                                    \
         "--unraise         ends a raise before that\n"                                                           \
@@ -153,7 +154,7 @@
         "                  (its tree), --model, --tier, --plan, --group, --organisation NAME and --tag VALUE,\n" \
         "                  whatever the limit counts per; --account with --model where it counts per both\n"     \
         "--limit LIMIT     of which limit; default: the first on what an account may spend a day, week or month\n" \
-        "--by AMOUNT       '+5 USD' or '-0.20 USD'; of limits on something else a number\n"                      \
+        "--by AMOUNT       '+5 USD', '-0.20 USD' or '500 micros'; of limits on something else a number\n"                      \
         "--note TEXT       why; it stays on the ledger\n"                                                        \
         "--source NAME     who says so: a call is corrected once by each (default: who asks); to take back what\n" \
         "                  was corrected, name another\n"                                                       \

@@ -147,7 +147,7 @@
     X(ESTIMATES_ABOVE_100, COUNTER, "tidegate_input_estimates_total", "off_percent=\"100..\"",     \
         "Calls by real minus estimated input, in percent of the estimate.")                        \
     X(OVERSHOOT_MICROS_MAX, GAUGE, "tidegate_cap_overshoot_micro_usd_max", "",                     \
-        "The most that a cost cap was passed by, settled and held, when a call was settled.")      \
+        "The most that a cost cap was ever passed by, settled and held, when a call was settled.")      \
     X(WARNINGS, COUNTER, "tidegate_warnings_total", "",                                            \
         "Percentages of a limit's cap that were reached and told of, once a window.")              \
     X(SHADOWED, COUNTER, "tidegate_shadow_refusals_total", "",                                     \
@@ -173,6 +173,10 @@
     X(COMMITS, COUNTER, "tidegate_commits_total", "", "Transactions committed by the engine.")     \
     X(BATCHES_RETRIED, COUNTER, "tidegate_batches_retried_total", "",                              \
         "Batches run again because somebody else wrote meanwhile.")                                \
+    X(THREADS_SWEPT, COUNTER, "tidegate_swept_total", "kind=\"thread\"",                           \
+        "Threads, and subjects with their meters, deleted because nobody used them for as long as they are kept.") \
+    X(SUBJECTS_SWEPT, COUNTER, "tidegate_swept_total", "kind=\"subject\"",                         \
+        "Threads, and subjects with their meters, deleted because nobody used them for as long as they are kept.") \
     X(EVENTS_DAMAGED, COUNTER, "tidegate_events_damaged_total", "",                                \
         "Events not decided because their rows in the store make no sense.")                       \
     X(STORE_FAILURES, COUNTER, "tidegate_store_failures_total", "",                                \

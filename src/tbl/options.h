@@ -81,12 +81,14 @@
         "A client that takes no byte of its answer for so long, or whose machine shows no sign of life, is gone.")    \
     X(STOP_GRACE, "stop_grace", DURATION, NULL, "30s", "0s", "1h",                                                    \
         "How long calls in flight may go on after the gateway was told to stop.")                                     \
-    X(RETENTION, "retention", MAP, "a mapping such as {ledger: 90d, refusals: 30d}", NULL, NULL, NULL,                \
-        "How long rows of the ledger are kept; without it, for ever. What limits have counted does not depend on them.") \
+    X(RETENTION, "retention", MAP, "a mapping such as {ledger: 90d, refusals: 30d, threads: 180d}", NULL, NULL, NULL,                \
+        "How long rows of the ledger are kept, and idle threads; without it, for ever. What limits have counted does not depend on rows of the ledger.") \
     X(RETENTION_LEDGER, "retention.ledger", DURATION, NULL, NULL, "1d", "36500d",                                     \
         "Rows of calls that are older are deleted; changes by admins stay.")                                          \
     X(RETENTION_REFUSALS, "retention.refusals", DURATION, NULL, NULL, "1d", "36500d",                                 \
         "The same of refusals and their counts; without it, as long as ledger says.")                                 \
+    X(RETENTION_THREADS, "retention.threads", DURATION, NULL, NULL, "1d", "36500d",                                   \
+        "Trees of threads that nobody used for so long are deleted with all that their limits have counted, lifetimes included, and what was set for them: who comes back later begins anew. Of other subjects that were not used for so long meters go whose windows are all over. Without it, as long as ledger says.") \
     PROVIDER_OPTIONS(X)                                                                                               \
     MODEL_OPTIONS(X)                                                                                                  \
     LIMIT_OPTIONS(X)                                                                                                  \

@@ -39,6 +39,8 @@
     X(SPEND_LIMIT_INVALID, "spend_limit_invalid", "request", 400, BAD, "x-tidegate-spend-limit-micros must be a whole number of micro-USD above 0.") \
     X(THREAD_REQUIRED, "thread_required", "thread", 400, BAD, "This key must name its thread in x-tidegate-thread.") \
     X(THREAD_PARENT, "thread_parent_unknown", "thread", 404, ABSENT, "The parent thread is not known for this account.") \
+    X(THREAD_CYCLE, "thread_parent_cycle", "thread", 400, BAD, "x-tidegate-parent names the thread itself, or one under it; send the parent's name, or none for the root of a tree.") \
+    X(THREAD_MOVED, "thread_parent_changed", "thread", 400, BAD, "This thread began under another parent than x-tidegate-parent names, and stays in the tree that it was born into; send that parent, or take a new name for the thread.") \
     X(UNPRICED, "model_unpriced", "model", 402, SPENT, "This model has no price, so it cannot be used under a cost limit.") \
     X(COST_SPENT, "budget_spent", "limit", 409, SPENT, "The budget is spent.")                                       \
     X(COST_HELD, "budget_held", "limit", 429, WAIT, "The rest of the budget is held by calls in flight.")            \

@@ -164,6 +164,14 @@ recorded_read(struct slice inputs, struct recorded_call *call)
     call->lowered_to = number_of(inputs, "lowered_to", -1);
     call->answers = number_of(inputs, "answers", 1);
     call->price_pct = number_of(inputs, "price_pct", 100);
+    text_of(inputs, "field", call->about, sizeof(call->about));
+    call->cannot_bound = json_get(inputs, "unbounded_by", &value);
+    call->input_unbounded = json_get(inputs, "input_unbounded", &value) && value.type == JSON_TRUE;
+    text_of(inputs, "tried", call->tried, sizeof(call->tried));
+    text_of(inputs, "tried_reason", call->tried_reason, sizeof(call->tried_reason));
+    call->waited_ms = max_i64(0, number_of(inputs, "waited_ms", 0));
+    call->output_floor = number_of(inputs, "output_floor", 0);
+    call->spend_limit_micros = number_of(inputs, "spend_limit", 0);
     read_tags(inputs, call);
     read_reports(inputs, call);
     return true;

@@ -208,11 +208,41 @@ add_threshold(struct buf *out, const struct refusal *refusal, struct slice accou
         (long long)(refusal->cap / MILLI_PCT));
 }
 
+/* Whether there is room, only not for this one: nothing is spent or used up then. */
+static bool
+is_too_large(const struct refusal *refusal)
+{
+    const bool taken = refusal->reason == REASON_COST_SPENT
+                       || refusal->reason == REASON_TOKENS_SPENT || refusal->reason == REASON_RATE;
+    return taken && refusal->used < refusal->cap
+           && refusal->ask > (refusal->counts == COUNT_REQUESTS ? 1 : 0);
+}
+
+/* Of a limit that many share: what is wrong, without its sums. */
+static void
+add_wrong(struct buf *out, const struct refusal *refusal)
+{
+    if (!is_too_large(refusal)) {
+        buf_add_str(out, reason_row(refusal->reason)->sentence);
+        return;
+    }
+    if (refusal->counts == COUNT_REQUESTS) {
+        buf_addf(
+            out, "This call counts as %lld requests, which is more than ", (long long)refusal->ask);
+    } else {
+        buf_add_str(out, "This call needs more than ");
+    }
+    buf_add_str(out, refusal_never_fits(refusal) ? "the whole of " : "what is left of ");
+    buf_add_str(out, refusal->counts == COUNT_COST     ? "the budget."
+                     : refusal->counts == COUNT_TOKENS ? "the token allowance."
+                                                       : "the allowance.");
+}
+
 static void
 add_limit(struct buf *out, const struct refusal *refusal, struct slice account)
 {
     if (refusal_shared_limit(refusal)) {
-        buf_add_str(out, reason_row(refusal->reason)->sentence);
+        add_wrong(out, refusal);
         buf_addf(out, " A limit shared %s %s", refusal->per == PER_GATEWAY ? "with" : "by",
             sharers_of(refusal));
         if (refusal->per == PER_GROUP && refusal->about[0]) {
@@ -272,6 +302,9 @@ add_remedy(struct buf *out, const struct refusal *refusal, int64_t now_ms)
     add_opening(out, refusal, wait_s, now_ms);
     if (refusal->counts == COUNT_REPORTED && refusal_has_limit(refusal)) {
         buf_add_str(out, " A higher threshold lets work start before.");
+    } else if (refusal_has_limit(refusal) && refusal_shared_limit(refusal)
+               && refusal->counts != COUNT_REQUESTS && is_too_large(refusal)) {
+        buf_add_str(out, " Send a smaller one, or ask your operator to raise it.");
     } else if (refusal_has_limit(refusal)) {
         buf_add_str(out, " Ask your operator to raise it.");
     } else if (class_ == REASON_CLASS_SPENT) {

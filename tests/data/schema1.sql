@@ -174,16 +174,16 @@ CREATE TABLE ledger (
 INSERT INTO ledger VALUES(105,1790000000105,0,104,1,11,12,13,14,'claude-opus-4-6','relay','anthropic','claude-opus-4-6-20260101',0,10,20,30,40,50,5,60,3,70,80,90,1790000000000,'learned','provider_answer_broken',200,96,3,4,'{"limits":[]}');
 CREATE TABLE refusal (
     account_id BIGINT NOT NULL,
+    minute_ms BIGINT NOT NULL,
+    ledger_id BIGINT NOT NULL,
     key_id BIGINT NOT NULL,
     model TEXT NOT NULL,
     limit_id BIGINT NOT NULL,
     reason TEXT NOT NULL,
-    minute_ms BIGINT NOT NULL,
     count BIGINT NOT NULL,
-    ledger_id BIGINT NOT NULL,
-    PRIMARY KEY (account_id, minute_ms, key_id, limit_id, model, reason)
+    PRIMARY KEY (account_id, minute_ms, ledger_id)
 ) WITHOUT ROWID;
-INSERT INTO refusal VALUES(100,12,'glm-5.2',1,'budget_spent',1790000000000,1,99);
+INSERT INTO refusal VALUES(100,1790000000000,99,12,'glm-5.2',1,'budget_spent',1);
 CREATE TABLE outbox (
     id INTEGER PRIMARY KEY,
     ledger_id BIGINT NOT NULL,
@@ -237,6 +237,7 @@ INSERT INTO receipt VALUES('0000000000000000000000000000000000000000000000000000
 ');
 CREATE INDEX receipt_by_age ON receipt (at_ms);
 CREATE INDEX key_of_account ON key (account_id);
+CREATE INDEX thread_of_tree ON thread (root_id) WHERE root_id <> thread_id;
 CREATE INDEX refusal_by_age ON refusal (minute_ms, ledger_id);
 CREATE INDEX ledger_events ON ledger (id) WHERE kind IN (7, 8);
 CREATE INDEX ledger_of_others ON ledger (hold_id) WHERE hold_id > id;

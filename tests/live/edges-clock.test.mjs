@@ -73,6 +73,30 @@ async function assertForward() {
 
 const spent = async () => (await gateway.ledger({ account: 'ada' })).reduce((sum, row) => sum + (row.cost_micros ?? 0), 0);
 
+/** What pages show as used today. */
+const used = async () => (await gateway.admin('/api/admin/limits')).meters.find(({ limit }) => limit === 'day')?.used ?? 0;
+
+test('while a clock set ahead is doubted, pages show the windows that the gate counts in', async () => {
+  assert.equal((await call()).status, 200);
+  await gateway.booked();
+  const sum = await spent();
+  assert.ok(sum > 0);
+  set(30 * HOUR_MS); /* whoever looks first: nothing was asked of the gate since */
+  assert.equal(await used(), sum);
+  const [standing] = (await gateway.admin('/api/admin/limits?account=ada')).standings.filter(({ limit }) => limit === 'day');
+  const told_of = await gateway.admin('/api/v1/explain', 'POST', { account: 'ada', model: 'gpt-live' });
+  const decided = told_of.limits.find(({ limit }) => limit === 'day');
+  assert.equal(standing.used, sum);
+  assert.deepEqual([standing.used, standing.since, standing.resets_at], [decided.settled, decided.window_began_at, decided.resets_at]);
+  const status = JSON.stringify(await gateway.admin('/api/v1/usage-limits/status?account=ada'));
+  assert.ok(status.includes(standing.resets_at), status);
+  assert.equal((await call()).status, 200);
+  assert.ok((await gateway.ledger({ limit: 1 }))[0].at < standing.resets_at, 'and the gate counts there, too');
+  set(0);
+  assert.equal((await call()).status, 200);
+  assert.equal(told(/event=clock .*ahead/g), 1, 'it is told once, whoever saw it');
+});
+
 test('set ahead by a day and back in a moment: a stream runs on, nothing of it is in the books', async () => {
   assert.equal((await call()).status, 200);
   await mock.models({ 'gpt-live': 'tokens=60,tps=50' });
@@ -80,13 +104,13 @@ test('set ahead by a day and back in a moment: a stream runs on, nothing of it i
   await until('it runs', () => gateway.openHolds() === 1);
   set(30 * HOUR_MS);
   assert.equal((await call()).status, 200);
-  await until('it is told', () => told(/level=warn event=clock msg="the wall clock was set 1[0-9]{5} s ahead/g) === 1);
+  await until('it is told', () => told(/level=warn event=clock msg="the wall clock was set 1[0-9]{5} s ahead/g) === 2);
   assert.equal((await call()).status, 200);
   set(0);
   const answer = await stream;
   assert.ok(answer.status === 200 && answer.clean && /\[DONE\]/.test(answer.text), String(answer.error));
   assert.equal((await call()).status, 200);
-  assert.equal(told(/event=clock .*ahead/g), 1, 'once');
+  assert.equal(told(/event=clock .*ahead/g), 2, 'once');
   assert.ok((await assertForward()) < Date.now() + 5000, 'no row is of tomorrow');
   await booksOf(gateway, mock);
   /* The window of today is still the one that is counted. */
@@ -129,10 +153,6 @@ test('a start with the clock before the books goes on from where they are', asyn
 });
 
 test('FF-97 a start with the clock ahead believes it, and shows nothing of the day before', async () => {
-  const used = async () => {
-    const { meters } = await gateway.admin('/api/admin/limits');
-    return meters.find(({ limit }) => limit === 'day')?.used ?? 0;
-  };
   assert.ok((await used()) > 0);
   await gateway.program.end('SIGTERM');
   set(48 * HOUR_MS);

@@ -122,10 +122,7 @@ test('a call of the past is decided again from the inputs on its row', async () 
   const again = await call(eve, 'claude-live', {}, big);
   assert.deepEqual([refused.status, again.status], [402, 402], refused.text);
   assert.equal(again.request_id, refused.request_id, 'a repeat leads to the first');
-  const why = await until('the refusal is on the books', () => {
-    const done = run(['explain', refused.request_id, '--control', gateway.control, '--json'], { cwd: gateway.dir });
-    return done.code === 0 && JSON.parse(done.out);
-  });
+  const why = gateway.command('explain', refused.request_id); /* at once: it is written for who asks */
   assert.deepEqual([why.decision.was, why.decision.again, why.decision.agrees], ['refused', 'refused', true]);
   const [day] = why.decision.limits;
   assert.deepEqual([day.limit, day.cap, day.fits], ['day', 50_000, false]);
@@ -156,6 +153,94 @@ test('a recorded call that would be decided otherwise by its amounts says so', a
   assert.match(shown.out, /refused, but allowed then/);
 });
 
+test('a call is known to be of this configuration or of another, over restarts and edits', async () => {
+  const made = await call(ada, 'gpt-live', { 'x-tidegate-thread': 'then' });
+  await gateway.booked();
+  const asked_now = () => {
+    const { decision } = gateway.command('explain', made.request_id);
+    const shown = run(['explain', made.request_id, '--control', gateway.control], { cwd: gateway.dir }).out;
+    assert.match(shown, decision.same_configuration ? /by the configuration that is in force;/ : /by another configuration than/);
+    assert.equal(decision.agrees, true);
+    return [decision.same_configuration, decision.prices_of];
+  };
+  const edit = (change) => {
+    change(gateway.config);
+    gateway.write();
+    const done = run(['reload', '--control', gateway.control], { cwd: gateway.dir });
+    assert.equal(done.code, 0, done.err);
+  };
+  assert.deepEqual(asked_now(), [true, 'then']);
+  await gateway.restart();
+  assert.deepEqual(asked_now(), [true, 'then'], 'after a restart');
+  edit((config) => { config.limits.parallel.cap = 51; });
+  assert.deepEqual(asked_now(), [false, 'then'], 'another cap, the same prices');
+  await gateway.restart();
+  assert.deepEqual(asked_now(), [false, 'then']);
+  edit((config) => { config.limits.parallel.cap = 50; });
+  assert.deepEqual(asked_now(), [true, 'then'], 'back again');
+});
+
+test('a parent that is not there is told at its check', async () => {
+  const told = await explain({ account: 'ada', model: 'gpt-live', thread: 'child', parent: 'missing' });
+  assert.equal(told.reason, 'thread_parent_unknown');
+  assert.match(told.checks.find((check) => check.result === 'refused').check, /^thread and its parent known/);
+});
+
+test('a refusal for what the request was tells that, and which model was asked for', async () => {
+  const other = await Gateway.start(mock, {
+    models: modelsOn({ 'gpt-live': 'openai', small: 'openai', slow: 'openai' }),
+    held_wait: '100ms',
+    limits: {
+      day: { counts: 'cost', per: 'account', window: 'day', cap: '0.05 USD', hold: 'strict' },
+      few: { counts: 'requests', per: 'account', of: { model: 'gpt-live' }, window: 'day', cap: 1, at_cap: { downgrade: 'small' } },
+      none: { counts: 'requests', per: 'account', of: { model: 'small' }, window: 'day', cap: 0 },
+      line: { counts: 'in_flight', per: 'account', cap: 1, at_cap: { queue: '5s' } },
+      tree: { counts: 'cost', per: 'thread_tree', window: 'lifetime', cap: { default: '1 USD', set: 'spend_limit_micros' } },
+    },
+  });
+  try {
+    const bob = other.member('bob');
+    const made = (model, more = {}, headers = {}) =>
+      send(other, bob, callOf('chat', model, { limit: ownLimit(), more }), { headers });
+    const shown = (id) => run(['explain', id, '--control', other.control], { cwd: other.dir }).out;
+    const field = await made('gpt-live', { luxury: 1 });
+    assert.equal(field.status, 402);
+    const { decision } = other.command('explain', field.request_id);
+    assert.deepEqual([decision.again, decision.because_of], ['refused', 'luxury']);
+    assert.deepEqual(decision.limits.map((limit) => [limit.limit, limit.fits, 'cap' in limit]), [['day', false, false]]);
+    assert.match(shown(field.request_id), /refused, as then[^]*because of 'luxury'/);
+
+    const unknown = await made('no-such');
+    assert.match(shown(unknown.request_id), /refusal of bob, no-such \(model_not_found\)/);
+
+    /* two trees under one limit are two refusals, each with its own numbers */
+    const caps = [];
+    for (const cap of ['100', '200']) {
+      const refused = await made('gpt-live', {}, { 'x-tidegate-thread': `t${cap}`, 'x-tidegate-spend-limit-micros': cap });
+      const told = other.command('explain', refused.request_id);
+      caps.push([refused.status, told.decision.limits[0].cap, told.refused_count]);
+    }
+    assert.deepEqual(caps, [[402, 100, 1], [402, 200, 1]]);
+
+    assert.equal((await made('gpt-live')).status, 200);
+    const instead = await made('gpt-live');
+    assert.match(shown(instead.request_id), /Instead, small was tried, and refused, too \(rate_limited\)/);
+
+    const long = await send(other, bob, callOf('chat', 'slow', { limit: 8000 }));
+    await mock.models({ slow: 'tokens=20,ttft_ms=300' });
+    const both = await Promise.all([made('slow'), made('slow')]);
+    await other.booked();
+    assert.deepEqual([long, ...both].map((answer) => answer.status), [200, 200, 200]);
+    assert.match(shown(long.request_id), /Its output limit was lowered to \d+ tokens/);
+    const waited = both.map((answer) => other.command('explain', answer.request_id).decision.waited_ms);
+    assert.deepEqual(waited.map((ms) => ms > 0).sort(), [false, true]);
+    assert.match(shown(both[waited.findIndex((ms) => ms > 0)].request_id), /It had waited .* in line by then/);
+  } finally {
+    await other.stop();
+    await mock.models({ slow: 'tokens=200,tps=50' });
+  }
+});
+
 test('users see their own, others are not there, and what is shared shows a percentage', async () => {
   const own = await asked(ada, { model: 'gpt-live' });
   assert.equal(own.status, 200, own.text);
@@ -176,7 +261,8 @@ test('users see their own, others are not there, and what is shared shows a perc
   assert.equal(mine.status, 200, mine.text);
   assert.equal('cap' in mine.json.decision.limits.find((limit) => limit.limit === 'parallel'), false);
   const foreign = await asked(eve, undefined, `/api/v1/requests/${made.request_id}`, 'GET');
-  const unknown = await asked(eve, undefined, '/api/v1/requests/req_999', 'GET');
+  const unused = BigInt(made.request_id.slice('req_'.length)) + 500_000n; // of the same gateway
+  const unknown = await asked(eve, undefined, `/api/v1/requests/req_${unused}`, 'GET');
   assert.deepEqual([foreign.status, foreign.text], [unknown.status, unknown.text]);
 });
 
@@ -192,6 +278,7 @@ test('what makes no sense is a clear error with its field', async () => {
     [{ account: 'ada', model: 'gpt-live', colour: 'red' }, 400, /'colour' is not known/],
     [{ account: 'ada', model: 'gpt-live', key: 'key_77' }, 404, /no such key/],
     [{ account: 'ada', body: { model: 7 } }, 400, /body/],
+    [{ account: 'ada', model: 'gpt-live', tags: { nope: 'a' } }, 400, /'tags' names 'nope'/],
   ]) {
     const answer = await ask({ socketPath: gateway.control, path: '/api/v1/explain' }, { method: 'POST', body });
     assert.equal(answer.status, status, `${JSON.stringify(body)}: ${answer.text}`);

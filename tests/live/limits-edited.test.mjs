@@ -87,6 +87,20 @@ describe('under another name', () => {
     assertAudited();
   });
 
+  test('two renamed at once are each corrected by the name of then', async () => {
+    const MONTH = { ...DAY, window: 'month' };
+    reload({ limits: { day: DAY, month: MONTH } });
+    const first = await paid();
+    reload({ limits: { 'a-month': { ...MONTH, was: 'month' }, 'a-day': { ...DAY, was: 'day' } } });
+    const one = await adjust(requestOf(first), 1000);
+    assert.deepEqual(
+      one.limits.map((limit) => [limit.limit, limit.window, limit.used_before, limit.used]).sort(),
+      [['a-day', 'day', CALL_MICROS, CALL_MICROS + 1000], ['a-month', 'month', CALL_MICROS, CALL_MICROS + 1000]],
+    );
+    assert.deepEqual(await used(), { 'a-day': CALL_MICROS + 1000, 'a-month': CALL_MICROS + 1000 });
+    assertAudited();
+  });
+
   test('calls that run meanwhile are settled where they were held', async () => {
     const runs = [call('slow'), call('slow')];
     await until('both are in flight', () => gateway.openHolds() === 2);
@@ -201,4 +215,45 @@ test('what a client asked for its tree lowers whatever rules, also a default tha
   assert.deepEqual(await standing(), [2_000_000, 'default']);
   await gateway.admin(`/api/v1/threads/${thread}/spend-limit`, 'PUT', { spend_limit_micros: 7_000_000 });
   assert.deepEqual(await standing(), [7_000_000, 'set']);
+});
+
+test('the first cap of a group rules what was spent in its organisation before, too', async () => {
+  gateway.addAccount('bea', '--organisation', 'acme');
+  const { secret } = gateway.addKey('bea');
+  const spends = async (status) => {
+    const answer = await send(gateway, secret, callOf('chat', 'gpt-live', { limit: 20 }));
+    assert.equal(answer.status, status, answer.text);
+    await gateway.booked();
+  };
+  await spends(200);
+  await spends(200);
+  reload({
+    groups: { lab: { members: ['bea'], organisation: 'acme' } },
+    limits: { day: { ...DAY, cap: { default: '1 USD', group: { lab: `${2 * CALL_MICROS} micros` } } } },
+  });
+  await spends(402);
+  assertAudited();
+});
+
+describe('another list of percentages to warn at', () => {
+  const told = async () => (await gateway.ledger()).filter((row) => row.kind === 'warn').map((row) => row.inputs.pct);
+  const LIMIT = { ...DAY, cap: '0.002 USD', at_cap: 'warn' };
+
+  test('what is told, and all below it, is not told again; what is above it is, in either place of the list', async () => {
+    reload({ limits: { day: { ...LIMIT, warn: [10, 30] } } });
+    await paid(); /* 19 % */
+    await paid(); /* 38 % */
+    assert.deepEqual(await told(), [10, 30]);
+    reload({ limits: { day: { ...LIMIT, warn: [20, 50, 70] } } });
+    await paid(); /* 57 % */
+    assert.deepEqual(await told(), [10, 30, 50]);
+    reload({ limits: { day: { ...LIMIT, warn: [70] } } });
+    await gateway.restart();
+    await paid(); /* 76 % */
+    assert.deepEqual(await told(), [10, 30, 50, 70]);
+    reload({ limits: { day: { ...LIMIT, cap: '0.01 USD', warn: [1, 2, 90] } } });
+    await paid();
+    assert.deepEqual(await told(), [10, 30, 50, 70]);
+    assertAudited();
+  });
 });

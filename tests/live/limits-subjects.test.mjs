@@ -42,19 +42,19 @@ before(async () => {
       },
       purse: { counts: 'cost', per: 'group', window: 'week', cap: '0.005 USD', of: { model: 'gpt-purse' } },
       member: {
-        counts: 'cost', per: 'account', window: 'day', of: { model: 'gpt-member' },
+        counts: 'cost', per: 'account', window: 'month', of: { model: 'gpt-member' },
         cap: { default: '0.012 USD', group: { research: '0.005 USD', ops: '0.008 USD' }, combine: 'min' },
       },
       generous: {
-        counts: 'cost', per: 'account', window: 'day', of: { model: 'gpt-max' },
+        counts: 'cost', per: 'account', window: 'month', of: { model: 'gpt-max' },
         cap: { default: '0.005 USD', group: { research: '0.004 USD', ops: '0.008 USD' }, combine: 'max' },
       },
       org: { counts: 'cost', per: 'organisation', window: 'month', cap: '0.005 USD', of: { model: 'gpt-org' } },
-      'by-team': { counts: 'cost', per: 'tag', tag: 'team', window: 'day', cap: '0.005 USD', of: { model: 'gpt-tag' } },
-      'by-user': { counts: 'requests', per: 'tag', tag: 'user', window: 'day', cap: 2, of: { model: 'gpt-user' } },
-      'by-crew': { counts: 'tokens', per: 'tag', tag: 'crew', window: 'day', cap: 1100, of: { model: 'gpt-team' } },
-      'by-model': { counts: 'requests', per: 'model', window: 'day', cap: 3, of: { model: 'gpt-each' } },
-      'by-tier': { counts: 'requests', per: 'tier', window: 'day', cap: 6, of: { tier: 'premium' } },
+      'by-team': { counts: 'cost', per: 'tag', tag: 'team', window: 'month', cap: '0.005 USD', of: { model: 'gpt-tag' } },
+      'by-user': { counts: 'requests', per: 'tag', tag: 'user', window: 'month', cap: 2, of: { model: 'gpt-user' } },
+      'by-crew': { counts: 'tokens', per: 'tag', tag: 'crew', window: 'month', cap: 1100, of: { model: 'gpt-team' } },
+      'by-model': { counts: 'requests', per: 'model', window: 'month', cap: 3, of: { model: 'gpt-each' } },
+      'by-tier': { counts: 'requests', per: 'tier', window: 'month', cap: 6, of: { tier: 'premium' } },
       'by-plan': {
         counts: 'cost', per: 'plan', window: 'month', of: { model: 'gpt-plan' },
         cap: { default: 'unlimited', plan: { pro: '0.005 USD' } },
@@ -212,7 +212,7 @@ describe('subjects', () => {
       await passes(key, 'gpt-user', user(name));
     }
     await refused(key, 'gpt-user', { ...user('zo\\u00eb "z"'), status: 402, code: 'rate_limited' });
-    for (const nothing of ['', 7, null, ['x'], 'a\u0001b']) {
+    for (const nothing of ['', null, ['x']]) {
       for (let i = 0; i < 3; i++) {
         await passes(key, 'gpt-user', user(nothing)); /* says no name, so it counts for nobody */
       }

@@ -9,6 +9,8 @@ export class Receiver {
     const receiver = new Receiver();
     receiver.statuses = [...statuses];
     receiver.got = [];
+    receiver.kept = [];
+    receiver.together = 1;
     receiver.server = http.createServer((request, response) => {
       const chunks = [];
       request.on('data', (chunk) => chunks.push(chunk));
@@ -16,8 +18,13 @@ export class Receiver {
         const body = Buffer.concat(chunks).toString();
         receiver.got.push({ method: request.method, url: request.url, headers: request.headers, body });
         const status = receiver.statuses.length > 1 ? receiver.statuses.shift() : receiver.statuses[0];
-        response.writeHead(status, receiver.location ? { location: receiver.location } : {});
-        response.end(receiver.answer ?? 'thanks');
+        receiver.kept.push(() => {
+          response.writeHead(status, receiver.location ? { location: receiver.location } : {});
+          response.end(receiver.answer ?? 'thanks');
+        });
+        if (receiver.kept.length >= receiver.together) {
+          receiver.answerAll();
+        }
       });
     });
     await new Promise((resolve) => receiver.server.listen(port, '127.0.0.1', resolve));
@@ -31,6 +38,13 @@ export class Receiver {
     return this.got
       .filter((message) => message.headers['x-tidegate-event'] === event)
       .map((message) => JSON.parse(message.body));
+  }
+
+  /** Answers what waits; so many messages are answered `together`, one at a time unless a test says otherwise. */
+  answerAll() {
+    for (const answer of this.kept.splice(0)) {
+      answer();
+    }
   }
 
   stop() {

@@ -114,6 +114,12 @@ test('people read it, spreadsheets too, and wrong usage is told', () => {
   assert.match(csv.out, /^account,limit,reason,calls,cost_micros,first_at,last_at\r\nada,few,rate_limited,4,/);
   assert.equal(replay('both', few, '--csv', '--json').code, 2);
   assert.equal(replay('when', few, '--since', 'soon').code, 2);
+  const backwards = replay('backwards', few, '--since', '1d', '--until', '2d');
+  assert.deepEqual([backwards.code, backwards.out], [2, '']);
+  assert.match(backwards.err, /--until 2d is not after --since 1d/);
+  assert.match(replay('until', few, '--until', '1d').out, /^0 calls since \S+ \S+ and before \S+ \S+ \(UTC\)/);
+  assert.ok(replayed('until-json', few, '--until', '1d').until < new Date().toISOString());
+  assert.equal(replayed('no-until', few).until, null);
   assert.equal(replay('wrong', { limits: { few: { counts: 'luck' } } }).code, 1);
   assert.equal(run(['replay'], { cwd: gateway.dir }).code, 2);
 });
@@ -145,5 +151,39 @@ test('a cap that was set for an account rules in the replay too, and what was no
   const paced = replayed('reported', { limits: { pace } });
   assert.deepEqual([paced.refused, paced.reports_not_recorded], [0, paced.calls + paced.refusals_asked_again]);
   const shown = replay('reported-shown', { limits: { pace } });
-  assert.match(shown.out, /Not replayed: what providers reported is not recorded for \d+ calls/);
+  assert.match(shown.out, /Not replayed: what providers reported is not recorded for \d+ calls?/);
+});
+
+test('calls refused for a field or for the cap they asked for are refused again, and take nothing from others', async () => {
+  const other = await Gateway.start(mock, {
+    models: modelsOn({ 'gpt-live': 'openai' }),
+    limits: {
+      day: { counts: 'cost', per: 'account', window: 'day', cap: '0.01 USD', hold: 'strict' },
+      tree: { counts: 'cost', per: 'thread_tree', window: 'lifetime', cap: { default: '1 USD', set: 'spend_limit_micros' } },
+    },
+  });
+  try {
+    await mock.models({ 'gpt-live': 'tokens=20' });
+    const eve = other.member('eve');
+    const ask_for = (key, more, headers) => send(other, key, callOf('chat', 'gpt-live', { limit: 200, more }), { headers });
+    for (let i = 0; i < 10; i++) {
+      assert.equal((await ask_for(other.addKey('eve').secret, { luxury: 1 })).status, 402);
+    }
+    for (const thread of ['one', 'two']) {
+      const headers = { 'x-tidegate-thread': thread, 'x-tidegate-spend-limit-micros': '50' };
+      assert.equal((await ask_for(eve, undefined, headers)).status, 402);
+    }
+    for (let i = 0; i < 3; i++) {
+      assert.equal((await ask_for(eve)).status, 200);
+    }
+    await other.booked();
+    await until('the refusals are on the books', () => other.rows('SELECT id FROM ledger WHERE kind = 5').length === 12);
+    const file = path.join(other.dir, 'same.yaml');
+    fs.writeFileSync(file, JSON.stringify(other.config));
+    const told = other.command('replay', '--config', file);
+    assert.deepEqual([told.calls, told.allowed, told.refused], [3, 3, 0], JSON.stringify(told));
+    assert.deepEqual([told.refusals_asked_again, told.refusals_that_pass, told.left_out], [12, 0, 0]);
+  } finally {
+    await other.stop();
+  }
 });

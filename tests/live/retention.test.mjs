@@ -1,5 +1,5 @@
 // Goal: rows of the ledger that are older than they are kept go, by themselves and by command, while calls run; what
-// limits have counted stays, and the books still agree.
+// limits have counted stays, and the books still agree. Conversations that nobody came back to go whole, and begin anew.
 // Method: the wall clock is set ahead between two lives of the gateway, or, since the time of a shared store is the
 // database's, its rows are set back; the store is looked at from outside.
 import assert from 'node:assert/strict';
@@ -8,7 +8,8 @@ import path from 'node:path';
 import { after, before, test } from 'node:test';
 
 import {
-  ASAN, BIN, Gateway, Mock, ON_POSTGRES, PROVIDER_SECRETS, SLOW, callOf, modelsOn, ownLimit, run, send, until,
+  ASAN, BIN, Gateway, Mock, ON_POSTGRES, PROVIDER_SECRETS, SLOW, callOf, modelsOn, numbers, ownLimit, run,
+  send, until,
 } from './harness.mjs';
 import { execOf } from './postgres.mjs';
 
@@ -28,8 +29,10 @@ const set = (ms) => {
   fs.writeSync(file, bytes, 0, 8, 0);
   fs.closeSync(file);
 };
-const call = (thread, model = 'gpt-live') =>
-  send(gateway, key, callOf('chat', model, { limit: ownLimit() }), { headers: { 'x-tidegate-thread': thread } });
+const call = (thread, model = 'gpt-live', headers = {}) =>
+  send(gateway, key, callOf('chat', model, { limit: ownLimit() }), {
+    headers: { 'x-tidegate-thread': thread, ...headers },
+  });
 const kinds = () => gateway.rows('SELECT kind, count(*) AS n FROM ledger GROUP BY kind ORDER BY kind');
 const countOf = (kind) => kinds().find((row) => row.kind === kind)?.n ?? 0;
 const [SETTLE, REFUSAL, ADMIN] = [0, 5, 6];
@@ -48,6 +51,8 @@ const setBack = (days) =>
     gateway.store,
     `UPDATE ledger SET at_ms = at_ms - ${days * DAY_MS}`,
     `UPDATE refusal SET minute_ms = minute_ms - ${days * DAY_MS}`,
+    `UPDATE thread SET last_ms = last_ms - ${days * DAY_MS}`,
+    `UPDATE meter SET seen_ms = seen_ms - ${days * DAY_MS}`,
   );
 const later = async (days) => {
   await gateway.program.end('SIGTERM');
@@ -77,8 +82,15 @@ before(async () => {
   mock = await Mock.start();
   gateway = await Gateway.start(mock, {
     models: modelsOn({ 'gpt-live': 'openai', dear: 'openai' }),
-    retention: { ledger: '30d', refusals: '10d' },
+    retention: { ledger: '30d', refusals: '10d', threads: '100d' },
+    tags: { team: { header: 'x-team' }, user: { header: 'x-user' } },
     limits: {
+      // Its day does not pass where rows alone are set back.
+      ...(!ON_POSTGRES && {
+        team: { counts: 'cost', per: 'tag', tag: 'team', window: 'day', cap: '50 USD' },
+        pace: { counts: 'requests', per: 'tag', tag: 'team', window: { rate: '600/min', burst: 100 } },
+      }),
+      user: { counts: 'cost', per: 'tag', tag: 'user', window: 'lifetime', cap: '50 USD' },
       tree: { counts: 'cost', per: 'thread_tree', window: 'lifetime', cap: '5 USD' },
       dear: { counts: 'cost', per: 'account', window: 'day', cap: '0 USD', of: { model: 'dear' } },
     },
@@ -152,6 +164,74 @@ test('ledger prune does not touch the last day, and wants a time', () => {
   const none = run(['ledger', 'prune', '--control', gateway.control, '--before', 'soon'], options);
   assert.equal(none.code, 2);
   assert.match(none.err, /wanted is a span such as 400d/);
+});
+
+const threads = () => gateway.rows('SELECT count(*) AS n FROM thread')[0].n;
+const tagsKept = () => gateway.rows('SELECT name FROM subject WHERE kind = 9 ORDER BY name').map(({ name }) => name);
+
+test('conversations that nobody came back to go whole and begin anew, and sums over a lifetime stay', async () => {
+  await call('main');
+  await call('helper', 'gpt-live', { 'x-tidegate-parent': 'main' });
+  await call('alone', 'gpt-live', { 'x-team': 'red', 'x-user': 'ann' });
+  await gateway.booked();
+  await later(days_ahead + 60);
+  assert.equal((await call('helper')).status, 200, 'it is used again within its time');
+  await gateway.booked();
+  await later(days_ahead + 60);
+  await until('what was not used has gone', () => threads() === 2, GONE_MS);
+  await until('a day that is over is read by nobody, a lifetime stays', () => tagsKept().join() === 'user=ann', GONE_MS);
+  checkStore();
+  assert.equal((await call('helper')).status, 200);
+  await gateway.booked();
+  assert.ok((await treeSpent()) > 0, 'the tree that stays goes on');
+
+  await later(days_ahead + 110);
+  await until('the tree has gone with all its threads', () => threads() === 0, GONE_MS);
+  await until('and so have its meters', async () => (await treeSpent()) === 0, GONE_MS);
+  const orphan = await call('helper', 'gpt-live', { 'x-tidegate-parent': 'main' });
+  assert.match(orphan.text, /parent/, 'as one that never was');
+  assert.equal(orphan.status, 404, orphan.text);
+  assert.equal((await call('main')).status, 200);
+  await gateway.booked();
+  assert.equal((await numbers(gateway)).get('swept_total{kind="thread"}'), 2);
+  await until('the log says so', () => /2 threads, and what was counted for \d+ subjects?, were not used/.test(gateway.log()));
+  checkStore();
+});
+
+test('a call that comes for a conversation while it is swept finds it whole or begins it anew', async () => {
+  // From here on the ledger still has the calls of threads that are gone.
+  fs.writeFileSync(gateway.file, fs.readFileSync(gateway.file, 'utf8').replace('"threads": "100d"', '"threads": "10d"'));
+  const names = Array.from({ length: 60 }, (_, i) => `race-${i}`);
+  for (const name of names) {
+    assert.equal((await call(name, 'gpt-live', { 'x-team': 'green' })).status, 200);
+  }
+  await gateway.booked();
+  await later(days_ahead + 15);
+  const answers = await Promise.all(names.map((name) => call(name)));
+  assert.deepEqual([...new Set(answers.map(({ status }) => status))], [200]);
+  await gateway.booked();
+  await until('the walk is over', () => /threads, and what was counted/.test(gateway.program.err + gateway.program.out));
+  assert.equal(threads(), names.length, 'one each, and that of the test before has gone');
+  assert.ok(!tagsKept().includes('team=green'), 'its day is over and its bucket full');
+  checkStore();
+});
+
+test('a gateway that dies while it sweeps leaves trees whole, and the next one goes on', async () => {
+  const names = Array.from({ length: 200 }, (_, i) => `pair-${i}`);
+  for (let i = 0; i < names.length; i += 20) {
+    await Promise.all(names.slice(i, i + 20).map((name) => call(name)));
+    await Promise.all(names.slice(i, i + 20).map((name) => call(`${name}-child`, 'gpt-live', { 'x-tidegate-parent': name })));
+  }
+  await gateway.booked();
+  const before_count = threads();
+  await later(days_ahead + 15);
+  await until('some have gone', () => threads() < before_count, GONE_MS, 1);
+  await gateway.kill();
+  checkStore(); // a thread without its root, or meters without their subject, would be told
+  await gateway.launch(options);
+  await until('all have gone', () => threads() === 0, 4 * GONE_MS);
+  assert.equal(gateway.rows('SELECT count(*) AS n FROM subject WHERE kind = 3')[0].n, 0);
+  checkStore();
 });
 
 test('a configuration that keeps refusals for longer than the ledger is refused with its place', () => {

@@ -60,6 +60,18 @@ test('each shows all: name, epoch, lease, calls that wait, whose configuration i
   }
 });
 
+test('a refusal is told at once by who gave it; the other says that it may come', async () => {
+  const refused = await send(a, a.member('paula'), callOf('chat', 'no-such-model', { limit: ownLimit() }));
+  assert.equal(refused.status, 404, refused.text);
+  const explained = (gateway) => run(['explain', refused.request_id, '--control', gateway.control, '--json'], { cwd: gateway.dir });
+  const other = explained(b); /* before anybody has it written */
+  if (other.code !== 0) {
+    assert.match(other.err, /what another gateway of this store refused is on the books within a second: ask again/);
+  }
+  assert.equal(explained(a).code, 0);
+  assert.equal(explained(b).code, 0);
+});
+
 test('one that decides by another configuration does not start, unless it is told to', async () => {
   const other = { held_wait: '4s' };
   await assert.rejects(third(other), /gateway-[ab] \(epoch \d+\).*under another configuration.*--mixed/s);

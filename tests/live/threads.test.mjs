@@ -203,6 +203,15 @@ describe('threads as their account sees them', () => {
       assert.equal(higher.status, 403, higher.text);
       assert.equal(higher.json.error.code, 'cap_not_lower');
     }
+    for (const body of [{}, { limit: 'chat-lifetime' }]) {
+      for (const answer of [
+        await own('PUT', `${where}/spend-limit`, body),
+        await ask({ socketPath: gateway.control, path: `${where}/spend-limit` }, { method: 'PUT', body }),
+      ]) {
+        assert.equal(answer.status, 400, answer.text);
+        assert.match(answer.text, /'spend_limit_micros' is missing; null says/);
+      }
+    }
     const stranger = gateway.member('stranger');
     assert.equal((await own('GET', where, undefined, stranger)).status, 404);
     assert.equal((await own('PUT', `${where}/spend-limit`, { spend_limit_micros: 1 }, stranger)).status, 404);
@@ -223,9 +232,34 @@ describe('threads as their account sees them', () => {
       assert.equal(answer.json.error.reason, 'thread_parent_unknown');
     }
     assert.equal(count(), before);
-    await begun('grown', { parent: 'known-parent' }); /* a thread keeps the tree it was born into */
-    const again = await begun('known-parent', { parent: 'grown' });
-    assert.equal((await done('GET', `/api/v1/threads/${again.id}`)).root, again.id);
+  });
+
+  test('a parent that contradicts the tree is refused, and nothing moves', async () => {
+    const root = await begun('tree-root');
+    const kid = await begun('tree-kid', { parent: 'tree-root' });
+    const grandkid = await begun('tree-grandkid', { parent: 'tree-kid' });
+    await begun('tree-other');
+    for (const [thread, parent, code] of [
+      ['tree-root', 'tree-root', 'thread_parent_cycle'],
+      ['tree-root', 'tree-kid', 'thread_parent_cycle'],
+      ['tree-root', 'tree-grandkid', 'thread_parent_cycle'],
+      ['tree-kid', 'tree-kid', 'thread_parent_cycle'],
+      ['tree-kid', 'tree-grandkid', 'thread_parent_changed'],
+      ['tree-kid', 'tree-other', 'thread_parent_changed'],
+    ]) {
+      const answer = await say(thread, { parent });
+      assert.equal(answer.status, 400, answer.text);
+      assert.equal(answer.headers['x-should-retry'], 'false');
+      assert.equal(answer.json.error.reason, code);
+      assert.match(answer.json.error.message, /x-tidegate-parent/);
+    }
+    assert.equal((await begun('tree-kid', { parent: 'tree-root' })).id, kid.id, 'the same again is no contradiction');
+    for (const { id } of [root, kid, grandkid]) {
+      assert.equal((await done('GET', `/api/v1/threads/${id}`)).root, root.id);
+    }
+    const late = await say('tree-other', { parent: 'tree-root' }); /* it began without a parent */
+    assert.equal(late.status, 200, late.text);
+    assert.match(late.headers['x-tidegate-warning'], /x-tidegate-parent was ignored/);
   });
 
   test('the command line lists, shows and limits threads', async () => {
@@ -237,6 +271,8 @@ describe('threads as their account sees them', () => {
     assert.equal(gateway.command('thread', 'show', root.id).tree[0].spend_limit_micros, 20_000);
     assert.equal(run(['thread', 'limit', root.id, '--set', 'much', '--control', gateway.control]).code, 2);
     assert.match(run(['account', 'limit', 'ada', '--set', '5.0000001 USD', '--control', gateway.control]).err, /at most six decimals/);
+    assert.match(run(['account', 'limit', 'ada', '--set', '0 USD', '--control', gateway.control]).err, /account limit: --set must be above 0/);
+    assert.match(run(['ledger', 'adjust', '--account', 'ada', '--by', '0 USD', '--note', 'n', '--control', gateway.control]).err, /ledger adjust: --by must not be 0/);
     const limited = run(['account', 'limit', 'ada', '--set', '60 USD', '--control', gateway.control]);
     assert.match(limited.out, /The limit 'day-spend' of account 'ada' is \$60\.00 from now on/);
     const raised = run(['account', 'limit', 'ada', '--raise', '5 USD', '--for', '2h', '--control', gateway.control]);
@@ -245,7 +281,7 @@ describe('threads as their account sees them', () => {
     assert.match(shown.out, /of \$65\.00 \(limit 'day-spend', a day, by: set\)/, shown.out + shown.err);
     assert.match(run(['account', 'limit', 'ada', '--unraise', '--control', gateway.control]).out, /taken back/);
     const adjusted = run(['ledger', 'adjust', root.request, '--by', '+0.01 USD', '--note', 'by hand', '--control', gateway.control]);
-    assert.match(adjusted.out, /cost \$0\.01, by admin:control/, adjusted.err);
+    assert.match(adjusted.out, /cost \$0\.01 more, by admin:control: \$\S+ before, \$\S+ in all now/, adjusted.err);
     assert.equal(run(['ledger', 'adjust', root.request, '--by', '5 USD', '--control', gateway.control]).code, 1);
     assert.equal(run(['account', 'limit', 'ada', '--set', '5', '--control', gateway.control]).code, 2);
   });

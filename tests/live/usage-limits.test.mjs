@@ -65,13 +65,22 @@ describe('the limit of an account', () => {
     assert.deepEqual([first.overrides, first.group_overrides], [[], []]);
     const set = await done(gateway, 'PUT', WHERE, { spend_limit_micros: 7_000_000, period: 'month' });
     assert.equal(set.spend_limit_micros, 7_000_000);
+    const listed = async () => (await done(gateway, 'GET', '/api/admin/limits')).limits.find(({ name }) => name === 'month-spend');
+    const inForce = await listed();
+    assert.deepEqual([inForce.cap, inForce.cap_set], [50_000_000, 7_000_000]);
+    assert.ok(Date.parse(inForce.cap_set_at) > Date.now() - 60_000);
+    assert.match(run(['limits', '--control', gateway.control]).out, /^month-spend\t.*\t\$7\.00 set for all/m);
     gateway.member('everybody');
     const status = await done(gateway, 'GET', `${WHERE}/status?account=everybody`);
     assert.deepEqual([status.is_limited, status.spend_limit_micros, status.current_spend, status.tier], [true, 7_000_000, 0, 'api_default']);
     const off = await done(gateway, 'PUT', WHERE, { spend_limit_micros: null });
     assert.equal(off.spend_limit_micros, null);
+    assert.deepEqual([(await listed()).cap_set, (await listed()).cap], [null, 50_000_000]);
+    assert.match(run(['limits', '--control', gateway.control]).out, /^month-spend\t.*\tunlimited set for all/m);
     assert.deepEqual(await done(gateway, 'GET', `${WHERE}/status?account=everybody`), { is_limited: false });
     await done(gateway, 'DELETE', WHERE, undefined, 204);
+    assert.equal((await listed()).cap_set_at, undefined);
+    assert.match(run(['limits', '--control', gateway.control]).out, /^month-spend\t.*\t\$50\.00/m);
     assert.equal((await done(gateway, 'GET', `${WHERE}/status?account=everybody`)).tier, 'default');
     await refused(gateway, 'DELETE', WHERE, undefined, 404, 'override_not_found', /Nothing is set/);
   });
@@ -93,6 +102,47 @@ describe('the limit of an account', () => {
     assert.equal((await send(gateway, key, small())).status, 200);
     const admin = (await gateway.ledger({ kind: 'admin' })).filter((row) => /^cap_/.test(row.inputs.verb));
     assert.ok(admin.some((row) => row.inputs.verb === 'cap_set' && row.account === 'ada' && row.source === 'control'));
+  });
+
+  test('an account may be unlimited, whatever rules for others', async () => {
+    const key = gateway.member('free');
+    const change = (...words) => gateway.command('account', 'limit', 'free', ...words);
+    change('--set', '1 micros');
+    assert.equal((await send(gateway, key, small())).status, 402);
+    const body = await done(gateway, 'PUT', `${WHERE}/overrides/free`, { spend_limit_micros: null });
+    assert.deepEqual([body.account, body.spend_limit_micros], ['free', null]);
+    assert.equal((await send(gateway, key, small())).status, 200);
+    change('--set', '1 micros');
+    assert.equal((await send(gateway, key, small())).status, 402);
+    assert.equal(change('--set', 'unlimited').spend_limit_micros, null);
+    assert.equal((await send(gateway, key, small())).status, 200);
+    assert.deepEqual(await done(gateway, 'GET', `${WHERE}/status?account=free`), { is_limited: false });
+    const { overrides } = await done(gateway, 'GET', WHERE);
+    assert.deepEqual(overrides.find(({ account }) => account === 'free').spend_limit_micros, null);
+    change('--unset');
+    assert.equal((await done(gateway, 'GET', `${WHERE}/status?account=free`)).spend_limit_micros, 50_000_000);
+  });
+
+  test('money on the command line has a unit', async () => {
+    gateway.addAccount('unit');
+    const words = (...more) => run([...more, '--control', gateway.control]);
+    for (const args of [
+      ['ledger', 'adjust', '--account', 'unit', '--by', '5'], ['ledger', 'adjust', '--account', 'unit', '--by', '-5'],
+      ['account', 'limit', 'unit', '--set', '5'], ['account', 'limit', 'unit', '--raise', '5', '--for', '1h'],
+    ]) {
+      const { code, err } = words(...args);
+      assert.equal(code, 2, `${args}`);
+      assert.match(err, /: --(by|set|raise) has no unit, and this limit counts cost: say money such as '5 USD', '\$2\.50' or '5000 micros'\./);
+    }
+    const before = (await done(gateway, 'GET', `${WHERE}/status?account=unit`)).current_spend;
+    assert.equal(words('ledger', 'adjust', '--account', 'unit', '--by', '+500 micros').code, 0);
+    assert.equal(words('ledger', 'adjust', '--account', 'unit', '--by', '-0.0001 USD').code, 0);
+    assert.equal((await done(gateway, 'GET', `${WHERE}/status?account=unit`)).current_spend, before + 400);
+    const made = await send(gateway, gateway.member('called'), small());
+    await gateway.booked();
+    const bare = words('ledger', 'adjust', made.request_id, '--by', '5');
+    assert.equal(bare.code, 2);
+    assert.match(bare.err, /--by has no unit: for what a call cost say money such as '5 USD'/);
   });
 
   test('a raise is added while it lasts', async () => {
@@ -117,6 +167,11 @@ describe('the limit of an account', () => {
     const before = await done(gateway, 'GET', WHERE);
     const overrides = `${WHERE}/overrides/strict`;
     for (const [method, where, body, status, code, words] of [
+      ['PUT', WHERE, { spend_limit_micros: '5000', period: 'month' }, 400, 'body_field_invalid', /'spend_limit_micros' must be a number, and is a text/],
+      ['PUT', WHERE, { spend_limit_micros: 1.5, period: 'month' }, 400, 'body_field_invalid', /'spend_limit_micros' must be a whole number, without a fraction/],
+      ['PUT', WHERE, { spend_limit_micros: -5, period: 'month' }, 400, 'body_field_invalid', /'spend_limit_micros' must be a whole number above 0, and is below/],
+      ['PUT', WHERE, '{"spend_limit_micros": 9223372036854775807, "period": "month"}', 400, 'body_field_invalid', /is too large; the highest is 2305843009213693951/],
+      ['PUT', WHERE, '{"spend_limit_micros": 99999999999999999999, "period": "month"}', 400, 'body_field_invalid', /is too large; the highest is 2305843009213693951/],
       ['PUT', WHERE, { spend_limit_micros: 0, period: 'month' }, 400, 'body_field_invalid', /'spend_limit_micros' must be a whole number above 0/],
       ['PUT', WHERE, { spend_limit_micros: -5, period: 'month' }, 400, 'body_field_invalid', /above 0/],
       ['PUT', WHERE, { spend_limit_micros: 1.5, period: 'month' }, 400, 'body_field_invalid', /whole number/],
@@ -127,8 +182,12 @@ describe('the limit of an account', () => {
       ['PUT', WHERE, {}, 400, 'body_field_invalid', /'spend_limit_micros' is missing; null says unlimited/],
       ['PUT', WHERE, { period: 'month' }, 400, 'body_field_invalid', /'spend_limit_micros' is missing/],
       ['PUT', overrides, { spend_limit_micros: 0 }, 400, 'body_field_invalid', /above 0/],
-      ['PUT', overrides, { spend_limit_micros: '9223372036854775807' }, 400, 'body_field_invalid', /above 0/],
-      ['PUT', overrides, {}, 400, 'body_field_invalid', /'spend_limit_micros' is missing/],
+      ['PUT', overrides, '{"spend_limit_micros": 9223372036854775807}', 400, 'body_field_invalid', /is too large/],
+      ['PUT', overrides, {}, 400, 'body_field_invalid', /'spend_limit_micros' is missing; null says unlimited/],
+      ['PUT', overrides, { amount: null }, 400, 'body_field_invalid', /'spend_limit_micros' is missing/],
+      ['PUT', overrides, { amount: 5 }, 400, 'body_field_invalid', /'amount' has no unit, and this limit counts cost/],
+      ['POST', '/api/admin/adjust', { account: 'strict', delta: 5 }, 400, 'body_field_invalid', /'delta' has no unit/],
+      ['PUT', `${WHERE}/raises/strict`, { raise_micros: null, expires: Date.now() + 60_000 }, 400, 'body_field_invalid', /'raise_micros' is missing/],
       ['PUT', overrides, { spend_limit_micros: 5, else: 1 }, 400, 'body_field_invalid', /'else' is not known here/],
       ['PUT', `${WHERE}/overrides/nobody`, { spend_limit_micros: 5 }, 404, 'account_unknown', /account/],
       ['PUT', `${WHERE}/overrides/%20`, { spend_limit_micros: 5 }, 400, 'parameter_invalid', /no name that an account can have/],
@@ -165,9 +224,15 @@ describe('the limit of an account', () => {
     assert.ok(spent > 0);
     const request = first.request_id;
     const more = await done(gateway, 'POST', '/api/admin/adjust', { request, delta_micros: 60_000_000, note: 'the invoice says more', source: 'invoice' });
-    assert.deepEqual([more.request, more.source, more.cost_micros], [request, 'admin:invoice', spent + 60_000_000]);
+    assert.deepEqual([more.request, more.source, more.cost_before_micros, more.cost_micros], [request, 'admin:invoice', spent, spent + 60_000_000]);
+    const shown = (await gateway.admin('/api/admin/limits?account=corrected')).standings;
+    assert.ok(more.limits.length > 0);
+    for (const moved of more.limits) {
+      const now = shown.find(({ limit }) => limit === moved.limit);
+      assert.deepEqual([moved.used_before, moved.used, moved.since], [spent, now.used, now.since ?? null], JSON.stringify(moved));
+    }
     assert.equal((await send(gateway, key, small())).status, 402);
-    await refused(gateway, 'POST', '/api/admin/adjust', { request, delta_micros: 1, source: 'invoice' }, 409, 'adjusted_before', /admin:invoice; by another one .*--source/);
+    await refused(gateway, 'POST', '/api/admin/adjust', { request, delta_micros: 1, source: 'invoice' }, 409, 'adjusted_before', /admin:invoice; by another `source` it can be again/);
     await refused(gateway, 'POST', '/api/admin/adjust', { request, delta_micros: -70_000_000 }, 400, 'body_field_invalid', /less than nothing/);
     await refused(gateway, 'POST', '/api/admin/adjust', { request: 'req_1', delta_micros: 1 }, 404, 'request_not_found', /no request/);
     await refused(gateway, 'POST', '/api/admin/adjust', { request, delta_micros: 0 }, 400, 'body_field_invalid', /whole number/);
@@ -240,7 +305,7 @@ describe('what many share', () => {
     await done(gateway, 'POST', '/api/admin/adjust', { limit: 'all', delta_micros: 500_000, note: 'another machine' });
     const own = async (limit) => (await ask(`${gateway.url}${WHERE}/status?limit=${limit}`, { method: 'GET', key })).json;
     const all = await own('all');
-    assert.deepEqual(Object.keys(all), ['is_limited', 'limit', 'period', 'percent', 'period_start', 'period_end', 'tier', 'group_name']);
+    assert.deepEqual(Object.keys(all), ['is_limited', 'limit', 'period', 'at_cap', 'percent', 'period_start', 'period_end', 'tier', 'group_name']);
     assert.equal(all.percent, 50);
     const purse = await own('purse');
     assert.deepEqual([purse.percent, purse.group_name, purse.amount, purse.current_spend], [25, 'narrow', undefined, undefined]);
@@ -348,6 +413,42 @@ describe('groups and organisations', () => {
   test('the books agree with the meters, those of organisations included', async () => {
     await assertAudited(gateway);
   });
+});
+
+test('what is only watched limits nobody, and every list says so', async () => {
+  const money = { counts: 'cost', per: 'account', cap: '1 micros' };
+  const gateway = await Gateway.start(mock, {
+    models: MODELS,
+    limits: { trial: { ...money, window: 'day', at_cap: 'shadow' }, told: { ...money, window: 'week', at_cap: 'warn' } },
+  });
+  try {
+    const key = gateway.member('ada');
+    assert.equal((await send(gateway, key, small())).status, 200);
+    await gateway.booked();
+    const status = (query = '') => done(gateway, 'GET', `${WHERE}/status?account=ada${query}`);
+    const trial = await status();
+    assert.deepEqual([trial.is_limited, trial.limit, trial.at_cap, trial.spend_limit_micros], [false, 'trial', 'shadow', 1]);
+    assert.ok(trial.current_spend > 1);
+    assert.deepEqual([(await status('&limit=told')).is_limited, (await status('&limit=told')).at_cap], [false, 'warn']);
+    const { meters, standings } = await done(gateway, 'GET', '/api/admin/limits?account=ada');
+    for (const all of [meters, standings]) {
+      assert.deepEqual(all.map((one) => [one.limit, one.at_cap, one.enforced]).sort(), [['told', 'warn', false], ['trial', 'shadow', false]]);
+    }
+    for (const words of [['status'], ['limits', '--account', 'ada']]) {
+      const { out } = run([...words, '--control', gateway.control]);
+      assert.equal(out.match(/\t\d+ %, watched\t/g)?.length, 2, out);
+    }
+    const shown = run(['account', 'limit', 'ada', '--control', gateway.control]).out;
+    assert.match(shown, /^Account 'ada' is not limited\. What follows is only watched\.\nAccount 'ada' has used .* of /);
+    gateway.config.limits.rules = { ...money, window: 'month', cap: '50 USD' };
+    gateway.write();
+    gateway.command('reload');
+    const rules = await status();
+    assert.deepEqual([rules.is_limited, rules.limit, rules.at_cap], [true, 'rules', 'refuse'], 'one that refuses goes before one that does not');
+    assert.match(run(['limits', '--account', 'ada', '--control', gateway.control]).out, /^rules\tada\t0 %\t/m);
+  } finally {
+    await gateway.stop();
+  }
 });
 
 test('without a limit on accounts the answer is the stanza to write', async () => {

@@ -20,8 +20,9 @@ after(async () => {
 });
 
 /** A gateway with webhooks, and an account whose budget has room for nothing. */
-async function gatewayWith(webhooks, limits) {
+async function gatewayWith(webhooks, limits, more = {}) {
   const gateway = await Gateway.start(mock, {
+    ...more,
     models: modelsOn({ 'gpt-live': 'openai', 'gpt-other': 'openai' }),
     limits: limits ?? { tiny: { counts: 'cost', per: 'account', window: 'month', cap: '1 micros' } },
     webhooks,
@@ -301,6 +302,65 @@ describe('a warning', () => {
     const own = await ask(`${gateway.url}/api/v1/events`, { method: 'GET', key });
     assert.deepEqual(own.json.events.find(({ event }) => event === 'shadow').data, { limit: 'trial' });
     assert.equal((await gateway.ledger({ kind: 'refusal' })).length, 0);
+  });
+});
+
+describe('warnings of one settlement', () => {
+  const SENDS_EACH = 4; // at once to one receiver
+  let gateway, receiver, warnings;
+  const subjects = {
+    account: '', account_model: 'gpt-live', gateway: '', group: 'crew', key: /^key_\d+$/, model: 'gpt-live',
+    organisation: 'acme', plan: 'default', tag: 'team=red', thread_tree: /^thr_\d+$/, tier: 'premium',
+  };
+  before(async () => {
+    receiver = await Receiver.start();
+    receiver.together = SENDS_EACH; // so that what became of them comes together, too
+    const limits = Object.fromEntries(Object.keys(subjects).map((per) => [
+      per.replace('_', '-'),
+      { counts: 'requests', per, window: 'day', cap: 10, warn: [20], ...(per === 'tag' && { tag: 'team' }) },
+    ]));
+    gateway = await gatewayWith({ ops: hook(receiver, { events: ['warn'] }) }, limits, {
+      tags: { team: { header: 'x-team' } },
+      groups: { crew: { members: ['ann'], organisation: 'acme' } },
+    });
+    const key = gateway.member('ann', '--organisation', 'acme');
+    const headers = { 'x-team': 'red', 'x-tidegate-thread': 'one' };
+    for (let i = 0; i < 2; i++) {
+      const answer = await send(gateway, key, callOf('chat', 'gpt-live', { limit: 10 }), { headers });
+      assert.equal(answer.status, 200, answer.text);
+      await gateway.booked();
+    }
+  });
+  after(async () => {
+    await gateway?.stop();
+    await receiver?.stop();
+  });
+
+  test('are delivered at once, however many wait for one receiver', async () => {
+    const count = Object.keys(subjects).length;
+    await until('all were told', () => {
+      if (receiver.got.length > count - SENDS_EACH) {
+        receiver.together = 1;
+        receiver.answerAll();
+      }
+      return receiver.got.length === count;
+    }, 10_000);
+    await drained(gateway);
+    warnings = receiver.bodies('warn');
+    assert.equal(new Set(warnings.map(({ data }) => data.limit)).size, count);
+  });
+
+  test('each say whose limit it is', () => {
+    for (const { account, data } of warnings) {
+      const name = subjects[data.per];
+      if (name instanceof RegExp) {
+        assert.match(data.subject_name, name);
+      } else {
+        assert.equal(data.subject_name ?? '', name, data.per);
+      }
+      assert.equal(account ?? null, ['account', 'account_model', 'key', 'thread_tree'].includes(data.per) ? 'ann' : null);
+    }
+    assert.match(run(['events', '--control', gateway.control]).out, /\twarn\t.*\(tag team=red\)$/m);
   });
 });
 

@@ -1,307 +1,10 @@
-/* tests/sim/audit.c: what he has on record, and how he goes through a turn: verdicts in their order, each with the
- * rows it made; then whatever is left must have a reason too; then the meters are compared. */
+/* tests/sim/audit.c: how the auditor goes through a turn: verdicts in their order, each with the rows it made; then
+ * whatever is left must have a reason too; then the meters are compared. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "audit_priv.h"
-
-/* --- On record. */
-
-uint64_t
-audit_hash(uint64_t a, uint64_t b)
-{
-    struct rng rng = { a * UINT64_C(0x9e3779b97f4a7c15) ^ b };
-    return draw(&rng);
-}
-
-uint64_t
-audit_text_hash(const char *text)
-{
-    uint64_t hash = 1469598103934665603u;
-    for (; *text; text++) {
-        hash = (hash ^ (unsigned char)*text) * 1099511628211u;
-    }
-    return hash;
-}
-
-struct audit_account *
-audit_account(struct audit *audit, int64_t account_id)
-{
-    for (int i = 0; i < audit->account_count; i++) {
-        if (audit->accounts[i].account_id == account_id) {
-            return &audit->accounts[i];
-        }
-    }
-    return NULL;
-}
-
-struct audit_key *
-audit_key(struct audit *audit, int64_t key_id)
-{
-    for (int i = audit->key_count; i-- > 0;) {
-        if (audit->keys[i].key_id == key_id) {
-            return &audit->keys[i];
-        }
-    }
-    return NULL;
-}
-
-static uint64_t
-thread_key(int64_t account_id, enum thread_kind kind, const char *sig)
-{
-    return audit_hash(audit_hash((uint64_t)account_id, (uint64_t)kind), audit_text_hash(sig));
-}
-
-struct audit_thread *
-audit_thread(struct audit *audit, int64_t account_id, enum thread_kind kind, const char *sig)
-{
-    return map_get(&audit->threads, thread_key(account_id, kind, sig));
-}
-
-struct audit_subject *
-audit_subject(struct audit *audit, int64_t subject_id)
-{
-    return map_get(&audit->subjects, (uint64_t)subject_id);
-}
-
-static uint64_t
-subject_key(enum subject_kind kind, int64_t account_id, const char *name)
-{
-    return audit_hash(audit_hash((uint64_t)kind + 77, (uint64_t)account_id), audit_text_hash(name));
-}
-
-struct audit_subject *
-audit_subject_named(struct audit *audit, enum subject_kind kind, int64_t account_id, const char *name)
-{
-    return map_get(&audit->subject_names, subject_key(kind, account_id, name));
-}
-
-struct audit_hold *
-audit_hold(struct audit *audit, int64_t hold_id)
-{
-    return map_get(&audit->holds, (uint64_t)hold_id);
-}
-
-struct audit_limit *
-audit_limit_of(struct audit *audit, int64_t limit_id)
-{
-    return map_get(&audit->limits, (uint64_t)limit_id);
-}
-
-int64_t
-audit_set_of(struct audit *audit, int64_t limit_id)
-{
-    const struct audit_limit *limit = audit_limit_of(audit, limit_id);
-    return limit ? limit->set_id : 0;
-}
-
-struct audit_meter *
-audit_meter(struct audit_subject *subject, int64_t limit_id, int64_t window_ms, bool make)
-{
-    for (struct audit_meter *meter = subject->meters; meter; meter = meter->next) {
-        if (meter->limit_id == limit_id && meter->window_ms == window_ms) {
-            return meter;
-        }
-    }
-    if (!make) {
-        return NULL;
-    }
-    struct audit_meter *meter = calloc(1, sizeof *meter);
-    check(meter);
-    meter->limit_id = limit_id;
-    meter->window_ms = window_ms;
-    meter->next = subject->meters;
-    subject->meters = meter;
-    return meter;
-}
-
-struct audit_meter *
-audit_meter_any(struct audit_subject *subject, int64_t limit_id)
-{
-    for (struct audit_meter *meter = subject->meters; meter; meter = meter->next) {
-        if (meter->limit_id == limit_id) {
-            return meter;
-        }
-    }
-    return NULL;
-}
-
-/* No number is given twice, whatever crashes in between. */
-void
-audit_id(struct audit *audit, int64_t id, const char *what)
-{
-    static char given;
-    if (id <= 0 || map_get(&audit->ids, (uint64_t)id)) {
-        broken(audit->world, "the number %lld of a %s was given before", (long long)id, what);
-    }
-    check(map_put(&audit->ids, (uint64_t)id, &given));
-}
-
-/* The first of its kind in this turn that nobody has explained yet, and that the engine knows of. */
-struct write *
-audit_write(struct audit *audit, enum write_kind kind, int64_t id)
-{
-    struct writes *writes = &audit->node->writes;
-    for (int i = 0; i < writes->committed; i++) {
-        struct write *write = &writes->items[i];
-        if (write->kind == kind && write->id == id && write->told && !write->matched) {
-            write->matched = true;
-            return write;
-        }
-    }
-    return NULL;
-}
-
-/* --- Rows as they come, before any verdict is looked at. */
-
-static void
-take_account(struct audit *audit, const struct account_row *row, bool told)
-{
-    struct audit_account *account = audit_account(audit, row->account_id);
-    if (!account) {
-        check(audit->account_count < AUDIT_ACCOUNTS);
-        audit_id(audit, row->account_id, "account");
-        account = &audit->accounts[audit->account_count++];
-        account->account_id = row->account_id;
-        memcpy(account->name, row->name, sizeof account->name);
-        memcpy(account->organisation, row->organisation, sizeof account->organisation);
-        told = false;
-    }
-    if (!told) { /* else the events say so, in their order */
-        memcpy(account->plan, row->plan, sizeof account->plan);
-        audit->rebase_turn = audit->turn;
-        account->banned = row->state == ACCOUNT_BANNED;
-        audit_rebase(audit);
-    }
-}
-
-static void
-take_key(struct audit *audit, const struct key_row *row, bool told)
-{
-    struct audit_key *key = audit_key(audit, row->key_id);
-    if (!key) {
-        check(audit->key_count < AUDIT_KEYS);
-        audit_id(audit, row->key_id, "key");
-        key = &audit->keys[audit->key_count++];
-        *key = (struct audit_key){ .key_id = row->key_id,
-            .account_id = row->account_id,
-            .expires_ms = row->expires_ms,
-            .role = row->role,
-            .thread_required = row->thread_required };
-        memcpy(key->may_act_for, row->may_act_for, sizeof key->may_act_for);
-    }
-    if (!told) {
-        key->revoked = row->revoked;
-    }
-}
-
-/* That of the gateway and those of groups are made for a configuration, others for a part of a hold or for a
- * cap that is set. */
-static void
-take_subject(struct audit *audit, const struct subject_row *row)
-{
-    struct audit_subject *subject = audit_subject(audit, row->subject_id);
-    for (int32_t i = 0; i < row->set_count; i++) {
-        struct audit_limit *limit = audit_limit_of(audit, row->sets[i].set_id);
-        if (limit) {
-            limit->was_set = true;
-        }
-    }
-    if (subject) {
-        if (row->version <= subject->row.version) {
-            broken(audit->world, "subject %lld goes back to version %lld", (long long)row->subject_id,
-                (long long)row->version);
-        }
-        subject->row = *row;
-        audit_rebase(audit);
-        return;
-    }
-    audit_id(audit, row->subject_id, "subject");
-    subject = calloc(1, sizeof *subject);
-    check(subject);
-    subject->row = *row;
-    subject->new_here = row->kind != SUBJECT_GATEWAY && row->kind != SUBJECT_GROUP && row->set_count == 0;
-    subject->born_turn = audit->turn;
-    subject->new_tree = row->kind == SUBJECT_TREE && row->set_count > 0;
-    if (audit_subject_named(audit, row->kind, row->account_id, row->name)) {
-        broken(audit->world, "subject %lld is there twice", (long long)row->subject_id);
-    }
-    check(map_put(&audit->subjects, (uint64_t)row->subject_id, subject));
-    check(map_put(&audit->subject_names, subject_key(row->kind, row->account_id, row->name), subject));
-}
-
-static void
-take_thread(struct audit *audit, const struct thread_row *row)
-{
-    struct audit_thread *thread = audit_thread(audit, row->account_id, row->kind, row->sig_hash);
-    if (!thread) {
-        audit_id(audit, row->thread_id, "thread");
-        thread = calloc(1, sizeof *thread);
-        check(thread && map_put(&audit->threads, thread_key(row->account_id, row->kind, row->sig_hash), thread));
-        *thread = (struct audit_thread){ row->thread_id, row->account_id, row->root_id, row->last_ms, row->kind, "" };
-        memcpy(thread->sig, row->sig_hash, sizeof thread->sig);
-    }
-    if (thread->thread_id != row->thread_id || thread->root_id != row->root_id || row->last_ms < thread->last_ms) {
-        broken(audit->world, "thread %lld became another one, or time goes back for it", (long long)row->thread_id);
-    }
-    thread->last_ms = row->last_ms;
-}
-
-static void
-take_ledger(struct audit *audit, const struct ledger_row *row)
-{
-    audit_id(audit, row->id, "row of the ledger");
-    audit->ledger_rows++;
-    audit->ledger_micros += row->cost_micros;
-    coverage.ledger[row->kind]++;
-    if (row->kind == LEDGER_REFUSAL || row->kind == LEDGER_SHADOW) {
-        return; /* written when there was a commit for it */
-    }
-    int64_t *last_ms = &audit->ledger_ms[audit->node->index];
-    if (row->at_ms < *last_ms) {
-        broken(audit->world, "time goes back on the ledger: row %lld is %lld ms before the last",
-            (long long)row->id, (long long)(*last_ms - row->at_ms));
-    }
-    *last_ms = row->at_ms;
-}
-
-/* A limit that gets another name keeps its number. */
-static struct audit_limit *
-take_limit(struct audit *audit, int64_t limit_id)
-{
-    struct audit_limit *limit = audit_limit_of(audit, limit_id);
-    if (!limit) {
-        audit_id(audit, limit_id, "limit");
-        limit = calloc(1, sizeof *limit);
-        check(limit && map_put(&audit->limits, (uint64_t)limit_id, limit));
-        limit->limit_id = limit_id;
-    }
-    return limit;
-}
-
-/* What is new is known at once; threads that are new are told apart from those that moved. */
-static void
-take_rows(struct audit *audit)
-{
-    struct writes *writes = &audit->node->writes;
-    for (int i = 0; i < writes->committed; i++) {
-        struct write *write = &writes->items[i];
-        switch (write->kind) {
-        case WRITE_ACCOUNT: take_account(audit, &write->row.account, write->told); break;
-        case WRITE_KEY: take_key(audit, &write->row.key, write->told); break;
-        case WRITE_SUBJECT: take_subject(audit, &write->row.subject); break;
-        case WRITE_LEDGER:
-            take_ledger(audit, &write->row.ledger);
-            if (write->row.ledger.kind == LEDGER_WARN) {
-                audit_warn(audit, write);
-            }
-            break;
-        case WRITE_LIMIT: (void)take_limit(audit, write->id); break;
-        default: break;
-        }
-    }
-}
 
 /* --- Verdicts, in their order. */
 
@@ -338,13 +41,13 @@ adjust_done(struct audit *audit, const struct admin_event *admin, const struct v
     for (int i = 0; i < writes->committed; i++) {
         struct write *write = &writes->items[i];
         if (write->kind == WRITE_LEDGER && write->told && !write->matched && write->row.ledger.kind == LEDGER_ADJUST
-            && write->row.ledger.hold_id == 0 && write->about.subject_id == verdict->new_id && write->about.delta == admin->adjust.delta) {
+            && write->row.ledger.hold_id == 0 && write->about.subject_id == verdict->new_id_2 && write->about.delta == admin->adjust.delta) {
             write->matched = true;
             audit_adjust(audit, write);
             return;
         }
     }
-    broken(audit->world, "subject %lld was corrected by %lld, and the ledger does not say so", (long long)verdict->new_id,
+    broken(audit->world, "subject %lld was corrected by %lld, and the ledger does not say so", (long long)verdict->new_id_2,
         (long long)admin->adjust.delta);
 }
 
@@ -453,6 +156,9 @@ static void
 look_at(struct audit *audit, const struct verdict *verdict)
 {
     const struct sim_call *call = client_of(audit->world, verdict);
+    if (client_gave_up(audit->world, verdict)) {
+        return;
+    }
     if (!call || call->event.kind != verdict->event) {
         broken(audit->world, "a verdict that nobody waits for: slot %u", verdict->reply.slot);
     }
@@ -561,6 +267,7 @@ unasked(struct audit *audit, struct write *write)
             broken(audit->world, "hold %lld was made for nobody", (long long)write->id);
         }
         audit_hold_made(audit, &write->row.hold, false);
+        audit_excuse(audit, &write->row.hold);
         break;
     case WRITE_HOLD:
         if (write->told || !hold) {
@@ -652,7 +359,7 @@ take_threads(struct audit *audit)
 {
     for (int i = 0; i < audit->node->writes.committed; i++) {
         if (audit->node->writes.items[i].kind == WRITE_THREAD) {
-            take_thread(audit, &audit->node->writes.items[i].row.thread);
+            audit_take_thread(audit, &audit->node->writes.items[i].row.thread);
         }
     }
 }
@@ -667,7 +374,7 @@ thread_of_verdict(struct audit *audit, const struct verdict *verdict)
     for (int i = 0; i < audit->node->writes.committed; i++) {
         const struct write *write = &audit->node->writes.items[i];
         if (write->kind == WRITE_THREAD && write->id == verdict->thread_id) {
-            take_thread(audit, &write->row.thread);
+            audit_take_thread(audit, &write->row.thread);
             return;
         }
     }
@@ -681,7 +388,7 @@ audit_turn(struct world *world, struct sim_node *node, const struct verdict *ver
     audit->turn++;
     audit->verdict_count = count;
     audit->caps_turn = caps_moved(audit, verdicts, count) ? audit->turn : audit->caps_turn;
-    take_rows(audit);
+    audit_take_rows(audit);
     take_given_back(audit);
     for (int i = 0; i < count; i++) {
         look_at(audit, &verdicts[i]);
@@ -693,6 +400,7 @@ audit_turn(struct world *world, struct sim_node *node, const struct verdict *ver
     audit_shadows_due(audit);
     compare_identities(audit);
     compare_meters(audit);
+    audit_sweep(audit); /* the last commit of a turn */
     writes_clear(&node->writes);
 }
 
@@ -730,12 +438,14 @@ audit_adopted(struct world *world, struct sim_adopted *adopted)
     struct audit *audit = world->audit;
     for (int i = 0; i < adopted->config.limit_count; i++) {
         const struct sim_limit *limit = &adopted->config.limits[i];
-        struct audit_limit *known = take_limit(audit, adopted->limit_ids[i]);
+        struct audit_limit *known = audit_take_limit(audit, adopted->limit_ids[i]);
         if (!known->name[0]) {
             known->means = sim_meaning(limit);
             memcpy(known->name, limit->name, sizeof known->name);
         }
-        const bool renamed = limit->was[0] && strcmp(limit->was, known->name) == 0;
+        /* Before, perhaps by one that died of it; its own row is not taken yet. */
+        const bool renamed = (limit->was[0] && (strcmp(limit->was, known->name) == 0 || strcmp(limit->was, known->stored) == 0))
+                             || strcmp(limit->name, known->stored) == 0;
         if (!sim_same_meaning(&known->means, limit) || (strcmp(known->name, limit->name) != 0 && !renamed)) {
             broken(world, "limit %s has the number of another one, %s", limit->name, known->name);
         }
@@ -746,6 +456,17 @@ audit_adopted(struct world *world, struct sim_adopted *adopted)
     audit->adopted_turn = audit->turn + 1;
     audit->rebase_turn = audit->turn + 1;
     audit_rebase(audit);
+}
+
+#define AHEAD_MS 100
+
+void
+audit_starts(struct world *world, const struct sim_node *node)
+{
+    int64_t *last_ms = &world->audit->ledger_ms[node->index];
+    if (world->node_count > 1) {
+        *last_ms = max_i64(*last_ms - AHEAD_MS, min_i64(*last_ms, world->time_ms));
+    }
 }
 
 void
@@ -871,6 +592,7 @@ audit_free(struct world *world)
     free_all(&audit->ids, false);
     free_all(&audit->warned, false);
     free_all(&audit->corrected, false);
+    free_all(&audit->swept, false);
     free_all(&audit->warned_at, true);
     free(audit);
     world->audit = NULL;

@@ -50,26 +50,6 @@ configured(const struct audit *audit, int64_t limit_id)
     return NULL;
 }
 
-/* The row of a call tells under which names it counted, so that a later one finds its way to their meters. */
-static bool
-is_named(struct audit *audit, const struct hold_row *hold, const struct hold_part *part, const struct sim_limit *limit)
-{
-    const struct sim_adopted *then = adopted_of(audit->world, hold->policy_ver);
-    const struct sim_adopted *now = &audit->world->adopted[audit->node->adopted];
-    for (int i = 0; i < now->config.limit_count; i++) {
-        if (now->limit_ids[i] == part->limit_id && now->since_ms[i] > hold->created_ms) {
-            return false; /* by the clock of the gateway that numbered it, a moment ahead, it is younger than the call */
-        }
-    }
-    for (int i = 0; then && i < then->config.limit_count; i++) {
-        const char *name = then->config.limits[i].name;
-        if (then->limit_ids[i] == part->limit_id) {
-            return strcmp(name, limit->name) == 0 || (limit->was[0] && strcmp(name, limit->was) == 0);
-        }
-    }
-    return false;
-}
-
 static bool
 was_told(const struct admin_adjust *adjust, const struct hold_part *part)
 {
@@ -105,37 +85,26 @@ move(struct audit *audit, struct audit_subject *subject, struct audit_meter *met
     slack->credit += slack != meter ? max_i64(0, -delta) : 0;
 }
 
-/* Whom a part counted for is known by name where its call would count for the same now. */
-static bool
-has_name(struct audit *audit, const struct audit_hold *hold, const struct audit_subject *subject)
-{
-    const struct subject_row *row = &subject->row;
-    const struct audit_account *account = audit_account(audit, hold->row.account_id);
-    switch (row->kind) {
-    case SUBJECT_TAG: return false;
-    case SUBJECT_PLAN: return strcmp(row->name, account->plan) == 0;
-    case SUBJECT_ORGANISATION:
-    case SUBJECT_ACCOUNT_ORGANISATION: return strcmp(row->name, account->organisation) == 0;
-    case SUBJECT_GROUP: return false; /* it may have left it */
-    default: return true;
-    }
-}
-
 /* In every window of money that it was charged to, and that is not forgotten. Returns how many meters moved. */
 static int
 move_parts(struct audit *audit, const struct audit_hold *hold, const struct write *write, const struct admin_adjust *adjust)
 {
-    const bool unclear = !adjust || audit->adopted_turn == audit->turn;
+    /* Limits were looked up by the configuration of when the call was read. */
+    const bool unclear = !adjust || audit->adopted_turn == audit->turn
+                         || audit->world->adopted[audit->node->adopted].at_ms >= adjust->read_ms;
     int count = 0;
     for (int32_t i = 0; i < hold->row.part_count; i++) {
         const struct hold_part *part = &hold->row.parts[i];
         const struct sim_limit *limit = configured(audit, part->limit_id);
         struct audit_subject *subject = audit_subject(audit, part->subject_id);
+        if (!subject) {
+            continue; /* it was swept: what moved there would be one too many */
+        }
         const bool last = audit_part_open(&hold->row, part);
         const bool sums = last && form_of(audit_means(audit, part->limit_id))->counts == COUNT_COST
                           && form_of(audit_means(audit, part->limit_id))->window != WINDOW_BUCKET;
-        const bool named = limit && sums && (!adjust || is_named(audit, &hold->row, part, limit));
-        if (named && adjust && !was_told(adjust, part)) {
+        const bool named = limit && sums; /* its row tells by which of the limits of a name it counted */
+        if (named && !unclear && !was_told(adjust, part)) {
             broken(audit->world, "the ledger does not tell that hold %lld counted for limit %s, subject %lld", (long long)hold->row.hold_id,
                 limit->name, (long long)part->subject_id);
         }
@@ -143,7 +112,8 @@ move_parts(struct audit *audit, const struct audit_hold *hold, const struct writ
         struct audit_meter *meter = sums ? audit_meter_late(audit, subject, part) : NULL;
         const bool over = sums && form_of(audit_means(audit, part->limit_id))->window == WINDOW_ROLLING
                           && window_is_over(audit_means(audit, part->limit_id), part->window_ms, now_ms);
-        const bool has = limit && has_moved(write, limit->name, part);
+        /* A call that came back to a provider counts a second time in the same meter: by its last part. */
+        const bool has = last && limit && has_moved(write, limit->name, part);
         /* One that nothing reads any more may have left its row earlier in this turn. */
         const bool may_stay = named && meter && !over;
         const bool due = unclear || (may_stay && !has && audit_may_leave(audit, subject, meter)) ? has && meter : may_stay;
@@ -157,7 +127,7 @@ move_parts(struct audit *audit, const struct audit_hold *hold, const struct writ
         if (due) {
             coverage.corrected_late += window_is_over(audit_means(audit, part->limit_id), part->window_ms, now_ms);
             move(audit, subject, meter, write->row.ledger.cost_micros);
-            if (!unclear && has_name(audit, hold, subject)) {
+            if (!unclear) {
                 audit_warn_corrected(audit, subject, meter, part->limit_id, write);
             }
             count++;

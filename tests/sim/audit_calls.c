@@ -66,8 +66,11 @@ which_id(const struct looked *at)
         if (issued->account_id != at->call->account_id) {
             return REASON_ID_UNKNOWN;
         }
-        for (int r = 0; r < at->model->route_count; r++) {
-            if (at->model->routes[r].provider == issued->provider) {
+        /* Who served it is on its hold: its client may not have heard that it went elsewhere. */
+        const struct audit_hold *hold = audit_hold(at->audit, issued->hold_id);
+        for (int r = 0; hold && r < at->model->route_count; r++) {
+            const char *served = hold->row.attempts[hold->row.attempt_count - 1].provider;
+            if (strcmp(sim_providers[at->model->routes[r].provider], served) == 0) {
                 return REASON_OK;
             }
         }
@@ -82,11 +85,25 @@ which_thread(const struct looked *at)
     if (at->key->thread_required && !at->call->thread_named) {
         return REASON_THREAD_REQUIRED;
     }
-    if (at->call->parent_hash[0]
-        && !audit_thread(at->audit, at->call->account_id, THREAD_NAMED, at->call->parent_hash)) {
+    if (!at->call->parent_hash[0]) {
+        return REASON_OK;
+    }
+    const struct audit_thread *parent =
+        audit_thread(at->audit, at->call->account_id, THREAD_NAMED, at->call->parent_hash);
+    const struct audit_thread *thread =
+        audit_thread(at->audit, at->call->account_id, at->call->thread_kind, at->call->thread_hash);
+    if (!parent) {
         return REASON_THREAD_PARENT;
     }
-    return REASON_OK;
+    if (!thread) {
+        return REASON_OK;
+    }
+    const bool leads = thread->root_id == thread->thread_id;
+    if (thread == parent || (leads && parent->root_id == thread->thread_id)) {
+        return REASON_THREAD_CYCLE;
+    }
+    const bool may_be = parent->root_id == thread->root_id && parent->created_ms <= thread->created_ms;
+    return may_be || leads || !at->call->thread_named ? REASON_OK : REASON_THREAD_MOVED;
 }
 
 /* What the call must be refused for before any limit is looked at; REASON_COUNT = cannot be told. */
@@ -303,22 +320,16 @@ check_asked_cap(const struct looked *at, const struct hold_row *hold, const stru
     }
 }
 
-/* What was charged beyond what the cap is by now, or without being asked, is no overshoot. */
 static void
-rebase_parts(const struct looked *at, const struct hold_row *hold)
+check_bounds(struct audit *audit, const struct hold_row *hold)
 {
-    struct audit *audit = at->audit;
     for (int32_t i = 0; i < hold->part_count; i++) {
         const struct hold_part *part = &hold->parts[i];
         struct audit_subject *subject = audit_subject(audit, part->subject_id);
         struct audit_meter *meter = audit_meter(subject, part->limit_id, part->window_ms, false);
-        if (!meter || part_rests(part)) {
-            continue;
+        if (meter && !part_rests(part)) {
+            audit_bound(audit, subject, meter);
         }
-        if (!part->enforced || part->mode == HOLD_MODE_NONE || audit_cap_now(audit, subject, part->limit_id) < part->cap) {
-            audit_allow(audit_slack_of(audit, subject, meter), part->held, 0);
-        }
-        audit_bound(audit, subject, meter);
     }
 }
 
@@ -421,7 +432,8 @@ call_allowed(const struct looked *at)
     audit_shadow(audit, at->call, at->model->name, verdict, at->shadows);
     audit->batch_turn = audit->turn;
     audit_hold_made(audit, hold, true);
-    rebase_parts(at, hold);
+    audit_excuse(audit, hold);
+    check_bounds(audit, hold);
 }
 
 /* --- Refused. */
@@ -445,10 +457,12 @@ cap_is_right(const struct looked *at, const struct refusal *refusal, int index, 
     struct wanted wanted[WANTED_MAX];
     const struct asker asker = asker_of(at, at->model->name, NULL, root_id);
     const int count = wanted_parts(at->audit, &asker, wanted);
+    /* Another gateway may have swept it since it was read, and made it anew: nothing was used of it. */
+    const bool went = refusal->used == 0 && refusal->held == 0 && !audit_subject(at->audit, refusal->subject_id);
     for (int i = 0; i < count; i++) {
         const struct audit_subject *subject =
             audit_subject_named(at->audit, wanted[i].kind, wanted[i].account_id, wanted[i].name);
-        const bool whose = refusal->subject_id == 0 || (subject && subject->row.subject_id == refusal->subject_id);
+        const bool whose = refusal->subject_id == 0 || went || (subject && subject->row.subject_id == refusal->subject_id);
         if (wanted[i].index == index && whose && wanted[i].cap == refusal->cap) {
             return true;
         }
@@ -645,6 +659,7 @@ audit_call(struct audit *audit, const struct sim_call *client, const struct verd
 {
     const struct call_event *call = &client->event.call;
     const enum reason reason = verdict->kind == VERDICT_ALLOWED ? REASON_OK : verdict->refusal.reason;
+    const struct sim_adopted *newest = audit->node->adopted < 0 ? NULL : &audit->world->adopted[audit->node->adopted];
     struct shadows shadows = { 0 };
     struct looked at = { .audit = audit,
         .shadows = &shadows,
@@ -656,7 +671,16 @@ audit_call(struct audit *audit, const struct sim_call *client, const struct verd
         .key = audit_key(audit, call->key_id),
         .model = &sim_models[client->model],
         .now_ms = audit->node->engine->core.now_ms };
+    if (verdict->kind == VERDICT_ANEW) {
+        if (at.adopted == newest) {
+            broken(audit->world, "a call is to ask again that asked under the newest configuration");
+        }
+        return;
+    }
     coverage.reasons[reason]++;
+    if (client->waited && verdict->kind == VERDICT_ALLOWED && at.adopted != newest) {
+        broken(audit->world, "call %lld has waited, and is allowed by a configuration of before", (long long)verdict->hold_id);
+    }
     if (reason == REASON_STORE_UNAVAILABLE || reason == REASON_DRAINING) {
         return;
     }

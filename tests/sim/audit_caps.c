@@ -206,12 +206,11 @@ is_for(const struct asker *asker, const struct sim_limit *limit)
     return limit->provider < 0 || !asker->provider || strcmp(sim_providers[limit->provider], asker->provider) == 0;
 }
 
-/* Of an account's money and tokens, where there are groups, what it spends in an organisation counts there, too. */
+/* Of an account's money and tokens, what it spends in an organisation counts there, too. */
 static void
 want_purse(const struct asker *asker, int index, const struct sim_limit *limit, struct wanted *wanted, int *count)
 {
-    if (form_of(limit)->per == PER_ACCOUNT && in_steps(limit) && asker->config->has_groups
-        && organisation_of(asker)[0]) {
+    if (form_of(limit)->per == PER_ACCOUNT && in_steps(limit) && organisation_of(asker)[0]) {
         want(wanted, count, index, SUBJECT_ACCOUNT_ORGANISATION, asker->account->account_id, organisation_of(asker));
     }
 }

@@ -178,6 +178,7 @@ audit_hold_made(struct audit *audit, const struct hold_row *row, bool claimed)
             audit_charge_bucket(audit, row, part, claimed, row->created_ms);
             continue;
         }
+        audit_rolling_charge(subject, part);
         struct audit_meter *meter = audit_meter(subject, part->limit_id, part->window_ms, true);
         meter->held += part->held;
         meter->bound += part->bound;
@@ -441,6 +442,20 @@ within_caps(struct audit *audit, const struct hold_row *row, const struct hold_r
         }
         if (!asked || audit_cap_now(audit, subject, part->limit_id) < part->cap) { /* or by a cap of before an edit */
             audit_allow(audit_slack_of(audit, subject, meter), max_i64(0, grew), 0);
+        }
+    }
+}
+
+void
+audit_excuse(struct audit *audit, const struct hold_row *row)
+{
+    for (int32_t i = 0; i < row->part_count; i++) {
+        const struct hold_part *part = &row->parts[i];
+        struct audit_subject *subject = audit_subject_of(audit, part);
+        struct audit_meter *meter = audit_meter(subject, part->limit_id, part->window_ms, false);
+        const bool excused = !part->enforced || part->mode == HOLD_MODE_NONE || audit_cap_now(audit, subject, part->limit_id) < part->cap;
+        if (meter && !part_rests(part) && excused) {
+            audit_allow(audit_slack_of(audit, subject, meter), part->held, 0);
         }
     }
 }

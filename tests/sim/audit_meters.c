@@ -176,12 +176,12 @@ audit_rebase(struct audit *audit)
         struct audit_subject *subject = value;
         for (struct audit_meter *meter = subject->meters; meter; meter = meter->next) {
             const struct sim_limit *limit = bounded(audit, meter);
-            const bool kept = limit && (form_of(limit)->window != WINDOW_ROLLING || meter->window_ms == SLACK_OF_ROLLING);
-            if (kept) {
+            struct audit_meter *slack = limit ? audit_slack_of(audit, subject, meter) : NULL;
+            if (slack) {
                 bool unclear = false;
                 const int64_t past = over(audit, subject, meter, limit, &unclear);
-                meter->slack = max_i64(meter->slack, past);
-                meter->excused = max_i64(meter->excused, past);
+                slack->slack = max_i64(slack->slack, past);
+                slack->excused = max_i64(slack->excused, past);
             }
         }
     }

@@ -16,14 +16,14 @@ struct audit_key {
     char may_act_for[NAME_MAX_BYTES + 1];
 };
 struct audit_thread {
-    int64_t thread_id, account_id, root_id, last_ms;
+    int64_t thread_id, account_id, root_id, created_ms, last_ms;
     enum thread_kind kind;
     char sig[HASH_HEX + 1];
 };
 struct audit_limit { /* what a number of a limit stands for */
     int64_t limit_id, set_id;
     struct sim_limit means;
-    char name[24];
+    char name[24], stored[24]; /* as who decides knows it; as it was written last, by one that died of it perhaps */
     bool was_set; /* people set caps under this number, of which no printed bound knows */
 };
 #define SLACK_OF_ROLLING (-1) /* window_ms of the meter that has a rolling window's slack, and nothing else */
@@ -68,7 +68,7 @@ struct shadow_due { /* a verdict of a limit that is only watched, of one minute 
     int64_t limit_id, life, turn; /* when it was given first, in which life of its gateway */
     int node;
     int64_t verdicts, rows;
-    char limit[SIM_NAME];
+    char limit[SIM_NAME], also[SIM_NAME]; /* its name, and that by which one that waited knows it */
 };
 #define AUDIT_ACCOUNTS 16
 struct audit_told { /* what is reported of an account's credentials, of the company's (0) */
@@ -84,6 +84,7 @@ struct audit {
     struct audit_key keys[AUDIT_KEYS];
     int key_count;
     struct map threads, subjects, subject_names, holds, limits, ids;
+    struct map swept;               /* threads that went, by what they are recognised by */
     int64_t open_holds, unclaimed_holds;
     int64_t ledger_rows, ledger_micros;
     int64_t ledger_ms[SIM_NODES];   /* time of the last row a gateway wrote */
@@ -114,6 +115,8 @@ struct audit_account *audit_account(struct audit *audit, int64_t account_id);
 struct audit_key *audit_key(struct audit *audit, int64_t key_id);
 struct audit_thread *audit_thread(struct audit *audit, int64_t account_id, enum thread_kind kind, const char *sig);
 struct audit_subject *audit_subject(struct audit *audit, int64_t subject_id);
+uint64_t audit_thread_key(int64_t account_id, enum thread_kind kind, const char *sig);
+uint64_t audit_subject_key(enum subject_kind kind, int64_t account_id, const char *name);
 struct audit_subject *audit_subject_named(
     struct audit *audit, enum subject_kind kind, int64_t account_id, const char *name);
 struct audit_hold *audit_hold(struct audit *audit, int64_t hold_id);
@@ -123,6 +126,10 @@ int64_t audit_set_of(struct audit *audit, int64_t limit_id);
 struct audit_meter *audit_meter(struct audit_subject *subject, int64_t limit_id, int64_t window_ms, bool make);
 /* Of a bucket: the only one. */
 struct audit_meter *audit_meter_any(struct audit_subject *subject, int64_t limit_id);
+/* What was committed in this turn, but for holds, threads and meters. */
+void audit_take_rows(struct audit *audit);
+void audit_take_thread(struct audit *audit, const struct thread_row *row);
+struct audit_limit *audit_take_limit(struct audit *audit, int64_t limit_id);
 void audit_id(struct audit *audit, int64_t id, const char *what);
 struct write *audit_write(struct audit *audit, enum write_kind kind, int64_t id);
 
@@ -192,6 +199,8 @@ void audit_stand(struct audit *audit, struct audit_subject *subject, const struc
 int64_t audit_rolling_wait(struct audit_subject *subject, int64_t limit_id, int64_t span_ms, int64_t cap, int64_t ask,
     int64_t now_ms);
 /* Of a rolling window: the stored meters are sums of what was charged up to each, after the one before. */
+/* Before a part begins to count in its window: an edge up to which all was given back moves to where it is. */
+void audit_rolling_charge(struct audit_subject *subject, const struct hold_part *part);
 void audit_rolling_row(struct audit *audit, struct audit_subject *subject, int64_t limit_id, const struct meter_row *row);
 bool window_is_over(const struct sim_limit *limit, int64_t window_ms, int64_t now_ms);
 
@@ -276,11 +285,18 @@ void audit_hold_gone(struct audit *audit, struct audit_hold *hold, bool refund, 
 void audit_hold_row(struct audit *audit, struct audit_hold *hold, const struct ledger_row *row);
 /* What happened to its buckets, and in which order, was told to nobody. */
 void audit_buckets_unclear(struct audit *audit, const struct audit_hold *hold);
+/* What a new hold was charged with beyond what its caps are by now, or without being asked, is no overshoot. */
+void audit_excuse(struct audit *audit, const struct hold_row *row);
 /* What its parts hold more than before may pass their caps. */
 void audit_raise(struct audit *audit, const struct hold_row *row, const struct hold_row *before);
 void audit_extend(struct audit *audit, const struct sim_call *call, const struct verdict *verdict);
 void audit_reroute(struct audit *audit, const struct sim_call *call, const struct verdict *verdict);
 void audit_settle(struct audit *audit, const struct sim_call *call, const struct verdict *verdict);
+
+/* --- audit_sweep.c: what went because nobody came back to it, at the end of a turn. */
+void audit_sweep(struct audit *audit);
+/* Somebody did come back: it begins anew. */
+void audit_came_back(struct audit *audit, const struct thread_row *row);
 
 /* --- audit_meters.c */
 /* What a meter counts, by its limit's number; NULL = none that is known. */

@@ -110,6 +110,7 @@ part_began(struct audit *audit, const struct hold_row *row, const struct hold_pa
         audit_charge_bucket(audit, row, part, claimed, event_ms);
         return;
     }
+    audit_rolling_charge(subject, part);
     struct audit_meter *meter = audit_meter(subject, part->limit_id, part->window_ms, true);
     meter->held += part->held;
     meter->bound += part->bound;

@@ -77,21 +77,36 @@ key_of(int64_t account_id, int64_t key_id, const char *model, enum reason reason
     return audit_hash(key, (uint64_t)minute_ms);
 }
 
+/* 2: its row is still to come; 1: it may have one more. */
+static int
+lacks(const struct audit *audit, const struct shadow_due *due)
+{
+    return due->rows == 0 && due->life == audit->node->life ? 2 : due->rows < due->verdicts;
+}
+
+/* Rows come in the order of their verdicts; repeats are of the newest. */
+static bool
+is_likelier(const struct audit *audit, const struct shadow_due *due, const struct shadow_due *than)
+{
+    const int by = lacks(audit, due) - lacks(audit, than);
+    return by != 0 ? by > 0 : lacks(audit, due) == 2 ? due->turn < than->turn : due->turn > than->turn;
+}
+
 /* A row knows the limit by the name it had, and that may be another limit's now. */
 static struct shadow_due *
 due_of(struct audit *audit, uint64_t key, int64_t limit_id, const char *limit)
 {
-    struct shadow_due *newest = NULL;
+    struct shadow_due *likeliest = NULL;
     for (int i = 0; i < SHADOWS_MAX; i++) {
         struct shadow_due *due = &audit->shadows[i];
-        const bool named = limit ? strcmp(due->limit, limit) == 0
+        const bool named = limit ? strcmp(due->limit, limit) == 0 || strcmp(due->also, limit) == 0
                                  : due->limit_id == limit_id && due->life == audit->node->life;
         if (due->verdicts > 0 && due->key == key && due->node == audit->node->index && named
-            && (!newest || due->turn > newest->turn)) {
-            newest = due;
+            && (!likeliest || is_likelier(audit, due, likeliest))) {
+            likeliest = due;
         }
     }
-    return newest;
+    return likeliest;
 }
 
 static void
@@ -104,6 +119,9 @@ expect_row(struct audit *audit, const struct call_event *call, const char *model
         due = &audit->shadows[audit->shadow_count++ % SHADOWS_MAX]; /* the oldest is long over */
         *due = (struct shadow_due){ .key = key, .limit_id = refusal->limit_id, .node = audit->node->index, .life = audit->node->life, .turn = audit->turn };
         slice_to_cstr(slice_str(refusal->limit_name), due->limit, sizeof due->limit);
+    }
+    if (strcmp(due->limit, refusal->limit_name) != 0) {
+        slice_to_cstr(slice_str(refusal->limit_name), due->also, sizeof due->also);
     }
     due->verdicts++;
 }

@@ -85,7 +85,19 @@ check_cap(struct audit *audit, const struct told_limit *about)
     }
 }
 
-/* A percentage is told once a window, and not before it is reached. A rolling window has no beginning. */
+/* A list may be edited: what is told is told for all that is below it. */
+static bool
+was_told_above(struct audit *audit, uint64_t limit, int64_t subject_id, int64_t window_ms, int64_t pct)
+{
+    bool told = false;
+    for (int i = 0; i < SIM_PERCENTAGES; i++) {
+        told = told || (sim_percentages[i] > pct && map_get(&audit->warned, key_of(limit, subject_id, window_ms, sim_percentages[i])));
+    }
+    return told;
+}
+
+/* A percentage is told once a window, not before it is reached, and not after a higher one. A rolling window has no
+ * beginning. */
 void
 audit_warn(struct audit *audit, const struct write *write)
 {
@@ -101,6 +113,11 @@ audit_warn(struct audit *audit, const struct write *write)
     }
     if (form_of(limit)->window != WINDOW_ROLLING && map_get(&audit->warned, key)) {
         broken(audit->world, "limit '%s' tells of %lld %% for subject %lld twice in one window", about->limit,
+            (long long)about->pct, (long long)about->subject_id);
+    }
+    if (form_of(limit)->window != WINDOW_ROLLING
+        && was_told_above(audit, (uint64_t)limit_id, about->subject_id, about->window_ms, about->pct)) {
+        broken(audit->world, "limit '%s' tells of %lld %% for subject %lld, and has told of more in that window", about->limit,
             (long long)about->pct, (long long)about->subject_id);
     }
     check_cap(audit, about);
@@ -127,7 +144,7 @@ was_told_as(struct audit *audit, const struct audit_subject *subject, const stru
 }
 
 static bool
-was_told(struct audit *audit, const struct audit_subject *subject, const struct audit_meter *meter, const struct sim_limit *limit,
+was_told_of(struct audit *audit, const struct audit_subject *subject, const struct audit_meter *meter, const struct sim_limit *limit,
     int64_t limit_id, int64_t pct, int64_t now_ms)
 {
     const struct world *world = audit->world;
@@ -141,6 +158,20 @@ was_told(struct audit *audit, const struct audit_subject *subject, const struct 
                 && was_told_as(audit, subject, meter, limit, adopted->config.limits[k].name, pct, now_ms)) {
                 return true;
             }
+        }
+    }
+    return false;
+}
+
+/* Of the percentage, or of a higher one. */
+static bool
+was_told(struct audit *audit, const struct audit_subject *subject, const struct audit_meter *meter, const struct sim_limit *limit,
+    int64_t limit_id, int64_t pct, int64_t now_ms)
+{
+    for (int i = 0; i < SIM_PERCENTAGES; i++) {
+        if (sim_percentages[i] >= pct && was_told_of(audit, subject, meter, limit, limit_id, sim_percentages[i], now_ms)) {
+            coverage.warn_above += sim_percentages[i] > pct && !was_told_of(audit, subject, meter, limit, limit_id, pct, now_ms);
+            return true;
         }
     }
     return false;

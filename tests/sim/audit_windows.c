@@ -253,6 +253,29 @@ keep_edges(struct audit_subject *subject, int64_t limit_id, const struct meter_r
     }
 }
 
+void
+audit_rolling_charge(struct audit_subject *subject, const struct hold_part *part)
+{
+    struct audit_edge *newest = NULL;
+    int64_t before_ms = INT64_MIN;
+    for (int i = 0; i < subject->edge_count; i++) {
+        struct audit_edge *edge = &subject->edges[i];
+        if (edge->limit_id == part->limit_id && (!newest || edge->window_ms > newest->window_ms)) {
+            before_ms = newest ? newest->window_ms : before_ms;
+            newest = edge;
+        } else if (edge->limit_id == part->limit_id) {
+            before_ms = max_i64(before_ms, edge->window_ms);
+        }
+    }
+    if (!newest || newest->window_ms >= part->window_ms) {
+        return;
+    }
+    const struct sums sums = sums_between(subject, part->limit_id, before_ms, newest->window_ms);
+    if (sums.settled == 0 && sums.held == 0 && sums.bound == 0) {
+        newest->window_ms = part->window_ms;
+    }
+}
+
 /* Without a limit that gateways decide by its meters mean nothing any more. */
 static bool
 is_configured(const struct audit *audit, int64_t limit_id)

@@ -37,6 +37,13 @@ client_of(struct world *world, const struct verdict *verdict)
     return call->state != CALL_NONE && call->generation == verdict->reply.generation ? call : NULL;
 }
 
+bool
+client_gave_up(const struct world *world, const struct verdict *verdict)
+{
+    const uint32_t slot = verdict->reply.slot;
+    return verdict->kind == VERDICT_REFUSED && world->gave_up[slot] == verdict->reply.generation;
+}
+
 void
 client_submit(struct world *world, struct sim_node *node, struct sim_call *call)
 {
@@ -64,9 +71,35 @@ note_missing(struct world *world, const struct sim_call *call, const struct refu
     world->missing.model = call->model;
 }
 
+/* It waits, and the configuration is another now. Whoever is there no more gives its place back. */
+static void
+client_asks_anew(struct world *world, struct sim_node *node, struct sim_call *call, const struct verdict *verdict)
+{
+    struct event left;
+    coverage.asked_anew++;
+    call->event.place = verdict->place;
+    call->event.call.policy_ver = world->adopted[node->adopted].version;
+    if (call->gone && !verdict_untaken(verdict, &left)) {
+        broken(world, "the place of a call that nobody waits for is not given back");
+    }
+    if (!engine_submit(node->engine, call->gone ? &left : &call->event)) {
+        broken(world, "the queue of gateway %d does not take an event", node->index);
+    }
+    if (call->gone) {
+        world->gave_up[verdict->reply.slot] = verdict->reply.generation;
+        call->state = CALL_NONE;
+    }
+    world->steps++;
+    coverage.events++;
+}
+
 static void
 call_hears(struct world *world, struct sim_node *node, struct sim_call *call, const struct verdict *verdict)
 {
+    if (verdict->kind == VERDICT_ANEW) {
+        client_asks_anew(world, node, call, verdict);
+        return;
+    }
     if (verdict->kind != VERDICT_ALLOWED) {
         note_missing(world, call, &verdict->refusal);
     }
@@ -114,10 +147,8 @@ settled(struct world *world, struct sim_node *node, struct sim_call *call, const
         client_booked(world, call->hold_id);
     }
     if (done && verdict->booked && call->issued && verdict->billed) {
-        const int model = call->model;
-        world->issued[world->issued_count++ % SIM_ISSUED] = (struct sim_issued){
-            call->issued, call->account_id, world->time_ms, sim_models[model].routes[call->route].provider
-        };
+        world->issued[world->issued_count++ % SIM_ISSUED] =
+            (struct sim_issued){ call->issued, call->account_id, world->time_ms, call->hold_id };
     }
     if (done && !call->twice && draw_chance(&world->rng, 300)) {
         call->twice = true;
@@ -158,6 +189,9 @@ void
 client_hears(struct world *world, struct sim_node *node, const struct verdict *verdict)
 {
     struct sim_call *call = client_of(world, verdict);
+    if (client_gave_up(world, verdict)) {
+        return;
+    }
     if (!call) {
         broken(world, "a verdict for nobody: slot %u, generation %u", verdict->reply.slot, verdict->reply.generation);
     }

@@ -98,7 +98,8 @@ wider(const struct limit_form *form, int64_t cap)
 {
     const bool of_one = form->per == PER_KEY || form->per == PER_THREAD_TREE || form->per == PER_ACCOUNT
                         || form->per == PER_ACCOUNT_MODEL;
-    return cap * (of_one ? 1 : 4) * (form->window == WINDOW_LIFETIME && form->per != PER_THREAD_TREE ? 4 : 1);
+    const int64_t of_all = form->per == PER_GATEWAY ? 4 : 2;
+    return cap * (of_one ? 1 : of_all) * (form->window == WINDOW_LIFETIME && form->per != PER_THREAD_TREE ? 3 : 1);
 }
 
 static int64_t
@@ -116,7 +117,8 @@ draw_cap(struct rng *rng, const struct limit_form *form)
     case COUNT_REPORTED: return draw_percentage(rng);
     case COUNT_TOKENS: return wider(form, 100 * draw_between(rng, draw_chance(rng, 200) ? 0 : 2, draw_chance(rng, 700) ? 400 : 15));
     case COUNT_IN_FLIGHT:
-        return form->per == PER_GATEWAY ? draw_between(rng, 4, 24) : draw_between(rng, draw_chance(rng, 500) ? 0 : 1, 8);
+        return form->per == PER_GATEWAY ? draw_between(rng, 4, 24)
+                                        : draw_between(rng, draw_chance(rng, 500) ? 0 : 1, draw_chance(rng, 5000) ? 2 : 8);
     default: return wider(form, draw_between(rng, 1, 20));
     }
 }
@@ -150,15 +152,17 @@ draw_plan_caps(struct rng *rng, const struct limit_form *form, struct sim_limit 
 static void
 draw_at_cap(struct rng *rng, struct sim_limit *limit)
 {
-    static const enum at_cap_kind kinds[] = { AT_CAP_REFUSE, AT_CAP_REFUSE, AT_CAP_QUEUE, AT_CAP_WARN, AT_CAP_SHADOW,
-        AT_CAP_DOWNGRADE, AT_CAP_DOWNGRADE, AT_CAP_REROUTE };
-    static const enum at_cap_kind reported[] = { AT_CAP_PAUSE, AT_CAP_PAUSE, AT_CAP_PAUSE, AT_CAP_REFUSE, AT_CAP_SHADOW,
-        AT_CAP_QUEUE, AT_CAP_DOWNGRADE, AT_CAP_REROUTE };
+    static const enum at_cap_kind kinds[] = { AT_CAP_REFUSE, AT_CAP_REFUSE, AT_CAP_QUEUE, AT_CAP_QUEUE, AT_CAP_WARN,
+        AT_CAP_SHADOW, AT_CAP_DOWNGRADE, AT_CAP_DOWNGRADE, AT_CAP_REROUTE, AT_CAP_REROUTE };
+    static const enum at_cap_kind reported[] = { AT_CAP_PAUSE, AT_CAP_PAUSE, AT_CAP_PAUSE, AT_CAP_REFUSE, AT_CAP_REFUSE,
+        AT_CAP_SHADOW, AT_CAP_QUEUE, AT_CAP_QUEUE, AT_CAP_DOWNGRADE, AT_CAP_REROUTE };
     _Static_assert(countof(kinds) == countof(reported), "drawn alike");
     const int64_t kind = draw_below(rng, countof(kinds));
-    const bool elsewhere = sim_forms[limit->form].counts == COUNT_IN_FLIGHT && draw_chance(rng, 1500);
+    const bool in_flight = sim_forms[limit->form].counts == COUNT_IN_FLIGHT;
+    const bool elsewhere = in_flight && draw_chance(rng, 1500);
+    const bool waits = in_flight && !elsewhere && draw_chance(rng, 1500);
     const bool is_reported = sim_forms[limit->form].counts == COUNT_REPORTED;
-    limit->at_cap = elsewhere ? AT_CAP_REROUTE : is_reported ? reported[kind] : kinds[kind];
+    limit->at_cap = elsewhere ? AT_CAP_REROUTE : waits ? AT_CAP_QUEUE : is_reported ? reported[kind] : kinds[kind];
     limit->substitute = -1;
     if (limit->at_cap == AT_CAP_QUEUE) {
         limit->queue_ms = draw_between(rng, 500, 9000);
@@ -180,19 +184,37 @@ draw_facts(struct rng *rng, struct sim_limit *limit)
     limit->max_age_ms = ages[draw_below(rng, countof(ages))];
 }
 
+const int64_t sim_percentages[SIM_PERCENTAGES] = { 50, 60, 80, 90, 100 };
+
+/* An edited list goes on where the one before it was. */
+static void
+draw_warn(struct rng *rng, const struct limit_form *form, int per_10000, struct sim_limit *limit)
+{
+    const bool adds_up = form->window != WINDOW_BUCKET && form->counts != COUNT_IN_FLIGHT && form->counts != COUNT_REPORTED;
+    if (adds_up) {
+        const int64_t first = draw_below(rng, 3);
+        limit->warn_count = draw_chance(rng, per_10000) ? (int)draw_between(rng, 1, SIM_WARNS) : 0;
+        limit->warn_pct[0] = (int32_t)sim_percentages[first];
+        limit->warn_pct[1] = (int32_t)sim_percentages[draw_between(rng, first + 1, SIM_PERCENTAGES - 1)];
+    }
+}
+
 /* What it counts, of whom, over which window. */
 static void
 draw_meaning(struct rng *rng, const struct sim_config *config, struct sim_limit *limit)
 {
     static const int64_t spans[] = { 2000, 10000, MINUTE_MS, HOUR_MS, 20 * HOUR_MS };
+    const int per_forms = (sim_form_count - SIM_FORMS_REPORTED) / PER_KIND_COUNT; /* the last of each: in flight */
+    const bool in_flight = draw_chance(rng, 400);
     int rolling = 0;
     for (int i = 0; i + 1 < config->limit_count; i++) {
         rolling += sim_forms[config->limits[i].form].window == WINDOW_ROLLING;
     }
-    const bool reported = draw_chance(rng, 900);
+    const bool reported = draw_chance(rng, 1400);
     do { /* as conf/ sees to: no more meters than a row has */
-        limit->form = (int)(reported ? sim_form_count - draw_between(rng, 1, SIM_FORMS_REPORTED)
-                                     : draw_below(rng, sim_form_count - SIM_FORMS_REPORTED));
+        limit->form = (int)(reported    ? sim_form_count - draw_between(rng, 1, SIM_FORMS_REPORTED)
+                            : in_flight ? draw_between(rng, 1, PER_KIND_COUNT) * per_forms - 1
+                                        : draw_below(rng, sim_form_count - SIM_FORMS_REPORTED));
     } while (rolling >= 2 && sim_forms[limit->form].window == WINDOW_ROLLING);
     const struct limit_form *form = &sim_forms[limit->form];
     const bool calendar = form->window == WINDOW_DAY || form->window == WINDOW_WEEK || form->window == WINDOW_MONTH;
@@ -204,12 +226,7 @@ draw_meaning(struct rng *rng, const struct sim_config *config, struct sim_limit 
     limit->provider = draw_chance(rng, 1800) ? (int)draw_below(rng, SIM_PROVIDERS) : -1;
     limit->tag = (int)draw_below(rng, SIM_TAGS);
     limit->weights = form->counts == COUNT_REQUESTS ? (int)draw_below(rng, SIM_WEIGHTS) : 0;
-    const bool adds_up = form->window != WINDOW_BUCKET && form->counts != COUNT_IN_FLIGHT && !reported;
-    if (adds_up && draw_chance(rng, 4000)) {
-        limit->warn_count = (int)draw_between(rng, 1, SIM_WARNS);
-        limit->warn_pct[0] = draw_chance(rng, 5000) ? 50 : 80;
-        limit->warn_pct[1] = draw_chance(rng, 5000) ? 90 : 100;
-    }
+    draw_warn(rng, form, 4000, limit);
     if (reported) {
         draw_facts(rng, limit);
     }
@@ -277,6 +294,14 @@ draw_groups(struct rng *rng, struct sim_config *config)
     }
 }
 
+/* How long threads are kept that nobody comes back to. */
+static int64_t
+draw_kept(struct rng *rng)
+{
+    static const int64_t kept_ms[] = { 0, 0, SECOND_MS, MINUTE_MS, HOUR_MS, 12 * HOUR_MS, 2 * DAY_MS, 5 * DAY_MS };
+    return kept_ms[draw_below(rng, countof(kept_ms))];
+}
+
 void
 config_draw(struct rng *rng, struct sim_config *config)
 {
@@ -288,12 +313,13 @@ config_draw(struct rng *rng, struct sim_config *config)
     config->unpriced = (enum unpriced_rule)draw_below(rng, 3);
     config->estimator = (enum estimator)draw_below(rng, 3);
     config->has_groups = draw_chance(rng, 7000);
+    config->threads_kept_ms = draw_kept(rng);
     draw_groups(rng, config);
     const int64_t count = draw_between(rng, 1, 7);
     for (int64_t i = 0; i < count; i++) {
         draw_limit(rng, config);
     }
-    if (draw_chance(rng, 3000)) {
+    if (draw_chance(rng, 5000)) {
         draw_parallel(rng, config);
     }
 }
@@ -337,6 +363,7 @@ config_edit(struct rng *rng, struct sim_config *config)
             if (form->counts == COUNT_REPORTED) {
                 draw_facts(rng, limit);
             }
+            draw_warn(rng, form, 8000, limit);
         }
     } else if (kind < 9) {
         config->price_scale = draw_between(rng, 1, 3);
@@ -344,6 +371,7 @@ config_edit(struct rng *rng, struct sim_config *config)
         config->orphans = config->orphans == ORPHAN_CHARGE ? ORPHAN_RELEASE : ORPHAN_CHARGE;
         config->unpriced = (enum unpriced_rule)draw_below(rng, 3);
         config->estimator = (enum estimator)draw_below(rng, 3);
+        config->threads_kept_ms = draw_kept(rng);
         draw_groups(rng, config);
     }
 }
@@ -467,8 +495,6 @@ sim_meaning(const struct sim_limit *limit)
         .weights = limit->weights,
         .mode = limit->mode,
         .at_cap = limit->at_cap,
-        .warn_count = limit->warn_count,
-        .warn_pct = { limit->warn_pct[0], limit->warn_pct[1] },
         .span_ms = limit->span_ms,
         .period_ms = limit->period_ms };
 }
@@ -479,8 +505,7 @@ sim_same_meaning(const struct sim_limit *left, const struct sim_limit *right)
     const struct sim_limit a = sim_meaning(left), b = sim_meaning(right);
     return a.form == b.form && a.zone == b.zone && a.model == b.model && a.tier == b.tier && a.provider == b.provider
            && a.tag == b.tag && a.weights == b.weights && a.mode == b.mode && a.at_cap == b.at_cap
-           && a.span_ms == b.span_ms && a.period_ms == b.period_ms && a.warn_count == b.warn_count
-           && a.warn_pct[0] == b.warn_pct[0] && a.warn_pct[1] == b.warn_pct[1];
+           && a.span_ms == b.span_ms && a.period_ms == b.period_ms;
 }
 
 /* A rate, and a window that providers report, are something else than a span of time. */
@@ -555,7 +580,7 @@ add_limit(struct policy *policy, const struct sim_limit *from)
     limit->warn_count = from->warn_count;
     memcpy(limit->warn_pct, from->warn_pct, sizeof from->warn_pct);
     snprintf(limit->fingerprint, sizeof limit->fingerprint, "%08x%08x%08x%08x%08x%08x%016llx", (unsigned)(m.form * 16 + m.zone),
-        (unsigned)((m.model + 1) * 16 + m.tier + 1), (unsigned)((m.provider + 1) * 16 + m.tag), (unsigned)(m.weights * 1000 + m.warn_count * 200 + m.warn_pct[0] + m.warn_pct[1] * 4000),
+        (unsigned)((m.model + 1) * 16 + m.tier + 1), (unsigned)((m.provider + 1) * 16 + m.tag), (unsigned)m.weights,
         (unsigned)m.mode * 16 + (unsigned)m.at_cap, (unsigned)m.period_ms, (unsigned long long)m.span_ms);
     snprintf(limit->thing, sizeof limit->thing, "%d/%d/%d/%d/%d/%d/%d/%lld", (int)form->counts, (int)form->per, m.model, m.tier,
         m.provider, m.tag, kind_of_span(&m), kind_of_span(&m) == 2 ? (long long)m.span_ms : 0LL);
@@ -609,6 +634,7 @@ config_policy(const struct sim_config *config)
     policy->min_answer_tokens = SIM_MIN_ANSWER;
     policy->orphans = config->orphans;
     policy->unpriced = config->unpriced;
+    policy->retention_threads_ms = config->threads_kept_ms;
     return policy;
 }
 

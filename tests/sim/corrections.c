@@ -6,23 +6,37 @@
 
 #include "sim.h"
 
+#define DEFS_MAX 1024
+
 struct booked {
     const struct sim_adopted *adopted;
     struct admin_adjust *adjust;
     const char *source;
-    int64_t hold_id, started_ms, cost_micros;
-    bool found, done_before;
+    const struct limit_defs *defs;
+    int64_t hold_id, cost_micros;
+    bool open, found, done_before;
 };
 
-/* By its name, or the one it had before; a limit that is younger than the call is another one. */
-static int64_t
-limit_of(const struct booked *call, const char *name)
+static struct limit_def_row def_rows[DEFS_MAX];
+
+static bool
+on_def(void *user, const struct limit_def_row *row)
 {
-    for (int i = 0; i < call->adopted->config.limit_count; i++) {
+    struct limit_defs *defs = user;
+    check(defs->count < DEFS_MAX);
+    def_rows[defs->count++] = *row;
+    return true;
+}
+
+/* By the name that it had then, which may have been another one's before and after. */
+static int64_t
+limit_of(const struct booked *call, const char *name, int64_t nth)
+{
+    const struct limit_def_row *def = limit_def_named(call->defs, slice_str(name), nth);
+    for (int i = 0; def && i < call->adopted->config.limit_count; i++) {
         const struct sim_limit *limit = &call->adopted->config.limits[i];
-        const bool named = strcmp(limit->name, name) == 0 || (limit->was[0] && strcmp(limit->was, name) == 0);
-        if (named && sim_forms[limit->form].counts == COUNT_COST && call->adopted->since_ms[i] <= call->started_ms) {
-            return call->adopted->limit_ids[i];
+        if (call->adopted->limit_ids[i] == def->limit_id && sim_forms[limit->form].counts == COUNT_COST) {
+            return def->limit_id;
         }
     }
     return 0;
@@ -36,7 +50,7 @@ take_parts(struct booked *call, struct slice inputs)
     char name[SIM_NAME];
     while (adjust->part_count < HOLD_PARTS_MAX && inputs_next(&rest, &item)) {
         inputs_limit(item, name);
-        const int64_t limit_id = limit_of(call, name);
+        const int64_t limit_id = limit_of(call, name, max_i64(1, inputs_number(item, "nth")));
         if (limit_id != 0 && inputs_number(item, "to") == 0) { /* else its last attempt was elsewhere */
             adjust->parts[adjust->part_count++] = (struct adjust_part){ .limit_id = limit_id,
                 .window_ms = inputs_number(item, "window"),
@@ -50,7 +64,7 @@ on_row(void *user, const struct ledger_row *row)
 {
     struct booked *call = user;
     struct admin_adjust *adjust = call->adjust;
-    if (row->hold_id != call->hold_id) {
+    if (row->hold_id != call->hold_id || call->open) {
         return true;
     }
     call->cost_micros += row->cost_micros;
@@ -67,24 +81,36 @@ on_row(void *user, const struct ledger_row *row)
         memcpy(adjust->model, row->model, sizeof adjust->model);
         memcpy(adjust->provider, row->provider, sizeof adjust->provider);
         memcpy(adjust->upstream_model, row->upstream_model, sizeof adjust->upstream_model);
-        call->started_ms = row->started_ms;
         take_parts(call, row->inputs);
     }
     call->found = true;
     return true;
 }
 
+static bool
+on_open(void *user, const struct hold_row *row)
+{
+    struct booked *call = user;
+    call->open = call->open || row->hold_id == call->hold_id;
+    return true;
+}
+
+/* Of one that runs the rows of earlier attempts do not tell all. */
 static void
 read_call(struct world *world, struct booked *call)
 {
     const struct ledger_filter filter = { .kind = -1, .limit = 1000, .id = call->hold_id };
     struct store_reader *reader = NULL;
     struct store_error error;
+    struct limit_defs defs = { .rows = def_rows };
+    call->defs = &defs;
     if (store_reader_open(world->base.real, &reader, &error) != STATUS_OK
+        || store_read_holds(reader, on_open, call) != STATUS_OK || store_read_limit_defs(reader, on_def, &defs) != STATUS_OK
         || store_read_ledger(reader, &filter, on_row, call) != STATUS_OK) {
         broken(world, "the ledger cannot be read: %s", reader ? store_reader_error(reader) : error.text);
     }
     store_reader_close(reader);
+    call->defs = NULL;
 }
 
 static int64_t
@@ -96,7 +122,7 @@ hold_drawn(struct world *world, const struct sim_node *node)
     if (draw_chance(&world->rng, 1500)) {
         return world->lost[draw_below(&world->rng, countof(world->lost))];
     }
-    const struct sim_call *open = draw_chance(&world->rng, 1000) ? client_open(world, (struct sim_node *)node) : NULL;
+    const struct sim_call *open = draw_chance(&world->rng, 2000) ? client_open(world, (struct sim_node *)node) : NULL;
     return open ? open->hold_id : world->booked[draw_below(&world->rng, countof(world->booked))];
 }
 
@@ -118,6 +144,7 @@ correct(struct world *world, struct sim_node *node, int64_t hold_id, bool second
     call->event.kind = EVENT_ADMIN;
     admin->verb = ADMIN_ADJUST;
     admin->adjust.hold_id = hold_id;
+    admin->adjust.read_ms = node_wall_ms(world, node);
     slice_to_cstr(slice_str(booked.source), admin->actor, sizeof admin->actor);
     read_call(world, &booked);
     if (second && !booked.found) { /* the control plane knows no such call */

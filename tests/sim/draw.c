@@ -71,7 +71,7 @@ draw_who(struct world *world, struct call_event *ask)
     if (draw_chance(rng, 60)) {
         ask->account_id = world->accounts[draw_below(rng, world->account_count)].account_id;
     } else if (draw_chance(rng, 20)) {
-        ask->key_id = 5; /* nobody's */
+        ask->key_id = SIM_NO_KEY;
     }
 }
 
@@ -89,8 +89,11 @@ draw_thread(struct world *world, struct call_event *ask)
         ask->thread_kind = THREAD_PROMPT_CACHE_KEY;
         ask->thread_named = false;
     }
-    if (number > base && draw_chance(rng, 3000)) {
-        hash_of(ask->parent_hash, 't', own + base + draw_below(rng, number - base));
+    const int64_t leads = number / 4 * 4; /* the first of four leads the others; the last is under the third */
+    if (number > leads && draw_chance(rng, 3000)) {
+        hash_of(ask->parent_hash, 't', own + (number == leads + 3 ? number - 1 : leads));
+    } else if (draw_chance(rng, 300)) { /* whatever it is under, or that is under it */
+        hash_of(ask->parent_hash, 't', own + base + draw_below(rng, SIM_THREADS));
     } else if (draw_chance(rng, 30)) {
         hash_of(ask->parent_hash, 't', own + 99999); /* was never there */
     }
@@ -287,7 +290,7 @@ fill_settle(struct world *world, struct sim_call *call, struct settle_event *set
         settle->usage = draw_usage(rng, call);
         settle->output_bytes = draw_chance(rng, 5000) ? settle->usage.output * 4 : 0;
     }
-    call->issued = draw_chance(rng, 1500) ? world->generations + INT64_C(1000) : 0;
+    call->issued = draw_chance(rng, 1500) ? ++world->issue_number : 0;
     if (call->issued) {
         hash_of(issued, 'i', call->issued);
         settle->issued = slice_of(issued, HASH_HEX);

@@ -206,6 +206,8 @@ leased_begin(struct store *store, const struct node_row *node)
     memcpy(own->jobs_before, common->jobs, sizeof common->jobs);
     own->job_count_before = common->job_count;
     entry->lease_until_ms = now_ms + store->lease_ms;
+    struct world *world = common->world;
+    world->high_water_ms = max_i64(max_i64(world->high_water_ms, node->high_water_ms), now_ms);
     store->now_ms = now_ms;
     store->lease_mono_ms = clock_mono_ms() + store->lease_ms;
     struct store *real = real_of(store);
@@ -413,6 +415,55 @@ PUT(reported_put, FAULT_REPORTED, WRITE_REPORTED, reported_row, , row->account_i
 PUT(hold_insert, FAULT_HOLD_NEW, WRITE_HOLD_NEW, hold_row, const, row->hold_id)
 PUT(hold_update, FAULT_HOLD, WRITE_HOLD, hold_row, const, row->hold_id)
 PUT(limit_def_put, FAULT_LIMIT, WRITE_LIMIT, limit_def_row, const, row->limit_id)
+PUT(thread_delete, FAULT_THREAD_GONE, WRITE_THREAD_GONE, thread_row, const, row->thread_id)
+PUT(subject_delete, FAULT_SUBJECT_GONE, WRITE_SUBJECT_GONE, subject_row, const, row->subject_id)
+PUT(meter_delete, FAULT_METER_GONE, WRITE_METER_GONE, meter_row, const, row->subject_id)
+
+/* As on a server: a gateway that goes by what it knew of a subject begins no meters for one that is gone. */
+static enum status
+faulty_meter_begin(struct store *store, struct meter_row *row)
+{
+    const struct need need = { .kind = NEED_SUBJECT_ID, .id = row->subject_id };
+    union need_row subject;
+    const bool shared_memory = !store->exclusive && !sim_store_of(store)->own;
+    if (shared_memory && row->version == 0 && !sim_store_of(store)->node->dead
+        && real_of(store)->rows->get(real_of(store), &need, &subject) == STATUS_NOT_FOUND) {
+        coverage.known_gone++;
+        return fail(store, STATUS_CONFLICT);
+    }
+    return faulty_meter_put(store, row);
+}
+
+/* --- The sweep looks. */
+
+static enum status
+faulty_threads_after(struct store *store, const struct thread_row *after, struct thread_row *rows, int32_t max, int32_t *count)
+{
+    const enum status status = fault_at(store, FAULT_SWEEP_THREADS);
+    return status == STATUS_OK ? real_of(store)->rows->threads_after(real_of(store), after, rows, max, count) : status;
+}
+
+static enum status
+faulty_tree_members(struct store *store, const int64_t *root_ids, int32_t root_count, store_member *found, void *user)
+{
+    const enum status status = fault_at(store, FAULT_SWEEP_MEMBERS);
+    return status == STATUS_OK ? real_of(store)->rows->tree_members(real_of(store), root_ids, root_count, found, user)
+                               : status;
+}
+
+static enum status
+faulty_meters_after(struct store *store, int64_t after_id, struct meter_mark *marks, int32_t max, int32_t *count)
+{
+    const enum status status = fault_at(store, FAULT_SWEEP_METERS);
+    return status == STATUS_OK ? real_of(store)->rows->meters_after(real_of(store), after_id, marks, max, count) : status;
+}
+
+static enum status
+faulty_hold_oldest(struct store *store, int64_t *created_ms)
+{
+    const enum status status = fault_at(store, FAULT_SWEEP_HOLD);
+    return status == STATUS_OK ? real_of(store)->rows->hold_oldest(real_of(store), created_ms) : status;
+}
 
 /* While its inputs are there. */
 static void
@@ -510,15 +561,15 @@ faulty_refusals_drop(struct store *store, int64_t before_ms, int32_t max)
 }
 
 static enum status
-faulty_kept_from(struct store *store, int64_t *kept_from_ms)
+faulty_mark(struct store *store, const char *name, int64_t *value)
 {
-    return real_of(store)->rows->kept_from(real_of(store), kept_from_ms);
+    return real_of(store)->rows->mark(real_of(store), name, value);
 }
 
 static enum status
-faulty_kept_from_put(struct store *store, int64_t kept_from_ms)
+faulty_mark_raise(struct store *store, const char *name, int64_t value)
 {
-    return real_of(store)->rows->kept_from_put(real_of(store), kept_from_ms);
+    return real_of(store)->rows->mark_raise(real_of(store), name, value);
 }
 
 static enum status
@@ -565,7 +616,7 @@ static const struct store_row_ops faulty_rows = {
     .identity_bump = faulty_identity_bump,
     .thread_put = faulty_thread_put,
     .subject_put = faulty_subject_put,
-    .meter_put = faulty_meter_put,
+    .meter_put = faulty_meter_begin,
     .reported_put = faulty_reported_put,
     .hold_insert = faulty_hold_insert,
     .hold_update = faulty_hold_update,
@@ -581,10 +632,17 @@ static const struct store_row_ops faulty_rows = {
     .ledger_drop = faulty_ledger_drop,
     .refusals_old = faulty_refusals_old,
     .refusals_drop = faulty_refusals_drop,
-    .kept_from = faulty_kept_from,
-    .kept_from_put = faulty_kept_from_put,
+    .mark = faulty_mark,
+    .mark_raise = faulty_mark_raise,
     .limit_def_at = faulty_limit_def_at,
     .limit_def_put = faulty_limit_def_put,
+    .thread_delete = faulty_thread_delete,
+    .subject_delete = faulty_subject_delete,
+    .meter_delete = faulty_meter_delete,
+    .threads_after = faulty_threads_after,
+    .tree_members = faulty_tree_members,
+    .meters_after = faulty_meters_after,
+    .hold_oldest = faulty_hold_oldest,
 };
 
 void

@@ -23,10 +23,10 @@ struct coverage coverage;
 
 /* A further store is a row. */
 const struct sim_kind sim_kinds[] = {
-    { "memory", "memory:", 1, 1500, false },
-    { "shared", "memory:", SIM_NODES, 1500, false },
-    { "sqlite", NULL, 1, 4000, false },
-    { "postgresql", NULL, SIM_NODES, 2000, true },
+    { "memory", "memory:", 1, 850, false },
+    { "shared", "memory:", SIM_NODES, 850, false },
+    { "sqlite", NULL, 1, 1000, false },
+    { "postgresql", NULL, SIM_NODES, 1000, true },
 };
 
 const struct sim_kind *
@@ -95,7 +95,7 @@ breaks_too(uint64_t seed, int64_t steps, uint32_t left_out)
 }
 
 static const char *const mask_words[SIM_MASK_COUNT] = { "faults of the store", "crashes", "edits of the configuration",
-    "bans and keys", "jumps of time", "other routes", "extensions", "pauses" };
+    "bans and keys", "jumps of time", "other routes", "extensions", "pauses", "sweeps" };
 
 /* With as few kinds of trouble as still break it, and no more events than it takes. */
 static void
@@ -312,6 +312,7 @@ tell_caps(void)
     cell("cap", "raised for a while", coverage.by_raise);
     cell("told", "a percentage of a cap", coverage.warned);
     cell("told", "a percentage that was due", coverage.warn_due);
+    cell("told", "a percentage below one that was told", coverage.warn_above);
     cell("told", "a correction", coverage.corrections);
     cell("bound", "a cap that is passed, within the number that is printed", coverage.printed);
     cell("shadow", "would have refused", coverage.shadow_refuses);
@@ -342,7 +343,7 @@ tell_reported(void)
 /* What a call can meet at the gate; the rest is the relay's. */
 static const enum reason reasons[] = { REASON_OK, REASON_KEY_INVALID, REASON_KEY_EXPIRED, REASON_KEY_REVOKED,
     REASON_KEY_ROLE, REASON_ACCOUNT_BANNED, REASON_MODEL_UNKNOWN, REASON_ID_UNKNOWN, REASON_THREAD_REQUIRED,
-    REASON_THREAD_PARENT, REASON_UNPRICED, REASON_CANNOT_BOUND, REASON_COST_SPENT, REASON_COST_HELD, REASON_TOKENS_SPENT,
+    REASON_THREAD_PARENT, REASON_THREAD_CYCLE, REASON_THREAD_MOVED, REASON_UNPRICED, REASON_CANNOT_BOUND, REASON_COST_SPENT, REASON_COST_HELD, REASON_TOKENS_SPENT,
     REASON_TOKENS_HELD, REASON_RATE, REASON_IN_FLIGHT, REASON_SESSION_THRESHOLD, REASON_WEEK_THRESHOLD, REASON_USAGE_UNKNOWN,
     REASON_ROUTES_COOLING, REASON_ROUTES_FAILING, REASON_ROUTES_EXHAUSTED, REASON_ID_ROUTE_COOLING,
     REASON_ID_ROUTE_GONE, REASON_OVERLOADED, REASON_STORE_UNAVAILABLE };
@@ -362,8 +363,14 @@ tell_rest(void)
     cell("settled", "twice", coverage.settled_twice);
     cell("settled", "at more than it held", coverage.settled_over);
     cell("settled", "without any usage", coverage.settled_untold);
+    printf("%s  stores whose own audit found nothing: %lld\n", told.tap ? "#" : "", (long long)coverage.books);
+    cell("swept", "a thread", coverage.swept_threads);
+    cell("swept", "a tree of several threads", coverage.swept_trees);
+    cell("swept", "a subject of which no window is open", coverage.swept_subjects);
+    cell("swept", "a thread that comes back", coverage.swept_again);
     cell("line", "allowed after a wait", coverage.allowed_in_line);
     cell("line", "refused after a wait", coverage.refused_in_line);
+    cell("line", "asked again under a new configuration", coverage.asked_anew);
     cell("crash", "with events that wait", coverage.crashes_queued);
     cell("crash", "at rest", coverage.crashes_idle);
     printf("%s  crashes with settlements that wait for the store %lld, with calls in a line %lld\n", told.tap ? "#" : "",
@@ -372,6 +379,8 @@ tell_rest(void)
         cell("shared", "a turn within another's", coverage.interleaved);
         cell("shared", "a lease that was over", coverage.fenced);
         cell("shared", "holds taken over", coverage.taken_over);
+        printf("%s  meters begun for a subject that another gateway had swept: %lld\n", told.tap ? "#" : "",
+            (long long)coverage.known_gone);
     }
     if (told.kind->server) {
         cell("server", "a connection that is cut", coverage.connections_cut);

@@ -1,6 +1,7 @@
 /* tests/sim/server.c: see the header. */
 #include "server.h"
 
+#include <inttypes.h>
 #include <libpq-fe.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -56,6 +57,17 @@ server_end(void)
         (void)server_does(sql);
     }
     schema[0] = '\0';
+}
+
+bool
+server_tell_time(int64_t high_water_ms)
+{
+    char sql[256];
+    snprintf(sql, sizeof sql,
+        "INSERT INTO %s.meta (name, value) VALUES ('high_water', '%" PRId64 "') "
+        "ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+        schema, high_water_ms);
+    return server_does(sql);
 }
 
 enum status

@@ -12,6 +12,9 @@ bool server_begin(char *url, size_t size);
 /* Removes it and all that is in it. */
 void server_end(void);
 
+/* The server's gateways have real time; whoever reads its tables from now on finds the world's. */
+bool server_tell_time(int64_t high_water_ms);
+
 /* A gateway's own connection: opened and with an epoch of the server's, whose lease real time does not end. */
 MUST_USE enum status server_open(const char *url, int number, struct store **store, struct node_row *node,
     struct store_error *error);

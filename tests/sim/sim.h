@@ -8,6 +8,7 @@
  *   config.c   configurations: every form of limit, edited                faulty.c  the store that fails on purpose
  *   audit*.c   the auditor                                                calendar.c his calendar
  *   clock.c    the clock door, of simulated time                          server.c  a real PostgreSQL below it
+ *   books.c    the store's own audit                                      faults.c  where it is to fail
  *
  * One thread. The same seed gives the same world, to the last byte of its ledger. */
 #pragma once
@@ -39,6 +40,7 @@ void clock_set(int64_t wall_ms, int64_t mono_ms);
 #define SIM_ORGANISATIONS 3 /* the first is none */
 #define SIM_TAGS       2
 #define SIM_WARNS      2
+#define SIM_PERCENTAGES 5
 #define SIM_FORMS_MAX  256
 #define SIM_FORMS_REPORTED 2 /* the last ones */
 #define SIM_MODELS     7
@@ -59,7 +61,7 @@ struct sim_limit {
     int64_t cap, plan_cap[SIM_PLANS], group_cap[SIM_GROUPS]; /* CAP_UNLIMITED, CAP_AS_DEFAULT */
     enum group_combine combine;
     int warn_count;
-    int32_t warn_pct[SIM_WARNS];
+    int32_t warn_pct[SIM_WARNS]; /* of sim_percentages */
     int64_t rate, period_ms, burst;
     enum fact_rule on_missing, on_stale; /* reported */
     int64_t max_age_ms;
@@ -79,13 +81,14 @@ struct sim_config {
     int64_t price_scale, held_wait_ms;
     enum orphan_rule orphans;
     enum unpriced_rule unpriced;
+    int64_t threads_kept_ms; /* that nobody comes back to; 0 = for ever */
 };
 /* The same as a gateway took it over. */
 struct sim_adopted {
     struct sim_config config;
     struct policy *policy; /* a reference, while calls may name it; else NULL */
     int64_t version;
-    int64_t limit_ids[SIM_LIMITS_MAX], set_ids[SIM_LIMITS_MAX], since_ms[SIM_LIMITS_MAX];
+    int64_t at_ms, limit_ids[SIM_LIMITS_MAX], set_ids[SIM_LIMITS_MAX];
     struct limit_bound bounds[SIM_LIMITS_MAX]; /* as explain-config prints them */
     int node;
 };
@@ -104,6 +107,7 @@ struct sim_model {
 };
 extern const struct sim_model sim_models[SIM_MODELS];
 extern const struct sim_price sim_prices[];
+extern const int64_t sim_percentages[SIM_PERCENTAGES]; /* of a cap that lists of warnings have, ascending */
 extern struct limit_form sim_forms[SIM_FORMS_MAX]; /* every count, subject and window that go together */
 extern int sim_form_count;
 void forms_make(void);
@@ -174,6 +178,10 @@ struct sim_report {
     X(FAULT_BEGIN_READ, "begin of a read")                                                         \
     X(FAULT_LOAD, "load of a row")                                                                 \
     X(FAULT_ORPHANS, "search for orphans")                                                         \
+    X(FAULT_SWEEP_HOLD, "sweep: search for the oldest hold")                                       \
+    X(FAULT_SWEEP_THREADS, "sweep: a page of threads")                                             \
+    X(FAULT_SWEEP_MEMBERS, "sweep: the threads of trees")                                          \
+    X(FAULT_SWEEP_METERS, "sweep: a page of meters")                                               \
     X(FAULT_ACCOUNT, "write of an account or a key")                                               \
     X(FAULT_THREAD, "write of a thread")                                                           \
     X(FAULT_SUBJECT, "write of a subject")                                                         \
@@ -186,6 +194,9 @@ struct sim_report {
     X(FAULT_REFUSAL, "write of a refusal")                                                         \
     X(FAULT_ISSUED, "write of an issued id")                                                       \
     X(FAULT_LIMIT, "write of a limit's definition")                                                \
+    X(FAULT_THREAD_GONE, "sweep of a thread")                                                      \
+    X(FAULT_SUBJECT_GONE, "sweep of a subject")                                                    \
+    X(FAULT_METER_GONE, "sweep of meters")                                                         \
     X(FAULT_IDENTITY, "bump of the identity version")                                              \
     X(FAULT_COMMIT, "commit, before the fact")                                                     \
     X(FAULT_COMMITTED, "commit, after the fact")
@@ -204,7 +215,8 @@ struct fault {
 
 enum write_kind {
     WRITE_ACCOUNT, WRITE_KEY, WRITE_THREAD, WRITE_SUBJECT, WRITE_METER, WRITE_REPORTED, WRITE_HOLD_NEW, WRITE_HOLD,
-    WRITE_HOLD_GONE, WRITE_LEDGER, WRITE_REFUSAL, WRITE_ISSUED, WRITE_LIMIT, WRITE_IDENTITY
+    WRITE_HOLD_GONE, WRITE_LEDGER, WRITE_REFUSAL, WRITE_ISSUED, WRITE_LIMIT, WRITE_IDENTITY, WRITE_THREAD_GONE,
+    WRITE_SUBJECT_GONE, WRITE_METER_GONE
 };
 /* What a row of the ledger says in its inputs: of a warning, of a correction. */
 #define SIM_NAME 24
@@ -283,6 +295,7 @@ void writes_free(struct writes *writes);
 /* --- Clients and operators (draw.c, clients.c). */
 #define SIM_ACCOUNTS_MAX 8
 #define SIM_KEYS_MAX     32
+#define SIM_NO_KEY       5 /* nobody's, and clients name it: no gateway lets it come so far */
 #define SIM_CALLS        40
 #define SIM_NODES        3
 #define SIM_ISSUED       16
@@ -345,7 +358,8 @@ struct world {
     struct rng rng;
     const struct sim_kind *kind;
     char folder[64], server_url[512];
-    int64_t time_ms, mono_ms, steps, steps_max;
+    int64_t time_ms, mono_ms, steps, steps_max, books_due;
+    int64_t high_water_ms; /* of the gateways that share a store */
     bool calm;             /* no more faults: everything comes to its end */
     uint32_t left_out;     /* enum sim_mask bits: kinds of actions that are not drawn */
     struct sim_base base;
@@ -359,12 +373,12 @@ struct world {
     struct sim_key keys[SIM_KEYS_MAX];
     int key_count;
     struct sim_call calls[SIM_CALLS];
+    uint32_t gave_up[SIM_CALLS]; /* generations of calls that gave up their place in a line */
     uint32_t generations;
     struct sim_issued {
-        int64_t number, account_id, at_ms;
-        int provider;
+        int64_t number, account_id, at_ms, hold_id;
     } issued[SIM_ISSUED]; /* ids that answers brought, as far as their settlements were heard of */
-    int64_t issued_count;
+    int64_t issued_count, issue_number;
     int64_t threads[SIM_ISSUED]; /* of calls that were allowed lately */
     struct { /* what a call that was refused for money would have needed; limit "": nothing yet */
         char limit[24];
@@ -391,8 +405,9 @@ enum sim_mask {
     LEAVE_REROUTES = 32,
     LEAVE_EXTENDS = 64,
     LEAVE_PAUSES = 128,
+    LEAVE_SWEEPS = 256,
 };
-#define SIM_MASK_COUNT 8
+#define SIM_MASK_COUNT 9
 
 /* Which store, and how many gateways share it. */
 struct sim_kind {
@@ -407,6 +422,7 @@ const struct sim_kind *kind_of(const char *name);
 
 void world_run(struct world *world);
 void world_free(struct world *world);
+void world_books(struct world *world); /* books.c: the store's own audit of it finds nothing */
 void world_sweep(const struct world *world); /* its files alone, when all else stays as it is */
 /* A gateway's turn; from within another's transaction too. */
 void node_turn(struct world *world, struct sim_node *node);
@@ -414,6 +430,11 @@ int64_t node_wall_ms(const struct world *world, const struct sim_node *node);
 void node_open(struct world *world, struct sim_node *node);
 void node_kill(struct world *world, struct sim_node *node);
 void node_adopt(struct world *world, struct sim_node *node);
+/* faults.c: within a start, or while a configuration is taken over; anywhere; within a sweep whose step is due. */
+void arm_start(struct world *world, struct sim_node *node);
+void arm_fault(struct world *world, struct sim_node *node, bool kills);
+void arm_sweep(struct world *world, struct sim_node *node);
+bool sweeps_now(const struct world *world, const struct sim_node *node);
 struct sim_adopted *adopted_of(struct world *world, int64_t version);
 
 void clients_act(struct world *world, struct sim_node *node);
@@ -423,6 +444,8 @@ bool clients_idle(const struct world *world);
 void clients_lose(struct world *world, struct sim_node *node); /* those of a dead gateway */
 void client_hears(struct world *world, struct sim_node *node, const struct verdict *verdict);
 struct sim_call *client_of(struct world *world, const struct verdict *verdict);
+/* It left its line, and its time was over before it was heard. */
+bool client_gave_up(const struct world *world, const struct verdict *verdict);
 void client_submit(struct world *world, struct sim_node *node, struct sim_call *call);
 struct sim_call *client_new(struct world *world, struct sim_node *node, enum call_state state);
 struct sim_call *client_open(struct world *world, struct sim_node *node); /* one of its open calls, or NULL */
@@ -464,7 +487,7 @@ enum reported_cell { REPORTED_CELLS(CELL_ENUM) REPORTED_CELL_COUNT };
 struct coverage {
     int64_t reported[REPORTED_CELL_COUNT];
     int64_t printed, printed_max, printed_at_max; /* caps that were passed, and whose bound is a number */
-    int64_t shadow_admits, shadow_refuses, warn_due;
+    int64_t shadow_admits, shadow_refuses, warn_due, warn_above;
     int64_t corrected_open, corrected_orphans, corrected_late, corrected_up, corrected_down, corrected_twice, corrected_stale;
     int64_t events, turns, restarts, worlds;
     int64_t forms[COUNT_KIND_COUNT][WINDOW_KIND_COUNT][AT_CAP_KIND_COUNT][FORM_CELL_COUNT];
@@ -473,10 +496,12 @@ struct coverage {
     int64_t reasons[REASON_COUNT];
     int64_t faults[FAULT_POINT_COUNT], crashes[FAULT_POINT_COUNT];
     int64_t connections_cut, answers_cut;
+    int64_t books; /* stores whose audit found nothing */
+    int64_t swept_threads, swept_trees, swept_subjects, swept_again, known_gone; /* again: a thread that came back */
     int64_t crashes_idle, crashes_queued, crashes_parked, crashes_waiting, fenced, taken_over, interleaved;
     int64_t ledger[LEDGER_KIND_COUNT];
     int64_t entered, left; /* parts of limits on one provider, as a call went to another route */
-    int64_t settled_late, settled_twice, settled_over, settled_untold, refused_in_line, allowed_in_line, conflicts;
+    int64_t settled_late, settled_twice, settled_over, settled_untold, refused_in_line, allowed_in_line, asked_anew, conflicts;
     int64_t zone_turns[CALENDAR_ZONES];
     int64_t overshoot_max, bound_at_max; /* of a cap of money, micro-USD */
 };
@@ -500,4 +525,6 @@ void audit_end(struct world *world);
 /* Fewer configurations may be named than before: caps may be lower. */
 void audit_caps_moved(struct world *world);
 /* Of this gateway's life before: a start has closed them all. */
+/* It begins: of a shared store by the time of that, a few ms behind what its clock made of it before. */
+void audit_starts(struct world *world, const struct sim_node *node);
 void audit_started(struct world *world, struct sim_node *node);

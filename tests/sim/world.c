@@ -10,6 +10,7 @@
 
 #define WORLD_BEGINS_MS INT64_C(1798700000000) /* December 2026 */
 #define VERDICTS_MAX    1024
+#define WORLD_BOOKS_STEPS 300
 
 int64_t
 node_wall_ms(const struct world *world, const struct sim_node *node)
@@ -39,16 +40,24 @@ adopted_new(struct world *world, struct sim_node *node, struct policy *policy)
     return adopted;
 }
 
+static struct policy *
+policy_of(const struct world *world)
+{
+    struct policy *policy = config_policy(&world->config);
+    policy->retention_threads_ms = world->left_out & LEAVE_SWEEPS ? 0 : policy->retention_threads_ms;
+    return policy;
+}
+
 /* The gateway decides by it: it has its version and its limits their ids. */
 static void
 adopted_done(struct world *world, struct sim_node *node)
 {
     struct sim_adopted *adopted = &world->adopted[world->adopted_count];
     adopted->version = adopted->policy->version;
+    adopted->at_ms = node_wall_ms(world, node);
     for (int i = 0; i < adopted->config.limit_count; i++) {
         adopted->limit_ids[i] = adopted->policy->limits[i].limit_id;
         adopted->set_ids[i] = adopted->policy->limits[i].set_id;
-        adopted->since_ms[i] = adopted->policy->limits[i].since_ms;
         bounds_of_limit(adopted->policy, i, &adopted->bounds[i]);
     }
     for (int i = 0; i < world->adopted_count; i++) { /* calls go on naming the one before, no older one */
@@ -74,26 +83,6 @@ forget_policies(struct world *world, const struct sim_node *node)
     audit_caps_moved(world);
 }
 
-/* Within a start, or while a configuration is taken over. */
-static void
-arm_start(struct world *world, struct sim_node *node)
-{
-    static const enum fault_point points[] = { FAULT_START, FAULT_BEGIN, FAULT_BEGIN_READ, FAULT_ORPHANS, FAULT_LIMIT, FAULT_LIMIT,
-        FAULT_LOAD, FAULT_LEDGER, FAULT_HOLD_GONE, FAULT_METER, FAULT_COMMIT };
-    struct rng *rng = &world->rng;
-    if (world->calm || world->left_out & LEAVE_FAULTS || !draw_chance(rng, 5000)) {
-        return;
-    }
-    node->fault = (struct fault){ .armed = true,
-        .kills = !(world->left_out & LEAVE_CRASHES) && draw_chance(rng, 6000),
-        .point = node->engine && draw_chance(rng, 6000) ? FAULT_LIMIT : points[draw_below(rng, countof(points))],
-        .passes = draw_chance(rng, 7000) ? 0 : (int)draw_below(rng, 5),
-        .times = 1,
-        .status = STATUS_IO };
-    history(world, "gateway %d: within its start, at %s%s", node->index, fault_words[node->fault.point],
-        node->fault.kills ? " it dies" : " comes 'io'");
-}
-
 /* In the turn that comes now. */
 void
 node_adopt(struct world *world, struct sim_node *node)
@@ -105,7 +94,7 @@ node_adopt(struct world *world, struct sim_node *node)
     if (!world->calm && !(world->left_out & LEAVE_FAULTS) && draw_chance(&world->rng, 4000)) {
         arm_start(world, node);
     }
-    struct policy *policy = config_policy(&world->config);
+    struct policy *policy = policy_of(world);
     adopted_new(world, node, policy);
     node->engine->change = (struct policy_change){
         .taken = true, .asked = true, .policy = policy_ref(policy), .error = &error
@@ -151,6 +140,7 @@ turn(struct world *world, struct sim_node *node)
     const bool goes_on = engine_step(node->engine);
     node->stepping = false;
     if (node->dead) {
+        adoption_ends(world, node); /* it may have decided by it before it died */
         node_kill(world, node);
         return false;
     }
@@ -231,8 +221,9 @@ node_open(struct world *world, struct sim_node *node)
     if (world->adopted_count == SIM_ADOPTED_MAX) {
         broken(world, "more configurations than the simulator keeps: make SIM_ADOPTED_MAX larger");
     }
-    struct policy *policy = config_policy(&world->config);
+    struct policy *policy = policy_of(world);
     adopted_new(world, node, policy);
+    audit_starts(world, node);
     const struct engine_options options = {
         .store = &node->store.base, .policy = policy_ref(policy), .loop_count = 1
     };
@@ -359,6 +350,7 @@ node_stop(struct world *world, struct sim_node *node)
         world->time_ms += 200;
         world->mono_ms += 200;
     }
+    node->fault.armed = false; /* a row that is refused was one of its own; for the next start see arm_start */
     if (node->engine) {
         engine_drop(node->engine);
         node->engine = NULL;
@@ -374,34 +366,6 @@ node_stop(struct world *world, struct sim_node *node)
 }
 
 /* --- What happens to gateways. */
-
-static void
-arm_fault(struct world *world, struct sim_node *node, bool kills)
-{
-    struct rng *rng = &world->rng;
-    static const enum status statuses[] = { STATUS_IO, STATUS_IO, STATUS_FULL, STATUS_CONFLICT, STATUS_INVALID };
-    struct fault fault = { .armed = true,
-        .kills = kills,
-        .point = (enum fault_point)draw_below(rng, FAULT_POINT_COUNT),
-        .passes = draw_chance(rng, 5000) ? 0 : (int)draw_below(rng, 6),
-        .times = draw_chance(rng, 7000) ? 1 : (int)draw_between(rng, 2, 12),
-        .status = statuses[draw_below(rng, countof(statuses))] };
-    const bool of_rows = fault.point >= FAULT_ACCOUNT && fault.point <= FAULT_IDENTITY;
-    if (!of_rows && fault.point != FAULT_LOAD && fault.status != STATUS_FULL) {
-        fault.status = STATUS_IO;
-    }
-    if (fault.point == FAULT_COMMITTED && !kills) {
-        fault.status = STATUS_UNCERTAIN;
-        fault.kills = world->node_count == 1; /* an embedded store is never in doubt of itself */
-        fault.times = 1;
-    }
-    if (fault.point == FAULT_COMMIT && draw_chance(rng, 3000)) {
-        fault.status = STATUS_CONFLICT;
-    }
-    node->fault = fault;
-    history(world, "gateway %d: at %s comes '%s'%s", node->index, fault_words[fault.point],
-        status_name(fault.status), fault.kills ? ", and it dies" : "");
-}
 
 /* An operator raises a cap to just what a call needs that was refused. */
 static bool
@@ -433,7 +397,10 @@ static void
 disturb(struct world *world, struct sim_node *node)
 {
     struct rng *rng = &world->rng;
-    if (!(world->left_out & LEAVE_FAULTS) && draw_chance(rng, 200)) {
+    if (!(world->left_out & LEAVE_FAULTS) && sweeps_now(world, node)
+        && draw_chance(rng, node->engine->sweep.walking ? 3000 : 500)) {
+        arm_sweep(world, node);
+    } else if (!(world->left_out & LEAVE_FAULTS) && draw_chance(rng, 200)) {
         arm_fault(world, node, false);
     } else if (!(world->left_out & LEAVE_CRASHES) && draw_chance(rng, 240)) {
         arm_fault(world, node, true);
@@ -470,12 +437,14 @@ to_an_edge(struct world *world)
     int zone = (int)draw_below(rng, CALENDAR_ZONES);
     enum window_kind window = windows[draw_below(rng, countof(windows))];
     const struct sim_config *config = &world->config;
-    const struct sim_limit *limit =
-        config->limit_count > 0 ? &config->limits[draw_below(rng, config->limit_count)] : NULL;
-    const enum window_kind own = limit ? sim_forms[limit->form].window : WINDOW_LIFETIME;
-    if (own == WINDOW_DAY || own == WINDOW_WEEK || own == WINDOW_MONTH) {
-        zone = limit->zone;
-        window = own;
+    for (int tries = 0; tries < 4 && config->limit_count > 0; tries++) {
+        const struct sim_limit *limit = &config->limits[draw_below(rng, config->limit_count)];
+        const enum window_kind own = sim_forms[limit->form].window;
+        if (own == WINDOW_DAY || own == WINDOW_WEEK || own == WINDOW_MONTH) {
+            zone = limit->zone;
+            window = own;
+            break;
+        }
     }
     const struct calendar_span span = calendar_window(zone, window, world->time_ms);
     coverage.zone_turns[zone]++;
@@ -513,7 +482,7 @@ pass_time(struct world *world)
     int64_t ms = draw_chance(rng, 3000) ? 0 : draw_below(rng, draw_chance(rng, 500) ? 4000 : 150);
     int64_t drift_ms = draw_chance(rng, 500) ? draw_between(rng, -3, 3) : 0;
     if (!(world->left_out & LEAVE_TIME)) {
-        ms = draw_chance(rng, 60)    ? to_an_edge(world)
+        ms = draw_chance(rng, 80)    ? to_an_edge(world)
              : draw_chance(rng, 60) ? to_an_end(world)
              : draw_chance(rng, 20) ? draw_below(rng, 3 * DAY_MS)
                                     : ms;
@@ -536,9 +505,20 @@ node_drawn(struct world *world)
     return node->engine && node->paused_until_ms <= world->time_ms ? node : NULL;
 }
 
+/* Calls are in flight, owners are dead, windows turn: the books agree at every commit. */
+static void
+look_at_books(struct world *world)
+{
+    if (world->steps >= world->books_due) {
+        world->books_due = world->steps + WORLD_BOOKS_STEPS;
+        world_books(world);
+    }
+}
+
 static void
 world_step(struct world *world)
 {
+    look_at_books(world);
     struct sim_node *node = node_drawn(world);
     if (!node) {
         world->time_ms += 50;
@@ -634,6 +614,7 @@ world_run(struct world *world)
     come_to_rest(world);
     start_anew(world);
     audit_end(world);
+    world_books(world);
     coverage.worlds++;
 }
 

@@ -69,6 +69,8 @@ STORE_GET(thread_find, thread,
 STORE_GET(subject_find, subject,
     (struct store * store, enum subject_kind kind, int64_t account_id, const char *name, struct subject_row *row),
     (store, NEED_SUBJECT, (int32_t)kind, account_id, name, &got))
+STORE_GET(subject_get, subject, (struct store * store, int64_t id, struct subject_row *row),
+    (store, NEED_SUBJECT_ID, 0, id, "", &got))
 STORE_GET(meter_get, meter, (struct store * store, int64_t id, struct meter_row *row),
     (store, NEED_METER, 0, id, "", &got))
 STORE_GET(reported_get, reported, (struct store * store, int64_t id, struct reported_row *row),

@@ -192,14 +192,14 @@ CREATE INDEX ledger_of_others ON ledger (hold_id) WHERE hold_id > id;
 
 CREATE TABLE refusal (
     account_id BIGINT NOT NULL,
+    minute_ms BIGINT NOT NULL,
+    ledger_id BIGINT NOT NULL,
     key_id BIGINT NOT NULL,
     model TEXT NOT NULL,
     limit_id BIGINT NOT NULL,
     reason TEXT NOT NULL,
-    minute_ms BIGINT NOT NULL,
     count BIGINT NOT NULL,
-    ledger_id BIGINT NOT NULL,
-    PRIMARY KEY (account_id, minute_ms, key_id, limit_id, model, reason)
+    PRIMARY KEY (account_id, minute_ms, ledger_id)
 );
 CREATE INDEX refusal_by_age ON refusal (minute_ms, ledger_id);
 
@@ -239,6 +239,9 @@ CREATE TABLE thread (
     version BIGINT NOT NULL,
     PRIMARY KEY (account_id, kind, sig_hash)
 );
+
+-- The few threads that were begun under another one: whole trees are swept.
+CREATE INDEX thread_of_tree ON thread (root_id) WHERE root_id <> thread_id;
 
 CREATE TABLE thread_day (
     account_id BIGINT NOT NULL,

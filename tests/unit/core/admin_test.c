@@ -279,6 +279,7 @@ a_correction(const struct gate *gate, int64_t hold_id, int64_t delta)
     struct admin_adjust *adjust = &event.admin.adjust;
     adjust->hold_id = hold_id;
     adjust->delta = delta;
+    adjust->read_ms = gate->now_ms;
     adjust->account_id = ACCOUNT;
     adjust->key_id = KEY;
     adjust->root_id = gate->bank.threads[0].root_id;
@@ -315,6 +316,7 @@ a_settled_call_is_corrected_where_it_was_charged(void **state)
     assert_int_equal(row->cost_micros, 30);
     assert_int_equal(row->hold_id, allowed.hold_id);
     assert_true(slice_find(row->inputs, SLICE("\"limits\":[{\"limit\":\"")) > 0);
+    assert_true(slice_find(row->inputs, SLICE("\"delta\":30,\"after\":130}")) > 0);
 
     struct event nothing = a_correction(gate, allowed.hold_id, 0);
     assert_int_equal(gate_decide(gate, &nothing).admin, ADMIN_INVALID);
@@ -322,9 +324,13 @@ a_settled_call_is_corrected_where_it_was_charged(void **state)
     const struct verdict next = gate_decide(gate, &call);
     assert_int_equal(next.kind, VERDICT_ALLOWED);
     correction.admin.adjust.delta = -30;
+    correction.admin.adjust.read_ms = gate->now_ms;
     assert_int_equal(gate_decide(gate, &correction).admin, ADMIN_STALE); /* it knows of none, and there is one */
     assert_int_equal(settled_of(gate, TREE), 130);
     correction.admin.adjust.after_count = 1;
+    correction.admin.adjust.read_ms = gate->now_ms - DAY_MS; /* receipts of then may be swept */
+    assert_int_equal(gate_decide(gate, &correction).admin, ADMIN_STALE);
+    correction.admin.adjust.read_ms = gate->now_ms;
     assert_int_equal(gate_decide(gate, &correction).admin, ADMIN_DONE);
     assert_int_equal(settled_of(gate, TREE), 100);
     assert_int_equal(settled_of(gate, DAY), 0); /* the new day's */
@@ -346,6 +352,112 @@ a_rate_of_money_has_nothing_to_correct(void **state)
     assert_int_equal(correction.admin.adjust.part_count, 1);
     assert_int_equal(gate_decide(gate, &correction).admin, ADMIN_DONE);
     assert_int_equal(settled_of(gate, rate->limit_id), level);
+}
+
+/* What ann has used of a limit, corrected step by step. */
+static void
+a_correction_of_use_is_judged_by_its_sum(void **state)
+{
+    static const struct {
+        const char *why;
+        int64_t limit_id;
+        int64_t delta;
+        bool credit; /* one is meant */
+        enum status_of_admin answer;
+        int64_t settled;
+    } rows[] = {
+        { "less than nothing, of what nobody used", DAY, -1, false, ADMIN_CREDIT, -1 },
+        { "the first that she used", DAY, 100, false, ADMIN_DONE, 100 },
+        { "more than that taken back", DAY, -101, false, ADMIN_CREDIT, 100 },
+        { "all of it", DAY, -100, false, ADMIN_DONE, 0 },
+        { "a credit that is meant", DAY, -40, true, ADMIN_DONE, -40 },
+        { "a deeper one that is not", DAY, -1, false, ADMIN_CREDIT, -40 },
+        { "up to where a credit is left", DAY, 15, false, ADMIN_DONE, -25 },
+        { "no change", DAY, 0, true, ADMIN_INVALID, -25 },
+        { "the most that a number says", DAY, MONEY_MICROS_MAX, false, ADMIN_DONE, MONEY_MICROS_MAX - 25 },
+        { "one beyond", DAY, 26, false, ADMIN_TOO_MUCH, MONEY_MICROS_MAX - 25 },
+        { "up to it", DAY, 25, false, ADMIN_DONE, MONEY_MICROS_MAX },
+        { "and back by all there is", DAY, -MONEY_MICROS_MAX, false, ADMIN_DONE, 0 },
+        { "the deepest credit", DAY, -MONEY_MICROS_MAX, true, ADMIN_DONE, -MONEY_MICROS_MAX },
+        { "one below, which is too much before it is a credit", DAY, -1, false, ADMIN_TOO_MUCH, -MONEY_MICROS_MAX },
+        { "more than any sum", DAY, MONEY_MICROS_MAX + 1, true, ADMIN_INVALID, -MONEY_MICROS_MAX },
+        { "what drains by itself", RATE, 1, false, ADMIN_INVALID, -1 },
+        { "of a limit per tree, of an account", TREE, 1, false, ADMIN_INVALID, -1 },
+    };
+    struct gate *gate = *state;
+    add_limits(gate);
+    for (size_t i = 0; i < countof(rows); i++) {
+        struct event event = an_admin(ADMIN_ADJUST, rows[i].limit_id, SUBJECT_ACCOUNT, "ann");
+        event.admin.adjust.delta = rows[i].delta;
+        event.admin.adjust.no_credit = !rows[i].credit;
+        const int ledger = gate->bank.ledger_count;
+        const struct verdict verdict = gate_decide(gate, &event);
+        const bool done = verdict.admin == ADMIN_DONE;
+        if (verdict.admin != rows[i].answer || settled_of(gate, rows[i].limit_id) != rows[i].settled) {
+            fail_msg("%s: %d, %lld", rows[i].why, (int)verdict.admin,
+                (long long)settled_of(gate, rows[i].limit_id));
+        }
+        assert_int_equal(gate->bank.ledger_count, ledger + done);
+        if (done) { /* it is told by its row, with what is used after it */
+            char after[64];
+            const struct ledger_row *row = &gate->bank.ledger[ledger];
+            (void)snprintf(after, sizeof after, ",\"after\":%lld}", (long long)rows[i].settled);
+            assert_int_equal(verdict.new_id, row->id);
+            assert_int_equal(row->cost_micros, rows[i].delta);
+            assert_true(slice_find(row->inputs, slice_str(after)) > 0);
+        }
+    }
+}
+
+/* The sum over all of it is told, not that of the moment that the correction is booked in. */
+static void
+what_is_told_of_a_rolling_window_is_its_sum(void **state)
+{
+    struct gate *gate = *state;
+    struct limit *limit = add_limit(gate->policy, "rolling", COUNT_COST, PER_ACCOUNT, WINDOW_ROLLING, 1000);
+    limit->span_ms = DAY_MS;
+    static const struct {
+        int64_t after_ms, delta, used;
+    } rows[] = { { 0, 50, 50 }, { HOUR_MS, 20, 70 }, { HOUR_MS, -10, 60 }, { DAY_MS, 5, 5 } };
+    for (size_t i = 0; i < countof(rows); i++) {
+        char after[64];
+        struct event event = an_admin(ADMIN_ADJUST, limit->limit_id, SUBJECT_ACCOUNT, "ann");
+        gate->now_ms += rows[i].after_ms;
+        event.admin.adjust.delta = rows[i].delta;
+        assert_int_equal(gate_decide(gate, &event).admin, ADMIN_DONE);
+        (void)snprintf(after, sizeof after, ",\"after\":%lld}", (long long)rows[i].used);
+        const struct ledger_row *row = &gate->bank.ledger[gate->bank.ledger_count - 1];
+        if (slice_find(row->inputs, slice_str(after)) < 0) {
+            fail_msg("row %zu: %.*s", i, (int)row->inputs.len, row->inputs.ptr);
+        }
+    }
+}
+
+/* Of more charges than it tells apart some count together, until the last of them is over: a credit not. */
+static void
+a_credit_leaves_a_rolling_window_in_time(void **state)
+{
+    struct gate *gate = *state;
+    struct limit *limit = add_limit(gate->policy, "rolling", COUNT_COST, PER_ACCOUNT, WINDOW_ROLLING, 1000);
+    limit->span_ms = DAY_MS;
+    const int64_t first_ms = gate->now_ms;
+    for (int i = 0; i < 3 * ROLLING_METERS_MAX; i++) {
+        struct event event = an_admin(ADMIN_ADJUST, limit->limit_id, SUBJECT_ACCOUNT, "ann");
+        event.admin.adjust.delta = i < 2 ? -300 : 10;
+        assert_int_equal(gate_decide(gate, &event).admin, ADMIN_DONE);
+        assert_true(gate->bank.meters[0].meter_count <= ROLLING_METERS_MAX + 1);
+        gate->now_ms += MINUTE_MS;
+    }
+    gate->now_ms = first_ms + MINUTE_MS + DAY_MS; /* both credits are over; of the charges none is */
+    struct event event = an_admin(ADMIN_ADJUST, limit->limit_id, SUBJECT_ACCOUNT, "ann");
+    event.admin.adjust.delta = 10;
+    assert_int_equal(gate_decide(gate, &event).admin, ADMIN_DONE);
+    const struct ledger_row *row = &gate->bank.ledger[gate->bank.ledger_count - 1];
+    char after[64];
+    (void)snprintf(after, sizeof after, ",\"after\":%d}", (3 * ROLLING_METERS_MAX - 1) * 10);
+    if (slice_find(row->inputs, slice_str(after)) < 0) {
+        fail_msg("%s is not in %.*s", after, (int)row->inputs.len, row->inputs.ptr);
+    }
 }
 
 static struct receipt_ask
@@ -410,6 +522,9 @@ static const struct CMUnitTest tests[] = {
     GATE("what has expired is nothing to take back", what_has_expired_is_nothing_to_take_back),
     GATE("a subject has room for so many caps", a_subject_has_room_for_so_many),
     GATE("a settled call is corrected where it was charged", a_settled_call_is_corrected_where_it_was_charged),
+    GATE("a correction of use is judged by its sum", a_correction_of_use_is_judged_by_its_sum),
+    GATE("what is told of a rolling window is its sum", what_is_told_of_a_rolling_window_is_its_sum),
+    GATE("a credit leaves a rolling window when its time is over", a_credit_leaves_a_rolling_window_in_time),
     GATE("a rate of money has nothing to correct", a_rate_of_money_has_nothing_to_correct),
 };
 UNIT_MAIN(tests)

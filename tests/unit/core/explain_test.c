@@ -58,42 +58,25 @@ tells(const struct told *told, const char *text)
 
 /* --- Each reason. */
 
-static struct event
-spent(struct gate *gate)
-{
-    add_limit(gate->policy, "day", COUNT_COST, PER_ACCOUNT, WINDOW_DAY, 99);
-    return a_call(MODEL_PAID, 100, 0);
-}
+/* A limit, and a call that it stops. */
+struct under {
+    enum count_kind counts;
+    enum per_kind per;
+    enum window_kind window;
+    int64_t cap;
+    int32_t model;
+    int64_t input;
+    bool beside; /* the same call, made before it, is still in flight */
+};
 
 static struct event
-tree_spent(struct gate *gate)
+a_call_under(struct gate *gate, const char *name, const struct under *under)
 {
-    add_limit(gate->policy, "tree", COUNT_COST, PER_THREAD_TREE, WINDOW_LIFETIME, 99);
-    return a_call(MODEL_PAID, 100, 0);
-}
-
-static struct event
-cost_held(struct gate *gate)
-{
-    add_limit(gate->policy, "month", COUNT_COST, PER_KEY, WINDOW_MONTH, 150);
-    const struct event event = a_call(MODEL_PAID, 100, 0);
-    expect_allowed(gate, &event);
-    return event;
-}
-
-static struct event
-tokens_spent(struct gate *gate)
-{
-    add_limit(gate->policy, "tokens", COUNT_TOKENS, PER_ACCOUNT, WINDOW_DAY, 99);
-    return a_call(MODEL_PAID, 100, 0);
-}
-
-static struct event
-tokens_held(struct gate *gate)
-{
-    add_limit(gate->policy, "tokens", COUNT_TOKENS, PER_ACCOUNT, WINDOW_DAY, 150);
-    const struct event event = a_call(MODEL_FREE, 100, 0);
-    expect_allowed(gate, &event);
+    add_limit(gate->policy, name, under->counts, under->per, under->window, under->cap);
+    const struct event event = a_call(under->model, under->input, 0);
+    if (under->beside) {
+        expect_allowed(gate, &event);
+    }
     return event;
 }
 
@@ -101,15 +84,6 @@ static struct event
 too_fast(struct gate *gate)
 {
     add_bucket(gate->policy, "pace", PER_KEY, 1, MINUTE_MS, 1);
-    const struct event event = a_call(MODEL_FREE, 1, 0);
-    expect_allowed(gate, &event);
-    return event;
-}
-
-static struct event
-too_many_at_once(struct gate *gate)
-{
-    add_limit(gate->policy, "parallel", COUNT_IN_FLIGHT, PER_ACCOUNT, WINDOW_CONCURRENCY, 1);
     const struct event event = a_call(MODEL_FREE, 1, 0);
     expect_allowed(gate, &event);
     return event;
@@ -149,13 +123,6 @@ usage_unknown(struct gate *gate)
     struct event event = over_threshold(gate, "7d", 5 * HOUR_MS);
     gate->policy->limits[0].on_missing = FACT_DENY;
     return event;
-}
-
-static struct event
-unpriced(struct gate *gate)
-{
-    add_limit(gate->policy, "day", COUNT_COST, PER_ACCOUNT, WINDOW_DAY, 99);
-    return a_call(MODEL_UNPRICED, 1, 0);
 }
 
 static struct event
@@ -255,6 +222,18 @@ no_such_parent(struct gate *gate)
 }
 
 static struct event
+its_own_parent(struct gate *gate)
+{
+    struct event event = a_call(MODEL_FREE, 1, 0);
+    event.call.thread_kind = THREAD_NAMED;
+    event.call.thread_named = true;
+    set_hash(event.call.thread_hash, 'c');
+    assert_int_equal(gate_decide(gate, &event).kind, VERDICT_ALLOWED);
+    set_hash(event.call.parent_hash, 'c');
+    return event;
+}
+
+static struct event
 no_such_id(struct gate *gate)
 {
     struct event event = a_call(MODEL_FREE, 1, 0);
@@ -274,10 +253,11 @@ static void
 each_reason_is_explained(void **state)
 {
     static const struct {
-        struct event (*arrange)(struct gate *gate);
+        struct event (*arrange)(struct gate *gate); /* NULL: a call under the limit alone */
         enum reason reason;
         const char *stopped; /* the check */
         const char *by;      /* the limit */
+        struct under under;
     } rows[] = {
         { key_unknown, REASON_KEY_INVALID, "key valid", NULL },
         { key_revoked, REASON_KEY_REVOKED, "key valid", NULL },
@@ -285,20 +265,28 @@ each_reason_is_explained(void **state)
         { key_of_another, REASON_KEY_ROLE, "key valid", NULL },
         { banned, REASON_ACCOUNT_BANNED, "account ok", NULL },
         { no_such_model, REASON_MODEL_UNKNOWN, "model known and served at this endpoint", NULL },
-        { no_thread, REASON_THREAD_REQUIRED, "model known and served at this endpoint", NULL },
-        { no_such_parent, REASON_THREAD_PARENT, "model known and served at this endpoint", NULL },
+        { no_thread, REASON_THREAD_REQUIRED, "thread and its parent known, thread-tree lifetime", NULL },
+        { no_such_parent, REASON_THREAD_PARENT, "thread and its parent known, thread-tree lifetime", NULL },
+        { its_own_parent, REASON_THREAD_CYCLE, "thread and its parent known, thread-tree lifetime", NULL },
         { no_such_id, REASON_ID_UNKNOWN, "model known and served at this endpoint", NULL },
-        { tree_spent, REASON_COST_SPENT, "thread-tree lifetime", "tree" },
+        { NULL, REASON_COST_SPENT, "thread and its parent known, thread-tree lifetime", "tree",
+            { COUNT_COST, PER_THREAD_TREE, WINDOW_LIFETIME, 99, MODEL_PAID, 100 } },
         { over_session, REASON_SESSION_THRESHOLD, "reported windows, short before long", "reported" },
         { over_week, REASON_WEEK_THRESHOLD, "reported windows, short before long", "reported" },
         { usage_unknown, REASON_USAGE_UNKNOWN, "reported windows, short before long", "reported" },
-        { spent, REASON_COST_SPENT, "account period", "day" },
-        { cost_held, REASON_COST_HELD, "other limits, in configuration order", "month" },
-        { tokens_spent, REASON_TOKENS_SPENT, "other limits, in configuration order", "tokens" },
-        { tokens_held, REASON_TOKENS_HELD, "other limits, in configuration order", "tokens" },
+        { NULL, REASON_COST_SPENT, "account period", "day",
+            { COUNT_COST, PER_ACCOUNT, WINDOW_DAY, 99, MODEL_PAID, 100 } },
+        { NULL, REASON_COST_HELD, "other limits, in configuration order", "month",
+            { COUNT_COST, PER_KEY, WINDOW_MONTH, 150, MODEL_PAID, 100, .beside = true } },
+        { NULL, REASON_TOKENS_SPENT, "other limits, in configuration order", "tokens",
+            { COUNT_TOKENS, PER_ACCOUNT, WINDOW_DAY, 99, MODEL_PAID, 100 } },
+        { NULL, REASON_TOKENS_HELD, "other limits, in configuration order", "tokens",
+            { COUNT_TOKENS, PER_ACCOUNT, WINDOW_DAY, 150, MODEL_FREE, 100, .beside = true } },
         { too_fast, REASON_RATE, "other limits, in configuration order", "pace" },
-        { too_many_at_once, REASON_IN_FLIGHT, "other limits, in configuration order", "parallel" },
-        { unpriced, REASON_UNPRICED, "routes: eligible, ranked, first that all its limits admit", NULL },
+        { NULL, REASON_IN_FLIGHT, "other limits, in configuration order", "parallel",
+            { COUNT_IN_FLIGHT, PER_ACCOUNT, WINDOW_CONCURRENCY, 1, MODEL_FREE, 1, .beside = true } },
+        { NULL, REASON_UNPRICED, "routes: eligible, ranked, first that all its limits admit", NULL,
+            { COUNT_COST, PER_ACCOUNT, WINDOW_DAY, 99, MODEL_UNPRICED, 1 } },
         { cannot_bound, REASON_CANNOT_BOUND, "routes: eligible, ranked, first that all its limits admit", "day" },
         { routes_exhausted, REASON_ROUTES_EXHAUSTED, "routes: eligible, ranked, first that all its limits admit", NULL },
         { routes_cooling, REASON_ROUTES_COOLING, "routes: eligible, ranked, first that all its limits admit", NULL },
@@ -309,7 +297,8 @@ each_reason_is_explained(void **state)
         struct gate *gate = NULL;
         char words[256];
         gate_make((void **)&gate);
-        const struct event event = rows[i].arrange(gate);
+        const struct event event =
+            rows[i].arrange ? rows[i].arrange(gate) : a_call_under(gate, rows[i].by ? rows[i].by : "limit", &rows[i].under);
         const char *code = reason_row(rows[i].reason)->code;
         explain(gate, &event, true, told);
         (void)snprintf(words, sizeof words, "\"reason\":\"%s\"", code);

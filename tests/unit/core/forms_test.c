@@ -20,7 +20,9 @@ prepare(struct gate *gate, enum per_kind per)
     struct policy *policy = gate->policy;
     policy->tag_count = 1;
     policy->tags[0] = (struct tag){ .name = "team", .header = "x-team" };
-    strcpy(gate->bank.accounts[0].organisation, "acme");
+    if (per == PER_ORGANISATION) { /* else what an account spends there counts, too */
+        strcpy(gate->bank.accounts[0].organisation, "acme");
+    }
     if (per == PER_GROUP) {
         groups_of_ann[0] = (struct group){ .name = "research", .member_count = 1, .members = members };
         policy->groups = groups_of_ann;

@@ -286,6 +286,8 @@ bank_row(const struct bank *bank, const struct need *need)
         FIND(bank->subjects, bank->subject_count,
             bank->subjects[i].account_id == need->id && (int32_t)bank->subjects[i].kind == need->sub_kind
                 && strcmp(bank->subjects[i].name, need->text) == 0);
+    case NEED_SUBJECT_ID:
+        FIND(bank->subjects, bank->subject_count, bank->subjects[i].subject_id == need->id);
     case NEED_METER:
         FIND(bank->meters, bank->meter_count, bank->meters[i].subject_id == need->id);
     case NEED_HOLD:

@@ -239,6 +239,7 @@ the_ledger_says_which_attempts_counted(void **state)
 {
     struct gate *gate = *state;
     struct world world = limits_on_both(gate, COUNT_COST, WINDOW_DAY, 1000000);
+    world.second->nth = 2; /* another one had its name before */
     call_first(&world);
     assert_true(slice_find(bank_hold(gate, world.hold_id)->inputs, SLICE("second")) < 0);
     go_to(&world, 1, true);
@@ -248,9 +249,57 @@ the_ledger_says_which_attempts_counted(void **state)
     const struct ledger_row *row = last_ledger(gate);
     const ptrdiff_t first = slice_find(row->inputs, SLICE("{\"limit\":\"first\""));
     const ptrdiff_t to = slice_find(row->inputs, SLICE(",\"to\":1}"));
-    const ptrdiff_t second = slice_find(row->inputs, SLICE(",{\"limit\":\"second\""));
+    const ptrdiff_t second = slice_find(row->inputs, SLICE(",{\"limit\":\"second\",\"nth\":2,"));
     const ptrdiff_t from = slice_find(row->inputs, SLICE(",\"from\":1}]"));
     assert_true(first > 0 && first < to && to < second && second < from);
+}
+
+static int
+count_of(struct slice text, const char *what)
+{
+    int count = 0;
+    ptrdiff_t at = 0;
+    while ((at = slice_find(text, slice_str(what))) >= 0) {
+        text = slice_of(text.ptr + at + 1, text.len - (size_t)at - 1);
+        count++;
+    }
+    return count;
+}
+
+/* Its books are read while it is in flight, too. */
+static void
+an_open_hold_says_which_attempts_count(void **state)
+{
+    struct gate *gate = *state;
+    struct world world = limits_on_both(gate, COUNT_COST, WINDOW_DAY, 1000000);
+    call_first(&world);
+    go_to(&world, 1, true);
+    go_to(&world, 0, true);
+    go_to(&world, 0, true); /* it stays there */
+    const struct slice inputs = bank_hold(gate, world.hold_id)->inputs;
+    const ptrdiff_t first = slice_find(inputs, SLICE("{\"limit\":\"first\""));
+    const ptrdiff_t second = slice_find(inputs, SLICE(",\"to\":1},{\"limit\":\"second\""));
+    const ptrdiff_t again = slice_find(inputs, SLICE(",\"from\":1,\"to\":2},{\"limit\":\"first\""));
+    const ptrdiff_t last = slice_find(inputs, SLICE(",\"from\":2}]"));
+    assert_true(first > 0 && first < second && second < again && again < last);
+    assert_int_equal(count_of(inputs, "{\"limit\":"), 3);
+    settle(&world, 4);
+    assert_int_equal(count_of(last_ledger(gate)->inputs, "{\"limit\":"), 3);
+}
+
+/* An operator takes a limit out while calls run that it counts; then their gateway dies. */
+static void
+the_ledger_names_limits_that_are_configured_no_more(void **state)
+{
+    struct gate *gate = *state;
+    struct world world = limits_on_both(gate, COUNT_REQUESTS, WINDOW_LIFETIME, 1000000);
+    call_first(&world);
+    go_to(&world, 1, false);
+    gate->policy->limit_count = 0;
+    gate_orphan(gate, world.hold_id);
+    assert_true(tells(last_ledger(gate), "{\"limit\":\"first\""));
+    assert_true(tells(last_ledger(gate), "{\"limit\":\"second\""));
+    expect(&world, 1, 0, 1, 0);
 }
 
 static void
@@ -278,6 +327,9 @@ static const struct CMUnitTest tests[] = {
     CASE_WITH("the window is that of the attempt", the_window_is_that_of_the_attempt, gate_make, gate_end),
     CASE_WITH("an orphan is the last provider's", an_orphan_is_the_last_provider_s, gate_make, gate_end),
     CASE_WITH("the ledger says which attempts counted", the_ledger_says_which_attempts_counted, gate_make, gate_end),
+    CASE_WITH("an open hold says which attempts count", an_open_hold_says_which_attempts_count, gate_make, gate_end),
+    CASE_WITH("the ledger names limits that are configured no more", the_ledger_names_limits_that_are_configured_no_more,
+        gate_make, gate_end),
     CASE_WITH("only what may be asked rests", only_what_may_be_asked_rests, gate_make, gate_end),
 };
 

@@ -99,10 +99,63 @@ a_thread_keeps_its_tree(void **state)
     expect_allowed(gate, &event);
     event = in_thread('c', 'a');
     const int64_t child = expect_allowed(gate, &event).thread_id;
+    const int32_t holds = gate->bank.hold_count;
     event = in_thread('c', 'b'); /* it cannot move to a tree that has more left */
+    expect_refused(gate, &event, REASON_THREAD_MOVED);
+    assert_int_equal(gate->bank.hold_count, holds);
+    for (int again = 0; again < 2; again++) { /* with its parent, and without */
+        event = in_thread('c', again ? 0 : 'a');
+        const struct verdict verdict = expect_allowed(gate, &event);
+        assert_int_equal(verdict.thread_id, child);
+        assert_int_equal(bank_hold(gate, verdict.hold_id)->root_id, root_a);
+        assert_false(verdict.parent_ignored);
+    }
+    event = in_thread('b', 'a'); /* it began without one, and stays so */
     const struct verdict verdict = expect_allowed(gate, &event);
-    assert_int_equal(verdict.thread_id, child);
-    assert_int_equal(bank_hold(gate, verdict.hold_id)->root_id, root_a);
+    assert_true(verdict.parent_ignored);
+    assert_int_not_equal(bank_hold(gate, verdict.hold_id)->root_id, root_a);
+    event = in_thread('c', 'b'); /* a client that shows itself by signals of its own cannot help it */
+    event.call.thread_kind = THREAD_CLAUDE_CODE;
+    event.call.thread_named = false;
+    expect_allowed(gate, &event);
+    event = in_thread('c', 'a');
+    event.call.thread_kind = THREAD_CLAUDE_CODE;
+    event.call.thread_named = false;
+    assert_true(expect_allowed(gate, &event).parent_ignored);
+}
+
+static void
+no_thread_is_under_itself(void **state)
+{
+    struct gate *gate = *state;
+    static const char names[] = { 'r', 'c', 'g' }; /* each under the one before */
+    struct event event;
+    for (size_t i = 0; i < countof(names); i++) {
+        event = in_thread(names[i], i ? names[i - 1] : 0);
+        expect_allowed(gate, &event);
+        gate->now_ms += 1;
+    }
+    static const struct {
+        char thread, parent;
+        enum reason reason;
+    } rows[] = {
+        { 'r', 'r', REASON_THREAD_CYCLE },
+        { 'r', 'c', REASON_THREAD_CYCLE },
+        { 'r', 'g', REASON_THREAD_CYCLE },
+        { 'c', 'c', REASON_THREAD_CYCLE },
+        { 'c', 'g', REASON_THREAD_MOVED }, /* younger than the thread: it did not begin under that one */
+        { 'c', 'r', REASON_OK },
+        { 'g', 'c', REASON_OK },
+    };
+    for (size_t i = 0; i < countof(rows); i++) {
+        event = in_thread(rows[i].thread, rows[i].parent);
+        if (rows[i].reason == REASON_OK) {
+            expect_allowed(gate, &event);
+        } else {
+            expect_refused(gate, &event, rows[i].reason);
+        }
+    }
+    assert_int_equal(gate->bank.thread_count, (int)countof(names));
 }
 
 static void
@@ -161,6 +214,7 @@ static const struct CMUnitTest tests[] = {
     CASE_WITH("a tree is one purse for its lifetime", a_tree_is_one_purse, gate_make, gate_end),
     CASE_WITH("a foreign or unknown parent is refused", which_parents_are_refused, gate_make, gate_end),
     CASE_WITH("a thread keeps the tree it was born into", a_thread_keeps_its_tree, gate_make, gate_end),
+    CASE_WITH("no thread is under itself", no_thread_is_under_itself, gate_make, gate_end),
     CASE_WITH("a key may have to name its thread", a_key_may_have_to_name_its_thread, gate_make, gate_end),
     CASE_WITH("calls of one new thread in one batch make one thread", one_batch_makes_one_thread, gate_make, gate_end),
     CASE_WITH("a first call that is refused makes no thread", a_first_call_refused_makes_no_thread, gate_make, gate_end),

@@ -72,19 +72,26 @@ percentages_are_told_once(void **state)
         int64_t told_after;
     } rows[] = {
         { "below the first", 2, { 75, 90 }, AT_CAP_REFUSE, CAP, 749, 0, "", 0 },
-        { "exactly there", 2, { 75, 90 }, AT_CAP_REFUSE, CAP, 750, 0, "75 ", 1 },
-        { "it was told of", 2, { 75, 90 }, AT_CAP_REFUSE, CAP, 899, 1, "", 1 },
-        { "then the next", 2, { 75, 90 }, AT_CAP_REFUSE, CAP, 900, 1, "90 ", 3 },
-        { "one large call crosses both", 2, { 75, 90 }, AT_CAP_REFUSE, CAP, 5000, 0, "75 90 ", 3 },
-        { "the cap itself, where nothing is refused there", 2, { 75, 90 }, AT_CAP_WARN, CAP, 1000, 3, "100 ", 7 },
-        { "the cap alone", 0, { 0 }, AT_CAP_WARN, CAP, 1000, 0, "100 ", 1 },
+        { "exactly there", 2, { 75, 90 }, AT_CAP_REFUSE, CAP, 750, 0, "75 ", 75 },
+        { "it was told of", 2, { 75, 90 }, AT_CAP_REFUSE, CAP, 899, 75, "", 75 },
+        { "then the next", 2, { 75, 90 }, AT_CAP_REFUSE, CAP, 900, 75, "90 ", 90 },
+        { "one large call crosses both", 2, { 75, 90 }, AT_CAP_REFUSE, CAP, 5000, 0, "75 90 ", 90 },
+        { "the cap itself, where nothing is refused there", 2, { 75, 90 }, AT_CAP_WARN, CAP, 1000, 90, "100 ", 100 },
+        { "the cap alone", 0, { 0 }, AT_CAP_WARN, CAP, 1000, 0, "100 ", 100 },
         { "short of it", 0, { 0 }, AT_CAP_WARN, CAP, 999, 0, "", 0 },
-        { "100 is told once, though both say it", 2, { 75, 100 }, AT_CAP_WARN, CAP, 1000, 1, "100 ", 3 },
+        { "100 is told once, though both say it", 2, { 75, 100 }, AT_CAP_WARN, CAP, 1000, 75, "100 ", 100 },
         { "a cap of nothing", 2, { 75, 90 }, AT_CAP_WARN, 0, 10, 0, "", 0 },
         { "no cap", 2, { 75, 90 }, AT_CAP_WARN, CAP_UNLIMITED, 10, 0, "", 0 },
         { "nobody asked", 0, { 0 }, AT_CAP_REFUSE, CAP, 5000, 0, "", 0 },
         { "caps as large as there are", 2, { 75, 90 }, AT_CAP_REFUSE, MONEY_MICROS_MAX, MONEY_MICROS_MAX / 5 * 4, 0,
-            "75 ", 1 },
+            "75 ", 75 },
+        { "the cap itself has its place among them", 2, { 75, 150 }, AT_CAP_WARN, CAP, 1500, 0, "75 100 150 ", 150 },
+        { "beyond the cap, where that was told", 2, { 75, 150 }, AT_CAP_WARN, CAP, 1500, 100, "150 ", 150 },
+        { "an edited list: told at 80, then only what is above", 2, { 60, 90 }, AT_CAP_REFUSE, CAP, 850, 80, "", 80 },
+        { "an edited list: and that when it is reached", 2, { 60, 90 }, AT_CAP_REFUSE, CAP, 900, 80, "90 ", 90 },
+        { "an edited list: what was reached and in no list yet", 2, { 60, 90 }, AT_CAP_REFUSE, CAP, 700, 50, "60 ", 60 },
+        { "an edited list: corrected down meanwhile", 2, { 60, 90 }, AT_CAP_REFUSE, CAP, 600, 80, "", 80 },
+        { "an edited list: one more in front", 2, { 50, 80 }, AT_CAP_REFUSE, CAP, 810, 80, "", 80 },
     };
     for (size_t i = 0; i < countof(rows); i++) {
         struct bench bench;
@@ -98,7 +105,7 @@ percentages_are_told_once(void **state)
         warn_look(&bench.gate->core, bench.limit, bench.slot, bench.meter, rows[i].cap);
         if (strcmp(told(&bench, text), rows[i].told) != 0 || bench.meter->aux != rows[i].told_after
             || bench.slot->slot.dirty != (rows[i].told[0] != '\0')) {
-            fail_msg("%s: told '%s', bits %lld", rows[i].why, text, (long long)bench.meter->aux);
+            fail_msg("%s: told '%s', up to %lld", rows[i].why, text, (long long)bench.meter->aux);
         }
         warn_look(&bench.gate->core, bench.limit, bench.slot, bench.meter, rows[i].cap);
         assert_string_equal(told(&bench, text), rows[i].told);
@@ -135,7 +142,7 @@ rolling_windows(void **state)
     bench.meter->window_ms = NOON_MS;
     bench.meter->settled = 500;
     row->meters[row->meter_count++] = (struct meter){
-        .limit_id = bench.limit->limit_id, .window_ms = NOON_MS - HOUR_MS, .settled = 900, .aux = 1
+        .limit_id = bench.limit->limit_id, .window_ms = NOON_MS - HOUR_MS, .settled = 900, .aux = 80
     }; /* over, with what it told */
     warn_look(&bench.gate->core, bench.limit, bench.slot, bench.meter, CAP);
     assert_string_equal(told(&bench, text), "");
@@ -144,9 +151,9 @@ rolling_windows(void **state)
     };
     warn_look(&bench.gate->core, bench.limit, bench.slot, bench.meter, CAP);
     assert_string_equal(told(&bench, text), "80 ");
-    assert_int_equal(bench.meter->aux, 1);
+    assert_int_equal(bench.meter->aux, 80);
     struct meter *last = &row->meters[row->meter_count - 1];
-    last->aux = 1;
+    last->aux = 80;
     bench.meter->aux = 0;
     warn_look(&bench.gate->core, bench.limit, bench.slot, bench.meter, CAP);
     assert_string_equal(told(&bench, text), "80 ");
@@ -236,6 +243,58 @@ calls_that_settle(void **state)
     gate_end((void **)&gate);
 }
 
+/* A meter knows its subject's number: the row with its name is read when a warning is due, and only then. */
+static void
+whose_it_is(void **state)
+{
+    static const struct {
+        enum per_kind per;
+        const char *name;
+    } rows[] = {
+        { PER_GATEWAY, NULL },
+        { PER_ACCOUNT, NULL },
+        { PER_KEY, "\"subject_name\":\"key_21\"" },
+        { PER_MODEL, "\"subject_name\":\"paid\"" },
+        { PER_TIER, "\"subject_name\":\"free\"" },
+        { PER_PLAN, "\"subject_name\":\"free\"" },
+        { PER_TAG, "\"subject_name\":\"job=batch\"" },
+        { PER_THREAD_TREE, "\"subject_name\":\"thr_" },
+    };
+    for (size_t i = 0; i < 2 * countof(rows); i++) {
+        const char *name = rows[i / 2].name;
+        const bool orphaned = i % 2;
+        struct gate *gate = NULL;
+        gate_make((void **)&gate);
+        gate->policy->tag_count = 1;
+        gate->policy->tags[0] = (struct tag){ .name = "job", .header = "x-job" };
+        struct limit *limit = add_limit(gate->policy, "day-spend", COUNT_COST, rows[i / 2].per, WINDOW_DAY, CAP);
+        limit->warn_count = 1;
+        limit->warn_pct[0] = 75;
+        for (int round = 0; round < 3; round++) { /* below it, reaching it, and told of it */
+            const int64_t input = round == 0 ? 700 : 100;
+            struct event call = a_call(MODEL_PAID, input, 0);
+            memcpy(call.call.tags[0], "batch", sizeof "batch");
+            const int64_t hold_id = expect_allowed(gate, &call).hold_id;
+            struct event settle = a_settle(hold_id, input, 0);
+            if (orphaned) {
+                gate_orphan(gate, hold_id);
+            } else {
+                expect_allowed(gate, &settle);
+            }
+            const struct ledger_row *row = &gate->bank.ledger[gate->bank.ledger_count - 1];
+            assert_int_equal(gate->work.slots[SLOTS_SUBJECT].first != NULL, round == 1);
+            assert_int_equal(row->kind == LEDGER_WARN, round == 1);
+            if (round == 1) {
+                const char *looked_for = name ? name : "subject_name";
+                if ((slice_find(row->inputs, slice_str(looked_for)) >= 0) != (name != NULL)) {
+                    fail_msg("%s: %.*s", looked_for, (int)row->inputs.len, row->inputs.ptr);
+                }
+            }
+        }
+        gate_end((void **)&gate);
+    }
+}
+
 /* A correction moves what is settled like a call, under the cap that rules for the account: its plan's. */
 static void
 corrections(void **state)
@@ -267,24 +326,29 @@ corrections(void **state)
     gate_end((void **)&gate);
 }
 
-/* A correction of a call moves all meters that it counted for, which its row knows by their numbers. What an account
- * spends in an organisation counts beside the whole, and only one of both is under the cap. */
+/* A correction of a call moves all meters that it counted for, which its row knows by their numbers, whomever the account
+ * belongs to by then. What an account spends in an organisation counts beside the whole, and only one of both is under the cap. */
 static void
 corrections_of_a_call(void **state)
 {
     static const char *members[] = { "ann" };
     static struct group groups[] = { { .name = "staff", .member_count = 1, .members = members } };
-    static const enum per_kind pers[] = { PER_ACCOUNT, PER_ACCOUNT_MODEL, PER_PLAN, PER_TIER, PER_GROUP, PER_ORGANISATION };
-    for (size_t i = 0; i < countof(pers); i++) {
+    static const enum per_kind pers[] = { PER_ACCOUNT, PER_ACCOUNT_MODEL, PER_PLAN, PER_TIER, PER_GROUP, PER_ORGANISATION, PER_TAG };
+    for (size_t i = 0; i < 2 * countof(pers); i++) {
+        const enum per_kind per = pers[i / 2];
         struct gate *gate = NULL;
         gate_make((void **)&gate);
         memcpy(gate->bank.accounts[0].organisation, "acme", sizeof "acme");
+        groups[0].member_count = 1;
+        gate->policy->tag_count = 1;
+        gate->policy->tags[0] = (struct tag){ .name = "job", .header = "x-job" };
         gate->policy->groups = groups;
         gate->policy->group_count = 1;
-        struct limit *limit = add_limit(gate->policy, "day-spend", COUNT_COST, pers[i], WINDOW_DAY, CAP);
+        struct limit *limit = add_limit(gate->policy, "day-spend", COUNT_COST, per, WINDOW_DAY, CAP);
         limit->warn_count = 1;
         limit->warn_pct[0] = 75;
         struct event call = a_call(MODEL_PAID, 700, 0);
+        memcpy(call.call.tags[0], "batch", sizeof "batch");
         const int64_t hold_id = expect_allowed(gate, &call).hold_id;
         struct event settle = a_settle(hold_id, 700, 0);
         expect_allowed(gate, &settle);
@@ -293,13 +357,18 @@ corrections_of_a_call(void **state)
         event.admin.note = SLICE("{\"v\":1}");
         memcpy(event.admin.actor, "admin", sizeof "admin");
         struct admin_adjust *adjust = &event.admin.adjust;
-        *adjust = (struct admin_adjust){ .hold_id = hold_id, .delta = 100, .account_id = ACCOUNT, .key_id = KEY };
+        *adjust = (struct admin_adjust){ .hold_id = hold_id, .delta = 100, .read_ms = gate->now_ms, .account_id = ACCOUNT, .key_id = KEY };
         memcpy(adjust->model, "paid", sizeof "paid");
         for (int m = 0; m < gate->bank.meter_count; m++) {
             const struct meter_row *row = &gate->bank.meters[m];
             adjust->parts[adjust->part_count++] = (struct adjust_part){ limit->limit_id, row->meters[0].window_ms, row->subject_id };
         }
-        assert_int_equal(adjust->part_count, pers[i] == PER_ACCOUNT ? 2 : 1);
+        if (i % 2) { /* it has left all that it belonged to */
+            memcpy(gate->bank.accounts[0].plan, "pro", sizeof "pro");
+            memcpy(gate->bank.accounts[0].organisation, "other", sizeof "other");
+            gate->policy->groups[0].member_count = 0;
+        }
+        assert_int_equal(adjust->part_count, per == PER_ACCOUNT ? 2 : 1);
         int before = 0, after = 0;
         for (int k = 0; k < gate->bank.ledger_count; k++) {
             before += gate->bank.ledger[k].kind == LEDGER_WARN;
@@ -397,6 +466,7 @@ static const struct CMUnitTest tests[] = {
     CASE("levels that fall by themselves are not told of", levels_that_fall_by_themselves),
     CASE("the meters of a rolling window are one", rolling_windows),
     CASE("a call that settles tells once a window", calls_that_settle),
+    CASE("whose limit it is is read when there is something to tell", whose_it_is),
     CASE("a correction tells like a call", corrections),
     CASE("a correction of a call tells whoever it counted for", corrections_of_a_call),
     CASE("a limit that is only watched refuses nobody and is told of", limits_that_are_only_watched),

@@ -118,6 +118,26 @@ a_refusal_costs_no_commit(void **state)
 }
 
 static void
+a_refusal_is_on_the_books_for_who_asks(void **state)
+{
+    struct house *house = *state;
+    let_the_minute_end();
+    add_limit(house->policy, "day", COUNT_COST, PER_ACCOUNT, WINDOW_DAY, 50);
+    house_start(house);
+    struct event look = { .kind = EVENT_IDENTIFY };
+    set_hash(look.identify.key_hash, 'z');
+    look.identify.books = true;
+    for (int i = 1; i <= 3; i++) { /* the row, and repeats of it */
+        ask(house, house_call(house, MODEL_PAID, 100, 0, 'a'));
+        ask(house, look);
+        assert_int_equal(books_of(house).refusals, i);
+    }
+    const int before = atomic_load(&faults.commits);
+    ask(house, look);
+    assert_int_equal(atomic_load(&faults.commits), before); /* nothing waited */
+}
+
+static void
 a_refusal_says_how_long_it_holds(void **state)
 {
     struct house *house = *state;
@@ -209,6 +229,42 @@ refusals_of_different_kinds_are_told_apart(void **state)
     const struct books books = books_of(house);
     assert_int_equal(books.kinds[LEDGER_REFUSAL], 3);
     assert_int_equal(books.refusals, 3);
+}
+
+/* One row explains one purse: what another tree or tag used is not told as its. */
+static void
+refusals_of_different_subjects_are_told_apart(void **state)
+{
+    static const struct {
+        bool tagged; /* refused by the limit of its tag, else by that of its tree */
+        bool known;  /* the subject has a meter: it was let in once */
+    } rows[] = { { true, true }, { true, false }, { false, true }, { false, false } };
+    struct house *house = *state;
+    add_limit(house->policy, "tree", COUNT_COST, PER_THREAD_TREE, WINDOW_LIFETIME, 1000);
+    add_limit(house->policy, "team", COUNT_COST, PER_TAG, WINDOW_DAY, 150);
+    house->policy->tag_count = 1;
+    house->policy->tags[0].name = "team";
+    house_start(house);
+    for (size_t i = 0; i < countof(rows); i++) {
+        int64_t ids[2][2];
+        for (int k = 0; k < 2; k++) {
+            struct event event = house_call(house, MODEL_PAID, 100, 0, (char)('a' + 2 * i + (size_t)k));
+            if (rows[i].tagged) {
+                (void)snprintf(event.call.tags[0], sizeof event.call.tags[0], "%d-%zu", k, i);
+            }
+            if (rows[i].known) {
+                assert_int_equal(ask(house, event).kind, VERDICT_ALLOWED);
+            }
+            event.call.body_bytes = event.call.input_bytes_bound = rows[i].tagged ? 2000 : 50000;
+            for (int again = 0; again < 2; again++) {
+                const struct verdict verdict = ask(house, event);
+                assert_string_equal(verdict.refusal.limit_name, rows[i].tagged ? "team" : "tree");
+                ids[k][again] = verdict.refusal.ledger_id;
+            }
+            assert_true(ids[k][0] != 0 && ids[k][0] == ids[k][1]);
+        }
+        assert_true(ids[0][0] != ids[1][0]);
+    }
 }
 
 static void
@@ -445,10 +501,12 @@ static const struct CMUnitTest tests[] = {
     CASE_WITH("no verdict before its commit", no_verdict_before_its_commit, house_in_memory, house_end),
     CASE_WITH("calls at once share a commit", calls_at_once_share_a_commit, house_in_memory, house_end),
     BOTH("a refusal costs no commit, and is written within a second", a_refusal_costs_no_commit),
+    BOTH("a refusal is on the books for who asks", a_refusal_is_on_the_books_for_who_asks),
     ALL("a refusal says how long it holds", a_refusal_says_how_long_it_holds),
     BOTH("a refusal beside a change is not given again", a_refusal_beside_a_change_is_not_given_again),
     ALL("refusals that loops gave again are counted", refusals_that_loops_gave_again_are_counted),
     BOTH("refusals of different kinds are told apart", refusals_of_different_kinds_are_told_apart),
+    BOTH("refusals of different subjects are told apart", refusals_of_different_subjects_are_told_apart),
     BOTH("settlements wait for company", settlements_wait_for_company),
     CASE_WITH("new work is bounded, settlements are not", new_work_is_bounded_settlements_are_not, house_in_memory, house_end),
     CASE_WITH("a poisoned row is its own event's trouble", a_poisoned_row_is_its_own_events_trouble, house_shared, house_end),

@@ -197,15 +197,18 @@ hooked_commit(struct store *store)
     return done;
 }
 
+static bool
+conflicts(atomic_int *left)
+{
+    const int now = atomic_load(left);
+    atomic_store(left, now > 0 ? now - 1 : now);
+    return now != 0;
+}
+
 static enum status
 hooked_meter_put(struct store *store, struct meter_row *row)
 {
-    const int conflicts = atomic_load(&faults.meter_conflicts);
-    if (conflicts != 0) {
-        atomic_store(&faults.meter_conflicts, conflicts > 0 ? conflicts - 1 : conflicts);
-        return STATUS_CONFLICT;
-    }
-    return real_rows->meter_put(store, row);
+    return conflicts(&faults.meter_conflicts) ? STATUS_CONFLICT : real_rows->meter_put(store, row);
 }
 
 static enum status
@@ -214,6 +217,9 @@ hooked_get(struct store *store, const struct need *need, union need_row *row)
     if (need->kind == NEED_HOLD && need->id == atomic_load(&faults.poisoned_hold)) {
         snprintf(store->last_error, sizeof store->last_error, "the test poisoned it");
         return STATUS_INVALID;
+    }
+    if (need->kind == NEED_THREAD_SIG && conflicts(&faults.thread_conflicts)) {
+        return STATUS_CONFLICT;
     }
     return real_rows->get(store, need, row);
 }

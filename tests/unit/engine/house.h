@@ -25,6 +25,7 @@ struct faults {
     atomic_int commit_passes;    /* so many go through all the same */
     atomic_int commits_waiting;
     atomic_int meter_conflicts;  /* so many puts of a meter answer STATUS_CONFLICT; -1 = all */
+    atomic_int thread_conflicts; /* so many reads of a thread by its signal answer so, too; -1 = all */
     atomic_llong poisoned_hold;  /* reading it answers STATUS_INVALID */
     atomic_int cached_compared;  /* rows of the cache that were found as they are in the store */
     atomic_int cached_differ;    /* and those that were not */

@@ -236,23 +236,194 @@ a_waiter_who_left_gives_its_room_back(void **state)
     assert_int_equal(await_slot(house, behind).kind, VERDICT_ALLOWED);
 }
 
+/* The newest policy becomes one without limits, and is in force when this is over. */
 static void
-a_new_configuration_keeps_those_who_wait(void **state)
+adopt(struct house *house, int64_t cap)
+{
+    struct engine_error error;
+    house_new_policy(house);
+    if (cap > 0) {
+        a_purse(house, cap);
+    }
+    assert_int_equal(engine_set_policy(house->engine, policy_ref(house->policy), &error), STATUS_OK);
+}
+
+/* As whoever sent the call of that slot: asks again what it asks now. */
+static void
+answer_anew(struct house *house, const struct verdict *anew, struct event event)
+{
+    event.reply = anew->reply;
+    event.place = anew->place;
+    assert_true(engine_submit(house->engine, &event));
+}
+
+static struct verdict
+await_anew(struct house *house, uint32_t slot)
+{
+    const struct verdict anew = await_slot(house, slot);
+    assert_int_equal(anew.kind, VERDICT_ANEW);
+    assert_false(verdict_is_last(&anew));
+    assert_true(anew.place > 0);
+    return anew;
+}
+
+static void
+under_a_new_policy_who_waits_asks_again(void **state)
+{
+    static const struct {
+        int64_t cap;
+        enum verdict_kind kind;
+        enum reason reason;
+    } rows[] = {
+        { 600, VERDICT_ALLOWED, REASON_OK }, /* there is room now */
+        { 0, VERDICT_ALLOWED, REASON_OK },   /* no limit is left */
+        { 299, VERDICT_REFUSED, REASON_COST_SPENT }, /* it would never fit */
+    };
+    struct house *house = *state;
+    a_purse(house, 300);
+    house_start(house);
+    for (size_t i = 0; i < countof(rows); i++) {
+        const int64_t open = ask_allowed(house, a_call_of(house, 300)).hold_id;
+        const uint32_t slot = wait_in_line(house, 300);
+        adopt(house, rows[i].cap);
+        const struct verdict anew = await_anew(house, slot);
+        assert_int_equal(state_of(house).waiting, 1);
+        answer_anew(house, &anew, a_call_of(house, 300));
+        const struct verdict verdict = await_slot(house, slot);
+        assert_int_equal(verdict.kind, rows[i].kind);
+        assert_int_equal(verdict.refusal.reason, rows[i].reason);
+        assert_int_equal(state_of(house).waiting, 0);
+        submit_untold(house, a_release(open));
+        if (verdict.hold_id) {
+            submit_untold(house, a_release(verdict.hold_id));
+        }
+        adopt(house, 300);
+        UNTIL(books_of(house).hold_count == 0);
+    }
+    assert_true(nothing_comes(house, 20));
+}
+
+static void
+the_order_stays_whoever_answers_first(void **state)
+{
+    struct house *house = *state;
+    a_purse(house, 300);
+    house_start(house);
+    ask_allowed(house, a_call_of(house, 300));
+    const uint32_t first = wait_in_line(house, 200);
+    const uint32_t second = wait_in_line(house, 200);
+    adopt(house, 700);
+    const struct verdict first_anew = await_anew(house, first);
+    const struct verdict second_anew = await_anew(house, second);
+    const uint32_t later = wait_in_line(house, 10);
+    answer_anew(house, &second_anew, a_call_of(house, 200));
+    assert_true(nothing_comes(house, 20)); /* it fits, but the first has not been heard yet */
+    answer_anew(house, &first_anew, a_call_of(house, 200));
+    assert_int_equal(await_slot(house, first).kind, VERDICT_ALLOWED);
+    assert_int_equal(await_slot(house, second).kind, VERDICT_ALLOWED);
+    submit_untold(house, a_release(books_of(house).hold.hold_id));
+    assert_int_equal(await_slot(house, later).kind, VERDICT_ALLOWED);
+}
+
+/* Who is in line keeps his deadline, and has one answer, however long the store takes. */
+static void
+an_answer_that_a_slow_store_holds_up_is_not_refused(void **state)
+{
+    struct house *house = *state;
+    house->policy->held_wait_ms = 60000;
+    a_purse(house, 300);
+    house_start(house);
+    ask_allowed(house, a_call_of(house, 300));
+    const uint32_t slot = wait_in_line(house, 200);
+    adopt(house, 700);
+    const struct verdict anew = await_anew(house, slot);
+    atomic_store(&faults.commit_waits, true);
+    submit_untold(house, a_call_of(house, 10));
+    UNTIL(atomic_load(&faults.commits_waiting) == 1);
+    answer_anew(house, &anew, a_call_of(house, 200));
+    assert_true(nothing_comes(house, ENGINE_STORE_DEADLINE_MS + 1500));
+    atomic_store(&faults.commit_waits, false);
+    assert_int_equal(await_slot(house, slot).kind, VERDICT_ALLOWED);
+    assert_true(nothing_comes(house, 20));
+}
+
+static void
+an_answer_that_is_overtaken_is_asked_for_once_more(void **state)
+{
+    struct house *house = *state;
+    a_purse(house, 300);
+    house_start(house);
+    ask_allowed(house, a_call_of(house, 300));
+    const uint32_t slot = wait_in_line(house, 300);
+    adopt(house, 300);
+    const struct event old = a_call_of(house, 300);
+    struct verdict anew = await_anew(house, slot);
+    adopt(house, 600);
+    assert_true(nothing_comes(house, 20)); /* one question at a time */
+    answer_anew(house, &anew, old);
+    anew = await_anew(house, slot);
+    answer_anew(house, &anew, a_call_of(house, 300));
+    assert_int_equal(await_slot(house, slot).kind, VERDICT_ALLOWED);
+}
+
+static void
+a_call_that_was_on_its_way_asks_again_too(void **state)
+{
+    struct house *house = *state;
+    a_purse(house, 300);
+    house_start(house);
+    ask_allowed(house, a_call_of(house, 300));
+    const struct event old = a_call_of(house, 300);
+    adopt(house, 600);
+    const uint32_t slot = submit(house, old);
+    assert_int_equal(await_slot(house, slot).kind, VERDICT_WAIT);
+    const struct verdict anew = await_anew(house, slot);
+    answer_anew(house, &anew, a_call_of(house, 300));
+    assert_int_equal(await_slot(house, slot).kind, VERDICT_ALLOWED);
+}
+
+static void
+the_deadline_stays_over_a_new_policy(void **state)
 {
     struct house *house = *state;
     house->policy->held_wait_ms = 150;
     a_purse(house, 300);
     house_start(house);
-    ask_allowed(house, a_call_of(house, 300));
-    const uint32_t old = wait_in_line(house, 300); /* judged by the cap it came under */
-    house_new_policy(house);
-    a_purse(house, 900);
-    struct engine_error error;
-    assert_int_equal(engine_set_policy(house->engine, policy_ref(house->policy), &error), STATUS_OK);
-    const uint32_t new = submit(house, house_call(house, MODEL_PAID, 500, 0, 'x'));
-    assert_int_equal(await_slot(house, new).kind, VERDICT_WAIT); /* behind who came before it */
-    assert_int_equal(await_slot(house, old).kind, VERDICT_REFUSED);
-    assert_int_equal(await_slot(house, new).kind, VERDICT_ALLOWED);
+    ask_allowed(house, a_call_of(house, 200));
+    const uint32_t silent = wait_in_line(house, 300);
+    const uint32_t slot = wait_in_line(house, 300);
+    adopt(house, 400); /* under this one a call waits for seconds */
+    const struct verdict silent_anew = await_anew(house, silent);
+    const struct verdict anew = await_anew(house, slot);
+    answer_anew(house, &anew, a_call_of(house, 300));
+    assert_int_equal(await_slot(house, silent).refusal.cap, 300);
+    const struct verdict late = await_slot(house, slot);
+    assert_int_equal(late.kind, VERDICT_REFUSED);
+    assert_int_equal(late.refusal.cap, 400); /* what it waits for since */
+    answer_anew(house, &silent_anew, a_call_of(house, 300));
+    assert_true(nothing_comes(house, 20)); /* it has its answer */
+    assert_int_equal(state_of(house).waiting, 0);
+}
+
+static void
+who_is_not_there_to_ask_again_makes_room(void **state)
+{
+    struct house *house = *state;
+    a_purse(house, 300);
+    house_start(house);
+    ask_allowed(house, a_call_of(house, 200));
+    const uint32_t gone = wait_in_line(house, 300);
+    const uint32_t behind = wait_in_line(house, 100);
+    adopt(house, 300);
+    const struct verdict gone_anew = await_anew(house, gone);
+    const struct verdict anew = await_anew(house, behind);
+    answer_anew(house, &anew, a_call_of(house, 100));
+    assert_true(nothing_comes(house, 20));
+    struct event event;
+    assert_true(verdict_untaken(&gone_anew, &event));
+    assert_true(engine_submit(house->engine, &event)); /* as replies.c does */
+    assert_int_equal(await_slot(house, behind).kind, VERDICT_ALLOWED);
+    assert_true(nothing_comes(house, 20));
 }
 
 static void
@@ -303,7 +474,16 @@ static const struct CMUnitTest tests[] = {
     CASE_WITH("the first reason is told, wherever it waits by then", the_first_reason_is_told_wherever_it_waits,
         house_in_memory, house_end),
     CASE_WITH("a waiter who left gives its room back", a_waiter_who_left_gives_its_room_back, house_in_memory, house_end),
-    CASE_WITH("a new configuration keeps those who wait", a_new_configuration_keeps_those_who_wait, house_in_memory, house_end),
+    BOTH("under a new policy who waits asks again", under_a_new_policy_who_waits_asks_again),
+    CASE_WITH("the order stays, whoever asks again first", the_order_stays_whoever_answers_first, house_in_memory, house_end),
+    CASE_WITH("an answer that a slow store holds up is not refused", an_answer_that_a_slow_store_holds_up_is_not_refused,
+        house_in_memory, house_end),
+    CASE_WITH("an answer that one more policy overtakes is asked for once more", an_answer_that_is_overtaken_is_asked_for_once_more,
+        house_in_memory, house_end),
+    CASE_WITH("a call that was on its way to the gate asks again too", a_call_that_was_on_its_way_asks_again_too, house_in_memory,
+        house_end),
+    CASE_WITH("the deadline stays over a new policy", the_deadline_stays_over_a_new_policy, house_in_memory, house_end),
+    CASE_WITH("who is not there to ask again makes room", who_is_not_there_to_ask_again_makes_room, house_in_memory, house_end),
     CASE_WITH("lines are bounded", lines_are_bounded, house_in_memory, house_end),
     CASE_WITH("deadlines do not hang on the wall clock", the_wall_clock_is_not_asked, house_in_memory, house_end),
 };

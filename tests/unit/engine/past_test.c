@@ -261,7 +261,7 @@ it_says_by_which_configuration_and_prices(void **state)
     struct recorded_past told;
     record(&told, gate, LEDGER_SETTLE);
     assert_true(judge(&told)->same_policy && told.past.same_prices);
-    told.row.policy_ver = 2;
+    told.row.policy_ver = policy_version_make(7, 1, "");
     assert_true(!judge(&told)->same_policy && told.past.same_prices);
     told.row.price_ver = 8;
     assert_true(!judge(&told)->same_policy && !told.past.same_prices);

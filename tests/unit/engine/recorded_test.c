@@ -60,14 +60,15 @@ an_allowed_call_is_read_back(void **state)
     assert_string_equal(call.tag_names[0], "task"); /* what is empty is not told */
     assert_string_equal(call.tags[0], "night \\ shift");
     assert_string_equal(call.substitute_for, "");
-    assert_int_equal(call.limit_count, 2);
+    assert_int_equal(call.limit_count, 3); /* one is of what the account spends in its organisation */
     assert_string_equal(call.limits[0].name, spend->name);
     assert_int_equal(call.limits[0].settled, 400);
     assert_int_equal(call.limits[0].held, 0);
     assert_int_equal(call.limits[0].cap, 5000);
     assert_int_equal(call.limits[0].window_ms, NOON_MS - 12 * HOUR_MS);
     assert_string_equal(call.limits[0].tier, "default");
-    assert_int_equal(call.limits[1].units, 3);
+    assert_string_equal(call.limits[1].name, spend->name);
+    assert_int_equal(call.limits[2].units, 3);
 }
 
 static void

@@ -73,6 +73,8 @@ struct told_call {
     const char *limit;      /* of a refusal: whose */
     int64_t used;
     const struct recorded_report *reports; /* of one window; NULL = nothing is recorded */
+    int64_t spend_limit;    /* of a refusal: asked for its tree */
+    bool unbounded;
     bool no_inputs;
 };
 
@@ -110,6 +112,8 @@ tell(struct tape *tape, const struct told_call *told)
         .output_limit = told->output_limit,
         .answers = 1,
         .price_pct = 100 };
+    call.cannot_bound = told->unbounded;
+    call.spend_limit_micros = told->spend_limit;
     strcpy(call.api, told->api ? told->api : "chat");
     if (told->reports) {
         call.report_count = 1;
@@ -305,6 +309,70 @@ refusals_of_then_are_asked_once_more(void **state)
     assert_int_equal(report->asks_unknown, 1);
     assert_int_equal(report->cost_asks_micros, 90);
     assert_int_equal(report->refused, 0); /* as then */
+}
+
+/* What refused it then refuses it again, and it takes nothing from the calls that came after. */
+static void
+what_was_refused_for_what_it_was_is_refused_again(void **state)
+{
+    static const struct told_call refused[] = {
+        { .reason = REASON_CANNOT_BOUND, .unbounded = true },
+        { .reason = REASON_COST_SPENT, .limit = "tree", .spend_limit = 40 },
+        { .reason = REASON_KEY_REVOKED },
+        { .reason = REASON_ACCOUNT_BANNED },
+        { .reason = REASON_THREAD_PARENT },
+        { .reason = REASON_ID_UNKNOWN },
+        { .reason = REASON_SPEND_LIMIT_HEADER },
+        { .reason = REASON_ROUTES_COOLING },
+        { .reason = REASON_OVERLOADED },
+    };
+    struct tape *tape = *state;
+    add_limit(tape->policy, "tree", COUNT_COST, PER_THREAD_TREE, WINDOW_LIFETIME, 1000);
+    add_limit(tape->policy, "money", COUNT_COST, PER_ACCOUNT, WINDOW_DAY, 200)->hold = HOLD_MODE_STRICT;
+    tape_open(tape);
+    for (size_t i = 0; i < countof(refused); i++) {
+        struct told_call call = refused[i];
+        call.kind = LEDGER_REFUSAL;
+        call.plain = true;
+        call.at_ms = (int64_t)i * MINUTE_MS;
+        call.input = 50;
+        tell(tape, &call);
+    }
+    tell(tape, PLAIN(HOUR_MS, 100, 50));
+    const struct replay_report *report = play(tape, 0);
+    assert_int_equal(report->asks_refused, countof(refused));
+    assert_int_equal(report->asks_allowed, 0);
+    assert_int_equal(report->allowed, 1);
+    assert_int_equal(report->refused, 0);
+}
+
+/* Two threads that were refused their first call are two: what one of them uses is not the other's. */
+static void
+threads_that_never_began_are_told_apart(void **state)
+{
+    struct tape *tape = *state;
+    add_limit(tape->policy, "tree", COUNT_COST, PER_THREAD_TREE, WINDOW_LIFETIME, 100);
+    tape_open(tape);
+    for (int i = 0; i < 3; i++) {
+        const struct told_call call = { .kind = LEDGER_REFUSAL, .reason = REASON_COST_SPENT, .limit = "tree",
+            .at_ms = i * MINUTE_MS, .plain = true, .input = 60, .output_limit = 10 };
+        tell(tape, &call);
+    }
+    assert_int_equal(play(tape, 0)->asks_allowed, 3);
+}
+
+static void
+a_call_that_cannot_be_bounded_is_refused_where_bounds_are_strict(void **state)
+{
+    struct tape *tape = *state;
+    add_limit(tape->policy, "money", COUNT_COST, PER_ACCOUNT, WINDOW_DAY, 2000)->hold = HOLD_MODE_STRICT;
+    tape_open(tape);
+    struct told_call call = *PLAIN(0, 100, 50);
+    call.unbounded = true; /* it was made: the limits of then were content with less */
+    tell(tape, &call);
+    const struct replay_report *report = play(tape, 0);
+    assert_int_equal(report->refused, 1);
+    assert_int_equal(report->groups[0].reason, REASON_CANNOT_BOUND);
 }
 
 static void
@@ -739,6 +807,10 @@ static const struct CMUnitTest tests[] = {
     TAPE("all attempts of a call are one call", all_attempts_of_a_call_are_one_call),
     TAPE("a call waits for room, and no longer than it may", a_call_waits_for_room_and_no_longer_than_it_may),
     TAPE("refusals of then are asked once more", refusals_of_then_are_asked_once_more),
+    TAPE("what was refused for what it was is refused again", what_was_refused_for_what_it_was_is_refused_again),
+    TAPE("threads that never began are told apart", threads_that_never_began_are_told_apart),
+    TAPE("a call that cannot be bounded is refused where bounds are strict",
+        a_call_that_cannot_be_bounded_is_refused_where_bounds_are_strict),
     TAPE("what this configuration does not serve is refused", what_this_configuration_does_not_serve_is_refused),
     TAPE("whom the books do not know any more is refused, and does no harm", whom_the_books_do_not_know_any_more_is_refused_and_does_no_harm),
     TAPE("what is left of a deleted call is left out", what_is_left_of_a_deleted_call_is_left_out),

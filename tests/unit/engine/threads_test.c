@@ -25,7 +25,7 @@ struct crowd {
     struct loop_box boxes[LOOPS];
     pthread_t pumps[LOOPS];
     atomic_bool over;
-    atomic_llong allowed, refused, waited, outages, unanswered;
+    atomic_llong allowed, refused, waited, asked_anew, outages, unanswered;
 };
 
 struct actor {
@@ -58,7 +58,7 @@ pump(void *arg)
         pthread_mutex_lock(&box->lock);
         for (uint32_t i = 0; i < count; i++) {
             const uint32_t slot = verdicts[i].reply.slot;
-            const bool twice = box->unread[slot] && box->verdicts[slot].kind != VERDICT_WAIT;
+            const bool twice = box->unread[slot] && verdict_is_last(&box->verdicts[slot]);
             atomic_fetch_add(&crowd->unanswered, twice);
             box->verdicts[slot] = verdicts[i];
             box->unread[slot] = 1;
@@ -70,6 +70,18 @@ pump(void *arg)
         }
     }
     return NULL;
+}
+
+static void
+ask_anew(struct crowd *crowd, struct event event, int64_t place)
+{
+    struct policy *policy = engine_policy(crowd->house->engine);
+    event.place = place;
+    event.call.policy_ver = policy->version;
+    policy_unref(policy);
+    if (!engine_submit(crowd->house->engine, &event)) {
+        atomic_fetch_add(&crowd->unanswered, 1000000); /* who waits is counted already */
+    }
 }
 
 static struct verdict
@@ -90,7 +102,11 @@ ask_as(struct actor *actor, struct event event)
         verdict = box->verdicts[actor->index];
         box->unread[actor->index] = 0;
         atomic_fetch_add(&crowd->waited, verdict.kind == VERDICT_WAIT);
-    } while (verdict.kind == VERDICT_WAIT);
+        atomic_fetch_add(&crowd->asked_anew, verdict.kind == VERDICT_ANEW);
+        if (verdict.kind == VERDICT_ANEW) {
+            ask_anew(crowd, event, verdict.place);
+        }
+    } while (!verdict_is_last(&verdict));
     pthread_mutex_unlock(&box->lock);
     if (verdict.reply.generation != actor->generation) {
         atomic_fetch_add(&crowd->unanswered, 1000);

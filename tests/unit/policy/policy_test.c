@@ -147,6 +147,35 @@ last_reference_frees(void **state)
     policy_unref(NULL);
 }
 
+static void
+a_version_tells_what_the_policy_says(void **state)
+{
+    (void)state;
+    static const struct {
+        int64_t epoch, seq;
+        const char *hash, *other_hash;
+        int64_t other_epoch, other_seq;
+        bool alike;
+    } rows[] = {
+        { 1, 1, "5f3a2100", "5f3a2100", 1, 1, true },
+        { 1, 1, "5f3a2100", "5f3a2100", 2, 1, true },  /* after a restart */
+        { 1, 1, "5f3a2100", "5f3a2100", 1, 3, true },  /* and once more, by a reload */
+        { 1, 1, "5f3a2100", "5f3a2300", 1, 2, false }, /* edited */
+        { 1, 1, "00000000", "00000000", 1, 2, true },  /* a hash like others */
+        { 1, 1, "", "", 1, 1, true },                  /* the same one */
+        { 1, 1, "", "", 1, 2, false },                 /* nobody knows */
+        { 1, 1, "5f3a2100", "", 1, 2, false },
+        { EPOCH_MAX, 1, "ffffffff", "ffffffff", EPOCH_MAX, (1 << POLICY_SEQ_BITS) - 1, true },
+    };
+    for (size_t i = 0; i < countof(rows); i++) {
+        const int64_t version = policy_version_make(rows[i].epoch, rows[i].seq, rows[i].hash);
+        const int64_t other = policy_version_make(rows[i].other_epoch, rows[i].other_seq, rows[i].other_hash);
+        assert_true(version > 0 && other >= version);
+        assert_int_equal(policy_version_alike(version, other), rows[i].alike);
+        assert_int_equal(policy_version_alike(other, version), rows[i].alike);
+    }
+}
+
 int
 main(void)
 {
@@ -155,6 +184,7 @@ main(void)
         CASE("names of models, providers, plans and limits are exact", names_are_exact),
         CASE("a cap goes by plan, else it is the default", caps_go_by_plan),
         CASE("every API has a word and a path", apis_have_words_and_paths),
+        CASE("a version tells what the policy says", a_version_tells_what_the_policy_says),
         CASE("the last reference frees a policy", last_reference_frees),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

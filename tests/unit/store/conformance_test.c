@@ -88,6 +88,7 @@ a_version_that_is_not_the_stored_one_is_a_conflict(void **state)
     OK(world, store_account_put(store, &account));
     OK(world, store_key_put(store, &key));
     OK(world, store_thread_put(store, &thread));
+    put_a_subject(world, 4);
     OK(world, store_meter_put(store, &meters));
     world_commit(world);
 
@@ -195,7 +196,6 @@ threads_are_recognised_within_their_account(void **state)
     EXPECT(world, store_thread_find(store, 1, THREAD_NAMED, "other", &back), STATUS_NOT_FOUND);
 
     row.last_input = 99;
-    row.root_id = 4;
     OK(world, store_thread_put(store, &row));
     OK(world, store_thread_get(store, 3, &back));
     ASSERT_SAME(text_thread, &back, &row);
@@ -252,7 +252,12 @@ a_subject_exists_once(void **state)
         assert_int_equal(back.subject_id, row->subject_id);
         assert_int_equal(back.kind, row->kind);
         assert_string_equal(back.name, row->name);
+        back = (struct subject_row){ 0 };
+        OK(world, store_subject_get(world->store, row->subject_id, &back));
+        assert_int_equal(back.account_id, row->account_id);
+        assert_string_equal(back.name, row->name);
     }
+    EXPECT(world, store_subject_get(world->store, 99, &back), STATUS_NOT_FOUND);
     world_commit(world);
     for (size_t i = 0; i < countof(rows); i++) {
         struct subject_row twice = rows[i];
@@ -319,6 +324,7 @@ meters_come_back_whole(void **state)
     struct meter_row back = { 0 };
     world_begin(world);
     EXPECT(world, store_meter_get(world->store, 4, &back), STATUS_NOT_FOUND);
+    put_a_subject(world, 4);
     OK(world, store_meter_put(world->store, &row));
     row.meter_count = METERS_MAX;
     for (int32_t i = 0; i < METERS_MAX; i++) {
@@ -415,11 +421,11 @@ a_hold_lives_from_insert_to_delete(void **state)
     row.on_abort = ON_ABORT_BILLS_ALL;
     row.payer = PAYER_COMPANY;
     row.est_input = 2;
+    row.inputs = SLICE("{\"grown\":1}");
     struct hold_row other = row; /* who it belongs to cannot be changed */
     other.account_id = 999;
     other.epoch = 77;
     other.created_ms = 1;
-    other.inputs = SLICE("{}");
     OK(world, store_hold_update(store, &other));
     OK(world, store_hold_get(store, 5, &back));
     ASSERT_SAME(text_hold, &back, &row);
@@ -537,10 +543,12 @@ refusals_are_counted_by_the_minute(void **state)
     OK(world, store_refusal_add(store, &other));
     OK(world, store_refusal_add(store, &unknown));
     world_commit(world);
+    struct refusal_row another = first; /* alike, of another limit's subject: it has its own row */
+    another.ledger_id = 1234;
     first.count = 41;
-    first.ledger_id = 1234; /* that of the first stays */
     world_begin(world);
     OK(world, store_refusal_add(store, &first));
+    OK(world, store_refusal_add(store, &another));
     world_commit(world);
     world_begin(world);
     OK(world, store_refusal_add(store, &first));
@@ -550,8 +558,8 @@ refusals_are_counted_by_the_minute(void **state)
         int64_t account_id, since_ms;
         const char *want;
     } rows[] = {
-        { 0, 0, "0@0 x5  0;2@0 x42 glm-5.2 99;1@60000 x1 glm-5.2 99;2@60000 x1 glm-5.2 99;" },
-        { 2, 0, "2@0 x42 glm-5.2 99;2@60000 x1 glm-5.2 99;" },
+        { 0, 0, "0@0 x5  0;2@0 x42 glm-5.2 99;2@0 x1 glm-5.2 1234;1@60000 x1 glm-5.2 99;2@60000 x1 glm-5.2 99;" },
+        { 2, 0, "2@0 x42 glm-5.2 99;2@0 x1 glm-5.2 1234;2@60000 x1 glm-5.2 99;" },
         { 0, NOW_MS + 1, "1@60000 x1 glm-5.2 99;2@60000 x1 glm-5.2 99;" },
         { 1, NOW_MS + MINUTE_MS, "1@60000 x1 glm-5.2 99;" },
         { 3, 0, "" },

@@ -96,6 +96,38 @@ rows_of_calls_go_by_age_and_what_people_did_stays(void **state)
     assert_int_equal(kept_from(world), OLD_MS); /* it does not go back */
 }
 
+static int64_t
+overshoot_max(struct world *world)
+{
+    int64_t micros = -1;
+    OK(world, store_begin_read(world->store));
+    OK(world, store_overshoot_max(world->store, &micros));
+    store_rollback(world->store);
+    return micros;
+}
+
+static void
+the_most_that_a_cap_was_passed_by_only_grows(void **state)
+{
+    struct world *world = *state;
+    static const struct {
+        int64_t raise, most;
+    } rows[] = { { 7, 7 }, { 1234567890123, 1234567890123 }, { 8, 1234567890123 } };
+    world_begin(world);
+    world_commit(world);
+    assert_int_equal(overshoot_max(world), 0);
+    for (size_t i = 0; i < countof(rows); i++) {
+        world_begin(world);
+        OK(world, store_overshoot_raise(world->store, rows[i].raise));
+        world_commit(world);
+        assert_int_equal(overshoot_max(world), rows[i].most);
+    }
+    world_begin(world);
+    OK(world, store_overshoot_raise(world->store, INT64_MAX));
+    store_rollback(world->store);
+    assert_int_equal(overshoot_max(world), 1234567890123);
+}
+
 /* One gateway may run for months while others start: its young rows lie before their old ones. */
 static void
 young_rows_of_one_epoch_do_not_hide_old_ones_of_the_next(void **state)
@@ -184,6 +216,7 @@ static const struct CMUnitTest tests[] = {
         young_rows_of_one_epoch_do_not_hide_old_ones_of_the_next),
     ALL("a step looks at few rows, and the next goes on",
         a_step_looks_at_few_rows_and_the_next_goes_on),
+    ALL("the most that a cap was passed by only grows", the_most_that_a_cap_was_passed_by_only_grows),
     ALL("refusals go sooner, with their rows", refusals_go_sooner_with_their_rows),
 };
 UNIT_MAIN(tests)

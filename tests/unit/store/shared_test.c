@@ -255,6 +255,9 @@ a_row_that_another_has_made_is_a_conflict(void **state)
     struct fellow fellow = fellow_start(world, 0);
     struct store *stores[] = { world->store, fellow.store };
     const struct node_row *nodes[] = { &world->node, &fellow.node };
+    world_begin(world);
+    put_a_subject(world, 40);
+    world_commit(world);
     for (int kind = 0; kind < 4; kind++) {
         for (int i = 0; i < 2; i++) {
             const int64_t id = 10 * kind + i + 1;
@@ -291,6 +294,8 @@ a_lock_out_of_order_asks_for_another_run(void **state)
     const struct need by_id = { .kind = NEED_THREAD, .id = 7 };
     const struct need both[] = { high, low, by_id, high };
     world_begin(world);
+    put_a_subject(world, 5);
+    put_a_subject(world, 6);
     OK(world, store_meter_put(store, &meters[0]));
     OK(world, store_meter_put(store, &meters[1]));
     OK(world, store_thread_put(store, &thread));
@@ -319,6 +324,9 @@ a_batch_is_two_ways_there_and_back(void **state)
     struct meter_row meters = a_meter_row(5);
     const struct need needs[] = { { .kind = NEED_METER, .id = 5 }, { .kind = NEED_HOLD, .id = 9 },
         { .kind = NEED_ACCOUNT, .id = 3 } };
+    world_begin(world);
+    put_a_subject(world, 5);
+    world_commit(world);
     for (int i = 0; i < 3; i++) {
         const int64_t before = store_costs(store).round_trips;
         int64_t version = 0;
@@ -553,6 +561,7 @@ nobody_waits_in_a_circle(void **state)
     for (int i = 0; i < STRESS_ROWS; i++) {
         struct meter_row meters = a_meter_row(i + 1);
         meters.meters[0].settled = 0;
+        put_a_subject(world, i + 1);
         OK(world, store_meter_put(world->store, &meters));
     }
     for (int i = 0; i < STRESS_ROWS; i++) {
@@ -646,6 +655,11 @@ what_several_make_at_once_is_made_once(void **state)
     struct world *world = *state;
     struct stress stresses[STRESS_STORES] = { 0 };
     pthread_t threads[STRESS_STORES];
+    world_begin(world);
+    for (int64_t round = 0; round < 40; round++) {
+        put_a_subject(world, 500 + round);
+    }
+    world_commit(world);
     for (int i = 0; i < STRESS_STORES; i++) {
         stresses[i] = (struct stress){ .world = world, .fellow = fellow_start(world, 0) };
     }

@@ -310,6 +310,13 @@ a_meter_row(int64_t subject_id)
         .seen_ms = NOW_MS };
 }
 
+void
+put_a_subject(struct world *world, int64_t subject_id)
+{
+    struct subject_row row = a_subject(subject_id, 1000000 + subject_id);
+    OK(world, store_subject_put(world->store, &row));
+}
+
 struct hold_row
 a_hold(int64_t hold_id, const struct node_row *node)
 {

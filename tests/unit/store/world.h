@@ -74,6 +74,8 @@ struct key_row a_key(int64_t key_id, int64_t account_id);
 struct thread_row a_thread(int64_t thread_id, int64_t account_id, const char *mark);
 struct subject_row a_subject(int64_t subject_id, int64_t account_id);
 struct meter_row a_meter_row(int64_t subject_id);
+/* Puts the subject of this number, whoever it is: meters are of one that is there. */
+void put_a_subject(struct world *world, int64_t subject_id);
 struct reported_row a_reported_row(int64_t account_id);
 struct hold_row a_hold(int64_t hold_id, const struct node_row *node);
 struct ledger_row a_ledger_row(int64_t id);

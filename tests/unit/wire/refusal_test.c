@@ -260,6 +260,7 @@ sentence_names_who_what_and_when(void **state)
     shared.per = PER_GATEWAY;
     shared.used = 4000000;
     shared.held = 750000;
+    shared.ask = 400000;
     lifetime.per = PER_THREAD_TREE;
     lifetime.window = WINDOW_LIFETIME;
     lifetime.resets_at_ms = 0;
@@ -283,13 +284,41 @@ sentence_names_who_what_and_when(void **state)
         .reason = REASON_CANNOT_BOUND, .limit_name = "day", .about = "web_search_options"
     };
     const struct refusal unbounded_somehow = { .reason = REASON_CANNOT_BOUND, .limit_name = "day" };
+    struct refusal all_of_it = shared, larger_than_all = shared, tokens = shared, heavy = shared;
+    all_of_it.used = all_of_it.cap;
+    all_of_it.held = 0;
+    larger_than_all.ask = larger_than_all.cap + 1;
+    tokens.counts = COUNT_TOKENS;
+    tokens.reason = REASON_TOKENS_SPENT;
+    heavy.counts = COUNT_REQUESTS;
+    heavy.reason = REASON_RATE;
+    heavy.held = 0;
+    heavy.used = 7;
+    heavy.cap = 10;
+    heavy.ask = 4;
+    heavy.window = WINDOW_DAY;
     const struct {
         struct refusal refusal;
         const char *detail, *account, *sentence;
     } rows[] = {
-        { of_group, "", "ada",
-            "The budget is spent. A limit shared by your group \"research\" is at 95 % (limit \"month-spend\"). It "
+        { all_of_it, "", "ada",
+            "The budget is spent. A limit shared with others is at 100 % (limit \"month-spend\"). It "
             "opens again on 2026-12-01 00:00 UTC. Ask your operator to raise it." },
+        { larger_than_all, "", "ada",
+            "This call needs more than the whole of the budget. A limit shared with others is at 95 % (limit "
+            "\"month-spend\"). Waiting does not help. Send a smaller one, or ask your operator to raise it." },
+        { tokens, "", "ada",
+            "This call needs more than what is left of the token allowance. A limit shared with others is at 95 % "
+            "(limit \"month-spend\"). It opens again on 2026-12-01 00:00 UTC. Send a smaller one, or ask your operator "
+            "to raise it." },
+        { heavy, "", "ada",
+            "This call counts as 4 requests, which is more than what is left of the allowance. A limit shared with "
+            "others is at 70 % (limit \"month-spend\"). It opens again on 2026-12-01 00:00 UTC. Ask your operator "
+            "to raise it." },
+        { of_group, "", "ada",
+            "This call needs more than what is left of the budget. A limit shared by your group \"research\" is at 95 % "
+            "(limit \"month-spend\"). It "
+            "opens again on 2026-12-01 00:00 UTC. Send a smaller one, or ask your operator to raise it." },
         { unbounded, "", "ada",
             "The cost of this call cannot be bounded: what \"web_search_options\" in it costs is not known, and the "
             "limit \"day\" is strict. Send it without. Ask your operator." },
@@ -302,8 +331,9 @@ sentence_names_who_what_and_when(void **state)
             "This account has spent $5.00 of $5.00 (limit \"month-spend\"). It opens again on "
             "2026-12-01 00:00 UTC. Ask your operator to raise it." },
         { shared, "", "ada",
-            "The budget is spent. A limit shared with others is at 95 % (limit \"month-spend\"). It "
-            "opens again on 2026-12-01 00:00 UTC. Ask your operator to raise it." },
+            "This call needs more than what is left of the budget. A limit shared with others is at 95 % (limit "
+            "\"month-spend\"). It opens again on 2026-12-01 00:00 UTC. Send a smaller one, or ask your operator to raise "
+            "it." },
         { lifetime, "", "ada",
             "This thread with all under it has spent $5.00 of $5.00 (limit \"month-spend\"). It does "
             "not reset by itself. Ask your operator to raise it." },
