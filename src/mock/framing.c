@@ -49,6 +49,8 @@ add_framing(struct mock_call *call, int64_t length, struct buf *out)
         break;
     case MOCK_FRAMING_BAD_CHUNK:
     case MOCK_FRAMING_NO_LAST_CHUNK: call->chunked = true; break;
+    /* Its connection closes behind it, and nothing else in this answer would keep a client from using it again. */
+    case MOCK_FRAMING_INTERIM: buf_add_str(out, "connection: close\r\n"); break;
     default: break;
     }
     if (call->chunked) {
