@@ -13,8 +13,8 @@
 
 #include "base/thread.h"
 
-#define REST_PAGES     1000 /* what one pass may leave to the next, or to the writer: 2 to 3 ms */
-#define PASS_COUNT_MAX 8
+#define REST_PAGES     250 /* what one pass may leave to the next, or to the writer: about a millisecond */
+#define PASS_COUNT_MAX 16
 #define THREAD_STACK   ((size_t)256 * 1024)
 
 enum checkpoint_state { CHECKPOINT_IDLE, CHECKPOINT_WANTED, CHECKPOINT_RUNNING, CHECKPOINT_DONE };
