@@ -206,14 +206,14 @@ learn_ratio(int64_t *ratio_milli, int64_t bytes, int64_t tokens)
     *ratio_milli += (seen - *ratio_milli) / 8;
 }
 
-/* When a thread was last used is told to the minute, so that its row is not written for that alone
+/* When a thread was last used is told to the hour, so that its row is not written for that alone
  * with each of its calls. */
 static void
 learn_input(const struct core *core, struct thread_slot *thread, int64_t input, int64_t bytes)
 {
     struct thread_row *row = &thread->row;
     const bool same = row->last_input == input && row->last_input_bytes == bytes;
-    if (same && core->now_ms < row->last_ms + MINUTE_MS) {
+    if (same && core->now_ms < row->last_ms + THREAD_TOLD_MS) {
         return;
     }
     row->last_input = input;
