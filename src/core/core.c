@@ -36,7 +36,7 @@ void
 need_id(struct needs *needs, enum need_kind kind, const void *slot, int64_t id)
 {
     if (!slot && id) {
-        needs_add_id(needs, kind, id);
+        (void)needs_add_id(needs, kind, id);
     }
 }
 
@@ -45,7 +45,7 @@ need_text(struct needs *needs, enum need_kind kind, int32_t sub_kind, const void
     const char *text)
 {
     if (!slot) {
-        needs_add_text(needs, kind, sub_kind, id, text);
+        (void)needs_add_text(needs, kind, sub_kind, id, text);
     }
 }
 
@@ -93,7 +93,10 @@ need_call(struct core *core, const struct call_event *call, struct needs *needs)
 {
     struct work *work = core->work;
     const struct key_slot *key = work_key(work, call->key_id);
-    need_id(needs, NEED_KEY, key, call->key_id);
+    struct need *key_need = key ? NULL : needs_add_id(needs, NEED_KEY, call->key_id);
+    if (key_need) {
+        key_need->with = true;
+    }
     need_id(needs, NEED_ACCOUNT, work_account(work, call->account_id), call->account_id);
     if (call->issued_hash[0]) {
         need_text(

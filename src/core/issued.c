@@ -26,7 +26,7 @@ need_issued(struct core *core, const struct issued_event *ask, struct needs *nee
     check(ids.len <= ISSUED_IDS_MAX * (size_t)HASH_HEX);
     while (next_hash(&ids, hash)) {
         if (!work_issued(core->work, hash)) {
-            needs_add_text(needs, NEED_ISSUED, 0, 0, hash);
+            (void)needs_add_text(needs, NEED_ISSUED, 0, 0, hash);
         }
     }
 }

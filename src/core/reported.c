@@ -199,7 +199,7 @@ need_reported(
         }
         asked[id != 0] = true;
         if (!work_reported(core->work, id)) {
-            needs_add_id(needs, NEED_REPORTED, id);
+            (void)needs_add_id(needs, NEED_REPORTED, id);
         }
     }
 }
@@ -379,7 +379,7 @@ need_report(struct core *core, const struct report_event *report, struct needs *
 {
     need_receipt(core, &report->receipt, needs);
     if (!work_reported(core->work, report->account_id)) {
-        needs_add_id(needs, NEED_REPORTED, report->account_id);
+        (void)needs_add_id(needs, NEED_REPORTED, report->account_id);
     }
 }
 

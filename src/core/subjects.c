@@ -124,8 +124,13 @@ need_subject(struct core *core, const struct subject_key *key, bool meter, struc
 {
     const struct subject_slot *slot =
         work_subject(core->work, key->kind, key->account_id, key->name);
-    need_text(needs, NEED_SUBJECT, (int32_t)key->kind, slot, key->account_id, key->name);
-    if (meter && slot && slot->slot.state != SLOT_ABSENT) {
+    if (!slot) {
+        struct need *need =
+            needs_add_text(needs, NEED_SUBJECT, (int32_t)key->kind, key->account_id, key->name);
+        if (need) {
+            need->with |= meter;
+        }
+    } else if (meter && slot->slot.state != SLOT_ABSENT) {
         need_id(
             needs, NEED_METER, work_meter(core->work, slot->row.subject_id), slot->row.subject_id);
     }

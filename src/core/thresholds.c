@@ -160,7 +160,7 @@ core_usage_needs(struct core *core, int64_t account_id, struct needs *needs)
         const struct caller caller = caller_of_account(core, account_id);
         need_usage_caps(core, &caller, needs);
         if (!work_reported(core->work, account_id) && !asks_for_report(needs, account_id)) {
-            needs_add_id(needs, NEED_REPORTED, account_id); /* shown though no limit goes by it */
+            (void)needs_add_id(needs, NEED_REPORTED, account_id); /* shown though no limit goes by it */
         }
     }
 }

@@ -216,7 +216,7 @@ index_row(struct work *work, enum slot_kind kind, struct slot *slot)
     }
 }
 
-/* A row that is loaded already under another of its names. */
+/* A row that is loaded already, under another of its names or with another row. */
 static struct slot *
 same_row(const struct work *work, enum need_kind kind, const void *row)
 {
@@ -235,6 +235,11 @@ same_row(const struct work *work, enum need_kind kind, const void *row)
         const struct subject_row *subject = row;
         struct slot *slot = slot_find(
             work, NEED_SUBJECT, (int32_t)subject->kind, subject->account_id, subject->name);
+        return slot && slot->state != SLOT_ABSENT ? slot : NULL;
+    }
+    case NEED_METER: { /* told with its subject, when it may have been changed already */
+        struct slot *slot =
+            slot_find(work, NEED_METER, 0, ((const struct meter_row *)row)->subject_id, "");
         return slot && slot->state != SLOT_ABSENT ? slot : NULL;
     }
     default: return NULL;

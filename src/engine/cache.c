@@ -6,8 +6,9 @@
 
 #include "base/map.h" /* its hashes */
 
-#define BUCKETS         65536
-#define PACKED_MAX      16384 /* bytes; a row that needs more is not kept */
+#define BUCKETS_MIN     16384
+#define BUCKETS_MAX     262144 /* a few more than rows that a full cache has */
+#define PACKED_MAX      16384  /* bytes; a row that needs more is not kept */
 #define CAP_STEP        128
 #define CAP_STEP_SMALL  32 /* of rows up to 2 * CAP_STEP, of which a thread has three */
 #define SPARE_BYTES_MAX ((size_t)1 << 20)
@@ -285,7 +286,7 @@ is_needed(const struct need *need, const union any_row *row)
 static struct cached_row **
 bucket_of(const struct cache *cache, enum name name, uint64_t hash)
 {
-    return &cache->buckets[(size_t)name * BUCKETS + hash / 2 % BUCKETS];
+    return &cache->buckets[(size_t)name * cache->bucket_count + hash / 2 % cache->bucket_count];
 }
 
 static struct list *
@@ -323,6 +324,30 @@ unlink_names(struct cache *cache, const struct cached_row *row)
         }
         if (at) {
             *at = row->next[name];
+        }
+    }
+}
+
+/* Twice as many buckets as rows: whoever looks for a row that is not kept finds an empty one. Without memory for
+ * more of them they grow longer. */
+static void
+make_buckets(struct cache *cache)
+{
+    if (cache->count * 2 <= cache->bucket_count || cache->bucket_count >= BUCKETS_MAX) {
+        return;
+    }
+    const size_t count = cache->bucket_count * 4;
+    struct cached_row **buckets = calloc(NAME_COUNT * count, sizeof *buckets);
+    if (!buckets) {
+        return;
+    }
+    free(cache->buckets);
+    cache->buckets = buckets;
+    cache->bucket_count = count;
+    struct list *const ages[] = { &cache->by_age, &cache->holds_by_age };
+    for (size_t i = 0; i < countof(ages); i++) {
+        for (struct list *at = ages[i]->next; at != ages[i]; at = at->next) {
+            link_names(cache, list_entry(at, struct cached_row, node));
         }
     }
 }
@@ -379,7 +404,8 @@ cache_init(struct cache *cache)
 {
     *cache = (struct cache){ .row_bytes_max = CACHE_BYTES_MAX - CACHE_HOLDS_BYTES_MAX,
         .hold_bytes_max = CACHE_HOLDS_BYTES_MAX };
-    cache->buckets = calloc((size_t)NAME_COUNT * BUCKETS, sizeof(struct cached_row *));
+    cache->bucket_count = BUCKETS_MIN;
+    cache->buckets = calloc((size_t)NAME_COUNT * BUCKETS_MIN, sizeof(struct cached_row *));
     list_init(&cache->by_age);
     list_init(&cache->holds_by_age);
 }
@@ -473,6 +499,7 @@ add(struct cache *cache, enum slot_kind kind, const uint64_t hash[NAME_COUNT],
     list_push_front(ages_of(cache, kind), &kept->node);
     *bytes_of(cache, kind) += sizeof *kept + kept->cap;
     cache->count++;
+    make_buckets(cache);
     drop_oldest(cache, kind, kind == SLOTS_HOLD ? cache->hold_bytes_max : cache->row_bytes_max);
 }
 
@@ -515,6 +542,13 @@ cache_load(struct cache *cache, const struct need *need, struct work *work)
     }
     work_load(work, need, &row);
     return true;
+}
+
+bool
+cache_has(const struct cache *cache, const struct need *need)
+{
+    union any_row row;
+    return find(cache, need, &row) != NULL;
 }
 
 void
@@ -575,8 +609,8 @@ cache_walk(
     const struct cache *cache, bool (*visit)(void *, enum slot_kind, const void *), void *user)
 {
     union any_row row;
-    for (size_t i = 0; cache->buckets && i < (size_t)NAME_COUNT * BUCKETS; i++) {
-        const enum name name = i < BUCKETS ? NAME_ID : NAME_TEXT;
+    for (size_t i = 0; cache->buckets && i < NAME_COUNT * cache->bucket_count; i++) {
+        const enum name name = i < cache->bucket_count ? NAME_ID : NAME_TEXT;
         for (const struct cached_row *at = cache->buckets[i]; at; at = at->next[name]) {
             if (name == NAME_TEXT && at->hash[NAME_ID]) {
                 continue; /* seen by its id */

@@ -19,7 +19,8 @@
 struct cached_row;
 
 struct cache {
-    struct cached_row **buckets;
+    struct cached_row **buckets; /* as many for each name */
+    size_t bucket_count;
     struct list by_age, holds_by_age; /* the newest first */
     struct cached_row *spare;         /* memory of rows that left, to be used again */
     size_t row_bytes, hold_bytes, spare_bytes, count;
@@ -33,6 +34,7 @@ void cache_clear(struct cache *cache);
 
 /* Puts the row that is needed into the work; false when it must be asked of the store. */
 MUST_USE bool cache_load(struct cache *cache, const struct need *need, struct work *work);
+MUST_USE bool cache_has(const struct cache *cache, const struct need *need);
 /* A row of the store that was read for this need. */
 void cache_keep(struct cache *cache, const struct need *need, const void *row);
 /* What is kept of it may not be there any more. */

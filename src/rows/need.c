@@ -16,43 +16,38 @@ needs_next(struct needs *needs, enum need_kind kind)
 }
 
 /* What a call may go on as needs much of the same. */
-static bool
-needs_have(
-    const struct needs *needs, enum need_kind kind, int32_t sub_kind, int64_t id, const char *text)
+static struct need *
+needs_find(struct needs *needs, enum need_kind kind, int32_t sub_kind, int64_t id, const char *text)
 {
     for (int32_t i = 0; i < needs->count; i++) {
-        const struct need *need = &needs->items[i];
+        struct need *need = &needs->items[i];
         if (need->kind == kind && need->id == id && need->sub_kind == sub_kind
             && strcmp(need->text, text) == 0) {
-            return true;
+            return need;
         }
     }
-    return false;
+    return NULL;
 }
 
-void
+struct need *
 needs_add_id(struct needs *needs, enum need_kind kind, int64_t id)
 {
-    if (needs_have(needs, kind, 0, id, "")) {
-        return;
-    }
-    struct need *need = needs_next(needs, kind);
-    if (need) {
-        need->id = id;
-    }
+    return needs_add_text(needs, kind, 0, id, "");
 }
 
-void
+struct need *
 needs_add_text(
     struct needs *needs, enum need_kind kind, int32_t sub_kind, int64_t id, const char *text)
 {
-    if (needs_have(needs, kind, sub_kind, id, text)) {
-        return;
+    struct need *need = needs_find(needs, kind, sub_kind, id, text);
+    if (need) {
+        return need;
     }
-    struct need *need = needs_next(needs, kind);
+    need = needs_next(needs, kind);
     if (need) {
         need->sub_kind = sub_kind;
         need->id = id;
         check(slice_to_cstr(slice_str(text), need->text, sizeof need->text));
     }
+    return need;
 }

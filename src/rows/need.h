@@ -25,6 +25,7 @@ struct need {
     enum need_kind kind;
     int32_t sub_kind; /* enum thread_kind or subject_kind */
     int64_t id;
+    bool with; /* its company, which is needed next, is welcome with it: a SUBJECT's METER, a KEY's ACCOUNT */
     char text[NAME_MAX_BYTES + 1];
 };
 #define NEEDS_MAX 128 /* of one event in one round */
@@ -47,6 +48,7 @@ union need_row {
     struct receipt_row receipt;
 };
 
-void needs_add_id(struct needs *needs, enum need_kind kind, int64_t id);
-void needs_add_text(
+/* The need, or the same one that is there already; NULL: there are too many. */
+struct need *needs_add_id(struct needs *needs, enum need_kind kind, int64_t id);
+struct need *needs_add_text(
     struct needs *needs, enum need_kind kind, int32_t sub_kind, int64_t id, const char *text);

@@ -3,6 +3,7 @@
  *   sqlite.c             the engine: open, node, transactions, the table of functions
  *   sqlite_db.c          one connection: prepared statements, binding, reading, errors
  *   sqlite_rows.c        the writer's gets and puts (columns.c, puts.c), the meta table
+ *   sqlite_several.c     rows that are needed together, read in one step
  *   sqlite_sweep.c       what the sweep of threads and subjects looks at, and deletes
  *   sqlite_read.c        the reader door
  *   sqlite_checkpoint.c  copying the log back, beside the writer
@@ -213,6 +214,8 @@ MUST_USE enum status sqlite_meta_get_i64(struct sqlite_db *db, const char *name,
 MUST_USE enum status sqlite_meta_put_i64(struct sqlite_db *db, const char *name, int64_t value);
 
 extern const struct store_row_ops sqlite_row_ops;       /* sqlite_rows.c */
+MUST_USE enum status sqlite_get_several(struct store *store, const struct need *needs, size_t count,
+    store_found *found, void *user, size_t *done); /* sqlite_several.c */
 extern const struct store_reader_ops sqlite_reader_ops; /* sqlite_read.c */
 
 /* --- sqlite_sweep.c: functions of the table of rows. */

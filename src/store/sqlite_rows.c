@@ -428,6 +428,7 @@ limit_def_put(struct store *store, const struct limit_def_row *row)
 
 const struct store_row_ops sqlite_row_ops = {
     .get = get,
+    .get_several = sqlite_get_several,
     .account_put = account_put,
     .key_put = key_put,
     .identity_version = identity_version,

@@ -237,7 +237,22 @@
 
 /* SQLite's alone: a writer says so at the beginning; a number that other connections' commits
  * change. */
+#define SUBJECTS_WITH_METERS(asked, account)                                                       \
+    "WITH asked (kind, name) AS (VALUES " asked ") "                                               \
+    "SELECT s.subject_id, s.kind, s.account_id, s.name, s.sets, s.version, "                       \
+    "m.subject_id, m.packed, m.seen_ms, m.version FROM asked CROSS JOIN subject s "                \
+    "ON s.account_id = " account " AND s.kind = asked.kind AND s.name = asked.name "               \
+    "LEFT JOIN meter m ON m.subject_id = s.subject_id"
 #define SQLITE_STATEMENTS(X)                                                                       \
+    X(KEY_WITH_ACCOUNT, "SELECT k.key_id, k.account_id, k.hash_hex, k.label, k.shown, k.role, "    \
+                        "k.revoked, k.thread_required, k.created_ms, k.expires_ms, "               \
+                        "k.may_act_for, k.version, a.account_id, a.name, a.plan, a.organisation, " \
+                        "a.state, a.created_ms, a.version FROM key k "                             \
+                        "LEFT JOIN account a ON a.account_id = k.account_id WHERE k.key_id = $1")  \
+    X(SUBJECTS_1, SUBJECTS_WITH_METERS("($1, $2)", "$3"))                                          \
+    X(SUBJECTS_2, SUBJECTS_WITH_METERS("($1, $2), ($3, $4)", "$5"))                                \
+    X(SUBJECTS_3, SUBJECTS_WITH_METERS("($1, $2), ($3, $4), ($5, $6)", "$7"))                      \
+    X(SUBJECTS_4, SUBJECTS_WITH_METERS("($1, $2), ($3, $4), ($5, $6), ($7, $8)", "$9"))            \
     X(BEGIN_WRITE, "BEGIN IMMEDIATE")                                                              \
     X(COMMIT, "COMMIT")                                                                            \
     X(DATA_VERSION, "PRAGMA data_version")

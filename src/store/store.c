@@ -333,20 +333,35 @@ get_tree(struct store *store, const struct need *need, union need_row *row)
 }
 
 static enum status
+load_one(struct store *store, const struct need *need, store_found *found, void *user)
+{
+    union need_row row;
+    const enum status status =
+        need->kind == NEED_TREE ? get_tree(store, need, &row) : store->rows->get(store, need, &row);
+    if (status != STATUS_OK && status != STATUS_NOT_FOUND) {
+        return status;
+    }
+    found(user, need, status == STATUS_OK ? &row : NULL);
+    return STATUS_OK;
+}
+
+static enum status
 load_each(
     struct store *store, const struct need *needs, size_t count, store_found *found, void *user)
 {
-    union need_row row;
-    for (size_t i = 0; i < count; i++) {
-        const enum status status = needs[i].kind == NEED_TREE
-                                       ? get_tree(store, &needs[i], &row)
-                                       : store->rows->get(store, &needs[i], &row);
-        if (status != STATUS_OK && status != STATUS_NOT_FOUND) {
-            return status;
+    enum status status = STATUS_OK;
+    for (size_t i = 0; i < count && status == STATUS_OK;) {
+        size_t done = 0;
+        if (needs[i].with && store->rows->get_several) {
+            status = store->rows->get_several(store, &needs[i], count - i, found, user, &done);
         }
-        found(user, &needs[i], status == STATUS_OK ? &row : NULL);
+        if (status == STATUS_OK && done == 0) {
+            status = load_one(store, &needs[i], found, user);
+            done = 1;
+        }
+        i += done;
     }
-    return STATUS_OK;
+    return status;
 }
 
 enum status

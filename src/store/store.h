@@ -101,7 +101,8 @@ MUST_USE enum status store_begin_read(struct store *store);
  * NULL where there is no such row. `lock`: in a transaction that writes, the rows that others may change
  * (threads, meters, holds) are locked until its end, in the one order that all gateways keep (DESIGN
  * section 8). A lock that would come before one that is held is STATUS_CONFLICT: the transaction is run
- * again with all needs in one call. Rows and their slices live during the callback; it calls nothing of
+ * again with all needs in one call. Of a need `with` its company, `found` may be told that too, behind it, under a
+ * need of its own. Rows and their slices live during the callback; it calls nothing of
  * this header. */
 typedef void store_found(void *user, const struct need *need, const union need_row *row);
 MUST_USE enum status store_load(struct store *store, const struct need *needs, size_t count,

@@ -77,6 +77,10 @@ struct store_ops {
 struct store_row_ops {
     /* Of an embedded store, where ops has no `load`. */
     enum status (*get)(struct store *, const struct need *, union need_row *);
+    /* Answers the first *done of the needs in one step, those `with` company with it; 0: there is no such step for
+     * them, and each is got by itself. May be NULL. */
+    enum status (*get_several)(struct store *, const struct need *needs, size_t count,
+        store_found *found, void *user, size_t *done);
     enum status (*account_put)(struct store *, struct account_row *);
     enum status (*key_put)(struct store *, struct key_row *);
     enum status (*identity_version)(struct store *, int64_t *version);

@@ -393,6 +393,18 @@ static const struct store_ops server_ops = {
         return status == STATUS_OK ? real_of(store)->rows->name args : status;                     \
     }
 GET(get, (struct store * store, const struct need *need, union need_row *row), (real_of(store), need, row))
+/* Where the store itself has no such step it is one by one, with a fault each. */
+static enum status
+faulty_get_several(struct store *store, const struct need *needs, size_t count, store_found *found, void *user, size_t *done)
+{
+    if (!real_of(store)->rows->get_several) {
+        *done = 0;
+        return STATUS_OK;
+    }
+    const enum status status = fault_at(store, FAULT_LOAD);
+    return status == STATUS_OK ? real_of(store)->rows->get_several(real_of(store), needs, count, found, user, done)
+                               : status;
+}
 GET(identity_version, (struct store * store, int64_t *version), (real_of(store), version))
 GET(limit_def_at, (struct store * store, int64_t index, struct limit_def_row *row), (real_of(store), index, row))
 
@@ -612,6 +624,7 @@ static const struct store_row_ops faulty_rows = {
     .account_put = faulty_account_put,
     .key_put = faulty_key_put,
     .get = faulty_get,
+    .get_several = faulty_get_several,
     .identity_version = faulty_identity_version,
     .identity_bump = faulty_identity_bump,
     .thread_put = faulty_thread_put,

@@ -30,6 +30,25 @@ one_row_has_one_slot(void **state)
     arena_free(&arena);
 }
 
+/* Stores tell a subject's meters with it, and a settlement in the same batch may have changed them. */
+static void
+a_meter_row_that_is_told_again_changes_nothing(void **state)
+{
+    struct arena arena = { 0 };
+    struct work work;
+    work_start(&work, &arena);
+    const struct meter_row stored = { .subject_id = 4, .meter_count = 1, .meters = { { .limit_id = 1, .held = 150 } } };
+    const struct need need = { .kind = NEED_METER, .id = 4 };
+    struct meter_slot *slot = work_load(&work, &need, &stored);
+    slot->row.meters[0].held = 0;
+    slot->slot.dirty = true;
+    assert_ptr_equal(work_load(&work, &need, &stored), slot);
+    assert_ptr_equal(work_meter(&work, 4), slot);
+    assert_int_equal(work_meter(&work, 4)->row.meters[0].held, 0);
+    work_end(&work);
+    arena_free(&arena);
+}
+
 static void
 a_new_row_takes_the_place_of_the_absent_one(void **state)
 {
@@ -98,6 +117,7 @@ memory_that_runs_out_is_said(void **state)
 
 static const struct CMUnitTest tests[] = {
     CASE("one row has one slot under all its names", one_row_has_one_slot),
+    CASE("a meter row that is told again changes nothing", a_meter_row_that_is_told_again_changes_nothing),
     CASE("a new row takes the place of the absent one", a_new_row_takes_the_place_of_the_absent_one),
     CASE("thousands of names", many_names),
     CASE("memory that runs out is said, whichever allocation it is", memory_that_runs_out_is_said),

@@ -11,6 +11,8 @@
 
 /* Each event in a commit of its own: a begin and a commit for two events, what they change, and no reads. */
 #define STATEMENTS_A_CALL 18
+/* A key with its account, the thread, three subjects with their meters, those of everybody. */
+#define STATEMENTS_OF_THE_AWAY 4
 
 /* --- The cache alone. */
 
@@ -260,6 +262,62 @@ a_call_of_a_known_thread_takes_few_statements(void **state)
     }
 }
 
+/* Whoever was not here for long: his key and account, his thread, the subjects and meters of his limits. */
+static void
+a_caller_who_was_away_is_read_in_few_statements(void **state)
+{
+    struct house *house = *state;
+    add_limit(house->policy, "day", COUNT_COST, PER_ACCOUNT, WINDOW_DAY, 1000000);
+    add_limit(house->policy, "tree", COUNT_COST, PER_THREAD_TREE, WINDOW_LIFETIME, 1000000);
+    add_bucket(house->policy, "rate", PER_KEY, 1000000, 60000, 1000000);
+    house_start(house);
+    int64_t each[2];
+    for (int away = 0; away < 2; away++) {
+        const int64_t hold_id = ask_allowed(house, house_call(house, MODEL_PAID, 100, 50, 'a')).hold_id;
+        ask(house, a_settle(hold_id, 100, 50));
+        if (away) {
+            cache_clear(&house->engine->cache);
+        }
+        const int64_t before = statements_run(house);
+        ask_allowed(house, house_call(house, MODEL_PAID, 100, 50, 'a'));
+        each[away] = statements_run(house) - before;
+    }
+    assert_int_equal(each[1] - each[0], STATEMENTS_OF_THE_AWAY);
+}
+
+static void
+rows_are_found_however_many_there_are(void **state)
+{
+    enum { ROWS = 40000 };
+    struct cache cache;
+    struct arena arena = { 0 };
+    struct work work;
+    cache_init(&cache);
+    const size_t buckets_before = cache.bucket_count;
+    for (int64_t id = 1; id <= ROWS; id++) {
+        const struct meter_row row = { .subject_id = id, .meter_count = 1, .meters = { { .limit_id = id } } };
+        const struct need need = a_need(NEED_METER, id, "");
+        cache_keep(&cache, &need, &row);
+    }
+    assert_int_equal(count_kept(&cache), ROWS);
+    assert_true(cache.bucket_count > buckets_before && cache.bucket_count >= 2 * ROWS);
+    work_start(&work, &arena);
+    for (int64_t id = 1; id <= ROWS; id++) {
+        const struct need need = a_need(NEED_METER, id, "");
+        assert_true(cache_has(&cache, &need));
+    }
+    const struct need last = a_need(NEED_METER, ROWS, "");
+    const struct need none = a_need(NEED_METER, ROWS + 1, "");
+    assert_true(cache_load(&cache, &last, &work));
+    assert_int_equal(work_meter(&work, ROWS)->row.meters[0].limit_id, ROWS);
+    assert_false(cache_has(&cache, &none));
+    cache_clear(&cache);
+    assert_false(cache_has(&cache, &last));
+    cache_free(&cache);
+    work_end(&work);
+    arena_free(&arena);
+}
+
 static const struct CMUnitTest tests[] = {
     CASE("a kept row is found by each of its names", a_row_is_found_by_each_of_its_names),
     CASE("what was not used for longest leaves first", what_was_not_used_for_longest_leaves_first),
@@ -269,5 +327,8 @@ static const struct CMUnitTest tests[] = {
         "a write from outside is seen", a_write_from_outside_is_seen, house_on_disk, house_end),
     CASE_WITH("a call of a known thread takes few statements",
         a_call_of_a_known_thread_takes_few_statements, house_on_disk, house_end),
+    CASE_WITH("a caller who was away is read in few statements",
+        a_caller_who_was_away_is_read_in_few_statements, house_on_disk, house_end),
+    CASE("rows are found however many there are", rows_are_found_however_many_there_are),
 };
 UNIT_MAIN(tests)

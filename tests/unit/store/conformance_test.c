@@ -122,6 +122,81 @@ a_version_that_is_not_the_stored_one_is_a_conflict(void **state)
     store_rollback(store);
 }
 
+/* What was told of a list of needs: those asked for in their order, and their company apart. */
+struct told_of {
+    const struct need *needs;
+    size_t count, next;
+    int64_t ids[16]; /* 0: there is no such row */
+    int32_t meter_count, account_count;
+};
+
+static void
+note_told(void *user, const struct need *need, const union need_row *row)
+{
+    struct told_of *told = user;
+    if (told->next < told->count && memcmp(need, &told->needs[told->next], sizeof *need) == 0) {
+        told->ids[told->next++] = row ? (need->kind == NEED_SUBJECT ? row->subject.subject_id : row->key.key_id) : 0;
+        return;
+    }
+    assert_non_null(row);
+    assert_true(told->next > 0 && told->needs[told->next - 1].with);
+    const int64_t of_id = told->ids[told->next - 1];
+    if (need->kind == NEED_METER) {
+        assert_int_equal(need->id, of_id);
+        assert_int_equal(row->meter.subject_id, of_id);
+        assert_int_equal(row->meter.meters[0].limit_id, a_meter_row(of_id).meters[0].limit_id);
+        told->meter_count++;
+    } else {
+        assert_int_equal(need->kind, NEED_ACCOUNT);
+        assert_int_equal(need->id, row->account.account_id);
+        assert_string_equal(row->account.name, "acme");
+        told->account_count++;
+    }
+}
+
+static void
+what_is_needed_together_is_told_in_order(void **state)
+{
+    struct world *world = *state;
+    struct account_row account = an_account(1, "acme");
+    struct key_row key = a_key(2, 1);
+    world_begin(world);
+    OK(world, store_account_put(world->store, &account));
+    OK(world, store_key_put(world->store, &key));
+    for (int64_t id = 10; id < 16; id++) { /* of two accounts; every second one has meters */
+        struct subject_row row = { .subject_id = id, .account_id = 1 + id % 2, .kind = SUBJECT_ACCOUNT_MODEL };
+        struct meter_row meters = a_meter_row(id);
+        (void)snprintf(row.name, sizeof row.name, "m%lld", (long long)id);
+        OK(world, store_subject_put(world->store, &row));
+        if (id % 4 < 2) {
+            OK(world, store_meter_put(world->store, &meters));
+        }
+    }
+    world_commit(world);
+
+    struct need needs[] = { { .kind = NEED_KEY, .id = 2, .with = true }, { .kind = NEED_KEY, .id = 3, .with = true },
+        { .text = "m12", .id = 1 }, { .text = "none", .id = 1 }, { .text = "m10", .id = 1 }, { .text = "m14", .id = 1 },
+        { .text = "m12", .id = 1 }, { .text = "gone", .id = 1 }, { .text = "m11", .id = 2 }, { .text = "m10", .id = 2 },
+        { .text = "m13", .id = 2 } };
+    static const int64_t expected[] = { 2, 0, 12, 0, 10, 14, 12, 0, 11, 0, 13 };
+    struct told_of told = { .needs = needs, .count = countof(needs) };
+    for (size_t i = 2; i < countof(needs); i++) {
+        needs[i].kind = NEED_SUBJECT;
+        needs[i].sub_kind = SUBJECT_ACCOUNT_MODEL;
+        needs[i].with = i != 6; /* which has meters */
+    }
+    world_begin(world);
+    OK(world, store_load(world->store, needs, countof(needs), false, note_told, &told));
+    store_rollback(world->store);
+    assert_int_equal(told.next, countof(needs));
+    for (size_t i = 0; i < countof(needs); i++) {
+        assert_int_equal(told.ids[i], expected[i]);
+    }
+    const bool together = world->store->rows->get_several != NULL;
+    assert_int_equal(told.meter_count, together ? 2 : 0);
+    assert_int_equal(told.account_count, together ? 1 : 0);
+}
+
 static void
 keys_are_found_by_their_hash(void **state)
 {
@@ -1011,6 +1086,7 @@ static const struct CMUnitTest tests[] = {
     ALL(
         "threads are recognised within their account", threads_are_recognised_within_their_account),
     ALL("a subject exists once", a_subject_exists_once),
+    ALL("what is needed together is told in order", what_is_needed_together_is_told_in_order),
     ALL("caps set for a subject are kept by version", caps_set_for_a_subject_are_kept_by_version),
     ALL("meters come back whole", meters_come_back_whole),
     ALL("TH-22 TH-23 TH-24 TH-25 TH-26 what is reported is kept an account at a time",
