@@ -159,7 +159,7 @@ test('a disk that does not answer: what is queued behind it is refused, nothing 
   assert.equal((await first).status, 200, 'it was allowed once it was on the books');
   await until('it takes work again', ready);
   assert.equal((await call()).status, 200);
-  assert.match(gateway.log(), /disk has not answered for 5 s/);
+  await gateway.says(/disk has not answered for 5 s/);
   await assertSound();
 });
 
@@ -178,7 +178,7 @@ test('a store moved away under the gateway: new work is refused until it is back
       refused = answer.status === 503 && answer;
     }
     assert.match(refused?.text ?? '', /store_unavailable/, `${file} is missed`);
-    assert.match(gateway.program.err, /was removed, moved or replaced under the running gateway/);
+    await gateway.says(/was removed, moved or replaced under the running gateway/);
     fs.renameSync(`${file}.away`, file);
     assert.equal((await running).status, 200);
     await gateway.booked();
@@ -240,7 +240,7 @@ test('pages of the store spoilt under the running gateway: new work is refused, 
   }
   assert.equal((await mock.journal()).length, heard, 'nothing was dispatched');
   const told = /the store is damaged; `tidegate check --store` tells what is wrong with it, `tidegate restore` puts a backup in its place/;
-  assert.match(gateway.program.err, told);
+  await gateway.says(told);
   assert.ok((await numbers(gateway)).get('events_damaged_total') >= 3);
   const status = run(['status', '--control', gateway.control]);
   assert.equal(status.code, 1);
@@ -291,7 +291,7 @@ describe('a restore over a store with a log', () => {
     assert.ok(beside().some((name) => name.endsWith('-wal')));
     fs.writeFileSync(`${gateway.store}-wal`, ''); /* somebody has looked into it meanwhile */
     await launch();
-    assert.match(gateway.log(), /a restore over \S+books\.db broke off before it was done: the store is as it was before it/);
+    await gateway.says(/a restore over \S+books\.db broke off before it was done: the store is as it was before it/);
     assert.deepEqual(beside().filter((name) => !name.endsWith('.part')), []);
     const is = new Set(gateway.rows('SELECT id FROM ledger').map((row) => row.id));
     assert.ok(was.length > 0 && ids.every((id) => is.has(id)), 'nothing that was booked is lost');

@@ -77,7 +77,7 @@ describe('the dump of a crash', { skip: ASAN && 'sanitizers tell of crashes them
   test('is told of once by the next start, which books what was open', async () => {
     gateway.told += gateway.program.out + gateway.program.err;
     await gateway.launch();
-    assert.match(gateway.program.err, /level=error event=crash msg="the gateway before this one died of a bug; .*\.crash\.told/);
+    await gateway.says(/level=error event=crash msg="the gateway before this one died of a bug; .*\.crash\.told/);
     assert.ok(!fs.existsSync(file()) && fs.existsSync(`${file()}.told`));
     await gateway.booked();
     assert.equal((await gateway.ledger()).filter(({ kind }) => kind === 'orphan').length, 4);

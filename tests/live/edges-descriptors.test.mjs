@@ -114,7 +114,7 @@ test('a connection that waits to be used again gives its descriptor to a call to
 test('a limit of open files that is too low for connections_max lowers it, with a warning that says how to raise it', async () => {
   const gateway = await Gateway.start(mock, { models: modelsOn({ 'gpt-live': 'openai' }) }, { files: 100 });
   await until('it has started', () => /memory_max_bytes/.test(gateway.log()));
-  assert.match(gateway.log(), /warn\b.*connections_max is lowered from 10000 to 18: this process may open 100 files.*ulimit -Hn/);
+  await gateway.says(/warn\b.*connections_max is lowered from 10000 to 18: this process may open 100 files.*ulimit -Hn/);
   const key = gateway.member('ada');
   await mock.clear();
   await mock.models({ 'gpt-live': null });

@@ -252,6 +252,11 @@ export class Gateway {
     return this.told + this.program.out + this.program.err;
   }
 
+  /** What it says may be read here later than an answer that it gave afterwards. */
+  async says(pattern) {
+    await until(`the log says ${pattern}`, () => pattern.test(this.log()));
+  }
+
   assertNoSecret() {
     const log = this.log();
     for (const secret of this.secrets) {

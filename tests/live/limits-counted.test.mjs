@@ -142,7 +142,7 @@ describe('without a count the estimate rules', () => {
       assert.equal((await counts()).length, 1);
       assert.deepEqual(await calls(), []);
       await until('the refusal is on the books', async () => (await decisionsOf(account)).length === 1);
-      assert.match(gateway.log(), /did not count the input/);
+      await gateway.says(/did not count the input/);
       await mock.models({ 'claude-upstream': 'tokens=20,input=500' });
       const next = await send(gateway, key, long());
       assert.equal(next.status, 200, `a failed count closes no route: ${next.text}`);

@@ -191,7 +191,7 @@ describe('what people set', () => {
     gateway.config.limits = { day: { ...DAY, of: { model: 'slow' } } };
     gateway.write();
     await gateway.launch();
-    assert.match(gateway.log(), /level=warn event=reload .*2 caps or raises that people set for it are not in force any more/);
+    await gateway.says(/level=warn event=reload .*2 caps or raises that people set for it are not in force any more/);
   });
 });
 

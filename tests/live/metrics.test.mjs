@@ -298,8 +298,8 @@ describe('calls', () => {
     assert.ok(row.flags.includes('cost_disputed'), row.flags);
     const alarm = new RegExp(`level=warn event=cost_disputed request=${answer.request_id} account=ada model=gpt-live `
       + `provider=openai upstream_model=gpt-live provider_micros=1500000 book_micros=${row.cost_micros} `);
-    assert.match(gateway.log(), alarm);
-    assert.match(gateway.log(), new RegExp(`event=call request=${answer.request_id} .* cost_disputed=true provider_micros=1500000 `));
+    await gateway.says(alarm);
+    await gateway.says(new RegExp(`event=call request=${answer.request_id} .* cost_disputed=true provider_micros=1500000 `));
   });
 
   test('a cap that is passed says by how much', async () => {
@@ -496,7 +496,7 @@ describe('calls', () => {
     await changes(gateway, () => send(gateway, tight, same), {
       [refused('spent')]: 1, [answered('chat', 402)]: 1, ...turned_away, refusals_repeated_total: 1,
     });
-    assert.match(gateway.log(), / event=refused request=req_\S+ reason=budget_spent status=402 account=tight key=key_\d+ api=chat /);
+    await gateway.says(/ event=refused request=req_\S+ reason=budget_spent status=402 account=tight key=key_\d+ api=chat /);
   });
 
   test('a configuration that is read again, and one that is refused', async () => {

@@ -172,7 +172,7 @@ test('a gateway goes on there: limits stand where they stood, open calls are boo
   gateway.write();
   await gateway.launch();
   assert.equal(gateway.openHolds(), 0);
-  assert.match(gateway.log(), /orphans_closed=3/);
+  await gateway.says(/orphans_closed=3/);
   const refused = await call('chat', 'gpt-live', 'after');
   assert.ok(refused.status >= 400, 'the bucket is as empty as it was');
   assert.match(refused.text, /rate/);
