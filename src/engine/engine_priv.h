@@ -256,13 +256,16 @@ MUST_USE enum status batch_end(struct engine *engine);  /* writes and commits, o
 void batch_abandon(struct engine *engine);
 /* It only read: the cache keeps what it learned. */
 void batch_abandon_unwritten(struct engine *engine);
-MUST_USE enum status batch_load_event(struct engine *engine, const struct event *event);
 void batch_frame(struct engine *engine); /* the working set alone */
-/* What the store answered, into the cache and the work: a store_found. */
-void batch_take_row(void *user, const struct need *need, const union need_row *row);
 MUST_USE enum status batch_sweep(struct engine *engine);
 #define CONFLICT_RETRIES 8
+
+/* --- load.c: rows in, in a transaction of batch.c */
 MUST_USE enum status batch_load(struct engine *engine, const struct needs *needs);
+/* Until the core needs nothing more. */
+MUST_USE enum status batch_load_event(struct engine *engine, const struct event *event);
+/* What the store answered, into the cache and the work: a store_found. */
+void batch_take_row(void *user, const struct need *need, const union need_row *row);
 
 /* --- clock.c */
 /* The engine's thread: the time of a batch. Others ask engine_books_ms. */
