@@ -19,26 +19,16 @@ struct correction {
     struct moved moved[HOLD_PARTS_MAX];
 };
 
-static int64_t
-number_of(struct slice object, const char *name, int64_t absent)
-{
-    struct json_value value;
-    int64_t number = 0;
-    return json_get(object, name, &value) && json_to_i64(value, INT64_MIN, INT64_MAX, &number)
-               ? number
-               : absent;
-}
-
 static void
 take_moved(struct correction *correction, struct slice item)
 {
     struct json_value value;
     struct moved *moved = &correction->moved[correction->moved_count];
-    *moved = (struct moved){ .nth = number_of(item, "nth", 1),
-        .since_ms = number_of(item, "window", 0),
-        .delta = number_of(item, "delta", 0),
-        .after = number_of(item, "after", 0),
-        .subject_id = number_of(item, "subject", 0) };
+    *moved = (struct moved){ .nth = json_get_i64(item, "nth", 1),
+        .since_ms = json_get_i64(item, "window", 0),
+        .delta = json_get_i64(item, "delta", 0),
+        .after = json_get_i64(item, "after", 0),
+        .subject_id = json_get_i64(item, "subject", 0) };
     correction->moved_count +=
         json_get(item, "limit", &value) && json_to_cstr(value, moved->limit, sizeof(moved->limit));
 }

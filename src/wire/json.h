@@ -114,3 +114,5 @@ size_t json_utf8_bytes(struct slice raw);
 
 /* A number that is an integer, however it is written (12, 12.0, 1.2e1), within min..max. */
 MUST_USE bool json_to_i64(struct json_value value, int64_t min, int64_t max, int64_t *number);
+/* The whole number of that name; `absent` where there is none. */
+int64_t json_get_i64(struct slice text, const char *path, int64_t absent);

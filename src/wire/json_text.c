@@ -298,3 +298,13 @@ json_to_i64(struct json_value value, int64_t min, int64_t max, int64_t *number)
     *number = up;
     return true;
 }
+
+int64_t
+json_get_i64(struct slice text, const char *path, int64_t absent)
+{
+    struct json_value value;
+    int64_t number = 0;
+    return json_get(text, path, &value) && json_to_i64(value, INT64_MIN, INT64_MAX, &number)
+               ? number
+               : absent;
+}

@@ -3,16 +3,6 @@
 
 #include "wire/json.h"
 
-static int64_t
-number_of(struct slice object, const char *name, int64_t absent)
-{
-    struct json_value value;
-    int64_t number = 0;
-    return json_get(object, name, &value) && json_to_i64(value, INT64_MIN, INT64_MAX, &number)
-               ? number
-               : absent;
-}
-
 static void
 text_of(struct slice object, const char *name, char *out, size_t out_size)
 {
@@ -25,13 +15,13 @@ text_of(struct slice object, const char *name, char *out, size_t out_size)
 static void
 read_limit(struct slice object, struct recorded_limit *limit)
 {
-    *limit = (struct recorded_limit){ .nth = number_of(object, "nth", 1),
-        .settled = number_of(object, "settled", 0),
-        .held = number_of(object, "held", 0),
-        .cap = number_of(object, "cap", CAP_UNLIMITED),
-        .raised = number_of(object, "raised", 0),
-        .window_ms = number_of(object, "window", 0),
-        .units = number_of(object, "units", 1) };
+    *limit = (struct recorded_limit){ .nth = json_get_i64(object, "nth", 1),
+        .settled = json_get_i64(object, "settled", 0),
+        .held = json_get_i64(object, "held", 0),
+        .cap = json_get_i64(object, "cap", CAP_UNLIMITED),
+        .raised = json_get_i64(object, "raised", 0),
+        .window_ms = json_get_i64(object, "window", 0),
+        .units = json_get_i64(object, "units", 1) };
     text_of(object, "limit", limit->name, sizeof(limit->name));
     text_of(object, "tier", limit->tier, sizeof(limit->tier));
     if (!limit->tier[0]) {
@@ -79,12 +69,12 @@ read_reports(struct slice inputs, struct recorded_call *call)
         if (!json_take(&cursor, &item)) {
             return;
         }
-        const struct recorded_report report = { .span_ms = number_of(item.text, "span_ms", 0),
+        const struct recorded_report report = { .span_ms = json_get_i64(item.text, "span_ms", 0),
             .company = json_get(item.text, "company", &value) && value.type == JSON_TRUE,
             .any = json_get(item.text, "captured_ms", &value),
-            .used_milli_pct = number_of(item.text, "used_milli_pct", 0),
-            .resets_at_ms = number_of(item.text, "resets_at_ms", 0),
-            .captured_ms = number_of(item.text, "captured_ms", 0) };
+            .used_milli_pct = json_get_i64(item.text, "used_milli_pct", 0),
+            .resets_at_ms = json_get_i64(item.text, "resets_at_ms", 0),
+            .captured_ms = json_get_i64(item.text, "captured_ms", 0) };
         if (report.span_ms > 0) {
             call->reports[call->report_count++] = report;
         }
@@ -123,11 +113,11 @@ read_refused(struct slice inputs, struct recorded_call *call)
 {
     struct recorded_limit *limit = &call->limits[0];
     read_limit(inputs, limit);
-    limit->settled = number_of(inputs, "used", 0);
+    limit->settled = json_get_i64(inputs, "used", 0);
     limit->tier[0] = '\0'; /* not recorded */
     call->limit_count = limit->name[0] ? 1 : 0;
-    call->ask = number_of(inputs, "ask", 0);
-    call->resets_at_ms = number_of(inputs, "resets_at_ms", 0);
+    call->ask = json_get_i64(inputs, "ask", 0);
+    call->resets_at_ms = json_get_i64(inputs, "resets_at_ms", 0);
 }
 
 bool
@@ -137,7 +127,7 @@ recorded_read(struct slice inputs, struct recorded_call *call)
     struct json_value whole;
     *call = (struct recorded_call){ 0 };
     if (!json_check(inputs, &whole) || whole.type != JSON_OBJECT
-        || number_of(inputs, "v", 0) != 1) {
+        || json_get_i64(inputs, "v", 0) != 1) {
         return false;
     }
     const bool allowed = json_get(inputs, "limits", &value);
@@ -152,26 +142,26 @@ recorded_read(struct slice inputs, struct recorded_call *call)
     text_of(inputs, "substitute_for", call->substitute_for, sizeof(call->substitute_for));
     text_of(inputs, "substituted_by", call->substituted_by, sizeof(call->substituted_by));
     call->stream = json_get(inputs, "stream", &value) && value.type == JSON_TRUE;
-    call->route = (int32_t)min_i64(max_i64(0, number_of(inputs, "route", 0)), 63);
-    call->input = number_of(inputs, "input", -1);
-    call->input_bound = number_of(inputs, "input_bound", -1);
-    call->output_bound = number_of(inputs, "output_bound", -1);
-    call->slice = number_of(inputs, "slice", -1);
-    call->least = number_of(inputs, "least", -1);
-    call->body_bytes = number_of(inputs, "body_bytes", 0);
-    call->input_bytes = number_of(inputs, "input_bytes", -1);
-    call->output_limit = number_of(inputs, "output_limit", -1);
-    call->lowered_to = number_of(inputs, "lowered_to", -1);
-    call->answers = number_of(inputs, "answers", 1);
-    call->price_pct = number_of(inputs, "price_pct", 100);
+    call->route = (int32_t)min_i64(max_i64(0, json_get_i64(inputs, "route", 0)), 63);
+    call->input = json_get_i64(inputs, "input", -1);
+    call->input_bound = json_get_i64(inputs, "input_bound", -1);
+    call->output_bound = json_get_i64(inputs, "output_bound", -1);
+    call->slice = json_get_i64(inputs, "slice", -1);
+    call->least = json_get_i64(inputs, "least", -1);
+    call->body_bytes = json_get_i64(inputs, "body_bytes", 0);
+    call->input_bytes = json_get_i64(inputs, "input_bytes", -1);
+    call->output_limit = json_get_i64(inputs, "output_limit", -1);
+    call->lowered_to = json_get_i64(inputs, "lowered_to", -1);
+    call->answers = json_get_i64(inputs, "answers", 1);
+    call->price_pct = json_get_i64(inputs, "price_pct", 100);
     text_of(inputs, "field", call->about, sizeof(call->about));
     call->cannot_bound = json_get(inputs, "unbounded_by", &value);
     call->input_unbounded = json_get(inputs, "input_unbounded", &value) && value.type == JSON_TRUE;
     text_of(inputs, "tried", call->tried, sizeof(call->tried));
     text_of(inputs, "tried_reason", call->tried_reason, sizeof(call->tried_reason));
-    call->waited_ms = max_i64(0, number_of(inputs, "waited_ms", 0));
-    call->output_floor = number_of(inputs, "output_floor", 0);
-    call->spend_limit_micros = number_of(inputs, "spend_limit", 0);
+    call->waited_ms = max_i64(0, json_get_i64(inputs, "waited_ms", 0));
+    call->output_floor = json_get_i64(inputs, "output_floor", 0);
+    call->spend_limit_micros = json_get_i64(inputs, "spend_limit", 0);
     read_tags(inputs, call);
     read_reports(inputs, call);
     return true;
