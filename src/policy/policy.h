@@ -248,8 +248,6 @@ void policy_unref(struct policy *policy);
 struct policy *policy_ref_facts(struct policy *policy);
 void policy_unref_facts(struct policy *policy);
 
-/* NULL / -1 when absent. Names are exact; models also match the alias rules of spec/wire.md section 6
- * only where a price is looked up, never for routing. */
 /* The version of a policy: which one of which start it was, and, in its last bits, what it says, by its hash: so rows
  * of the ledger tell by what they were decided, also after a restart and of another gateway. Two that say something
  * else look alike by chance once in 2^23 pairs. */
@@ -258,6 +256,9 @@ void policy_unref_facts(struct policy *policy);
 int64_t policy_version_make(int64_t epoch, int64_t seq, const char *config_hash);
 /* Whether they decide alike. Of a policy without a hash only the very version is. */
 bool policy_version_alike(int64_t version, int64_t other);
+
+/* NULL / -1 when absent. Names are exact; models also match the alias rules of spec/wire.md section 6
+ * only where a price is looked up, never for routing. */
 int32_t policy_model_index(const struct policy *policy, struct slice name);
 int32_t policy_provider_index(const struct policy *policy, struct slice name);
 const struct limit *policy_limit_by_id(const struct policy *policy, int64_t limit_id);
