@@ -37,9 +37,8 @@ audit_adjust(struct audit *audit, struct write *write)
 
 /* --- Of a call. */
 
-/* As the configuration that decides now has it; NULL = it has it no more. */
-static const struct sim_limit *
-configured(const struct audit *audit, int64_t limit_id)
+const struct sim_limit *
+audit_configured(const struct audit *audit, int64_t limit_id)
 {
     const struct sim_adopted *adopted = &audit->world->adopted[max_i64(0, audit->node->adopted)];
     for (int i = 0; audit->node->adopted >= 0 && i < adopted->config.limit_count; i++) {
@@ -95,7 +94,7 @@ move_parts(struct audit *audit, const struct audit_hold *hold, const struct writ
     int count = 0;
     for (int32_t i = 0; i < hold->row.part_count; i++) {
         const struct hold_part *part = &hold->row.parts[i];
-        const struct sim_limit *limit = configured(audit, part->limit_id);
+        const struct sim_limit *limit = audit_configured(audit, part->limit_id);
         struct audit_subject *subject = audit_subject(audit, part->subject_id);
         if (!subject) {
             continue; /* it was swept: what moved there would be one too many */

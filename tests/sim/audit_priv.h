@@ -301,6 +301,8 @@ void audit_came_back(struct audit *audit, const struct thread_row *row);
 /* --- audit_meters.c */
 /* What a meter counts, by its limit's number; NULL = none that is known. */
 const struct sim_limit *audit_means(struct audit *audit, int64_t limit_id);
+/* As the configuration that decides now has it; NULL = it has it no more. */
+const struct sim_limit *audit_configured(const struct audit *audit, int64_t limit_id);
 static inline const struct limit_form *
 form_of(const struct sim_limit *limit)
 {

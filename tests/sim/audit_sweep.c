@@ -109,24 +109,12 @@ audit_came_back(struct audit *audit, const struct thread_row *row)
 
 /* --- Subjects. */
 
-static const struct sim_limit *
-configured(const struct audit *audit, int64_t limit_id)
-{
-    const struct sim_adopted *adopted = &audit->world->adopted[max_i64(0, audit->node->adopted)];
-    for (int i = 0; audit->node->adopted >= 0 && i < adopted->config.limit_count; i++) {
-        if (adopted->limit_ids[i] == limit_id) {
-            return &adopted->config.limits[i];
-        }
-    }
-    return NULL;
-}
-
 /* What it says changes no decision any more, also of a limit that comes back. */
 static bool
 reads_nothing(struct audit *audit, const struct audit_meter *meter)
 {
     const struct sim_limit *means = audit_means(audit, meter->limit_id);
-    const struct sim_limit *now = configured(audit, meter->limit_id);
+    const struct sim_limit *now = audit_configured(audit, meter->limit_id);
     if (!means || meter->held != 0 || meter->bound != 0 || meter->opens != 0) {
         return false;
     }

@@ -280,14 +280,7 @@ audit_rolling_charge(struct audit_subject *subject, const struct hold_part *part
 static bool
 is_configured(const struct audit *audit, int64_t limit_id)
 {
-    const struct world *world = audit->world;
-    const struct sim_adopted *adopted = audit->node->adopted >= 0 ? &world->adopted[audit->node->adopted] : NULL;
-    for (int i = 0; adopted && i < adopted->config.limit_count; i++) {
-        if (adopted->limit_ids[i] == limit_id) {
-            return true;
-        }
-    }
-    return !adopted;
+    return audit->node->adopted < 0 || audit_configured(audit, limit_id) != NULL;
 }
 
 void

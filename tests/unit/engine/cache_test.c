@@ -238,14 +238,21 @@ statements_run(struct house *house)
     return runs;
 }
 
+/* Of three subjects. */
 static void
-a_call_of_a_known_thread_takes_few_statements(void **state)
+start_with_three_limits(struct house *house)
 {
-    struct house *house = *state;
     add_limit(house->policy, "day", COUNT_COST, PER_ACCOUNT, WINDOW_DAY, 1000000);
     add_limit(house->policy, "tree", COUNT_COST, PER_THREAD_TREE, WINDOW_LIFETIME, 1000000);
     add_bucket(house->policy, "rate", PER_KEY, 1000000, 60000, 1000000);
     house_start(house);
+}
+
+static void
+a_call_of_a_known_thread_takes_few_statements(void **state)
+{
+    struct house *house = *state;
+    start_with_three_limits(house);
     for (int warm = 1; warm >= 0; warm--) {
         const int64_t before = statements_run(house);
         int64_t holds[32];
@@ -267,10 +274,7 @@ static void
 a_caller_who_was_away_is_read_in_few_statements(void **state)
 {
     struct house *house = *state;
-    add_limit(house->policy, "day", COUNT_COST, PER_ACCOUNT, WINDOW_DAY, 1000000);
-    add_limit(house->policy, "tree", COUNT_COST, PER_THREAD_TREE, WINDOW_LIFETIME, 1000000);
-    add_bucket(house->policy, "rate", PER_KEY, 1000000, 60000, 1000000);
-    house_start(house);
+    start_with_three_limits(house);
     int64_t each[2];
     for (int away = 0; away < 2; away++) {
         const int64_t hold_id = ask_allowed(house, house_call(house, MODEL_PAID, 100, 50, 'a')).hold_id;
